@@ -1,0 +1,1 @@
+"""Floor 1: recordings in, waveforms and filterbanks out; knows no model."""

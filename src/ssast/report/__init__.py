@@ -1,0 +1,1 @@
+"""Floor 3: predictions in, scores and pages out."""
