@@ -1,0 +1,73 @@
+"""The state of a training run in, one file that is there whole or not at all out, and back."""
+
+import os
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from ssast.errors import UserError
+
+
+@dataclass
+class Progress:
+    """Where a run stands: `step` optimiser steps done in all, `step_in_epoch` of them in epoch `epoch` (from 0)."""
+
+    epoch: int = 0
+    step: int = 0
+    step_in_epoch: int = 0
+    best_loss: float = float("inf")
+    best_epoch: int = -1
+    sums: dict[str, float] = field(default_factory=dict)
+
+
+def trainable_state(model: nn.Module) -> dict[str, Tensor]:
+    """Copies of the model's state that training changes: all but the frozen parameters."""
+    frozen = {name for name, parameter in model.named_parameters() if not parameter.requires_grad}
+    return {name: value.detach().cpu().clone() for name, value in model.state_dict().items() if name not in frozen}
+
+
+def load_trainable(model: nn.Module, state: dict[str, Tensor]) -> None:
+    """Put `trainable_state` back; the frozen parameters stay. UserError when the state is another model's."""
+    own = trainable_state(model)
+    if own.keys() != state.keys() or any(own[name].shape != value.shape for name, value in state.items()):
+        raise UserError("the checkpoint holds another model's weights; start anew with --resume never or --exp_dir.")
+    model.load_state_dict(state, strict=False)
+
+
+def write_state(path: Path, state: dict[str, Any]) -> None:
+    """Write the state to `path`, replacing what was there in one step; a kill half-way leaves the old file."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    beside = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        with open(beside, "wb") as file:
+            torch.save(state, file)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(beside, path)
+    except OSError as error:
+        beside.unlink(missing_ok=True)
+        raise UserError(
+            f"{path} could not be written ({error.strerror}); free space there or give another --exp_dir."
+        ) from error
+
+
+def read_state(path: Path) -> dict[str, Any] | None:
+    """The state at `path`, None where there is none; UserError when it is no such file. Nothing in it is executed."""
+    if not path.exists():
+        return None
+    try:
+        state = torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:  # torch raises many kinds for a file that is not one
+        raise UserError(
+            f"{path} is not a readable checkpoint; delete it, or start anew with --resume never."
+        ) from error
+    return state
+
+
+def sweep_strays(folder: Path) -> None:
+    """Delete half-written files that killed runs left in the folder."""
+    for stray in folder.glob(".*.pt.*"):
+        stray.unlink(missing_ok=True)

@@ -1,0 +1,65 @@
+"""The wish for a device and a precision in, the `accelerate` engine that serves it out."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from accelerate import Accelerator
+from accelerate.state import AcceleratorState, PartialState
+
+from ssast.errors import UserError
+
+
+def native_bf16(device: torch.device) -> bool:
+    """Whether this device multiplies bfloat16 itself: CUDA from Ampere on, CPUs with AMX or AVX-512 BF16."""
+    if device.type == "cuda":
+        return torch.cuda.get_device_capability(device) >= (8, 0)
+    if device.type == "cpu":
+        # Older torch cannot tell what the processor has; fp32 is right everywhere.
+        capabilities: dict[str, object] = getattr(torch.cpu, "get_capabilities", dict)()
+        return bool(capabilities.get("amx_bf16") or capabilities.get("avx512_bf16"))
+    return False
+
+
+def pick_device(wish: str) -> torch.device:
+    """The device asked for; `auto` takes CUDA, then Apple's MPS, then the CPU. UserError where it is not there."""
+    present = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available(), "cpu": True}
+    if wish == "auto":
+        return torch.device(next(kind for kind in ("cuda", "mps", "cpu") if present[kind]))
+    if wish not in present:
+        raise UserError(f"device {wish!r} is unknown; give --device auto, cpu, cuda or mps.")
+    if not present[wish]:
+        have = ", ".join(kind for kind, there in present.items() if there)
+        raise UserError(f"--device {wish} was asked for, but PyTorch sees only {have} here; give --device auto.")
+    return torch.device(wish)
+
+
+def engine(device: str = "auto", precision: str = "auto") -> Accelerator:
+    """An Accelerator for the device and precision (`auto`, `fp32` or `bf16`); UserError where they cannot be had."""
+    chosen = pick_device(device)
+    if precision not in ("auto", "fp32", "bf16"):
+        raise UserError(f"precision {precision!r} is unknown; give --precision auto, fp32 or bf16.")
+    bf16 = native_bf16(chosen) if precision == "auto" else precision == "bf16"
+    # accelerate keeps its settings for the whole process; one process may run several modes with different ones.
+    AcceleratorState._reset_state(reset_partial_state=PartialState().num_processes == 1)
+    return Accelerator(mixed_precision="bf16" if bf16 else "no", cpu=chosen.type == "cpu")
+
+
+def uses_bf16(accelerator: Accelerator) -> bool:
+    """Whether this engine computes in bfloat16."""
+    return accelerator.mixed_precision == "bf16"
+
+
+def to_device(batch: dict[str, Any], device: torch.device) -> dict[str, Any]:
+    """The batch with its tensors on the device; the rest as it is."""
+    return {
+        key: value.to(device, non_blocking=True) if torch.is_tensor(value) else value for key, value in batch.items()
+    }
+
+
+@contextmanager
+def own_chance(device: torch.device) -> Iterator[None]:
+    """Inside, torch's global generators may be seeded; after it they stand as before."""
+    with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
+        yield

@@ -1,0 +1,128 @@
+"""Batches and a function of a batch in; one row a clip out, written part by part, so that a killed pass goes on."""
+
+import json
+import shutil
+import time
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import torch
+from accelerate import Accelerator
+from torch import Tensor
+from tqdm import tqdm
+
+from ssast.data.storage import whole_file
+from ssast.engine.hardware import to_device
+
+Batch = dict[str, Any]
+SECONDS_A_PART = 20.0
+"""A part is closed after so long [s]: what a kill can cost."""
+
+
+@dataclass(frozen=True)
+class Rows:
+    """A finished pass: parquet parts in order, with the columns `uid` (string) and `values` (list of float32)."""
+
+    folder: Path
+    seconds: float
+
+    @property
+    def parts(self) -> list[Path]:
+        """The parts' files in the order of the clips."""
+        return sorted(self.folder.glob("part-*.parquet"))
+
+    def tables(self) -> Iterator[pa.Table]:
+        """One part after the other, so that memory stays flat."""
+        for part in self.parts:
+            yield pq.read_table(part)
+
+    def write_parquet(self, path: Path, column: str) -> int:
+        """All rows as one parquet file (`uid`, `column`), moved into place whole; the number of rows."""
+        schema = _schema(column)
+        count = 0
+        with whole_file(path) as beside, pq.ParquetWriter(beside, schema) as writer:
+            for table in self.tables():
+                writer.write_table(table.rename_columns(schema.names))
+                count += table.num_rows
+        return count
+
+    def remove(self) -> None:
+        """Delete the parts, once what was made of them is in place."""
+        shutil.rmtree(self.folder)
+
+
+def _schema(column: str) -> pa.Schema:
+    return pa.schema([("uid", pa.string()), (column, pa.list_(pa.float32()))])
+
+
+def infer(
+    apply: Callable[[Batch], Tensor],
+    batches: Callable[[int], Iterable[Batch]],
+    *,
+    steps: int,
+    folder: Path,
+    key: str,
+    accelerator: Accelerator,
+    title: str,
+) -> Rows:
+    """Run `apply` (prepared batch -> (B, D)) over `batches(start)`, from where a pass of the same `key` stopped.
+
+    `steps` is the number of batches in all. Parts lie in `folder`; parts of another key are deleted first. Nothing
+    but one part is held in memory.
+    """
+    began = time.monotonic()
+    start = _open_parts(folder, key)
+    with tqdm(total=steps, initial=start, desc=title, unit="batch", dynamic_ncols=True) as bar:
+        part = _Part(folder, start)
+        for batch in batches(start):
+            part.add(batch["uid"], _values(apply, batch, accelerator))
+            bar.update()
+            if time.monotonic() - part.opened > SECONDS_A_PART:
+                part = part.close()
+        part.close()
+    return Rows(folder, time.monotonic() - began)
+
+
+@torch.inference_mode()
+def _values(apply: Callable[[Batch], Tensor], batch: Batch, accelerator: Accelerator) -> Tensor:
+    if not batch["uid"]:
+        return torch.empty(0, 0)
+    return apply(to_device(batch, accelerator.device)).float().cpu()
+
+
+def _open_parts(folder: Path, key: str) -> int:
+    """Make the parts folder ready for `key`; the number of batches that are done already."""
+    note = folder / "key.json"
+    if not note.exists() or json.loads(note.read_text() or "null") != key:
+        shutil.rmtree(folder, ignore_errors=True)
+        folder.mkdir(parents=True)
+        with whole_file(note) as beside:
+            Path(beside).write_text(json.dumps(key))
+    return max((int(part.stem.split("-")[2]) for part in folder.glob("part-*.parquet")), default=0)
+
+
+class _Part:
+    """Rows of the batches from number `first` on, not yet on disk."""
+
+    def __init__(self, folder: Path, first: int):
+        self.folder, self.first, self.end = folder, first, first
+        self.uids: list[str] = []
+        self.values: list[list[float]] = []
+        self.opened = time.monotonic()
+
+    def add(self, uids: list[str], values_BD: Tensor) -> None:
+        self.uids += uids
+        self.values += list(values_BD.numpy())
+        self.end += 1
+
+    def close(self) -> "_Part":
+        """Write the part, whole or not at all; the part to go on with."""
+        if self.end > self.first:
+            table = pa.table({"uid": self.uids, "values": self.values}, schema=_schema("values"))
+            with whole_file(self.folder / f"part-{self.first:09d}-{self.end:09d}.parquet") as beside:
+                pq.write_table(table, beside)
+        return _Part(self.folder, self.end)
