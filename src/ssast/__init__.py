@@ -1,0 +1,60 @@
+"""The public names of ssast, each loaded when it is first used, so that `import ssast` costs next to nothing."""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from ssast.audio.frontend import Frontend
+    from ssast.data.dataset import AudioDataset
+    from ssast.model.classification import ClassificationHead, SSASTForAudioClassification
+    from ssast.model.classification import SSASTForAudioClassification as ASTModel_finetune
+    from ssast.model.encoder import SSASTEncoder
+    from ssast.model.pretraining import SSASTForPreTraining
+    from ssast.model.pretraining import SSASTForPreTraining as ASTModel_pretrain
+    from ssast.run import evaluate, extract, finetune, pretrain
+
+__version__ = "0.1.0"
+
+# Public name -> "module:attribute". A new mode (attention next) is added here, in __all__ and under TYPE_CHECKING.
+_HOMES = {
+    "SSASTEncoder": "ssast.model.encoder:SSASTEncoder",
+    "SSASTForPreTraining": "ssast.model.pretraining:SSASTForPreTraining",
+    "SSASTForAudioClassification": "ssast.model.classification:SSASTForAudioClassification",
+    "ClassificationHead": "ssast.model.classification:ClassificationHead",
+    "AudioDataset": "ssast.data.dataset:AudioDataset",
+    "Frontend": "ssast.audio.frontend:Frontend",
+    "pretrain": "ssast.run:pretrain",
+    "finetune": "ssast.run:finetune",
+    "evaluate": "ssast.run:evaluate",
+    "extract": "ssast.run:extract",
+    # The seed's names of the two models.
+    "ASTModel_pretrain": "ssast.model.pretraining:SSASTForPreTraining",
+    "ASTModel_finetune": "ssast.model.classification:SSASTForAudioClassification",
+}
+
+__all__ = [
+    "ASTModel_finetune",
+    "ASTModel_pretrain",
+    "AudioDataset",
+    "ClassificationHead",
+    "Frontend",
+    "SSASTEncoder",
+    "SSASTForAudioClassification",
+    "SSASTForPreTraining",
+    "evaluate",
+    "extract",
+    "finetune",
+    "pretrain",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    module, attribute = _HOMES[name].split(":")
+    value = globals()[name] = getattr(import_module(module), attribute)
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *_HOMES})

@@ -1,0 +1,186 @@
+"""A command line in; one mode run, exit code out: 0, 2 with a sentence for the user to act on, 130 when interrupted."""
+
+import argparse
+import os
+import shutil
+import sys
+import textwrap
+from collections.abc import Sequence
+from importlib import import_module
+from typing import Any, NoReturn
+
+from ssast import __version__
+from ssast.declare import Spec, suggestion
+from ssast.errors import UserError
+from ssast.modes import ALIASES, MODES, SPELLINGS
+from ssast.options import SPECS, Options
+
+USER_ERROR = 2
+INTERRUPTED = 130
+HELP = {"-h", "--help", "--help-all"}
+TITLE = "Pretrain, fine-tune, evaluate and look inside the Self-Supervised Audio Spectrogram Transformer (SSAST)."
+
+
+def main(argv: Sequence[str] | None = None, *, prog: str = "ssast") -> int:
+    """Run the command line and return the exit code; `prog` is run.py when that was called."""
+    try:
+        _run(list(sys.argv[1:] if argv is None else argv), prog)
+        sys.stdout.flush()
+    except UserError as error:
+        print(f"ssast: {' '.join(str(error).splitlines())}", file=sys.stderr)
+        return USER_ERROR
+    except KeyboardInterrupt:
+        print("\nssast: interrupted; the same command goes on from what was saved", file=sys.stderr)
+        return INTERRUPTED
+    except BrokenPipeError:
+        # The reader has gone (`ssast --help | head`): what Python still wants to flush goes nowhere.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    return 0
+
+
+def _run(words: list[str], prog: str) -> None:
+    if words[:1] == ["--version"]:
+        print(f"ssast {__version__}")
+        return
+    mode = _mode(words.pop(0)) if words and not words[0].startswith("-") else None
+    if HELP & set(words) or (prog == "ssast" and mode is None and not words):
+        print(_help(mode, prog, whole="--help-all" in words or prog != "ssast"), end="")
+        return
+    texts = _read(words, prog, mode)
+    if mode is None and prog == "ssast" and not {"mode", "config"} & texts.keys():
+        raise UserError(f"no mode is named; write it first, as in `ssast finetune --{next(iter(texts))} ...`")
+    options = Options.from_args({**texts, "mode": mode} if mode else texts)
+    module, function = MODES[options.mode].function.split(":")
+    getattr(import_module(module), function)(options)
+
+
+def _mode(word: str) -> str:
+    if word not in SPELLINGS:
+        hint = suggestion(word, SPELLINGS) or f"; the modes are {', '.join(MODES)}"
+        raise UserError(f"there is no mode {word}{hint}")
+    return word
+
+
+def _read(words: list[str], prog: str, mode: str | None) -> dict[str, str]:
+    """What was typed for each option, by the option's name."""
+    how = "`python run.py -h`" if prog != "ssast" else f"`ssast {mode or 'finetune'} --help-all`"
+    flags = [flag for spec in SPECS.values() for flag in spec.flags]
+    for word in words:
+        # argparse would read -prefix as -p refix.
+        if word[:1] == "-" and word[1:2] != "-" and word[1:].partition("=")[0] in SPECS:
+            raise UserError(f"there is no option {word}; did you mean -{word}?")
+    found, rest = _parser(mode, whole=True).parse_known_args(_glued(words))
+    for word in rest:
+        name = word.partition("=")[0]
+        if name.startswith("-"):
+            raise UserError(f"there is no option {name}{suggestion(name, flags) or f'; {how} lists them all'}")
+    if rest:
+        raise UserError(f"{rest[0]!r} belongs to no option; write --name value, with quotes around a value with spaces")
+    return vars(found)
+
+
+def _glued(words: list[str]) -> list[str]:
+    """The words with negative numbers tied to their option, since argparse takes -1e-3 for an option."""
+    glued: list[str] = []
+    for word in words:
+        if glued and glued[-1].startswith("--") and "=" not in glued[-1] and word.startswith("-") and _is_number(word):
+            glued[-1] += f"={word}"
+        else:
+            glued.append(word)
+    return glued
+
+
+def _is_number(word: str) -> bool:
+    try:
+        float(word)
+    except ValueError:
+        return False
+    return True
+
+
+class _Parser(argparse.ArgumentParser):
+    """argparse whose complaints are UserErrors."""
+
+    def error(self, message: str) -> NoReturn:
+        flag = message.removeprefix("argument ").partition(":")[0]
+        if message.endswith("expected one argument"):
+            spec = SPECS[flag.rpartition("--")[2]]
+            raise UserError(f"{flag} has no value, expected {spec.allowed()}")
+        raise UserError(message)
+
+
+class _Formatter(argparse.HelpFormatter):
+    """`-i, --prefix PATH` instead of argparse's `-i PATH, --prefix PATH`, and two columns."""
+
+    def __init__(self, prog: str) -> None:
+        super().__init__(prog, max_help_position=30, width=_width())
+
+    def _format_action_invocation(self, action: argparse.Action) -> str:
+        return f"{', '.join(action.option_strings)} {action.metavar}"
+
+
+def _parser(mode: str | None, *, whole: bool) -> _Parser:
+    """A parser for every option; its help shows those of the mode, or the whole of them."""
+    parser = _Parser(add_help=False, allow_abbrev=False, usage=argparse.SUPPRESS, formatter_class=_Formatter)
+    groups: dict[str, Any] = {}
+    for spec in SPECS.values():
+        title = spec.group.title
+        if title not in groups:
+            groups[title] = parser.add_argument_group(title)
+        text = _line(spec) if whole or mode in spec.modes else argparse.SUPPRESS
+        groups[title].add_argument(
+            *spec.flags, dest=spec.name, metavar=spec.placeholder, default=argparse.SUPPRESS, help=text
+        )
+    return parser
+
+
+def _line(spec: Spec) -> str:
+    """The help of one option: meaning, then what is allowed, the unit and the default."""
+    allowed = ", ".join(filter(None, [spec.unit, spec.limits, *spec.choices]))
+    either = " or none" if allowed and spec.optional else ""
+    facts = f"{allowed}{either}; default {spec.default_text}" if allowed else f"default {spec.default_text}"
+    return f"{spec.help} ({facts})".replace("%", "%%")
+
+
+def _help(mode: str | None, prog: str, *, whole: bool) -> str:
+    """The help page: the modes, or one mode with its options, or everything."""
+    mode = ALIASES.get(mode or "", mode)
+    parts = [_about(mode) if mode in MODES else _overview(prog)]
+    if whole or mode:
+        parts.append(_parser(mode, whole=whole or mode not in MODES).format_help())
+    if mode and not whole:
+        parts.append(f"`ssast {mode} --help-all` also shows the options that other modes use.\n")
+    return "\n".join(parts)
+
+
+def _about(mode: str) -> str:
+    facts = MODES[mode]
+    lines = [
+        f"usage: ssast {mode} --name value ...\n",
+        *_wrap("", f"{facts.summary[0].upper()}{facts.summary[1:]}."),
+        *_wrap("  in:  ", facts.takes),
+        *_wrap("  out: ", facts.gives),
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def _overview(prog: str) -> str:
+    command = "ssast MODE" if prog == "ssast" else f"python {prog} -m MODE"
+    lines = [f"usage: {command} --name value ...\n", *_wrap("", TITLE), ""]
+    for name, facts in MODES.items():
+        lines += _wrap(f"  {name:<10}", facts.summary)
+        lines += _wrap(f"  {'':<10}", f"{facts.takes} -> {facts.gives}")
+    aliases = ", ".join(f"{alias} for {name}" for alias, name in ALIASES.items())
+    lines += ["", *_wrap("", f"Other names: {aliases}, train for pretrain or finetune, as --task says.")]
+    if prog == "ssast":
+        lines += _wrap("", "`ssast MODE --help` shows the options of a mode, `ssast --version` the version.")
+        lines += _wrap("", "To see it all work, on a synthetic corpus and without a network: ssast demo")
+    return "\n".join(lines) + "\n"
+
+
+def _wrap(lead: str, text: str) -> list[str]:
+    return textwrap.wrap(text, _width(), initial_indent=lead, subsequent_indent=" " * len(lead), break_on_hyphens=False)
+
+
+def _width() -> int:
+    return max(60, min(120, shutil.get_terminal_size().columns) - 2)

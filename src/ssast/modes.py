@@ -1,0 +1,62 @@
+"""The name of a mode in, in any of the seed's spellings; what it does, takes and gives, and its function out."""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Mode:
+    """One thing that ssast does, for the list of modes; `function` is "module:name"."""
+
+    summary: str
+    takes: str
+    gives: str
+    function: str
+
+
+# A further mode is one entry here and its function; an option shared with it names it in options.py.
+MODES = {
+    "pretrain": Mode(
+        "learn from unlabelled recordings, by guessing hidden patches of their spectrograms",
+        "recordings, train.csv",
+        "a pretrained model folder",
+        "ssast.run:pretrain",
+    ),
+    "finetune": Mode(
+        "train a classifier on a pretrained model, then evaluate it",
+        "recordings, train.csv and test.csv, labels.txt, a pretrained model",
+        "a fine-tuned model folder with scores and predictions",
+        "ssast.run:finetune",
+    ),
+    "evaluate": Mode(
+        "score a fine-tuned model on labelled recordings",
+        "recordings, a csv, labels.txt, a fine-tuned model",
+        "scores and predictions",
+        "ssast.run:evaluate",
+    ),
+    "extract": Mode(
+        "write an embedding of every recording",
+        "recordings, a csv, a pretrained or fine-tuned model",
+        "a parquet file of uid and embedding",
+        "ssast.run:extract",
+    ),
+    "demo": Mode(
+        "synthesise a small speech corpus; pretrain, fine-tune, evaluate and extract on it",
+        "nothing",
+        "the corpus, and a folder for each step",
+        "ssast.run:demo",
+    ),
+}
+
+# The seed's other names. `train` is pretrain or finetune, as the task says.
+ALIASES = {"eval": "evaluate", "eval-only": "evaluate", "extraction": "extract"}
+SPELLINGS = ("train", *MODES, *ALIASES)
+
+PRETEXT_TASKS = ("pretrain_mpc", "pretrain_mpg", "pretrain_joint")
+FINETUNING_TASKS = ("ft_cls", "ft_avgtok")
+
+
+def canonical(mode: str, task: str) -> str:
+    """The mode that a spelling stands for."""
+    if mode == "train":
+        return "pretrain" if task in PRETEXT_TASKS else "finetune"
+    return ALIASES.get(mode, mode)

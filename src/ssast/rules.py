@@ -1,0 +1,94 @@
+"""Options in; one sentence out where they do not go together, as far as that can be told without a file or a model."""
+
+from collections.abc import Iterator
+from typing import Any
+
+from ssast.errors import UserError
+from ssast.modes import FINETUNING_TASKS, PRETEXT_TASKS
+
+
+def validate(options: Any) -> None:
+    """Raise UserError with the first thing that is wrong among the values of an `Options` with a canonical mode.
+
+    The type is not named, because options.py stands above this file.
+    """
+    if options.mode == "demo":
+        return
+    for problem in (*_task(options), *_sources(options), *_model(options), *_cloud(options), *_spectrogram(options)):
+        raise UserError(problem)
+
+
+def _task(options: Any) -> Iterator[str]:
+    allowed = PRETEXT_TASKS if options.mode == "pretrain" else FINETUNING_TASKS
+    if options.task not in allowed:
+        other = "finetune" if options.mode == "pretrain" else "pretrain"
+        hint = f", or use the mode {other}" if options.mode in ("pretrain", "finetune") else ""
+        yield f"{options.mode} cannot have --task {options.task}; give {' or '.join(allowed)}{hint}"
+
+
+def _sources(options: Any) -> Iterator[str]:
+    if options.prefix is None:
+        yield f"{options.mode} needs -i/--prefix, the folder that holds <uid>/waveform.EXT"
+    if options.data_split_root is None:
+        what = "with train.csv" if options.mode == "pretrain" else "with train.csv and test.csv"
+        or_file = ", or one csv file" if options.mode in ("evaluate", "extract") else ""
+        yield f"{options.mode} needs -d/--data_split_root, the folder {what}{or_file}"
+    if options.label_txt is None and options.mode in ("finetune", "evaluate"):
+        yield f"{options.mode} needs -l/--label_txt, a text file with one label a line"
+
+
+def _model(options: Any) -> Iterator[str]:
+    finetuned = options.finetuned_mdl_path
+    if options.mode == "evaluate" and finetuned is None:
+        yield "evaluate needs --finetuned_mdl_path, the folder that finetune wrote"
+    if options.mode in ("pretrain", "finetune") and finetuned is not None:
+        yield (
+            f"{options.mode} cannot have --finetuned_mdl_path; "
+            "to start from a model folder give it as --pretrained_mdl_path"
+        )
+    if options.mode == "extract" and finetuned is None and options.embedding_type != "pt":
+        yield (
+            f"--embedding_type {options.embedding_type} needs a fine-tuned model: give --finetuned_mdl_path, "
+            "or --embedding_type pt for the pretrained one"
+        )
+
+
+def _cloud(options: Any) -> Iterator[str]:
+    if options.bucket_name and "/" in options.bucket_name:
+        yield f"--bucket_name is {options.bucket_name}, expected the bare name without gs:// and folders"
+    if "://" in options.cloud_dir:
+        yield f"--cloud_dir is {options.cloud_dir}, expected a folder inside the bucket without gs:// and bucket name"
+
+
+def _spectrogram(options: Any) -> Iterator[str]:
+    if options.target_length < options.tshape:
+        yield (
+            f"--target_length {options.target_length} is shorter than a patch of {options.tshape} frames; "
+            f"give at least {options.tshape}"
+        )
+    if options.freqm > options.num_mel_bins:
+        yield f"--freqm {options.freqm} is more than the {options.num_mel_bins} mel bins there are; give at most those"
+    if options.timem > options.target_length:
+        yield f"--timem {options.timem} is more than the {options.target_length} frames there are; give at most those"
+    if options.pretrained_mdl_path is None and options.mode in ("pretrain", "finetune"):
+        yield from _new_model(options)
+
+
+def _new_model(options: Any) -> Iterator[str]:
+    """What is known without a checkpoint: the shape of the patches is that of the options."""
+    if options.num_mel_bins < options.fshape:
+        yield (
+            f"--fshape {options.fshape} is higher than the {options.num_mel_bins} mel bins there are; "
+            "give fewer, or more with --num_mel_bins"
+        )
+    if options.mode != "pretrain":
+        return
+    shape, stride = (options.fshape, options.tshape), (options.fstride, options.tstride)
+    if any(step is not None and step != side for step, side in zip(stride, shape, strict=True)):
+        yield (
+            "pretraining patches lie side by side; leave out --fstride and --tstride, "
+            f"or give {shape[0]} and {shape[1]}, the shape of a patch"
+        )
+    patches = (options.num_mel_bins // shape[0]) * (options.target_length // shape[1])
+    if options.mask_patch >= patches:
+        yield f"--mask_patch {options.mask_patch} leaves none of a clip's {patches} patches; give fewer than {patches}"
