@@ -1,0 +1,274 @@
+"""An fbank goes in; logits, the hidden states behind them, attention and embeddings come out.
+
+Shapes: B batch, T frames, F mel bins, P patches, L tokens, D width, H heads, N chosen states or number of labels.
+"""
+
+import os
+from collections.abc import Callable, Sequence
+from typing import Any, Self
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from ssast.errors import UserError
+from ssast.model.encoder import DEPTH, NUM_STATES, SSASTEncoder, Trace, check_choice, check_layer, seeded
+from ssast.model.folder import FolderMixin, load_exactly
+from ssast.model.head import POOLINGS, ClassificationHead
+from ssast.model.published import check_sizes, read_checkpoint
+
+NUM_WEIGHTED = DEPTH + 1
+EMBEDDING_TYPES = ("pt", "wt", "ft")
+LOSSES: dict[str, tuple[Callable[..., Tensor], Callable[[Tensor], Tensor]]] = {
+    "BCE": (F.binary_cross_entropy_with_logits, torch.sigmoid),
+    "MSE": (F.mse_loss, torch.Tensor.clone),
+}
+
+
+def _single(pooled_BND: Tensor, weightsum_N: Tensor | None) -> Tensor:
+    return pooled_BND[:, 0]
+
+
+def _weighted(pooled_BND: Tensor, weightsum_N: Tensor) -> Tensor:
+    """Pooling is linear, so pooled states are weighted in place of whole ones."""
+    return (pooled_BND * weightsum_N.unsqueeze(1)).sum(dim=1)
+
+
+class SSASTForAudioClassification(nn.Module, FolderMixin):
+    """The encoder, pooled at one layer or over a learned sum of layers, with a classification head.
+
+    Source: Gong et al. 2022, AAAI, arXiv 2110.09784. The plain constructor draws random weights (`seed`, or torch's
+    ambient state); `from_published` starts from a pretrained encoder, `from_pretrained` loads a saved model.
+
+    `num_labels` outputs; sizes as `SSASTEncoder` takes them (a stride of None: the patch shape). `task` is ft_cls (mean
+    of the prefix tokens) or ft_avgtok (mean of the patch tokens). `layer` 0..13 or -1 is the state that is pooled;
+    `weighted` pools the first 13 instead and sums them with `weightsum` (13,), which starts at 1/13 and is used as it
+    is. `freeze` trains only the head and `weightsum`. `loss` is BCE (labels 0..1) or MSE (numbers). With
+    `mask_padding`, padding stays out of attention and pooling. `labels` (names) and `frontend` (how fbanks are made)
+    are kept with the model. UserError: an unknown choice, a layer that does not exist, other than `num_labels` names.
+    """
+
+    weightsum: nn.Parameter | None
+    n_states = NUM_WEIGHTED
+
+    def __init__(
+        self,
+        num_labels: int,
+        model_size: str = "base",
+        fshape: int = 128,
+        tshape: int = 2,
+        fstride: int | None = None,
+        tstride: int | None = None,
+        num_mel_bins: int = 128,
+        target_length: int = 1024,
+        task: str = "ft_cls",
+        layer: int = -1,
+        weighted: bool = False,
+        freeze: bool = True,
+        activation: str = "relu",
+        final_dropout: float = 0.2,
+        layernorm: bool = True,
+        *,
+        mask_padding: bool = False,
+        loss: str = "BCE",
+        labels: Sequence[str] | None = None,
+        frontend: dict[str, Any] | None = None,
+        seed: int | None = None,
+    ):
+        super().__init__()
+        self.config = {name: value for name, value in locals().items() if name not in ("self", "seed", "__class__")}
+        self.config["labels"] = labels if labels is None else list(labels)
+        check_choice("task", task, POOLINGS)
+        check_choice("loss", loss, LOSSES)
+        if labels is not None and len(labels) != num_labels:
+            raise UserError(f"{len(labels)} label names came with num_labels {num_labels}; give one name a label.")
+        self.num_labels, self.labels, self.frontend = num_labels, self.config["labels"], frontend
+        self.task, self.layer, self.weighted = task, layer, weighted
+        self.freeze, self.mask_padding = freeze, mask_padding
+        self.layers = tuple(range(NUM_WEIGHTED)) if weighted else (check_layer(layer),)
+        self._combine: Callable[..., Tensor] = _weighted if weighted else _single
+        self._criterion, self._score = LOSSES[loss]
+        with seeded(seed):
+            self.v = SSASTEncoder(model_size, fshape, tshape, fstride, tstride, num_mel_bins, target_length)
+            self._build_top()
+        self.v.requires_grad_(not freeze)
+
+    def _build_top(self) -> None:
+        """A fresh head and, for a weighted model, fresh layer weights."""
+        options = {name: self.config[name] for name in ("activation", "final_dropout", "layernorm")}
+        self.mlp_head = ClassificationHead(self.v.width, self.num_labels, **options)
+        share = torch.full((NUM_WEIGHTED,), 1 / NUM_WEIGHTED)
+        self.weightsum = nn.Parameter(share) if self.weighted else None
+
+    @classmethod
+    def from_published(
+        cls,
+        path: str | os.PathLike,
+        *,
+        num_labels: int,
+        task: str = "ft_cls",
+        fstride: int | None = None,
+        tstride: int | None = None,
+        target_length: int = 1024,
+        layer: int = -1,
+        weighted: bool = False,
+        freeze: bool = True,
+        activation: str = "relu",
+        final_dropout: float = 0.2,
+        layernorm: bool = True,
+        model_size: str | None = None,
+        fshape: int | None = None,
+        tshape: int | None = None,
+        num_mel_bins: int | None = None,
+        seed: int | None = None,
+        **others: Any,
+    ) -> Self:
+        """A model with the encoder of a published `.pth` file or of an own folder, and a fresh head; evaluation mode.
+
+        The file decides the size, the patch shape and, unless given, the mel bins; `model_size`, `fshape` and `tshape`
+        are checked against it where they are given. Strides of None equal the patch shape; positions are fitted to the
+        new strides, `num_mel_bins` and `target_length`. `seed` makes the head's weights (None: torch's ambient state);
+        `others` are `mask_padding`, `loss`, `labels` and `frontend` of the constructor. UserError: a path that
+        `read_checkpoint` refuses, sizes that differ from the file's, any setting that the constructor refuses.
+        """
+        checkpoint = read_checkpoint(path)
+        check_sizes(checkpoint, model_size=model_size, fshape=fshape, tshape=tshape)
+        sizes = {name: checkpoint.config[name] for name in ("model_size", "fshape", "tshape", "num_mel_bins")}
+        sizes |= {} if num_mel_bins is None else {"num_mel_bins": num_mel_bins}
+        with torch.device("meta"):  # no weights are drawn that the file would replace at once
+            model: Any = cls(
+                num_labels,
+                **sizes,
+                fstride=fstride,
+                tstride=tstride,
+                target_length=target_length,
+                task=task,
+                layer=layer,
+                weighted=weighted,
+                freeze=freeze,
+                activation=activation,
+                final_dropout=final_dropout,
+                layernorm=layernorm,
+                **others,
+            )
+        load_exactly(model.v, checkpoint.encoder_state(model.v), checkpoint.source)
+        with seeded(seed):
+            model._build_top()
+        return model.eval()
+
+    def train(self, mode: bool = True) -> Self:
+        """Training mode (or not) for what trains: a frozen encoder stays in evaluation mode."""
+        super().train(mode)
+        if self.freeze:
+            self.v.eval()
+        return self
+
+    def _valid_frames(self, frames: Tensor | None) -> Tensor | None:
+        return frames if self.mask_padding else None
+
+    def pooled_states(
+        self,
+        fbank_BTF: Tensor,
+        frames: Tensor | None = None,
+        layers: Sequence[int] | None = None,
+        task: str | None = None,
+    ) -> Tensor:
+        """The states numbered `layers` (0..13; None: those that `classify` needs, `model.layers`), pooled: (B, N, D).
+
+        Blocks past the highest of them do not run, no state is kept whole, and a frozen encoder builds no graph.
+        `task` pools otherwise than the model's own.
+        """
+        check_choice("task", task or self.task, POOLINGS)
+        wanted = self.layers if layers is None else tuple(check_layer(layer) for layer in layers)
+        pool, pooled = POOLINGS[task or self.task], {}
+        with torch.set_grad_enabled(torch.is_grad_enabled() and not self.freeze):
+            fbank_BTF, valid_BP = self.v.hide_padding(fbank_BTF, self._valid_frames(frames))
+            tokens_BLD = self.v.tokens(self.v.embed(self.v.patches(fbank_BTF)))
+            for index, state_BLD in enumerate(self.v.stream(tokens_BLD, max(wanted), self.v.key_mask(valid_BP))):
+                if index in wanted:
+                    pooled[index] = pool(state_BLD, self.v.num_prefix, valid_BP)
+            return torch.stack([pooled[index] for index in wanted], dim=1)
+
+    def classify(self, pooled_BND: Tensor) -> Tensor:
+        """Logits (B, num_labels) of states that `pooled_states` gave for the model's own `layers`."""
+        return self.mlp_head(self._combine(pooled_BND, self.weightsum))
+
+    def forward(self, fbank_BTF: Tensor, frames: Tensor | None = None) -> Tensor:
+        """Logits (B, num_labels) of a normalised fbank (B, target_length, num_mel_bins).
+
+        `frames` (B,) counts each clip's own frames and matters only to a model with `mask_padding`. UserError: an fbank
+        of another shape.
+        """
+        return self.classify(self.pooled_states(fbank_BTF, frames))
+
+    def loss(self, batch: dict[str, Any]) -> dict[str, Tensor]:
+        """{"loss": mean over the targets (B, num_labels) that are not NaN}, float32; 0 where all are.
+
+        `batch` has "targets" and either "fbank" (with "frames", if any) or "pooled", what `pooled_states` gave.
+        """
+        logits_BN = self.classify(batch["pooled"]) if "pooled" in batch else self(batch["fbank"], batch.get("frames"))
+        targets_BN = batch["targets"].to(logits_BN.device, torch.float32)
+        if targets_BN.shape != logits_BN.shape:
+            raise UserError(
+                f"the targets have shape {tuple(targets_BN.shape)}, but the model's logits have "
+                f"{tuple(logits_BN.shape)}; give one target for each of its {self.num_labels} labels."
+            )
+        missing_BN = targets_BN.isnan()
+        losses_BN = self._criterion(logits_BN.float(), targets_BN.masked_fill(missing_BN, 0), reduction="none")
+        total = losses_BN.masked_fill(missing_BN, 0).sum()
+        return {"loss": total / (~missing_BN).sum().clamp(min=1)}
+
+    def predict_scores(self, fbank_BTF: Tensor, frames: Tensor | None = None) -> Tensor:
+        """Probabilities (B, num_labels) of a model for BCE, values of one for MSE, float32, without a graph."""
+        with torch.no_grad():
+            return self._score(self(fbank_BTF, frames).float())
+
+    def hidden_states(self, fbank_BTF: Tensor, frames: Tensor | None = None) -> list[Tensor]:
+        """All 14 states (B, L, D): 0 the embedded input, 1..12 the block outputs, 13 the LayerNorm of 12."""
+        with torch.set_grad_enabled(torch.is_grad_enabled() and not self.freeze):
+            return self.v(fbank_BTF, NUM_STATES - 1, self._valid_frames(frames))
+
+    def attentions(self, fbank_BTF: Tensor, frames: Tensor | None = None) -> list[Tensor]:
+        """Attention (B, H, L, L) of all 12 blocks, rows summing to 1, float32, without a graph."""
+        with torch.no_grad():
+            return self.v.trace(fbank_BTF, DEPTH, self._valid_frames(frames)).attentions
+
+    def trace(self, fbank_BTF: Tensor, frames: Tensor | None = None) -> tuple[Tensor, Trace]:
+        """Logits (B, num_labels) and the states and attention behind them, in one graph, also for a frozen encoder.
+
+        The trace reaches as far as the logits do. `torch.autograd.grad(logits[:, n].sum(), trace.attentions)` gives
+        what gradient-weighted relevance needs; an fbank that requires a gradient gets one too.
+        """
+        trace = self.v.trace(fbank_BTF, max(self.layers), self._valid_frames(frames))
+        _, valid_BP = self.v.hide_padding(fbank_BTF, self._valid_frames(frames))
+        pool, prefix = POOLINGS[self.task], self.v.num_prefix
+        pooled_BND = torch.stack([pool(trace.states[index], prefix, valid_BP) for index in self.layers], dim=1)
+        return self.classify(pooled_BND), trace
+
+    def extract_embedding(
+        self,
+        fbank_BTF: Tensor,
+        embedding_type: str = "ft",
+        layer: int | None = None,
+        task: str | None = None,
+        frames: Tensor | None = None,
+    ) -> Tensor:
+        """An embedding (B, D) of each clip, without a graph.
+
+        "pt" is the pooled state number `layer` (None: the model's own), "wt" the pooled states in their learned sum,
+        both pooled by `task` where it is given; "ft" is the output of the head's first dense layer, before activation,
+        which needs neither. UserError: another type, "wt" of a model that is not weighted, a layer that does not exist.
+        """
+        check_choice("embedding_type", embedding_type, EMBEDDING_TYPES)
+        if embedding_type == "wt" and not self.weighted:
+            raise UserError(
+                "embedding_type wt needs learned layer weights, but this model was made with weighted False; "
+                "fine-tune with weighted True, or extract pt or ft."
+            )
+        with torch.no_grad():
+            if embedding_type == "pt":
+                wanted = self.layer if layer is None else layer
+                return self.pooled_states(fbank_BTF, frames, (wanted,), task)[:, 0]
+            if embedding_type == "wt":
+                return self._combine(self.pooled_states(fbank_BTF, frames, task=task), self.weightsum)
+            return self.mlp_head.dense(self._combine(self.pooled_states(fbank_BTF, frames), self.weightsum))

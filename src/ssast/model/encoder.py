@@ -1,0 +1,255 @@
+"""Spectrograms go in; patches, tokens, the states of every layer and the attention between the tokens come out.
+
+Shapes: B batch, T frames, F mel bins, P patches, K values a patch (fshape * tshape), L tokens (prefix + patches),
+D width, H heads, N states. A name's suffix gives its axes, so `tokens_BLD` is (B, L, D).
+"""
+
+import contextlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from numbers import Integral
+from typing import cast
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from ssast.errors import UserError
+from ssast.model.blocks import EPS, Block, PatchEmbed
+
+DEPTH = 12
+NUM_STATES = DEPTH + 2
+
+
+@dataclass(frozen=True)
+class Size:
+    """Width D, attention heads H and prefix tokens (class token, and the distillation token where there is one)."""
+
+    width: int
+    heads: int
+    prefix: int = 2
+
+
+SIZES = {
+    "tiny": Size(192, 3),
+    "small": Size(384, 6),
+    "base": Size(768, 12),
+    "base_nokd": Size(768, 12, prefix=1),
+}
+
+
+@dataclass(frozen=True)
+class Trace:
+    """States, layer + 1 of (B, L, D), and the attention (B, H, L, L) of every block that ran, in one graph."""
+
+    states: list[Tensor]
+    attentions: list[Tensor]
+
+
+def check_layer(layer: int) -> int:
+    """The state's index 0..13 for a layer given as 0..13 or -1 (the last); UserError for anything else."""
+    if isinstance(layer, bool) or not isinstance(layer, Integral) or not -1 <= int(layer) < NUM_STATES:
+        raise UserError(
+            f"layer {layer!r} does not exist; give 0 (embedded input), 1 to {DEPTH} (block outputs), "
+            f"{NUM_STATES - 1} or -1 (normalised output of the last block)."
+        )
+    return int(layer) % NUM_STATES
+
+
+def check_choice(name: str, value: object, choices: object) -> None:
+    """Raise a UserError that names the option and its choices unless the value is one of them."""
+    known = list(choices)  # type: ignore[call-overload]
+    if value not in known:
+        raise UserError(f"{name} {value!r} is unknown; choose one of {', '.join(map(str, known))}.")
+
+
+def patch_grid(
+    fshape: int, tshape: int, fstride: int, tstride: int, num_mel_bins: int, target_length: int
+) -> tuple[int, int]:
+    """Patches along frequency and time for these sizes in mel bins and frames; UserError where not one patch fits."""
+    sizes = {"fshape": fshape, "tshape": tshape, "fstride": fstride, "tstride": tstride}
+    for name, value in sizes.items():
+        if value < 1:
+            raise UserError(f"{name} is {value}, but a patch needs at least 1; give a positive whole number.")
+    if num_mel_bins < fshape:
+        raise UserError(
+            f"num_mel_bins is {num_mel_bins}, less than the {fshape} mel bins of one patch (fshape); "
+            "give more mel bins or a smaller patch."
+        )
+    if target_length < tshape:
+        raise UserError(
+            f"target_length is {target_length} frames, less than the {tshape} frames of one patch (tshape); "
+            "give a longer target_length or a smaller patch."
+        )
+    return (num_mel_bins - fshape) // fstride + 1, (target_length - tshape) // tstride + 1
+
+
+@contextlib.contextmanager
+def seeded(seed: int | None) -> Iterator[None]:
+    """Weights drawn inside come from the seed and leave the ambient state alone; with None, from the ambient state."""
+    if seed is None:
+        yield
+        return
+    with torch.random.fork_rng(devices=[]):
+        torch.default_generator.manual_seed(seed)
+        yield
+
+
+def fit_positions(
+    positions_1LD: Tensor, old_grid: tuple[int, int], new_grid: tuple[int, int], num_prefix: int
+) -> Tensor:
+    """Positions (1, prefix + patches, D) of one patch grid carried over to another; the prefix stays as it is.
+
+    Published: along time, then along frequency, a shorter axis is cut out of the centre (from old // 2 - new // 2) and
+    a longer one is interpolated linearly. The published cut along frequency ends at an index made from the time size;
+    here it ends at its own.
+    """
+    prefix_1CD, patches_1PD = positions_1LD[:, :num_prefix], positions_1LD[:, num_prefix:]
+    grid_1Dft = patches_1PD.transpose(1, 2).unflatten(2, old_grid)
+    for axis, new in ((3, new_grid[1]), (2, new_grid[0])):
+        old = grid_1Dft.shape[axis]
+        if new < old:
+            grid_1Dft = grid_1Dft.narrow(axis, old // 2 - new // 2, new)
+        elif new > old:
+            size = (grid_1Dft.shape[2], new) if axis == 3 else (new, grid_1Dft.shape[3])
+            grid_1Dft = F.interpolate(grid_1Dft, size=size, mode="bilinear", align_corners=False)
+    return torch.cat([prefix_1CD, grid_1Dft.flatten(2).transpose(1, 2)], dim=1).contiguous()
+
+
+class SSASTEncoder(nn.Module):
+    """The Audio Spectrogram Transformer: fbank -> patches -> prefix and patch tokens -> 12 blocks -> 14 states.
+
+    Source: Gong et al. 2022, "SSAST: Self-Supervised Audio Spectrogram Transformer", AAAI, arXiv 2110.09784. Parameter
+    names are the published ones, patches are ordered frequency-major (index = f_index * t_dim + t_index).
+
+    `model_size` is tiny, small, base or base_nokd; `fshape`, `fstride` and `num_mel_bins` count mel bins, `tshape`,
+    `tstride` and `target_length` count frames; a stride of None equals the patch shape. `grid` is (f_dim, t_dim).
+    Initial weights come from torch's ambient random state. UserError: unknown size, no room for a single patch.
+    """
+
+    def __init__(
+        self,
+        model_size: str = "base",
+        fshape: int = 128,
+        tshape: int = 2,
+        fstride: int | None = None,
+        tstride: int | None = None,
+        num_mel_bins: int = 128,
+        target_length: int = 1024,
+    ):
+        super().__init__()
+        check_choice("model_size", model_size, SIZES)
+        size = SIZES[model_size]
+        self.shape = (fshape, tshape)
+        self.stride = (fshape if fstride is None else fstride, tshape if tstride is None else tstride)
+        self.num_mel_bins, self.target_length = num_mel_bins, target_length
+        self.grid = patch_grid(*self.shape, *self.stride, num_mel_bins, target_length)
+        self.num_patches, self.num_prefix = self.grid[0] * self.grid[1], size.prefix
+        self.width, self.heads = size.width, size.heads
+        self.cls_token = nn.Parameter(torch.empty(1, 1, size.width))
+        if size.prefix == 2:
+            self.dist_token = nn.Parameter(torch.empty(1, 1, size.width))
+        self.pos_embed = nn.Parameter(torch.empty(1, size.prefix + self.num_patches, size.width))
+        self.patch_embed = PatchEmbed(size.width, self.shape, self.stride)
+        self.blocks = nn.ModuleList(Block(size.width, size.heads) for _ in range(DEPTH))
+        self.norm = nn.LayerNorm(size.width, eps=EPS)
+        self._initialise()
+
+    def _initialise(self) -> None:
+        """Draw the weights as the published code does: normal cut at two units, deviation 0.02; linear biases 0."""
+        for tokens in (*self._prefix(), self.pos_embed):
+            nn.init.trunc_normal_(tokens, std=0.02)
+        for module in self.blocks.modules():
+            if isinstance(module, nn.Linear):
+                nn.init.trunc_normal_(module.weight, std=0.02)
+                nn.init.zeros_(module.bias)
+
+    def _prefix(self) -> list[nn.Parameter]:
+        return [self.cls_token, self.dist_token] if self.num_prefix == 2 else [self.cls_token]
+
+    def check(self, fbank_BTF: Tensor) -> None:
+        """Raise a UserError unless the fbank is (B, target_length, num_mel_bins)."""
+        if fbank_BTF.dim() != 3 or fbank_BTF.shape[1:] != (self.target_length, self.num_mel_bins):
+            raise UserError(
+                f"the fbank has shape {tuple(fbank_BTF.shape)}, but this model takes (clips, {self.target_length} "
+                f"frames, {self.num_mel_bins} mel bins); prepare it with the model's target_length and num_mel_bins."
+            )
+
+    def patches(self, fbank_BTF: Tensor) -> Tensor:
+        """Patch values (B, P, K), patches and their values frequency-major; UserError for a fbank of another shape."""
+        self.check(fbank_BTF)
+        grid_BftFT = fbank_BTF.transpose(1, 2).unfold(1, self.shape[0], self.stride[0])
+        grid_BftFT = grid_BftFT.unfold(2, self.shape[1], self.stride[1])
+        return grid_BftFT.flatten(3).flatten(1, 2)
+
+    def embed(self, patches_BPK: Tensor) -> Tensor:
+        """Linear projection of patch values: (B, P, K) -> (B, P, D)."""
+        return self.patch_embed(patches_BPK)
+
+    def tokens(self, embedded_BPD: Tensor) -> Tensor:
+        """Prefix tokens set in front and positions added: (B, P, D) -> (B, L, D)."""
+        prefix = [token.expand(embedded_BPD.shape[0], -1, -1) for token in self._prefix()]
+        return torch.cat([*prefix, embedded_BPD], dim=1) + self.pos_embed
+
+    def hide_padding(self, fbank_BTF: Tensor, frames_B: Tensor | None) -> tuple[Tensor, Tensor | None]:
+        """The fbank with zeros past each clip's own frames, and which patches (B, P) hold at least one own frame.
+
+        Zeros, the mean of a normalised fbank, keep a patch that is only partly padding free of what the padding holds.
+        Without frame counts the fbank comes back as it is, with None.
+        """
+        if frames_B is None:
+            return fbank_BTF, None
+        self.check(fbank_BTF)
+        frames_B1 = torch.as_tensor(frames_B, device=fbank_BTF.device).reshape(-1, 1)
+        if len(frames_B1) != len(fbank_BTF):
+            raise UserError(f"{len(frames_B1)} frame counts came with {len(fbank_BTF)} clips; give one for each clip.")
+        own_BT = torch.arange(self.target_length, device=fbank_BTF.device) < frames_B1
+        start_P = torch.arange(self.grid[1], device=fbank_BTF.device).repeat(self.grid[0]) * self.stride[1]
+        return fbank_BTF.masked_fill(~own_BT.unsqueeze(2), 0), start_P < frames_B1
+
+    def key_mask(self, valid_BP: Tensor | None) -> Tensor | None:
+        """(B, 1, 1, L), True where a token may be attended to: the prefix always, patches where valid."""
+        return None if valid_BP is None else F.pad(valid_BP, (self.num_prefix, 0), value=True)[:, None, None]
+
+    def _first(self, layer: int) -> list[Block]:
+        """The blocks that run up to a state."""
+        return cast(list[Block], list(self.blocks)[:layer])
+
+    def stream(self, tokens_BLD: Tensor, layer: int = -1, mask: Tensor | None = None) -> Iterator[Tensor]:
+        """The states (B, L, D) one by one from the tokens to `layer`; later blocks do not run."""
+        last = check_layer(layer)
+        yield tokens_BLD
+        for block in self._first(last):
+            tokens_BLD = block(tokens_BLD, mask)
+            yield tokens_BLD
+        if last > DEPTH:
+            yield self.norm(tokens_BLD)
+
+    def forward(self, fbank_BTF: Tensor, layer: int = -1, frames: Tensor | None = None) -> list[Tensor]:
+        """States (B, L, D) from 0 (embedded input) over 1..12 (block outputs) to 13 (normalised 12), up to `layer`.
+
+        `fbank_BTF` (B, target_length, num_mel_bins) is normalised; `frames` (B,) counts each clip's own frames and
+        keeps the padding after them out of the attention. Blocks past `layer` (0..13, -1 the last) do not run.
+        UserError: a fbank of another shape, a layer that does not exist.
+        """
+        fbank_BTF, valid_BP = self.hide_padding(fbank_BTF, frames)
+        tokens_BLD = self.tokens(self.embed(self.patches(fbank_BTF)))
+        return list(self.stream(tokens_BLD, layer, self.key_mask(valid_BP)))
+
+    def trace(self, fbank_BTF: Tensor, layer: int = -1, frames: Tensor | None = None) -> Trace:
+        """States as `forward` gives them, and the attention (B, H, L, L) of every block up to `layer`.
+
+        The weights are float32 nodes of the graph, so gradients with respect to them can be asked for wherever the
+        tokens or the fbank require them.
+        """
+        last = check_layer(layer)
+        fbank_BTF, valid_BP = self.hide_padding(fbank_BTF, frames)
+        mask, attentions = self.key_mask(valid_BP), []
+        states = [self.tokens(self.embed(self.patches(fbank_BTF)))]
+        if torch.is_grad_enabled() and not states[0].requires_grad:
+            states[0].requires_grad_()  # so that a frozen encoder has a graph too
+        for block in self._first(last):
+            tokens_BLD, weights_BHLL = block.trace(states[-1], mask)
+            states.append(tokens_BLD)
+            attentions.append(weights_BHLL)
+        return Trace([*states, self.norm(states[-1])] if last > DEPTH else states, attentions)

@@ -1,0 +1,225 @@
+"""A model goes in, its own folder (config.json, model.safetensors) comes out whole or not at all; and the way back."""
+
+import contextlib
+import json
+import os
+import re
+import shutil
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Self
+
+import torch
+from huggingface_hub import PyTorchModelHubMixin, hf_hub_download
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+
+from ssast.errors import UserError
+from ssast.model.encoder import SSASTEncoder, fit_positions, patch_grid
+
+CONFIG, WEIGHTS = "config.json", "model.safetensors"
+_HUB_NAME = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """A saved model: `source` as it was named, `config` with its class and sizes, `state_dict` in float32."""
+
+    source: str
+    config: dict[str, Any]
+    state_dict: dict[str, Tensor]
+
+    @property
+    def grid(self) -> tuple[int, int]:
+        """Patches along frequency and time that its positions belong to."""
+        sizes = {name: self.config[name] for name in ("fshape", "tshape", "num_mel_bins", "target_length")}
+        strides = {name: self.config.get(name) for name in ("fstride", "tstride")}
+        return patch_grid(
+            **sizes, fstride=strides["fstride"] or sizes["fshape"], tstride=strides["tstride"] or sizes["tshape"]
+        )
+
+    def encoder_state(self, encoder: SSASTEncoder) -> dict[str, Tensor]:
+        """The encoder's entries under the encoder's own names, positions fitted to `encoder`'s patch grid."""
+        state = {key.removeprefix("v."): value for key, value in self.state_dict.items() if key.startswith("v.")}
+        if self.grid != encoder.grid and "pos_embed" in state:
+            state["pos_embed"] = fit_positions(state["pos_embed"], self.grid, encoder.grid, encoder.num_prefix)
+        return state
+
+
+def difference(expected: Mapping[str, torch.Size], found: Mapping[str, torch.Size]) -> str:
+    """What sets two lists of tensors apart, shortened to three a kind; empty where they agree."""
+    kinds = {
+        "missing": [key for key in expected if key not in found],
+        "unexpected": [key for key in found if key not in expected],
+        "of another shape": [
+            f"{key} {tuple(found[key])} instead of {tuple(expected[key])}"
+            for key in expected
+            if key in found and found[key] != expected[key]
+        ],
+    }
+    return "; ".join(
+        f"{len(names)} {kind}: {', '.join(names[:3])}{', ...' if len(names) > 3 else ''}"
+        for kind, names in kinds.items()
+        if names
+    )
+
+
+def shapes(state_dict: Mapping[str, Tensor]) -> dict[str, torch.Size]:
+    """The shape of every tensor, by name."""
+    return {key: value.shape for key, value in state_dict.items()}
+
+
+def load_exactly(module: nn.Module, state_dict: Mapping[str, Tensor], source: str) -> None:
+    """Give the module these tensors as its own; UserError that lists what differs unless names and shapes agree."""
+    differs = difference(shapes(module.state_dict()), shapes(state_dict))
+    if differs:
+        raise UserError(f"the weights in {source} do not fit the model they should fill ({differs}); check the sizes.")
+    module.load_state_dict({key: value.clone() for key, value in state_dict.items()}, assign=True)
+
+
+def read_folder(folder: str | os.PathLike) -> Checkpoint:
+    """Config and weights of a folder that `save_pretrained` wrote; UserError for any other folder."""
+    path = Path(folder)
+    if not path.is_dir():
+        what = "is a file, not a folder" if path.exists() else "does not exist"
+        raise UserError(
+            f"{path} {what}; give a folder that holds {CONFIG} and {WEIGHTS}, as save_pretrained writes it."
+        )
+    lacking = [name for name in (CONFIG, WEIGHTS) if not (path / name).is_file()]
+    if lacking:
+        raise UserError(f"{path} has no {' and no '.join(lacking)}; give a folder that save_pretrained wrote whole.")
+    return _read_files(path / CONFIG, path / WEIGHTS, str(path))
+
+
+def _read_files(config_file: Path, weights_file: Path, source: str) -> Checkpoint:
+    try:
+        config = json.loads(config_file.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise UserError(f"{CONFIG} of {source} cannot be read ({error}); save the model again.") from error
+    if not isinstance(config, dict) or "class" not in config or "model_size" not in config:
+        raise UserError(f"{CONFIG} of {source} is not one that ssast wrote; give a folder made by save_pretrained.")
+    try:
+        state_dict = {key: value.float() for key, value in load_file(weights_file).items()}
+    except Exception as error:  # safetensors has its own exceptions besides OSError
+        raise UserError(f"{WEIGHTS} of {source} cannot be read ({error}); save or copy the model again.") from error
+    return Checkpoint(source, config, state_dict)
+
+
+def read_hub(name: str, **hub: Any) -> Checkpoint:
+    """Config and weights of a model on the Hugging Face hub; UserError where they cannot be had."""
+    try:
+        files = [Path(hf_hub_download(name, filename, **hub)) for filename in (CONFIG, WEIGHTS)]
+    except Exception as error:  # the hub's client raises several families
+        reason = str(error).strip().split("\n")[0]
+        raise UserError(
+            f"{name} is no local folder and could not be had from the Hugging Face hub ({reason}); "
+            "check the name, the connection and your access."
+        ) from error
+    return _read_files(files[0], files[1], name)
+
+
+def looks_like_hub_name(name: str) -> bool:
+    """Whether a name is read as organisation/model on the hub: two plain parts, the first not a folder here."""
+    return bool(_HUB_NAME.fullmatch(name)) and not Path(name).parent.exists()
+
+
+@contextlib.contextmanager
+def _built_beside(folder: Path) -> Iterator[Path]:
+    """A new folder to fill; its files move to `folder` when all are there, and nothing stays behind on failure."""
+    beside = folder if folder.is_dir() else folder.parent
+    beside.mkdir(parents=True, exist_ok=True)
+    temporary = beside / f".{folder.name}.part"
+    shutil.rmtree(temporary, ignore_errors=True)  # what a killed process left
+    temporary.mkdir()
+    try:
+        yield temporary
+        if beside == folder:
+            for name in (WEIGHTS, CONFIG):
+                os.replace(temporary / name, folder / name)
+        else:
+            os.rename(temporary, folder)
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+
+
+def write_folder(folder: str | os.PathLike, config: dict[str, Any], state_dict: Mapping[str, Tensor]) -> None:
+    """Write config.json and model.safetensors, whole or not at all; other files there stay. UserError if it cannot."""
+    path = Path(folder)
+    tensors = {key: value.detach().cpu().contiguous() for key, value in state_dict.items()}
+    try:
+        with _built_beside(path) as temporary:
+            save_file(tensors, temporary / WEIGHTS, metadata={"format": "pt"})
+            (temporary / CONFIG).write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")
+    except OSError as error:
+        raise UserError(f"the model cannot be written to {path} ({error}); give a folder you can write to.") from error
+
+
+class FolderMixin(PyTorchModelHubMixin):
+    """`save_pretrained`, `from_pretrained` and `push_to_hub` for a model that keeps its `config`."""
+
+    config: dict[str, Any]
+
+    def save_pretrained(self, save_directory: str | os.PathLike, **hub: Any) -> str | None:
+        """Write the model's own folder: config.json (class, sizes, labels, frontend) and model.safetensors.
+
+        Whole or not at all: the files are made beside their place and moved there; other files of the folder stay.
+        With `push_to_hub=True` and a `repo_id` (default: the folder's name) it goes to the hub as well, and the
+        commit's address comes back. UserError: a folder that cannot be written.
+        """
+        config = {"class": type(self).__name__, **self.config}
+        write_folder(save_directory, config, self.state_dict())  # type: ignore[attr-defined]
+        if not hub.pop("push_to_hub", False):
+            return None
+        repo_id = hub.pop("repo_id", None) or Path(save_directory).name
+        return str(self.push_to_hub(repo_id, **hub))
+
+    @classmethod
+    def from_pretrained(
+        cls,
+        pretrained_model_name_or_path: str | os.PathLike,
+        *,
+        force_download: bool = False,
+        token: str | bool | None = None,
+        cache_dir: str | os.PathLike | None = None,
+        local_files_only: bool = False,
+        revision: str | None = None,
+        **changes: Any,
+    ) -> Self:
+        """The model of a folder that `save_pretrained` wrote, in evaluation mode and float32, on the CPU.
+
+        A name of two plain parts whose first is no folder here (`organisation/model`) is taken from the Hugging Face
+        hub, with the options of its client; anything else is local and needs no network. `changes` replace entries of
+        config.json; another length or stride refits the positions. UserError: no such folder, a foreign, incomplete or
+        damaged one, one of another class, an unknown entry.
+        """
+        name = os.fspath(pretrained_model_name_or_path)
+        if not os.path.exists(name) and looks_like_hub_name(name):
+            hub = {"force_download": force_download, "token": token, "cache_dir": cache_dir}
+            checkpoint = read_hub(name, **hub, local_files_only=local_files_only, revision=revision)
+        else:
+            checkpoint = read_folder(name)
+        return cls.from_checkpoint(checkpoint, **changes)
+
+    @classmethod
+    def from_checkpoint(cls, checkpoint: Checkpoint, **changes: Any) -> Self:
+        """The whole model of a checkpoint of this class, in evaluation mode; UserError where anything differs."""
+        config = dict(checkpoint.config)
+        kind = config.pop("class")
+        if kind != cls.__name__:
+            raise UserError(
+                f"{checkpoint.source} holds a {kind}, but a {cls.__name__} was expected; "
+                f"load it with {kind}.from_pretrained, or start from its encoder with {cls.__name__}.from_published."
+            )
+        unknown = sorted(set(config | changes) - set(cls._hub_mixin_init_parameters))
+        if unknown:
+            raise UserError(
+                f"{checkpoint.source} comes with settings that {cls.__name__} does not know: {', '.join(unknown)}; "
+                "remove them, or use the version of ssast that wrote it."
+            )
+        with torch.device("meta"):  # no weights are drawn that the file would replace at once
+            model: Any = cls(**{**config, **changes})
+        encoder_state = checkpoint.encoder_state(model.v)
+        state = checkpoint.state_dict | {f"v.{key}": value for key, value in encoder_state.items()}
+        load_exactly(model, state, checkpoint.source)
+        return model.eval()

@@ -1,0 +1,71 @@
+"""Tokens of one state go in, one vector a clip comes out; vectors go in, logits come out.
+
+Shapes: B batch, P patches, L tokens (prefix + patches), D width.
+"""
+
+from collections import OrderedDict
+
+from torch import Tensor, nn
+
+from ssast.errors import UserError
+from ssast.model.encoder import check_choice
+
+ACTIVATIONS: dict[str, type[nn.Module]] = {"relu": nn.ReLU, "gelu": nn.GELU, "silu": nn.SiLU, "tanh": nn.Tanh}
+
+
+def pool_prefix(tokens_BLD: Tensor, num_prefix: int, valid_BP: Tensor | None = None) -> Tensor:
+    """Mean over the prefix tokens: (B, L, D) -> (B, D)."""
+    return tokens_BLD[:, :num_prefix].mean(dim=1)
+
+
+def pool_patches(tokens_BLD: Tensor, num_prefix: int, valid_BP: Tensor | None = None) -> Tensor:
+    """Mean over the patch tokens, only the valid ones where they are told: (B, L, D) -> (B, D), 0 where none is."""
+    patches_BPD = tokens_BLD[:, num_prefix:]
+    if valid_BP is None:
+        return patches_BPD.mean(dim=1)
+    total_BD = patches_BPD.masked_fill(~valid_BP.unsqueeze(2), 0).sum(dim=1)
+    return total_BD / valid_BP.sum(dim=1, keepdim=True).clamp(min=1).to(total_BD.dtype)
+
+
+POOLINGS = {"ft_cls": pool_prefix, "ft_avgtok": pool_patches}
+
+
+class ClassificationHead(nn.Module):
+    """Dense layer, activation, LayerNorm (optional), dropout, output layer: (B, in_features) -> (B, num_labels).
+
+    `hidden` is the dense layer's width (None: `in_features`), `activation` relu, gelu, silu or tanh, `final_dropout`
+    a probability 0..1. UserError: another activation, a dropout outside its range.
+    """
+
+    def __init__(
+        self,
+        in_features: int,
+        num_labels: int,
+        *,
+        hidden: int | None = None,
+        activation: str = "relu",
+        final_dropout: float = 0.2,
+        layernorm: bool = True,
+    ):
+        super().__init__()
+        check_choice("activation", activation, ACTIVATIONS)
+        if not 0 <= final_dropout <= 1:
+            raise UserError(f"final_dropout is {final_dropout}, but it is a probability; give a number from 0 to 1.")
+        if num_labels < 1:
+            raise UserError(f"num_labels is {num_labels}, but a head needs at least 1 label; give the labels to learn.")
+        width = in_features if hidden is None else hidden
+        layers: OrderedDict[str, nn.Module] = OrderedDict(dense=nn.Linear(in_features, width))
+        layers["activation"] = ACTIVATIONS[activation]()
+        if layernorm:
+            layers["norm"] = nn.LayerNorm(width)
+        layers["dropout"] = nn.Dropout(final_dropout)
+        layers["outproj"] = nn.Linear(width, num_labels)
+        self.head = nn.Sequential(layers)
+
+    def dense(self, pooled_BD: Tensor) -> Tensor:
+        """The first dense layer's output (B, hidden), before activation: the "ft" embedding."""
+        return self.head.get_submodule("dense")(pooled_BD)
+
+    def forward(self, pooled_BD: Tensor) -> Tensor:
+        """Logits (B, num_labels)."""
+        return self.head(pooled_BD)

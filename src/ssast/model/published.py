@@ -1,0 +1,140 @@
+"""A published checkpoint or an own folder goes in, its config and state dict come out, and nothing is executed."""
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from ssast.errors import UserError
+from ssast.model.encoder import SIZES, SSASTEncoder
+from ssast.model.folder import WEIGHTS, Checkpoint, difference, read_folder, shapes
+
+IMAGENET_CLASSES = (
+    1000  # Published: the heads of the image model that the encoder was made from stay in the file, unused
+)
+_FRAGMENTS = ("v.head.", "v.head_dist.", "p_input_")
+
+
+def read_checkpoint(path: str | os.PathLike) -> Checkpoint:
+    """Config (class, sizes) and state dict (float32, published names) of a published `.pth` or an own folder.
+
+    A published file must hold exactly the published tensors; its size, patch shape, mel bins and frames are read off
+    them. Nothing in a file is executed (`torch.load(weights_only=True)`). UserError, saying what was found: no such
+    path, not a checkpoint, a file that would run code, a fine-tuned file, other tensors than the published ones.
+    """
+    place = Path(path)
+    if place.is_dir():
+        return read_folder(place)
+    if not place.exists():
+        raise UserError(f"{place} does not exist; give a published .pth file or a folder made by save_pretrained.")
+    if place.name == WEIGHTS:
+        raise UserError(f"{place} is the weights of a model folder; give the folder, {place.parent}.")
+    return _read_published(_load_tensors(place), str(place))
+
+
+def check_sizes(checkpoint: Checkpoint, **asked: Any) -> None:
+    """Raise a UserError that names both sides where a size asked for (not None) is not the checkpoint's."""
+    differing = [name for name, value in asked.items() if value is not None and value != checkpoint.config[name]]
+    if differing:
+        there = ", ".join(f"{name} {checkpoint.config[name]}" for name in differing)
+        wanted = ", ".join(f"{name} {asked[name]}" for name in differing)
+        raise UserError(
+            f"{checkpoint.source} was pretrained with {there}, but {wanted} was asked for; "
+            f"give the same or leave it out."
+        )
+
+
+def _load_tensors(file: Path) -> dict[str, Tensor]:
+    """Named tensors of a torch file; UserError where it holds anything else."""
+    try:
+        content = torch.load(file, map_location="cpu", weights_only=True)
+    except Exception as error:  # torch, pickle and zip each have their own
+        if "GLOBAL" in str(error) or "Unsupported class" in str(error):
+            raise UserError(
+                f"{file} holds more than tensors and could run code when opened, so it was not; "
+                "give a file of tensors only, saved with torch.save(model.state_dict(), ...)."
+            ) from error
+        raise UserError(
+            f"{file} is not a checkpoint that torch can read ({type(error).__name__}); "
+            "download it again, or check that the path names the .pth file."
+        ) from error
+    if not isinstance(content, Mapping) or not all(isinstance(value, Tensor) for value in content.values()):
+        raise UserError(
+            f"{file} holds {_describe(content)}, not a state dict of named tensors; "
+            "give a file saved with torch.save(model.state_dict(), ...)."
+        )
+    return {str(key).removeprefix("module."): value for key, value in content.items()}
+
+
+def _describe(content: object) -> str:
+    if isinstance(content, Mapping):
+        return f"a dictionary with {', '.join(str(key) for key in list(content)[:3]) or 'nothing'}"
+    return f"a {type(content).__name__}"
+
+
+def _read_published(tensors: dict[str, Tensor], source: str) -> Checkpoint:
+    _refuse_foreign(tensors, source)
+    config = _sizes(tensors, source)
+    differs = difference(_published_shapes(config), shapes(tensors))
+    if differs:
+        raise UserError(
+            f"{source} is not a published SSAST checkpoint as it stands ({differs}); give the file as it was published."
+        )
+    kept = {key: value.float() for key, value in tensors.items() if not key.startswith(_FRAGMENTS)}
+    return Checkpoint(source, config, kept)
+
+
+def _refuse_foreign(tensors: dict[str, Tensor], source: str) -> None:
+    """Raise a UserError that says what the file is, unless it has what every pretrained file has."""
+    if any(key.startswith("mlp_head.") for key in tensors):
+        raise UserError(
+            f"{source} is a fine-tuned model (it has mlp_head.* and no p_input_fdim, p_input_tdim), and a pretrained "
+            "one was expected; give the pretrained file it was made from, or a folder made by save_pretrained."
+        )
+    needed = ("p_input_fdim", "p_input_tdim", "v.cls_token", "v.pos_embed", "v.patch_embed.proj.weight")
+    lacking = [key for key in needed if key not in tensors]
+    if lacking:
+        some = ", ".join(list(tensors)[:3])
+        raise UserError(
+            f"{source} is not an SSAST checkpoint: its {len(tensors)} tensors ({some} ...) lack {', '.join(lacking)}; "
+            "give a published pretrained .pth file."
+        )
+
+
+def _sizes(tensors: dict[str, Tensor], source: str) -> dict[str, Any]:
+    """The config that a published file's own tensors imply."""
+    width, prefix = tensors["v.cls_token"].shape[-1], 2 if "v.dist_token" in tensors else 1
+    named = [name for name, size in SIZES.items() if (size.width, size.prefix) == (width, prefix)]
+    proj, inputs = tensors["v.patch_embed.proj.weight"], (tensors["p_input_fdim"], tensors["p_input_tdim"])
+    if not named or proj.dim() != 4 or any(value.numel() != 1 for value in inputs):
+        raise UserError(
+            f"{source} has width {width}, {prefix} prefix tokens and patch weights {tuple(proj.shape)}, "
+            f"which is none of the published sizes ({', '.join(SIZES)}); give a published pretrained .pth file."
+        )
+    return {
+        "class": "SSASTForPreTraining",
+        "model_size": named[0],
+        "fshape": proj.shape[2],
+        "tshape": proj.shape[3],
+        "num_mel_bins": int(inputs[0]),
+        "target_length": int(inputs[1]),
+    }
+
+
+def _published_shapes(config: dict[str, Any]) -> dict[str, torch.Size]:
+    """Name and shape of every tensor in a published file of these sizes, `module.` taken off."""
+    sizes = {name: value for name, value in config.items() if name != "class"}
+    with torch.device("meta"):
+        encoder = SSASTEncoder(**sizes)
+    width, values = encoder.width, config["fshape"] * config["tshape"]
+    listed: dict[str, tuple[int, ...]] = {"p_input_fdim": (), "p_input_tdim": (), "mask_embed": (1, 1, width)}
+    for head in ("v.head", "v.head_dist")[: encoder.num_prefix]:
+        listed |= {f"{head}.weight": (IMAGENET_CLASSES, width), f"{head}.bias": (IMAGENET_CLASSES,)}
+    for layer, outputs in (("0", width), ("2", values)):
+        for head in ("cpredlayer", "gpredlayer"):
+            listed |= {f"{head}.{layer}.weight": (outputs, width), f"{head}.{layer}.bias": (outputs,)}
+    found = {f"v.{key}": value.shape for key, value in encoder.state_dict().items()}
+    return found | {key: torch.Size(shape) for key, shape in listed.items()}
