@@ -49,6 +49,8 @@ def _run(words: list[str], prog: str) -> None:
     texts = _read(words, prog, mode)
     if mode is None and prog == "ssast" and not {"mode", "config"} & texts.keys():
         raise UserError(f"no mode is named; write it first, as in `ssast finetune --{next(iter(texts))} ...`")
+    if mode and "mode" in texts:
+        raise UserError(f"the mode is named twice, {mode} and --mode {texts['mode']}; leave one out")
     options = Options.from_args({**texts, "mode": mode} if mode else texts)
     module, function = MODES[options.mode].function.split(":")
     getattr(import_module(module), function)(options)
@@ -64,7 +66,7 @@ def _mode(word: str) -> str:
 def _read(words: list[str], prog: str, mode: str | None) -> dict[str, str]:
     """What was typed for each option, by the option's name."""
     how = "`python run.py -h`" if prog != "ssast" else f"`ssast {mode or 'finetune'} --help-all`"
-    flags = [flag for spec in SPECS.values() for flag in spec.flags]
+    flags = [f"--{name}" for name in SPECS]
     for word in words:
         # argparse would read -prefix as -p refix.
         if word[:1] == "-" and word[1:2] != "-" and word[1:].partition("=")[0] in SPECS:
@@ -138,7 +140,8 @@ def _line(spec: Spec) -> str:
     """The help of one option: meaning, then what is allowed, the unit and the default."""
     allowed = ", ".join(filter(None, [spec.unit, spec.limits, *spec.choices]))
     either = " or none" if allowed and spec.optional else ""
-    facts = f"{allowed}{either}; default {spec.default_text}" if allowed else f"default {spec.default_text}"
+    default = spec.default_text if spec.is_needed else f"default {spec.default_text}"
+    facts = "; ".join(filter(None, [allowed + either, default]))
     return f"{spec.help} ({facts})".replace("%", "%%")
 
 

@@ -42,6 +42,7 @@ class Spec:
     modes: tuple[str, ...] = ()
     shown: str = ""
     is_path: bool = False
+    is_needed: bool = False
     # The rest is read from the annotated field.
     name: str = ""
     default: Any = None
@@ -70,7 +71,9 @@ class Spec:
 
     @property
     def default_text(self) -> str:
-        """The default as a user would type it."""
+        """The default as a user would type it; `needed` where a run cannot do without the option."""
+        if self.is_needed:
+            return "needed"
         if self.default is None or self.default == "":
             return self.shown or ("none" if self.default is None else "empty")
         return self.shown or str(self.default)
@@ -78,12 +81,12 @@ class Spec:
     def allowed(self) -> str:
         """What is expected, as the end of a sentence."""
         if self.choices:
-            text = "one of " + ", ".join(self.choices)
+            text = ("one of " if len(self.choices) > 1 else "") + ", ".join(self.choices)
         elif self.kind in (int, float):
-            comma = "" if not self.limits else " from " if " to " in self.limits else ", "
-            text = ("a whole number" if self.kind is int else "a number") + comma + self.limits
+            link = " from " if " to " in self.limits else " of " if self.limits.startswith("at") else " "
+            text = ("a whole number" if self.kind is int else "a number") + (link + self.limits).rstrip()
         else:
-            text = "True or False" if self.kind is bool else "a path" if self.is_path else "some text"
+            text = "True or False" if self.kind is bool else "a path" if self.is_path else "text"
         return text + (" (or none)" if self.optional else "")
 
     def check(self, value: object, called: str) -> Any:
@@ -98,7 +101,7 @@ class Spec:
         if converted is None or not self._within(converted):
             hint = suggestion(str(plain), self.choices)
             if self.kind is str and plain is not None and not isinstance(plain, str):
-                hint = hint or f"; a {type(plain).__name__} becomes text in quotes"
+                hint = hint or "; quotes around it make it text"
             raise UserError(f"{called} is {_quote(plain)}, expected {self.allowed()}{hint}")
         return converted
 
@@ -151,9 +154,12 @@ def suggestion(word: str, known: Iterable[str]) -> str:
     """`; did you mean X?` for a likely slip, else nothing."""
     from difflib import get_close_matches
 
-    by_folded = {name.casefold().replace("-", "_"): name for name in known}
-    close = get_close_matches(word.casefold().replace("-", "_"), by_folded, n=1, cutoff=0.6)
-    return f"; did you mean {by_folded[close[0]]}?" if close else ""
+    def bare(name: str) -> str:
+        return name.strip("-").replace("-", "_").casefold()
+
+    by_bare = {bare(name): name for name in known}
+    close = get_close_matches(bare(word), by_bare, n=1, cutoff=0.6)
+    return f"; did you mean {by_bare[close[0]]}?" if close else ""
 
 
 def _complete(spec: Spec, name: str, hint: Any) -> Spec:

@@ -16,6 +16,8 @@ from ssast.modes import FINETUNING_TASKS, MODES, PRETEXT_TASKS, SPELLINGS, canon
 from ssast.rules import validate
 from ssast.runfile import read_mapping, write_mapping
 
+# Stands for "whatever differs from its default".
+NOT_SAID: frozenset[str] = frozenset({""})
 # The key in a run's own YAML file that holds what is not an option.
 RECORD = "record"
 PREFACE = """# Options
@@ -65,18 +67,20 @@ class Options:
     # Loading data
     prefix: str | None = option(
         None,
-        "folder of the recordings, PREFIX/UID/waveform.EXT; needed; in a bucket without gs://",
+        "folder of the recordings, PREFIX/UID/waveform.EXT; in a bucket without gs://",
         LOADING,
         short="i",
         is_path=True,
+        is_needed=True,
     )
     study: str | None = option(None, "folder below prefix, where that holds more than one study", LOADING, short="s")
     data_split_root: str | None = option(
         None,
-        "folder with train.csv and test.csv, or one csv for evaluate and extract; needed",
+        "folder with train.csv and test.csv, or one csv for evaluate and extract",
         LOADING,
         short="d",
         is_path=True,
+        is_needed=True,
     )
     label_txt: str | None = option(
         "./labels.txt",
@@ -275,12 +279,12 @@ class Options:
     speakers: int = option(48, "synthetic speakers", DEMO, low=4, high=10000)
     clips_per_speaker: int = option(10, "clips of each", DEMO, low=1, high=1000)
 
-    given: frozenset[str] | None = dataclasses.field(default=None, repr=False, compare=False)
+    given: frozenset[str] = dataclasses.field(default=NOT_SAID, repr=False, compare=False)
 
     def __post_init__(self):
         for name, spec in SPECS.items():
             object.__setattr__(self, name, spec.check(getattr(self, name), name))
-        if self.given is None:
+        if self.given is NOT_SAID:
             changed = frozenset(name for name, spec in SPECS.items() if getattr(self, name) != spec.default)
             object.__setattr__(self, "given", changed - {"mode", "config"})
 
@@ -305,7 +309,7 @@ def resolve(options: Options | None = None, /, **overrides: Any) -> Options:
     base = Options() if options is None else options
     file = load_config(overrides["config"]) if overrides.get("config") else {}
     values = {**file, **overrides}
-    given = (base.given or frozenset()) | (values.keys() - {"mode", "config"})
+    given = base.given | (values.keys() - {"mode", "config"})
     merged = dataclasses.replace(base, **values, given=given)
     settled = dataclasses.replace(merged, **_by_mode(canonical(merged.mode, merged.task), given))
     validate(settled)
@@ -362,7 +366,8 @@ def _table(group: Group, members: list[Spec]) -> str:
 
 def _row(spec: Spec) -> str:
     value = spec.allowed() + (f" [{spec.unit}]" if spec.unit else "")
-    default = spec.shown or (f"`{spec.default_text}`" if spec.default not in (None, "") else spec.default_text)
+    is_literal = spec.default not in (None, "") and not spec.shown
+    default = f"`{spec.default_text}`" if is_literal else spec.default_text
     cells = [f"`--{spec.name}`", f"`-{spec.short}`" if spec.short else "", value, default, spec.help]
     return f"| {' | '.join(cells)} |"
 

@@ -2,9 +2,9 @@
 
 import os
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
+from ssast.data.storage import Location, whole_file
 from ssast.errors import UserError
 
 
@@ -15,7 +15,7 @@ def read_mapping(path: str | os.PathLike[str]) -> dict[str, Any]:
     """
     import yaml
 
-    text = _read_text(os.fspath(path))
+    text = Location(os.fspath(path)).read_text()
     try:
         content = yaml.safe_load(text)
     except yaml.YAMLError as error:
@@ -37,28 +37,5 @@ def write_mapping(path: str | os.PathLike[str], comment: str, sections: Mapping[
     for title, values in sections.items():
         body = yaml.safe_dump(dict(values), sort_keys=False, allow_unicode=True, width=120)
         parts.append(f"\n# {title}\n{body}")
-    place = Path(path)
-    draft = place.with_name(f".{place.name}.{os.getpid()}")
-    try:
-        draft.write_text("".join(parts), encoding="utf-8")
-        draft.replace(place)
-    finally:
-        draft.unlink(missing_ok=True)
-
-
-def _read_text(path: str) -> str:
-    try:
-        if "://" in path:
-            from ssast.data.storage import Location
-
-            with Location(path).open("rb") as file:
-                return file.read().decode("utf-8")
-        return Path(path).read_text(encoding="utf-8")
-    except FileNotFoundError:
-        raise UserError(
-            f"--config {path} does not exist; expected a YAML file such as a run folder's run.yaml"
-        ) from None
-    except UnicodeDecodeError:
-        raise UserError(f"--config {path} is not text, expected a YAML file") from None
-    except OSError as error:
-        raise UserError(f"--config {path} cannot be read ({error.strerror or error}), expected a YAML file") from None
+    with whole_file(path) as beside:
+        beside.write_text("".join(parts), encoding="utf-8")
