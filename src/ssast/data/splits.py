@@ -1,0 +1,257 @@
+"""A csv of recordings or a list of labels in; checked tables and targets out.
+
+Shapes: R rows of a table, N labels.
+"""
+
+import csv
+import hashlib
+import io
+import re
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import torch
+from torch import Tensor
+
+from ssast.data.storage import Address, Location, Missing, as_location
+from ssast.errors import UserError
+
+SEPARATORS = (",", ";", "\t", "|")
+NO_VALUE = {"", "na", "n/a", "#n/a", "nan", "null", "none"}
+SUBJECTS = ("subject", "speaker", "subject_id", "speaker_id")
+ENOUGH_SUBJECTS = 10
+
+
+def find_split(root: Address, name: str) -> Location:
+    """The csv of a split: `root` itself where it is a csv, else `root`/`name`.csv; UserError where it is missing."""
+    root = as_location(root)
+    if root.name.lower().endswith((".csv", ".tsv", ".txt")) and not root.is_dir():
+        found = root
+    elif not root.is_dir():
+        raise UserError(
+            f"data_split_root {root} does not exist; give a folder with train.csv and test.csv, or one csv."
+        )
+    else:
+        found = root / f"{name}.csv"
+    if not found.exists():
+        raise UserError(f"{found} does not exist; give --data_split_root a folder with {found.name}, or one csv.")
+    return found
+
+
+def read_split(place: Address) -> pd.DataFrame:
+    """The table of a csv, indexed by `uid` as text; columns that hold only numbers become numbers, empty cells NaN.
+
+    Takes a byte-order mark, any line ends, and `,` `;` tab or `|` between cells. A column with leading zeros stays
+    text. UserError where the file, its `uid` column or its rows are missing, or where a uid appears twice.
+    """
+    place = as_location(place)
+    try:
+        text = place.read_text()
+    except Missing as error:
+        raise UserError(f"{place} does not exist; give the path of a csv with a uid column.") from error
+    header, rows = _cells(text, place)
+    uid_at = _uid_column(header, place)
+    uids = [row[uid_at].strip() for _, row in rows]
+    _check_uids(uids, [line for line, _ in rows], place)
+    columns = {
+        name: _numbers_or_text([row[at].strip() for _, row in rows]).array
+        for at, name in enumerate(header)
+        if name and at != uid_at
+    }
+    return pd.DataFrame(columns, index=pd.Index(uids, name="uid", dtype="str"))
+
+
+def _cells(text: str, place: Location) -> tuple[list[str], list[tuple[int, list[str]]]]:
+    """The header and the rows with their line numbers; every row is as long as the header."""
+    reader = csv.reader(io.StringIO(text, newline=""), delimiter=_separator(text), strict=True)
+    rows = []
+    try:
+        for row in reader:
+            if any(cell.strip() for cell in row):
+                rows.append((reader.line_num, row))
+    except csv.Error as error:
+        raise UserError(f"{place} is no readable csv: line {reader.line_num}: {error}; mend that line.") from error
+    if not rows:
+        raise UserError(f"{place} is empty; it needs a header with a uid column and one row a recording.")
+    header = [cell.strip() for cell in rows.pop(0)[1]]
+    # Some programs end every line with separators; cells that the header leaves unnamed at the end say nothing.
+    width = max(at + 1 for at, name in enumerate(header) if name)
+    for line, row in rows:
+        if len(row) < width or any(cell.strip() for cell in row[width:]):
+            raise UserError(f"{place}, line {line}, has {len(row)} cells; the header has {width}: mend that line.")
+    return header[:width], rows
+
+
+def _separator(text: str) -> str:
+    """The separator that makes `uid` a column of the header; else the commonest in it."""
+    header = text.lstrip().splitlines()[0] if text.strip() else ""
+    for separator in SEPARATORS:
+        if "uid" in [cell.strip().strip('"').strip().lower() for cell in header.split(separator)]:
+            return separator
+    return max(SEPARATORS, key=header.count)
+
+
+def _uid_column(header: list[str], place: Location) -> int:
+    """Where the uids are; UserError where they are nowhere, or where a name appears twice."""
+    twice = [name for name, count in Counter(name for name in header if name).items() if count > 1]
+    if twice:
+        raise UserError(f"{place} has more than one column {twice[0]!r}; rename or remove all but one.")
+    places = [at for at, name in enumerate(header) if name == "uid"] or [
+        at for at, name in enumerate(header) if name.lower() == "uid"
+    ]
+    if not places:
+        raise UserError(f"{place} has no column uid, only {_some(header)}; name the column of the folder names uid.")
+    return places[0]
+
+
+def _check_uids(uids: list[str], lines: list[int], place: Location) -> None:
+    if not uids:
+        raise UserError(f"{place} has a header but no rows; add one row a recording.")
+    if "" in uids:
+        raise UserError(f"{place}, line {lines[uids.index('')]}, has an empty uid; fill it in or remove the line.")
+    twice = [uid for uid, count in Counter(uids).items() if count > 1]
+    if twice:
+        raise UserError(f"{place} names {len(twice)} uid(s) more than once: {_some(twice)}; keep one row of each.")
+
+
+def _numbers_or_text(cells: list[str]) -> pd.Series:
+    """Numbers where every filled cell is one and none has leading zeros, else the text; empty cells are NaN."""
+    missing = np.array([cell.lower() in NO_VALUE for cell in cells])
+    filled = [cell for cell, empty in zip(cells, missing, strict=True) if not empty]
+    # A decimal comma, as spreadsheets of many countries write it.
+    plain = [re.sub(r"^([+-]?\d+),(\d+)$", r"\1.\2", cell) for cell in filled]
+    numbers = pd.to_numeric(pd.Series(plain, dtype=object), errors="coerce")
+    if filled and not numbers.isna().any() and not any(re.match(r"[+-]?0\d", cell) for cell in filled):
+        if not missing.any():
+            return numbers
+        values = np.full(len(cells), np.nan)
+        values[~missing] = numbers.to_numpy(dtype=float)
+        return pd.Series(values)
+    if not filled:
+        return pd.Series(np.full(len(cells), np.nan))
+    return pd.Series([None if cell == "" else cell for cell in cells], dtype="str")
+
+
+def read_labels(place: Address) -> list[str]:
+    """The labels of a text file, one a line or with commas between; UserError where there are none or one is twice."""
+    place = as_location(place)
+    try:
+        text = place.read_text()
+    except Missing as error:
+        raise UserError(f"{place} does not exist; give --label_txt a file with one label a line.") from error
+    labels = [cell.strip().strip("\"'").strip() for line in text.splitlines() for cell in line.split(",")]
+    labels = [label for label in labels if label]
+    if not labels:
+        raise UserError(f"{place} holds no label; write one label a line, as the csv names its columns.")
+    twice = [label for label, count in Counter(labels).items() if count > 1]
+    if twice:
+        raise UserError(f"{place} names the label {twice[0]!r} more than once; keep one line of it.")
+    return labels
+
+
+def label_list(labels: Iterable[Any] | None) -> list[str]:
+    """Labels as a list of text; None, [] and an empty array all mean none."""
+    return [] if labels is None else [str(label) for label in labels]
+
+
+def targets(frame: pd.DataFrame, labels: Sequence[str]) -> Tensor:
+    """The label columns as float32 (R, N), NaN where a cell is empty; UserError for a missing label or a text."""
+    missing = [label for label in labels if label not in frame.columns]
+    if missing:
+        columns = _some([str(column) for column in frame.columns]) or "none but uid"
+        raise UserError(f"the label {missing[0]!r} is not in the csv, whose columns are {columns}; mend --label_txt.")
+    values = np.empty((len(frame), len(labels)), dtype=np.float32)
+    for at, label in enumerate(labels):
+        cells = frame[label]
+        numbers = pd.to_numeric(cells, errors="coerce").to_numpy(dtype=float, na_value=np.nan)
+        _refuse(label, cells, np.isnan(numbers) & cells.notna().to_numpy(), "a number")
+        with np.errstate(over="ignore"):
+            values[:, at] = numbers
+        _refuse(label, cells, np.isinf(values[:, at]), "a finite number")
+    return torch.from_numpy(values)
+
+
+def check_targets(frame: pd.DataFrame, labels: Sequence[str], loss: str) -> None:
+    """UserError unless every label is a column of numbers that `loss` can take; empty cells are left out of the loss.
+
+    BCE takes 0 to 1, soft labels in between included; MSE takes any finite number.
+    """
+    values_RN = targets(frame, labels).numpy()
+    if loss != "BCE":
+        return
+    for at, label in enumerate(labels):
+        outside = (values_RN[:, at] < 0) | (values_RN[:, at] > 1)
+        _refuse(label, frame[label], outside, "0 or 1 (or between) under --loss BCE")
+
+
+def _refuse(label: str, cells: pd.Series, wrong: np.ndarray, expected: str) -> None:
+    """UserError that names the first of the wrong cells."""
+    if wrong.any():
+        at = int(np.argmax(wrong))
+        others = f" and {int(wrong.sum()) - 1} more" if wrong.sum() > 1 else ""
+        raise UserError(
+            f"the label {label!r} of uid {cells.index[at]} is {str(cells.iloc[at])!r}{others}, expected {expected}; "
+            "mend the csv, or leave a cell empty where the label is not known."
+        )
+
+
+def split_validation(
+    frame: pd.DataFrame, share: float, seed: int, *, column: str | None = None
+) -> tuple[pd.DataFrame, pd.DataFrame, str]:
+    """(train, validation, a sentence that says how), rows in their order; the choice depends on seed and names alone.
+
+    No subject is in both parts where a subject or speaker column has at least 10 values; else single rows are drawn.
+    `column` names that column where it is called otherwise.
+    """
+    if not 0 < share < 1:
+        raise UserError(f"val_share is {share}; expected a share between 0 and 1, such as 0.1.")
+    if len(frame) < 2:
+        raise UserError(f"the training csv has {len(frame)} row(s); at least 2 are needed to hold one out.")
+    column = _subject_column(frame, column)
+    uids = [str(uid) for uid in frame.index]
+    if column is None:
+        groups, kind = uids, "row"
+    else:
+        # A recording of an unknown subject is a subject of its own.
+        known = frame[column].notna().tolist()
+        pairs = zip(frame[column].tolist(), uids, known, strict=True)
+        groups, kind = [f"subject {value}" if is_known else f"uid {uid}" for value, uid, is_known in pairs], column
+    names = sorted(set(groups), key=lambda name: hashlib.blake2b(f"{seed}/{name}".encode()).digest())
+    chosen = set(names[: min(max(1, round(share * len(names))), len(names) - 1)])
+    held = np.array([group in chosen for group in groups])
+    sentence = f"validation: {int(held.sum())} of {len(frame)} rows of the training csv held out"
+    how = f"by {kind} ({len(chosen)} of {len(names)})" if kind != "row" else f"row by row ({_why_rows(frame)})"
+    return frame[~held], frame[held], f"{sentence}, {how}, seed {seed}"
+
+
+def _subject_column(frame: pd.DataFrame, column: str | None) -> str | None:
+    """The column to split by: the one asked for, or the first known name with enough values."""
+    if column is not None:
+        if column not in frame.columns:
+            raise UserError(
+                f"the column {column!r} to split by is not in the csv; it has {_some(list(frame.columns))}."
+            )
+        if frame[column].nunique() < 2:
+            raise UserError(f"the column {column!r} to split by has one value only; name another or leave it out.")
+        return column
+    names = sorted((str(name) for name in frame.columns if str(name).lower() in SUBJECTS), key=_rank)
+    return next((name for name in names if frame[name].nunique() >= ENOUGH_SUBJECTS), None)
+
+
+def _rank(name: str) -> int:
+    return SUBJECTS.index(name.lower())
+
+
+def _why_rows(frame: pd.DataFrame) -> str:
+    if any(str(name).lower() in SUBJECTS for name in frame.columns):
+        return f"the subjects are fewer than {ENOUGH_SUBJECTS}, so subjects are in both parts"
+    return "there is no subject or speaker column"
+
+
+def _some(names: Sequence[str], most: int = 5) -> str:
+    """The first few names, and how many more there are."""
+    shown = ", ".join(str(name) for name in names[:most])
+    return f"{shown} and {len(names) - most} more" if len(names) > most else shown

@@ -1,0 +1,95 @@
+"""Shared fixtures: the real recordings beside the repository, and small corpora made on the spot."""
+
+import json
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import soundfile
+
+REPOSITORY = Path(__file__).resolve().parents[1]
+
+
+@dataclass(frozen=True)
+class Corpus:
+    """A small data set in the seed's layout: `audio/<uid>/`, `splits/train.csv`, `splits/test.csv`, `labels.txt`."""
+
+    folder: Path
+    labels: tuple[str, ...]
+
+    @property
+    def audio(self) -> Path:
+        return self.folder / "audio"
+
+    @property
+    def splits(self) -> Path:
+        return self.folder / "splits"
+
+    @property
+    def label_txt(self) -> Path:
+        return self.folder / "labels.txt"
+
+    def frame(self, split: str = "train") -> pd.DataFrame:
+        return pd.read_csv(self.splits / f"{split}.csv", dtype={"uid": str, "speaker": str}).set_index("uid")
+
+
+def write_recording(folder: Path, samples: np.ndarray, sample_rate: int, extension: str = "wav") -> Path:
+    """One recording as the seed lays it out; `samples` is (S,) or (S, C)."""
+    folder.mkdir(parents=True, exist_ok=True)
+    soundfile.write(folder / f"waveform.{extension}", samples, sample_rate)
+    metadata = {"encoding": extension.upper(), "sample_rate_hz": sample_rate}
+    (folder / "metadata.json").write_text(json.dumps(metadata), encoding="utf-8")
+    return folder
+
+
+def make_corpus(
+    folder: Path, *, train: int = 12, test: int = 6, seconds: float = 0.5, sample_rate: int = 16000
+) -> Corpus:
+    """Noisy tones; label `high` is the tone above 600 Hz, label `loud` its level. Uids have leading zeros."""
+    rng = np.random.default_rng(0)
+    (folder / "splits").mkdir(parents=True)
+    rows = []
+    for number in range(train + test):
+        uid, high, loud = f"{number:04d}", number % 2, number // 2 % 2
+        time = np.arange(int(sample_rate * seconds * (1 + number % 3 / 4))) / sample_rate
+        tone = np.sin(2 * np.pi * (900 if high else 300) * time) * (0.5 if loud else 0.1)
+        noisy = (tone + 0.01 * rng.standard_normal(len(time))).astype(np.float32)
+        write_recording(folder / "audio" / uid, noisy, sample_rate)
+        rows.append({"uid": uid, "speaker": f"s{number:02d}", "high": high, "loud": loud})
+    table = pd.DataFrame(rows)
+    table[:train].to_csv(folder / "splits" / "train.csv", index=False)
+    table[train:].to_csv(folder / "splits" / "test.csv", index=False)
+    (folder / "labels.txt").write_text("high\nloud\n", encoding="utf-8")
+    return Corpus(folder, ("high", "loud"))
+
+
+@pytest.fixture
+def shared() -> Path:
+    """The folder of real recordings, $SSAST_SHARED or ../shared; the test is skipped where it is absent."""
+    folder = Path(os.environ.get("SSAST_SHARED", "../shared"))
+    folder = folder if folder.is_absolute() else REPOSITORY / folder
+    if not folder.is_dir():
+        pytest.skip(f"no real recordings in {folder}; set SSAST_SHARED")
+    return folder
+
+
+@pytest.fixture
+def corpus(tmp_path: Path) -> Corpus:
+    """A fresh corpus that the test may change: 12 training and 6 test clips of about half a second at 16 kHz."""
+    return make_corpus(tmp_path / "corpus")
+
+
+@pytest.fixture(scope="session")
+def still_corpus(tmp_path_factory: pytest.TempPathFactory) -> Corpus:
+    """The same corpus, made once; not to be changed."""
+    return make_corpus(tmp_path_factory.mktemp("still") / "corpus")
+
+
+@pytest.fixture
+def record() -> Callable[..., Path]:
+    """`write_recording`: one recording with its metadata.json."""
+    return write_recording
