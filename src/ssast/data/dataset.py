@@ -1,0 +1,238 @@
+"""A table of uids and a folder of recordings in; items out, one dictionary a recording, ready to be batched.
+
+Shapes: C channels, S samples, T frames, F mel bins, N labels.
+"""
+
+import math
+import numbers
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from typing import Any
+
+import pandas as pd
+import torch
+from torch import Tensor
+from torch.utils.data import Dataset
+
+from ssast.audio import augment
+from ssast.audio.augment import WaveformAugment
+from ssast.audio.decode import conform
+from ssast.audio.frontend import WINDOW_MS, Frontend
+from ssast.data.loader import ITEM, EpochSampler, Loader, collate, derive_seed, loader
+from ssast.data.prepare import Prepare
+from ssast.data.recordings import check_uid, load_recording, naming
+from ssast.data.splits import (
+    check_targets,
+    find_split,
+    label_list,
+    read_labels,
+    read_split,
+    split_validation,
+    targets,
+)
+from ssast.data.storage import Address, locate
+from ssast.errors import AudioError, UserError
+
+__all__ = [
+    "AudioConf",
+    "AudioDataset",
+    "EpochSampler",
+    "Loader",
+    "Prepare",
+    "check_targets",
+    "collate",
+    "find_split",
+    "label_list",
+    "loader",
+    "read_labels",
+    "read_split",
+    "split_validation",
+    "targets",
+]
+
+
+@dataclass(frozen=True)
+class AudioConf:
+    """How recordings become fbank: the seed's `audio_conf`, and the amounts that go with its probabilities.
+
+    tshift, speed, gauss_noise, pshift, gain, stretch and mixup are probabilities; the amounts are those of
+    `WaveformAugment`, `clip_length` is in seconds (0: whole), `resample_rate` in Hz.
+    """
+
+    mean: float = -4.2677393
+    std: float = 4.5689974
+    resample_rate: int = 16000
+    reduce: bool = True
+    clip_length: float = 0.0
+    tshift: float = 0.0
+    speed: float = 0.0
+    gauss_noise: float = 0.0
+    pshift: float = 0.0
+    pshiftn: float = 2
+    gain: float = 0.0
+    stretch: float = 0.0
+    mixup: float = 0.0
+    num_mel_bins: int = 128
+    target_length: int = 1024
+    freqm: int = 0
+    timem: int = 0
+    noise: bool = False
+    tshift_share: float = 0.25
+    speed_range: float = 0.1
+    gauss_snr_db: float = 15.0
+    gain_db: float = 6.0
+    stretch_range: float = 0.2
+    mixup_alpha: float = 10.0
+
+    @classmethod
+    def of(cls, audio_conf: Mapping[str, Any] | None) -> "AudioConf":
+        """Check a dictionary, filling in defaults; UserError for an unknown key or a value that cannot be meant."""
+        given = {key: value for key, value in (audio_conf or {}).items() if value is not None}
+        kinds = {field.name: type(field.default) for field in fields(cls)}
+        unknown = [key for key in given if key not in kinds]
+        if unknown:
+            raise UserError(f"audio_conf has the unknown key {unknown[0]!r}; it takes {', '.join(kinds)}.")
+        conf = cls(**{key: _as_kind(key, value, kinds[key]) for key, value in given.items()})
+        for name, low, high in (("resample_rate", 100, 1e6), ("clip_length", 0, 1e6), ("mixup", 0, 1)):
+            if not low <= getattr(conf, name) <= high:
+                raise UserError(f"audio_conf: {name} is {getattr(conf, name)}; expected {low:g} to {high:g}.")
+        if 0 < conf.clip_length < WINDOW_MS / 1000:
+            raise UserError(
+                f"audio_conf: clip_length is {conf.clip_length} s; expected 0 or at least one window of 25 ms."
+            )
+        return conf
+
+    def augment(self) -> WaveformAugment:
+        """The alterations of waveforms that it asks for."""
+        names = [field.name for field in fields(WaveformAugment)]
+        given = {name: getattr(self, name) for name in names if name != "gauss"}
+        return WaveformAugment(gauss=self.gauss_noise, **given)
+
+    def frontend(self) -> Frontend:
+        """The fbank that it describes."""
+        return Frontend(self.resample_rate, self.num_mel_bins, self.target_length, self.mean, self.std)
+
+    def prepare(self, *, cdo: bool = False, shift: bool = False, mixup: float | None = None) -> Prepare:
+        """The way from waveforms to fbank that it describes; `mixup` overrides its own."""
+        return Prepare(
+            self.frontend(),
+            freqm=self.freqm,
+            timem=self.timem,
+            noise=self.noise,
+            cdo=cdo,
+            shift=shift,
+            mixup=self.mixup if mixup is None else mixup,
+            mixup_alpha=self.mixup_alpha,
+        )
+
+
+def _as_kind(name: str, value: Any, kind: type) -> Any:
+    """The value as a bool, int or float; UserError where it is none."""
+    if not isinstance(value, numbers.Real) or not math.isfinite(value):
+        raise UserError(f"audio_conf: {name} is {value!r}; expected a number, True or False.")
+    if kind is not float and value != math.floor(value):
+        raise UserError(f"audio_conf: {name} is {value!r}; expected a whole number.")
+    if kind is bool and value not in (0, 1):
+        raise UserError(f"audio_conf: {name} is {value!r}; expected True or False.")
+    return kind(value)
+
+
+class AudioDataset(Dataset[dict[str, Any]]):
+    """Recordings as dictionaries: uid, waveform (C, S), sample_rate, targets (N,), fbank (target_length, F).
+
+    `annotations_df` is indexed by uid; `target_labels` (None, [] or an empty array for none) are columns of it, with
+    empty cells as NaN. `prefix` is the folder of `<uid>/waveform.EXT` and `<uid>/metadata.json`, with `bucket` (a name
+    or a google-cloud-storage Bucket) a folder in that bucket, with `study` the folder of that name in it. `librosa`
+    chooses who decodes; `cdo` and `shift` are coarse dropout and affine shift of the fbank; without `with_fbank` items
+    hold no fbank, and spectrogram masks, noise and mixup are left to `Prepare`.
+
+    `dataset[index]` is the item in epoch 0, `dataset[index, epoch]` in another: its chance comes from
+    (seed, epoch, index) alone. AudioError, the uid in front, for a recording that cannot be used. Batches are made with
+    `loader`, or with `collate` as the collate_fn of a DataLoader.
+    """
+
+    def __init__(
+        self,
+        annotations_df: pd.DataFrame,
+        target_labels: Any,
+        audio_conf: Mapping[str, Any] | None,
+        prefix: Address,
+        bucket: Any = None,
+        librosa: bool = False,
+        cdo: bool = False,
+        shift: bool = False,
+        with_fbank: bool = True,
+        *,
+        seed: int = 0,
+        study: str | None = None,
+        project: str | None = None,
+    ):
+        frame = annotations_df.set_index("uid") if "uid" in annotations_df.columns else annotations_df
+        self.uids = [str(uid) for uid in frame.index]
+        for uid in self.uids:
+            check_uid(uid)
+        self.labels = label_list(target_labels)
+        self.targets = targets(frame, self.labels)
+        self.conf = AudioConf.of(audio_conf)
+        self.root = locate(prefix, study, bucket, project)
+        if not self.root.is_dir():
+            raise UserError(f"the data folder {self.root} does not exist; check --prefix, --study and --bucket_name.")
+        self.librosa, self.seed = librosa, seed
+        self.augment = self.conf.augment()
+        self.prepare = self.conf.prepare(cdo=cdo, shift=shift, mixup=0.0) if with_fbank else None
+
+    def __len__(self) -> int:
+        return len(self.uids)
+
+    def __getitem__(self, key: int | tuple[int, int]) -> dict[str, Any]:
+        index, epoch = key if isinstance(key, tuple) else (key, 0)
+        index = range(len(self))[index]  # negative numbers count from the end; IndexError beyond it
+        waveform_CS = self._waveform(index, epoch)
+        item = {
+            "uid": self.uids[index],
+            "waveform": waveform_CS,
+            "sample_rate": self.conf.resample_rate,
+            "targets": self.targets[index].clone(),
+        }
+        if self.prepare is not None:
+            generator = torch.Generator().manual_seed(derive_seed(self.seed, epoch, index, ITEM))
+            self._mix(item, epoch, generator)
+            item["fbank"] = self.prepare(collate([item]), generator)["fbank"][0]
+        return item
+
+    def _waveform(self, index: int, epoch: int) -> Tensor:
+        """The altered waveform (C, S) of a clip, at the rate and length asked for."""
+        uid, conf = self.uids[index], self.conf
+        recording = load_recording(self.root, uid, use_librosa=self.librosa)
+        with naming(uid):
+            recording = conform(
+                recording, sample_rate=conf.resample_rate, mono=conf.reduce, clip_seconds=conf.clip_length
+            )
+            milliseconds = 1000 * recording.waveform.shape[-1] / conf.resample_rate
+            if milliseconds < WINDOW_MS:
+                raise AudioError(f"it lasts {milliseconds:.1f} ms, less than one window of {WINDOW_MS} ms; remove it")
+        if not self.augment.active:
+            return recording.waveform
+        seed = derive_seed(self.seed, epoch, index)
+        return self.augment(recording.waveform, conf.resample_rate, seed=seed)
+
+    def _mix(self, item: dict[str, Any], epoch: int, generator: torch.Generator) -> None:
+        """With the probability `mixup`, mix another recording of the data set, drawn by chance, into the item."""
+        if self.conf.mixup == 0 or not torch.rand((), generator=generator) < self.conf.mixup:
+            return
+        partner = int(torch.randint(len(self), (), generator=generator))
+        try:
+            other = {"uid": "", "waveform": self._waveform(partner, epoch), "targets": self.targets[partner]}
+        except AudioError:
+            return  # said when its own turn comes
+        pair = collate([item, other])
+        # A column that is 1 for the partner alone tells whether the draw inside this batch of two took it.
+        targets_2N = torch.cat([pair["targets"], torch.tensor([[0.0], [1.0]])], dim=1)
+        while True:
+            waveform_2S, lengths_2, mixed_2N = augment.mixup(
+                pair["waveform"], pair["lengths"], targets_2N, 1.0, generator, self.conf.mixup_alpha
+            )
+            if mixed_2N[0, -1] > 0:
+                break
+        item["waveform"] = waveform_2S[:1, : int(lengths_2[0])]
+        item["targets"] = mixed_2N[0, :-1]

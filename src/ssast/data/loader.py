@@ -1,0 +1,189 @@
+"""A data set in; collated batches out, the same ones whatever the number of workers and wherever a run starts.
+
+Shapes: B clips, S samples, N labels.
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.utils.data import BatchSampler, DataLoader, Dataset, Sampler
+
+from ssast.errors import AudioError, UserError
+
+ORDER, ITEM = 1, 2
+"""What a derived seed is for, so that the order and the items of one run share none."""
+
+Report = Callable[[str, str], None] | list[tuple[str, str]]
+
+
+@dataclass(frozen=True)
+class Bad:
+    """A recording that cannot be used, and why; not `skippable` where going on would hide something worse."""
+
+    uid: str
+    reason: str
+    skippable: bool
+
+
+def derive_seed(*key: int) -> int:
+    """A seed of 32 bits that depends on all numbers of the key."""
+    words = [int(part) % (1 << 64) for part in key]
+    return int(np.random.SeedSequence(words).generate_state(1, np.uint32)[0])
+
+
+def collate(items: Sequence[Any]) -> dict[str, Any]:
+    """One batch of items: "uid" (list), "waveform" (B, S) zero-padded (channel 0), "lengths" (B,), "targets" (B, N).
+
+    "fbank" is stacked where the items hold it. Recordings that could not be read are listed under "bad".
+    """
+    good = [item for item in items if not isinstance(item, Bad)]
+    bad = [item for item in items if isinstance(item, Bad)]
+    waveforms = [item["waveform"][0] for item in good]
+    batch: dict[str, Any] = {
+        "uid": [item["uid"] for item in good],
+        "waveform": _padded(waveforms),
+        "lengths": torch.tensor([len(waveform_S) for waveform_S in waveforms], dtype=torch.int64),
+        "targets": torch.stack([item["targets"] for item in good]) if good else torch.empty(0, 0),
+    }
+    if good and "fbank" in good[0]:
+        batch["fbank"] = torch.stack([item["fbank"] for item in good])
+    return {**batch, "bad": bad} if bad else batch
+
+
+def _padded(waveforms: list[Tensor]) -> Tensor:
+    if not waveforms:
+        return torch.empty(0, 0)
+    return torch.nn.utils.rnn.pad_sequence(waveforms, batch_first=True)
+
+
+class EpochSampler(Sampler[tuple[int, int]]):
+    """(index, epoch) of each clip from number `start` on; the order depends on (shuffle_seed, epoch) alone.
+
+    Without a `shuffle_seed` the clips come as they lie.
+    """
+
+    def __init__(self, size: int, *, shuffle_seed: int | None = None, epoch: int = 0, start: int = 0):
+        self.size, self.shuffle_seed, self.epoch, self.start = size, shuffle_seed, epoch, start
+
+    def __len__(self) -> int:
+        return max(0, self.size - self.start)
+
+    def __iter__(self) -> Iterator[tuple[int, int]]:
+        order = list(range(self.size))
+        if self.shuffle_seed is not None:
+            generator = torch.Generator().manual_seed(derive_seed(self.shuffle_seed, self.epoch, ORDER))
+            order = torch.randperm(self.size, generator=generator).tolist()
+        return iter([(index, self.epoch) for index in order[self.start :]])
+
+
+class _Guarded(Dataset[Any]):
+    """A data set whose user errors come as values, so that they reach the main process as they are."""
+
+    def __init__(self, dataset: Any):
+        self.dataset = dataset
+
+    def __len__(self) -> int:
+        return len(self.dataset)
+
+    def __getitem__(self, key: tuple[int, int]) -> Any:
+        try:
+            return self.dataset[key]
+        except UserError as error:
+            uids = getattr(self.dataset, "uids", None)
+            return Bad(uids[key[0]] if uids is not None else str(key[0]), str(error), isinstance(error, AudioError))
+
+
+class Loader(DataLoader[Any]):
+    """Collated batches of one epoch; made by `loader`. `at` turns to another epoch and keeps the workers."""
+
+    def __init__(
+        self, dataset: Any, sampler: EpochSampler, batch_size: int, skip: bool, report: Report | None, **how: Any
+    ):
+        self.skip, self.report, self.clips = skip, report, sampler
+        super().__init__(
+            _Guarded(dataset),
+            batch_sampler=BatchSampler(sampler, batch_size, drop_last=False),  # type: ignore[arg-type]
+            collate_fn=collate,
+            generator=torch.Generator(),  # else torch draws from its global one
+            **how,
+        )
+
+    def check_worker_number_rationality(self) -> None:
+        """Stay silent: more workers than cores is what waiting for a disk or a bucket asks for."""
+
+    def at(self, epoch: int, start: int = 0) -> "Loader":
+        """The same loader, from batch `start` of `epoch` on."""
+        self.clips.epoch, self.clips.start = epoch, start * self.batch_sampler.batch_size  # type: ignore[union-attr]
+        return self
+
+    def __iter__(self) -> Iterator[dict[str, Any]]:  # type: ignore[override]
+        whole, used = self.clips.start == 0, 0
+        reasons: list[str] = []
+        try:
+            for batch in super().__iter__():
+                bad: list[Bad] = batch.pop("bad", [])
+                self._answer(bad)
+                reasons += [one.reason for one in bad[: 1 - len(reasons)]]
+                used += len(batch["uid"])
+                yield batch
+        except BaseException:
+            # Ends the workers now; garbage collection may come late, and in a thread that their end waits for.
+            self._iterator = None
+            raise
+        if whole and reasons and not used:
+            raise UserError(f"none of the {len(self.clips)} recordings can be used; the first: {reasons[0]}")
+
+    def _answer(self, bad: list[Bad]) -> None:
+        """Raise for the first recording that may not be skipped, report the others."""
+        for one in bad:
+            if not one.skippable:
+                raise UserError(one.reason)
+            if not self.skip:
+                raise AudioError(f"{one.reason.rstrip('.')}, or pass --on_bad_audio skip.")
+        for one in bad:
+            if isinstance(self.report, list):
+                self.report.append((one.uid, one.reason))
+            elif self.report is not None:
+                self.report(one.uid, one.reason)
+
+
+def loader(
+    dataset: Any,
+    *,
+    batch_size: int,
+    num_workers: int = 0,
+    shuffle_seed: int | None = None,
+    epoch: int = 0,
+    start: int = 0,
+    pin: bool = True,
+    on_bad_audio: str = "error",
+    report: Report | None = None,
+    context: str | None = None,
+) -> Loader:
+    """Collated batches of an epoch from batch `start` on, their order from (shuffle_seed, epoch).
+
+    A recording that cannot be used ends the run in one sentence, or with `on_bad_audio="skip"` is left out and given to
+    `report` as (uid, reason) - called, or appended where it is a list. Batches keep their numbers: one whose recordings
+    are all left out comes with an empty "uid". `context` is how workers start (fork, spawn). Memory is pinned only
+    where CUDA is.
+    """
+    if batch_size < 1 or num_workers < 0:
+        raise UserError(f"batch_size is {batch_size} and num_workers {num_workers}; expected at least 1 and 0.")
+    if on_bad_audio not in ("error", "skip"):
+        raise UserError(f"on_bad_audio is {on_bad_audio!r}; expected error or skip.")
+    sampler = EpochSampler(len(dataset), shuffle_seed=shuffle_seed, epoch=epoch, start=start * batch_size)
+    return Loader(
+        dataset,
+        sampler,
+        batch_size,
+        on_bad_audio == "skip",
+        report,
+        num_workers=num_workers,
+        persistent_workers=num_workers > 0,
+        pin_memory=pin and torch.cuda.is_available(),
+        multiprocessing_context=context if num_workers else None,
+    )

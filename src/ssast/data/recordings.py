@@ -1,0 +1,155 @@
+"""A folder of recordings and a uid in; the uid's waveform, checked against its metadata.json, out."""
+
+import io
+import json
+import os
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+from ssast.audio.decode import Recording, decode
+from ssast.data.storage import Location, Missing
+from ssast.errors import AudioError, UserError
+
+# Names of encodings whose files end otherwise: those of Google's speech services, and common ones.
+ENDINGS = {
+    "linear16": ("wav",),
+    "pcm": ("wav",),
+    "wave": ("wav",),
+    "mulaw": ("wav", "au"),
+    "alaw": ("wav", "au"),
+    "ogg_opus": ("opus", "ogg"),
+    "opus": ("opus", "ogg"),
+    "ogg": ("ogg", "oga", "opus"),
+    "vorbis": ("ogg", "oga"),
+    "webm_opus": ("webm",),
+    "amr_wb": ("amr", "awb"),
+    "awb": ("awb", "amr"),
+    "speex_with_header_byte": ("spx",),
+    "mpeg": ("mp3",),
+    "mp3": ("mp3",),
+    "aac": ("aac", "m4a"),
+    "alac": ("m4a", "caf"),
+    "mp4": ("mp4", "m4a"),
+    "m4a": ("m4a", "mp4"),
+    "aiff": ("aiff", "aif"),
+    "aif": ("aif", "aiff"),
+}
+# Opus is decoded at 48 kHz whatever rate went into it, and metadata.json may name either.
+OPUS = ("opus", "ogg", "webm")
+OPUS_RATE = 48000
+METADATA_BYTES = 1 << 20
+
+
+@dataclass(frozen=True)
+class Found:
+    """Where a recording lies, its file's extension, and the rate [Hz] that metadata.json gives."""
+
+    location: Location
+    extension: str
+    sample_rate: int
+
+
+def check_uid(uid: str) -> None:
+    """UserError where a uid is no plain folder name: it could lead out of the data folder."""
+    if not uid.strip() or uid in (".", "..") or re.search(r"[/\\\x00-\x1f\x7f]", uid) or re.match(r"[A-Za-z]:", uid):
+        raise UserError(
+            f"the uid {uid!r} is not a plain folder name, so it could lead out of the data folder; rename or remove it."
+        )
+
+
+def load_recording(root: Location, uid: str, *, use_librosa: bool = False) -> Recording:
+    """The decoded recording `root`/`uid`/waveform.EXT, its rate as metadata.json says.
+
+    AudioError, the uid in front, for whatever is wrong with this recording; UserError for a uid or link that leaves
+    the folder, and where the storage fails.
+    """
+    with naming(uid):
+        found = find_recording(root, uid)
+        place = found.location
+        source = place.path if place.is_local else io.BytesIO(place.read_bytes())
+        recording = decode(source, extension=found.extension, use_librosa=use_librosa)
+        rate, opus = recording.sample_rate, found.extension in OPUS and recording.sample_rate == OPUS_RATE
+        if rate != found.sample_rate and not opus:
+            raise AudioError(f"{place.name} holds {rate} Hz, but metadata.json says {found.sample_rate}; mend either")
+    return recording
+
+
+def find_recording(root: Location, uid: str) -> Found:
+    """Where the recording of a uid lies, as its metadata.json describes it; errors as in `load_recording`."""
+    check_uid(uid)
+    folder = root / uid
+    encoding, sample_rate = _metadata(root, folder)
+    endings = ENDINGS.get(encoding, (encoding,))
+    for ending in endings:
+        place = folder / f"waveform.{ending}"
+        if place.exists():
+            _stay_inside(root, place)
+            return Found(place, ending, sample_rate)
+    return _other_spelling(root, folder, encoding, endings, sample_rate)
+
+
+def _other_spelling(root: Location, folder: Location, encoding: str, endings: tuple[str, ...], rate: int) -> Found:
+    """waveform.WAV and the like; else the AudioError that says what lies there instead."""
+    there = [place for place in folder.list() if place.name.lower().startswith("waveform.")]
+    for place in there:
+        ending = place.name.split(".", 1)[1].lower()
+        if ending in endings:
+            _stay_inside(root, place)
+            return Found(place, ending, rate)
+    if not there:
+        raise AudioError(f"{folder} holds no waveform.{endings[0]}; put the recording there or remove the uid")
+    raise AudioError(f"metadata.json says {encoding.upper()}, but the file is {there[0].name}; mend either")
+
+
+def _metadata(root: Location, folder: Location) -> tuple[str, int]:
+    """(encoding in small letters, rate in Hz) of a recording; AudioError for whatever is wrong with metadata.json."""
+    place = folder / "metadata.json"
+    _stay_inside(root, place)
+    try:
+        content = place.read_bytes(METADATA_BYTES)
+    except Missing as error:
+        if not folder.is_dir():
+            raise AudioError(f"{folder} does not exist; put the recording there or remove the uid") from error
+        raise AudioError(f"{place} is missing; write one with encoding and sample_rate_hz") from error
+    try:
+        metadata = json.loads(content.decode("utf-8-sig"))
+    except (ValueError, RecursionError) as error:
+        raise AudioError(f"{place} is not valid JSON; write one with encoding and sample_rate_hz") from error
+    if not isinstance(metadata, dict) or not {"encoding", "sample_rate_hz"} <= metadata.keys():
+        raise AudioError(f"{place} lacks encoding or sample_rate_hz; write both")
+    encoding, rate = str(metadata["encoding"]).strip().lower().removeprefix("."), _rate(metadata["sample_rate_hz"])
+    if not re.fullmatch(r"[a-z0-9_]{1,24}", encoding):
+        raise AudioError(f"{place} has the encoding {str(metadata['encoding'])[:40]!r}; write the extension, like WAV")
+    if rate is None:
+        shown = str(metadata["sample_rate_hz"])[:40]
+        raise AudioError(f"{place} has the sample_rate_hz {shown!r}; write a whole number of Hz, like 16000")
+    return encoding, rate
+
+
+def _rate(value: object) -> int | None:
+    """A rate in Hz as a whole number above 0; None where it is not one."""
+    if isinstance(value, str) and re.fullmatch(r"\s*\d{1,9}(\.0*)?\s*", value):
+        value = float(value)
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value < 1e9 or value != int(value):
+        return None
+    return int(value)
+
+
+def _stay_inside(root: Location, place: Location) -> None:
+    """UserError where a link leads out of the data folder; remote addresses know no links."""
+    if not place.is_local:
+        return
+    inside, real = os.path.realpath(root.path), os.path.realpath(place.path)
+    if os.path.commonpath([inside, real]) != inside:
+        raise UserError(f"{place} is a link that leaves the data folder {root}; put the recording itself there.")
+
+
+@contextmanager
+def naming(uid: str) -> Iterator[None]:
+    """Put the uid in front of what is wrong with its recording."""
+    try:
+        yield
+    except AudioError as error:
+        raise AudioError(f"clip {uid}: {error}") from error
