@@ -52,7 +52,8 @@ class Recording:
 def decode(file: str | os.PathLike | BinaryIO, *, extension: str, use_librosa: bool = False) -> Recording:
     """Give the recording in a file (path, or opened for reading bytes), all channels, at the rate it was coded with.
 
-    `extension` is what the file calls itself ("wav", ".MP3"), and its content must agree. AudioError with the reason,
+    `extension` is what the file calls itself ("wav", ".MP3"), and its content must agree. `use_librosa` reads with
+    librosa whatever it reads without a program of FFmpeg's beside it, PyAV the rest. AudioError with the reason,
     without the file's name, for whatever cannot be used whole: missing, empty, cut off, undecodable, not finite.
     """
     name = extension.lower().lstrip(".")
