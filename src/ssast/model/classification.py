@@ -201,9 +201,10 @@ class SSASTForAudioClassification(nn.Module, FolderMixin):
         """
         return self.classify(self.pooled_states(fbank_BTF, frames))
 
-    def loss(self, batch: dict[str, Any]) -> dict[str, Tensor]:
+    def loss(self, batch: dict[str, Any], generator: torch.Generator | None = None) -> dict[str, Tensor]:
         """{"loss": mean over the targets (B, num_labels) that are not NaN}, float32; 0 where all are.
 
+        Nothing is drawn from `generator`: it is there because the training loop gives one to every model.
         `batch` has "targets" and either "fbank" (with "frames", if any) or "pooled", what `pooled_states` gave.
         """
         logits_BN = self.classify(batch["pooled"]) if "pooled" in batch else self(batch["fbank"], batch.get("frames"))
@@ -245,6 +246,17 @@ class SSASTForAudioClassification(nn.Module, FolderMixin):
         pooled_BND = torch.stack([pool(trace.states[index], prefix, valid_BP) for index in self.layers], dim=1)
         return self.classify(pooled_BND), trace
 
+    def check_embedding(self, embedding_type: str, layer: int | None = None, task: str | None = None) -> None:
+        """Raise the UserError that `extract_embedding` would, before any recording is read."""
+        check_choice("embedding_type", embedding_type, EMBEDDING_TYPES)
+        check_choice("task", task or self.task, POOLINGS)
+        check_layer(self.layer if layer is None else layer)
+        if embedding_type == "wt" and not self.weighted:
+            raise UserError(
+                "embedding_type wt needs learned layer weights, but this model was made with weighted False; "
+                "fine-tune with weighted True, or extract pt or ft."
+            )
+
     def extract_embedding(
         self,
         fbank_BTF: Tensor,
@@ -259,12 +271,7 @@ class SSASTForAudioClassification(nn.Module, FolderMixin):
         both pooled by `task` where it is given; "ft" is the output of the head's first dense layer, before activation,
         which needs neither. UserError: another type, "wt" of a model that is not weighted, a layer that does not exist.
         """
-        check_choice("embedding_type", embedding_type, EMBEDDING_TYPES)
-        if embedding_type == "wt" and not self.weighted:
-            raise UserError(
-                "embedding_type wt needs learned layer weights, but this model was made with weighted False; "
-                "fine-tune with weighted True, or extract pt or ft."
-            )
+        self.check_embedding(embedding_type, layer, task)
         with torch.no_grad():
             if embedding_type == "pt":
                 wanted = self.layer if layer is None else layer

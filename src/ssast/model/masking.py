@@ -42,23 +42,22 @@ def cluster_masks(
 ) -> Tensor:
     """`mask_patch` different patches for each clip, in squares: (B, M) int64.
 
-    A clip's squares have one side, cluster_factor to cluster_factor + 2 patches. They arrive in random order at every
-    place where they touch the grid, so each patch, corners too, lies under equally many; a patch is hidden in the order
-    of the first square that covers it, the last square is taken in part. Published: squares that grow to one side only,
-    which spares the first patch; here coverage is even.
+    A clip's squares have one side, cluster_factor to cluster_factor + 2 patches. One starts at every patch, they arrive
+    in random order, and those that pass an edge go on at the opposite one, so no patch, corner or not, is hidden more
+    often than another. A patch is hidden in the order of the first square that covers it, the last square in part.
+    Published: squares that grow to one side only and spare the first patch; here coverage is even.
     """
     (f_dim, t_dim), most = grid, cluster_factor + CLUSTER_SIDES - 1
-    field = (f_dim + most - 1, t_dim + most - 1)
-    arrival = torch.rand(batch, field[0] * field[1], device=device, generator=generator).argsort(dim=1)
-    arrival_B1ft = arrival.view(batch, 1, *field).float()
-    extra_B = torch.randint(CLUSTER_SIDES, (batch,), device=device, generator=generator)
-    tie_BP = torch.rand(batch, f_dim * t_dim, device=device, generator=generator)
-    order_BP = torch.empty_like(tie_BP)
+    arrival = torch.rand(batch, f_dim * t_dim, device=device, generator=generator).argsort(dim=1)
+    extra_B1 = torch.randint(CLUSTER_SIDES, (batch, 1), device=device, generator=generator)
+    order_BP = torch.rand(batch, f_dim * t_dim, device=device, generator=generator)  # within a square, at random
+    rows, columns = (torch.arange(size + most - 1, device=device) % size for size in grid)
+    arrival_B1ft = arrival.view(batch, 1, f_dim, t_dim)[:, :, rows][:, :, :, columns].float()
     for extra in range(CLUSTER_SIDES):
         side = cluster_factor + extra
         first = -F.max_pool2d(-arrival_B1ft[:, :, : f_dim + side - 1, : t_dim + side - 1], side, stride=1)
-        order_BP = torch.where((extra_B == extra).unsqueeze(1), first.flatten(1), order_BP)
-    return (order_BP + tie_BP).topk(mask_patch, dim=1, largest=False).indices
+        order_BP = order_BP + first.flatten(1) * (extra_B1 == extra)
+    return order_BP.topk(mask_patch, dim=1, largest=False).indices
 
 
 def draw_masks(

@@ -1,0 +1,170 @@
+import numpy as np
+import pytest
+import torch
+from torch.nn import functional as F
+
+from ssast.errors import UserError
+from ssast.model.encoder import SIZES, SSASTEncoder, fit_positions
+
+
+@pytest.fixture(scope="module")
+def square():
+    torch.manual_seed(0)
+    return SSASTEncoder("tiny", 16, 16, 10, 10, num_mel_bins=64, target_length=80).eval()
+
+
+def test_patches_are_the_published_unfolding_frequency_major(square, noise):
+    clips = noise(2, 80, 64)
+    unfolded = F.unfold(clips.transpose(1, 2).unsqueeze(1), (16, 16), stride=(10, 10)).transpose(1, 2)
+    assert torch.equal(square.patches(clips), unfolded)
+    assert square.grid == (5, 7)
+
+
+def test_embedding_is_the_published_convolution(square, noise):
+    clips = noise(2, 80, 64)
+    convolved = square.patch_embed.proj(clips.transpose(1, 2).unsqueeze(1)).flatten(2).transpose(1, 2)
+    torch.testing.assert_close(square.embed(square.patches(clips)), convolved, atol=1e-5, rtol=1e-5)
+
+
+@pytest.mark.parametrize("size", SIZES)
+def test_every_size_has_its_width_and_prefix(size):
+    with torch.device("meta"):
+        encoder = SSASTEncoder(size)
+    names = dict(encoder.named_parameters())
+    assert names["pos_embed"].shape == (1, SIZES[size].prefix + 512, SIZES[size].width)
+    assert ("dist_token" in names) == (size != "base_nokd")
+
+
+def test_the_last_state_is_the_norm_of_the_one_before(square, noise):
+    states = square(noise(1, 80, 64))
+    assert len(states) == 14
+    assert torch.equal(states[13], square.norm(states[12]))
+
+
+@pytest.mark.parametrize("layer", [0, 3, 12, 13, -1])
+def test_states_stop_at_the_layer_asked_for_and_no_later_block_runs(square, noise, layer):
+    ran = []
+    handles = [
+        block.register_forward_hook(lambda *_, number=number: ran.append(number))
+        for number, block in enumerate(square.blocks)
+    ]
+    states = square(noise(1, 80, 64), layer)
+    for handle in handles:
+        handle.remove()
+    last = layer % 14
+    assert len(states) == last + 1
+    assert ran == list(range(min(last, 12)))
+
+
+@pytest.mark.parametrize("layer", [14, 99, -2, 1.0, "3", True])
+def test_a_layer_that_does_not_exist_is_named(square, noise, layer):
+    with pytest.raises(UserError, match=f"layer {layer!r} does not exist"):
+        square(noise(1, 80, 64), layer)
+
+
+def test_traced_states_equal_the_fast_ones_and_attention_rows_sum_to_one(square, noise):
+    clips = noise(2, 80, 64)
+    trace = square.trace(clips)
+    for fast, traced in zip(square(clips), trace.states, strict=True):
+        torch.testing.assert_close(fast, traced, atol=2e-5, rtol=1e-4)
+    assert [weights.shape for weights in trace.attentions] == [(2, 3, 37, 37)] * 12
+    torch.testing.assert_close(trace.attentions[5].sum(-1), torch.ones(2, 3, 37))
+
+
+def test_one_clip_alone_equals_the_same_clip_in_a_batch(square, noise):
+    clips = noise(4, 80, 64)
+    torch.testing.assert_close(square(clips[2:3])[13][0], square(clips)[13][2], atol=1e-5, rtol=0)
+
+
+def test_padding_changes_nothing_when_frames_are_counted(square, noise):
+    clips, frames = noise(3, 80, 64), torch.tensor([80, 33, 0])
+    other = clips.clone()
+    other[1, 33:], other[2] = float("nan"), 1e6
+    valid = square.hide_padding(clips, frames)[1]
+    assert valid.view(3, 5, 7)[:, 0].sum(1).tolist() == [7, 4, 0]
+    first, second = square(clips, frames=frames)[13], square(other, frames=frames)[13]
+    assert first.isfinite().all()
+    assert torch.equal(first, second)
+    torch.testing.assert_close(first[0], square(clips)[13][0], atol=1e-5, rtol=1e-5)
+
+
+def test_no_token_attends_to_padding(square, noise):
+    weights = square.trace(noise(2, 80, 64), frames=torch.tensor([80, 33])).attentions[7][1]
+    hidden = torch.arange(7).repeat(5) * 10 >= 33
+    assert (weights[:, :, 2:][:, :, hidden] == 0).all()
+    torch.testing.assert_close(weights.sum(-1), torch.ones(3, 37))
+
+
+def test_frame_counts_for_other_than_every_clip_are_refused(square, noise):
+    with pytest.raises(UserError, match="2 frame counts came with 3 clips"):
+        square(noise(3, 80, 64), frames=torch.tensor([1, 2]))
+
+
+@pytest.mark.parametrize("shape", [(1, 81, 64), (1, 80, 128), (80, 64)])
+def test_an_fbank_of_another_shape_names_both_sides(square, noise, shape):
+    with pytest.raises(UserError, match=r"takes \(clips, 80 frames, 64 mel bins\)"):
+        square(noise(*shape))
+
+
+@pytest.mark.parametrize(
+    ("sizes", "said"),
+    [
+        ({"model_size": "huge"}, "model_size 'huge' is unknown; choose one of tiny, small, base, base_nokd"),
+        ({"target_length": 1}, "target_length is 1 frames, less than the 2 frames of one patch"),
+        ({"num_mel_bins": 64}, "num_mel_bins is 64, less than the 128 mel bins of one patch"),
+        ({"tstride": 0}, "tstride is 0"),
+    ],
+)
+def test_sizes_without_room_for_a_patch_are_refused(sizes, said):
+    with pytest.raises(UserError, match=said), torch.device("meta"):
+        SSASTEncoder(**{"model_size": "tiny", **sizes})
+
+
+def table(f_dim, t_dim, width=3, prefix=2):
+    positions = torch.arange(f_dim * t_dim).float().view(f_dim, t_dim, 1).expand(-1, -1, width)
+    return torch.cat([-torch.ones(1, prefix, width), positions.reshape(1, -1, width)], dim=1)
+
+
+def test_shorter_axes_are_cut_out_of_the_centre():
+    fitted = fit_positions(table(8, 64), (8, 64), (3, 9), 2)
+    assert torch.equal(fitted[:, :2], -torch.ones(1, 2, 3))
+    expected = np.arange(8 * 64).reshape(8, 64)[8 // 2 - 3 // 2 :, 64 // 2 - 9 // 2 :][:3, :9]
+    assert np.array_equal(fitted[0, 2:, 0].view(3, 9), expected)
+
+
+def test_a_longer_time_axis_is_interpolated_as_torch_does_it_over_the_grid():
+    fitted = fit_positions(table(8, 64), (8, 64), (8, 101), 2)
+    grid = table(8, 64)[:, 2:].transpose(1, 2).reshape(1, 3, 8, 64)
+    expected = F.interpolate(grid, size=(8, 101), mode="bilinear")
+    torch.testing.assert_close(fitted[:, 2:], expected.flatten(2).transpose(1, 2))
+
+
+def test_time_may_grow_while_frequency_is_cut():
+    # The published cut along frequency ended at start + t_dim, so its rows were too many to be reshaped.
+    fitted = fit_positions(table(8, 10), (8, 10), (4, 20), 2)[0, 2:, 0].view(4, 20)
+    assert torch.equal(fitted[:, 0], torch.tensor([20.0, 30.0, 40.0, 50.0]))
+
+
+def test_frame_positions_spread_over_several_rows():
+    fitted = fit_positions(table(1, 10), (1, 10), (2, 10), 2)[0, 2:, 0].view(2, 10)
+    assert torch.equal(fitted[0], torch.arange(10.0))
+    assert torch.equal(fitted[0], fitted[1])
+
+
+def test_initial_weights_come_from_the_ambient_seed():
+    def weights(seed):
+        torch.manual_seed(seed)
+        return SSASTEncoder("tiny", target_length=20).state_dict()
+
+    first, again, other = weights(1), weights(1), weights(2)
+    assert all(torch.equal(first[name], again[name]) for name in first)
+    assert not torch.equal(first["pos_embed"], other["pos_embed"])
+    assert first["blocks.0.mlp.fc1.weight"].std().item() == pytest.approx(0.02, rel=0.02)
+    assert not first["blocks.0.mlp.fc1.bias"].any()
+
+
+def test_bf16_on_a_cpu_stays_close_to_float32(square, noise):
+    clips = noise(2, 80, 64)
+    with torch.autocast("cpu", torch.bfloat16):
+        half = square(clips)[13].float()
+    assert F.cosine_similarity(half.flatten(1), square(clips)[13].flatten(1)).min() > 0.999

@@ -1,0 +1,83 @@
+import pytest
+import torch
+
+from ssast.errors import UserError
+from ssast.model.masking import draw_masks
+
+GRIDS = [(1, 512, 400), (1, 5, 4), (8, 64, 400), (8, 64, 1), (8, 6, 47), (2, 3, 3), (12, 1, 5)]
+
+
+def draw(batch, grid, count, seed=0, **options):
+    return draw_masks(batch, grid, count, generator=torch.Generator().manual_seed(seed), **options)
+
+
+def shares(grid, count, batch=10000):
+    masks = draw(batch, grid, count)
+    return torch.bincount(masks.flatten(), minlength=grid[0] * grid[1]).view(grid) / batch
+
+
+@pytest.mark.parametrize(("f_dim", "t_dim", "count"), GRIDS)
+def test_masks_hide_exactly_the_asked_number_of_different_patches(f_dim, t_dim, count):
+    masks = draw(50, (f_dim, t_dim), count)
+    assert masks.shape == (50, count)
+    assert masks.dtype == torch.int64
+    assert all(len(set(row)) == count and min(row) >= 0 and max(row) < f_dim * t_dim for row in masks.tolist())
+
+
+@pytest.mark.parametrize(
+    ("f_dim", "t_dim", "count"), [(1, 64, 30), (8, 16, 60), (8, 16, 100), (8, 32, 20), (3, 40, 90)]
+)
+def test_every_patch_corners_too_is_hidden_about_equally_often(f_dim, t_dim, count):
+    share = shares((f_dim, t_dim), count)
+    expected = count / (f_dim * t_dim)
+    corners = share[[0, 0, -1, -1], [0, -1, 0, -1]]
+    assert (share / expected - 1).abs().max() < 0.15
+    assert (corners / expected - 1).abs().max() < 0.1
+
+
+def test_cluster_masks_lie_in_squares_and_frame_masks_do_not():
+    hidden = torch.zeros(400, 8 * 64).scatter(1, draw(400, (8, 64), 100), 1).view(400, 8, 64)
+    beside = (hidden[:, :, 1:] * hidden[:, :, :-1]).sum() / hidden[:, :, 1:].sum()
+    single = torch.zeros(400, 512).scatter(1, draw(400, (1, 512), 100), 1)
+    by_chance = (single[:, 1:] * single[:, :-1]).sum() / single[:, 1:].sum()
+    assert beside > 0.65
+    assert by_chance < 0.25
+
+
+def test_a_cluster_is_a_whole_square_of_cluster_factor_to_two_more():
+    hidden = torch.zeros(300, 20 * 20).scatter(1, draw(300, (20, 20), 9), 1).view(300, 20, 20)
+    inner = hidden[(hidden[:, 1:-1, 1:-1].sum((1, 2)) == 9)]
+    tall = inner.any(2).sum(1)
+    wide = inner.any(1).sum(1)
+    whole = (tall == 3) & (wide == 3)
+    assert whole.float().mean() > 0.15
+    assert (tall <= 5).float().mean() > 0.9
+
+
+def test_clips_of_a_batch_get_different_masks_and_a_seed_gives_the_same_again():
+    masks = draw(4, (8, 64), 100, seed=3)
+    assert torch.equal(masks, draw(4, (8, 64), 100, seed=3))
+    assert not torch.equal(masks, draw(4, (8, 64), 100, seed=4))
+    assert len({tuple(sorted(row)) for row in masks.tolist()}) == 4
+
+
+def test_a_passed_generator_leaves_the_ambient_state_alone():
+    before = torch.random.get_rng_state()
+    draw(4, (8, 64), 100)
+    assert torch.equal(before, torch.random.get_rng_state())
+
+
+@pytest.mark.parametrize("count", [512, 600, 0, -1])
+def test_as_many_masks_as_patches_are_refused_and_never_hang(count):
+    with pytest.raises(UserError, match=f"mask_patch is {count}, but a clip has 512 patches; give 1 to 511"):
+        draw(2, (8, 64), count)
+
+
+def test_a_grid_of_one_patch_cannot_be_masked():
+    with pytest.raises(UserError, match="only one patch"):
+        draw(2, (1, 1), 1)
+
+
+def test_a_cluster_without_a_side_is_refused():
+    with pytest.raises(UserError, match="cluster_factor is 0"):
+        draw(2, (8, 64), 10, cluster_factor=0)

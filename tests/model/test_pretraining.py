@@ -1,0 +1,207 @@
+import pytest
+import torch
+from torch.nn import functional as F
+
+from ssast.errors import UserError
+from ssast.model.pretraining import SSASTForPreTraining
+
+SIZES = {"model_size": "tiny", "fshape": 16, "tshape": 16, "num_mel_bins": 64, "target_length": 96}  # 4 x 6 patches
+
+
+@pytest.fixture(scope="module")
+def joint():
+    return SSASTForPreTraining(**SIZES, mask_patch=10, seed=0).eval()
+
+
+@pytest.fixture(scope="module")
+def padded():
+    return SSASTForPreTraining(**SIZES, mask_patch=10, mask_padding=True, seed=0).eval()
+
+
+def generator(seed=0):
+    return torch.Generator().manual_seed(seed)
+
+
+def test_joint_is_nce_plus_ten_times_mse_of_one_pass(joint, noise):
+    passes = []
+    handle = joint.v.blocks[0].register_forward_hook(lambda *_: passes.append(1))
+    output = joint(noise(3, 96, 64), generator=generator())
+    handle.remove()
+    torch.testing.assert_close(output.loss, output.nce + 10 * output.mse)
+    assert len(passes) == 1
+    assert output.mask_index.shape == (3, 10)
+
+
+def test_losses_are_those_of_the_paper_clip_by_clip(joint, noise):
+    clips = noise(3, 96, 64)
+    output = joint(clips, mask_patch=7, generator=generator())
+    nce, right, mse = [], [], []
+    for clip, index in zip(clips, output.mask_index, strict=True):
+        patches = joint.v.patches(clip[None])
+        embedded = joint.v.embed(patches)
+        embedded[0, index] = joint.mask_embed[0, 0]
+        *_, hidden = joint.v.stream(joint.v.tokens(embedded))
+        hidden, target = hidden[0, 2:][index], patches[0, index]
+        total = target @ joint.cpredlayer(hidden).T
+        nce += [-total.log_softmax(-1).diagonal()]
+        right += [total.softmax(-1).argmax(0) == torch.arange(7)]
+        mse += [(joint.gpredlayer(hidden) - target).square()]
+    torch.testing.assert_close(output.nce, torch.stack(nce).mean(), atol=1e-5, rtol=1e-4)
+    torch.testing.assert_close(output.mse, torch.stack(mse).mean(), atol=1e-5, rtol=1e-4)
+    assert output.accuracy == torch.stack(right).float().mean()
+
+
+@pytest.mark.parametrize(
+    ("objective", "there", "unused"),
+    [
+        ("pretrain_mpc", {"loss", "nce", "accuracy"}, "gpredlayer"),
+        ("pretrain_mpg", {"loss", "mse"}, "cpredlayer"),
+        ("pretrain_joint", {"loss", "nce", "accuracy", "mse"}, None),
+    ],
+)
+def test_an_objective_reports_and_trains_its_own_part(noise, objective, there, unused):
+    model = SSASTForPreTraining(**SIZES, objective=objective, mask_patch=10, seed=0)
+    losses = model.loss({"fbank": noise(2, 96, 64)}, generator())
+    assert set(losses) == there
+    losses["loss"].backward()
+    without = {name.split(".")[0] for name, parameter in model.named_parameters() if parameter.grad is None}
+    assert without == ({unused} if unused else set())
+    assert all(parameter.requires_grad for name, parameter in model.named_parameters() if parameter.grad is not None)
+
+
+def test_given_masks_override_the_count_which_is_not_even_checked(joint, noise):
+    index = torch.tensor([[0, 5, 23], [1, 2, 3]])
+    output = joint(noise(2, 96, 64), mask_patch=1000, mask_index=index)
+    assert torch.equal(output.mask_index, index)
+    assert output.loss.isfinite()
+
+
+def test_the_encoder_sees_nothing_of_a_masked_patch_but_targets_do(joint, noise):
+    index = torch.tensor([[0, 7, 8]])
+    clips, other = noise(1, 96, 64), noise(1, 96, 64)
+    other[:, :16, :16] += 5  # patch 0
+    first, second = (joint.v.patches(fbank) for fbank in (clips, other))
+    hidden = [joint._encode_hidden(patches, index, None) for patches in (first, second)]
+    assert torch.equal(*hidden)
+    assert joint(clips, mask_index=index).mse != joint(other, mask_index=index).mse
+
+
+def test_targets_carry_no_gradient(joint, noise):
+    index = torch.tensor([[0, 7, 8]])
+    clips = noise(1, 96, 64).requires_grad_()
+    joint(clips, mask_index=index).loss.backward()
+    assert not clips.grad[:, :16, :16].any()
+    assert clips.grad[:, :16, 16:32].any()
+
+
+@pytest.mark.parametrize("count", [24, 25, 0])
+def test_as_many_masks_as_patches_get_a_sentence(joint, noise, count):
+    with pytest.raises(UserError, match=f"mask_patch is {count}, but a clip has 24 patches"):
+        joint(noise(1, 96, 64), mask_patch=count)
+
+
+@pytest.mark.parametrize("index", [[[0, 24]], [[-1, 3]], [[1], [2]], [[]]])
+def test_masks_outside_the_grid_or_of_another_shape_get_a_sentence(joint, noise, index):
+    with pytest.raises(UserError, match="mask_index"):
+        joint(noise(1, 96, 64), mask_index=torch.tensor(index))
+
+
+def test_an_unknown_objective_gets_a_sentence():
+    with pytest.raises(UserError, match="objective 'joint' is unknown; choose one of pretrain_mpc"):
+        SSASTForPreTraining("tiny", objective="joint")
+
+
+def test_heads_have_as_many_outputs_as_a_patch_has_values():
+    model = SSASTForPreTraining("tiny", 8, 4, 64, 40, seed=0)
+    assert model.cpredlayer[2].out_features == model.gpredlayer[2].out_features == 32
+    assert model(torch.randn(1, 40, 64), mask_patch=20).loss.isfinite()
+
+
+def test_losses_are_float32_under_autocast(joint, noise):
+    index = torch.arange(10).expand(2, 10)
+    with torch.autocast("cpu", torch.bfloat16):
+        half = joint(noise(2, 96, 64), mask_index=index)
+    full = joint(noise(2, 96, 64), mask_index=index)
+    assert {half.loss.dtype, half.nce.dtype, half.mse.dtype} == {torch.float32}
+    torch.testing.assert_close(half.loss, full.loss, atol=0.05, rtol=0.01)
+
+
+def test_masked_padding_of_full_clips_changes_nothing(joint, padded, noise):
+    clips, index = noise(2, 96, 64), torch.arange(10).expand(2, 10)
+    plain = joint(clips, mask_index=index)
+    masked = padded(clips, mask_index=index, frames=torch.tensor([96, 96]))
+    for name in ("loss", "nce", "accuracy", "mse"):
+        torch.testing.assert_close(getattr(plain, name), getattr(masked, name), atol=1e-5, rtol=1e-5)
+
+
+def test_padding_is_neither_target_nor_negative_nor_attended_to(padded, noise):
+    # Two rows of two patches are own (frames 0 to 31), so of masks 0, 1, 6, 5 and 11 the last two drop out.
+    clips, frames = noise(1, 96, 64), torch.tensor([32])
+    other = clips.clone()
+    other[:, 32:] = 1e4
+    with_padding = padded(clips, mask_index=torch.tensor([[0, 1, 6, 5, 11]]), frames=frames)
+    changed = padded(other, mask_index=torch.tensor([[0, 1, 6, 5, 11]]), frames=frames)
+    without = padded(clips, mask_index=torch.tensor([[0, 1, 6]]), frames=frames)
+    for name in ("loss", "nce", "accuracy", "mse"):
+        torch.testing.assert_close(getattr(with_padding, name), getattr(changed, name), atol=0, rtol=0)
+        torch.testing.assert_close(getattr(with_padding, name), getattr(without, name), atol=1e-5, rtol=1e-5)
+
+
+def test_frames_matter_only_to_a_model_with_mask_padding(joint, noise):
+    index = torch.arange(10).expand(2, 10)
+    counted = joint(noise(2, 96, 64), mask_index=index, frames=torch.tensor([3, 0]))
+    assert torch.equal(counted.loss, joint(noise(2, 96, 64), mask_index=index).loss)
+
+
+@pytest.mark.parametrize("frames", [[0, 0], [96, 0], [1, 40]])
+def test_clips_of_padding_give_no_nan(padded, noise, frames):
+    padded.zero_grad()
+    output = padded(noise(2, 96, 64), frames=torch.tensor(frames), generator=generator())
+    output.loss.backward()
+    assert output.loss.isfinite()
+    assert output.accuracy.isfinite()
+    assert all(parameter.grad.isfinite().all() for parameter in padded.parameters() if parameter.grad is not None)
+
+
+def test_a_seed_gives_the_same_weights_masks_and_losses(noise):
+    before = torch.random.get_rng_state()
+    outputs = [
+        SSASTForPreTraining(**SIZES, mask_patch=10, seed=5)(noise(2, 96, 64), generator=generator(7)) for _ in range(2)
+    ]
+    assert torch.equal(before, torch.random.get_rng_state())
+    assert torch.equal(outputs[0].loss, outputs[1].loss)
+    assert torch.equal(outputs[0].mask_index, outputs[1].mask_index)
+
+
+def test_a_few_steps_teach_it_something(noise):
+    model = SSASTForPreTraining(**SIZES, mask_patch=6, seed=0)
+    optimiser, clips = torch.optim.Adam(model.parameters(), 1e-3), noise(4, 96, 64)
+    index = torch.arange(6).expand(4, 6)
+    losses = []
+    for _ in range(12):
+        loss = model(clips, mask_index=index).loss
+        optimiser.zero_grad()
+        loss.backward()
+        optimiser.step()
+        losses.append(loss.item())
+    assert losses[-1] < 0.95 * losses[0]
+    assert F.relu(torch.tensor(losses)).isfinite().all()
+
+
+def test_pretraining_continues_from_a_published_file_at_another_length(published, noise):
+    model = SSASTForPreTraining.from_published(published(), "pretrain_mpg", target_length=64, mask_patch=9)
+    assert model.v.grid == (8, 4)
+    assert model(noise(1, 64, 128)).mask_index.shape == (1, 9)
+
+
+def test_pretraining_continues_from_an_own_folder_with_its_own_count(tmp_path, joint, noise):
+    joint.save_pretrained(tmp_path / "run")
+    model = SSASTForPreTraining.from_published(tmp_path / "run")
+    index = torch.arange(10).expand(1, 10)
+    assert model.mask_patch == 10
+    assert torch.equal(model(noise(1, 96, 64), mask_index=index).loss, joint(noise(1, 96, 64), mask_index=index).loss)
+
+
+def test_a_wrong_size_names_both_sides(published):
+    with pytest.raises(UserError, match="with model_size tiny, tshape 16, but model_size base, tshape 2 was"):
+        SSASTForPreTraining.from_published(published(), model_size="base", fshape=16, tshape=2)
