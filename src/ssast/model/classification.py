@@ -136,8 +136,8 @@ class SSASTForAudioClassification(nn.Module, FolderMixin):
         sizes = {name: checkpoint.config[name] for name in ("model_size", "fshape", "tshape", "num_mel_bins")}
         sizes |= {} if num_mel_bins is None else {"num_mel_bins": num_mel_bins}
         sizes |= {"fstride": fstride, "tstride": tstride, "target_length": target_length}
-        pooling = {"task": task, "layer": layer, "weighted": weighted, "freeze": freeze}
-        head = {"activation": activation, "final_dropout": final_dropout, "layernorm": layernorm}
+        pooling: dict[str, Any] = {"task": task, "layer": layer, "weighted": weighted, "freeze": freeze}
+        head: dict[str, Any] = {"activation": activation, "final_dropout": final_dropout, "layernorm": layernorm}
         with torch.device("meta"):  # no weights are drawn that the file would replace at once
             model: Any = cls(num_labels, **sizes, **pooling, **head, **others)
         load_exactly(model.v, checkpoint.encoder_state(model.v), checkpoint.source)
