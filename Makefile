@@ -8,7 +8,7 @@ DEMO ?= demo
 
 setup: $(VENV)/.installed
 
-# The lock file is a constraint: pip then takes exactly the pinned versions, torch's CPU build among them where one is offered.
+# The lock file is a constraint: pip takes exactly the pinned versions, and torch's CPU build where one is offered.
 $(VENV)/.installed: pyproject.toml requirements.lock
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint requirements.lock --editable '.[dev]'
@@ -18,7 +18,7 @@ demo: setup
 	$(BIN)/ssast demo --exp_dir $(DEMO)
 
 test: setup
-	$(BIN)/pytest -m 'not slow' -n auto --dist loadfile
+	$(BIN)/pytest -m 'not slow' -n 2 --dist loadfile
 
 slow: setup
 	$(BIN)/pytest -m slow
@@ -28,14 +28,19 @@ lint: setup
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
+# The pages that are generated from the code.
 docs: setup
 	$(BIN)/python -m ssast.options > docs/options.md
 
 bench: setup
 	$(BIN)/python benchmarks/run.py
 
+# After a change of pyproject.toml: resolve anew in a clean environment, with the pinned torch, and write down what came out.
 lock:
-	./scripts-lock
+	rm -rf $(VENV) && $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet 'torch==2.13.0' && $(BIN)/python -m pip install --quiet --editable '.[dev]'
+	$(BIN)/python -m pip freeze --exclude-editable | sed 's/+cpu$$//' > requirements.lock
+	touch $(VENV)/.installed
 
 clean:
 	rm -rf $(VENV) $(DEMO)

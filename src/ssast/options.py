@@ -309,7 +309,9 @@ def resolve(options: Options | None = None, /, **overrides: Any) -> Options:
     base = Options() if options is None else options
     file = load_config(overrides["config"]) if overrides.get("config") else {}
     values = {**file, **overrides}
-    given = base.given | (values.keys() - {"mode", "config"})
+    # A record holds every option; only what differs from its default was asked for.
+    asked = {name for name, value in file.items() if value != SPECS[name].default} | overrides.keys()
+    given = base.given | (asked - {"mode", "config"})
     merged = dataclasses.replace(base, **values, given=given)
     settled = dataclasses.replace(merged, **_by_mode(canonical(merged.mode, merged.task), given))
     validate(settled)

@@ -37,10 +37,10 @@ class WaveformAugment:
 
     `tshift` shifts circularly by up to `tshift_share` of the clip, `speed` plays it faster or slower by up to
     `speed_range` (pitch moves along), `pshift` moves the pitch by up to `pshiftn` semitones, `stretch` changes the
-    tempo by up to `stretch_range`, `gain` changes the level by up to `gain_db` either way, and `gauss` adds white noise at a
-    signal-to-noise ratio between `gauss_snr_db` and 25 dB above it. Speed and stretch change the length: keeping it
-    would cut speech off or append silence, and the frontend fits the length anyway. Noise comes last, so nothing
-    colours it.
+    tempo by up to `stretch_range`, `gain` changes the level by up to `gain_db` either way, and `gauss` adds white
+    noise at a signal-to-noise ratio between `gauss_snr_db` and 25 dB above it. Speed and stretch change the length:
+    keeping it would cut speech off or append silence, and the frontend fits the length anyway. Noise comes last, so
+    nothing colours it.
     """
 
     tshift: float = 0.0

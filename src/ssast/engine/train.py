@@ -108,6 +108,8 @@ def validate(model: Trainable, feed: Feed, accelerator: Accelerator, seed: int) 
     clips = 0
     with own_chance(accelerator.device):
         for index, batch in enumerate(feed.validation()):
+            if not batch["uid"]:  # all its recordings were skipped
+                continue
             # The same masks every epoch, so that epochs can be compared.
             generator = chance(accelerator.device, seed, VALIDATION, index)
             with accelerator.autocast():
@@ -192,6 +194,9 @@ class Run:
     def step(self, batch: Batch) -> dict[str, float]:
         """One optimiser step; the numbers of `model.loss`. UserError with the uids when the loss is not finite."""
         place = self.progress
+        if not batch["uid"]:  # all its recordings were skipped; the batches after it keep their numbers
+            place.step_in_epoch += 1
+            return {}
         generator = chance(self.accelerator.device, self.recipe.seed, place.epoch, place.step_in_epoch)
         with self.accelerator.autocast():
             prepared = self.feed.prepare(to_device(batch, self.accelerator.device), generator)
@@ -276,7 +281,7 @@ def _epoch(run: Run, log: RunLog, asked: threading.Event) -> None:
             losses = run.step(batch)
             seen += len(batch["uid"])
             speed = seen / (time.monotonic() - began)
-            bar.set_postfix(loss=f"{losses['loss']:.4f}", lr=f"{run.rate:.2g}", clips_s=f"{speed:.1f}")
+            bar.set_postfix(loss=f"{losses.get('loss', math.nan):.4f}", lr=f"{run.rate:.2g}", clips_s=f"{speed:.1f}")
             bar.update()
             if asked.is_set():
                 run.save()

@@ -1,0 +1,238 @@
+"""Checked options in; the parts that every mode is made of out: rows, data sets, batches, models, run folders."""
+
+import math
+import os
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import torch
+
+from ssast.audio.frontend import Frontend
+from ssast.data.dataset import AudioDataset
+from ssast.data.loader import loader
+from ssast.data.prepare import Prepare
+from ssast.data.splits import check_targets, find_split, read_labels, read_split, split_validation
+from ssast.data.storage import Location, whole_file
+from ssast.engine.train import Feed, Recipe
+from ssast.errors import UserError
+from ssast.model.classification import SSASTForAudioClassification
+from ssast.model.pretraining import SSASTForPreTraining
+from ssast.options import Options
+
+Settings = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Rows:
+    """The rows of a csv that a mode works on, with the labels that are asked of them."""
+
+    frame: pd.DataFrame
+    labels: list[str]
+    source: Location
+
+
+class BadAudio:
+    """The recordings that were left out, each with its reason; called by the loader."""
+
+    def __init__(self) -> None:
+        self.reasons: dict[str, str] = {}
+
+    def __call__(self, uid: str, reason: str) -> None:
+        """Note one; training meets the same ones in every epoch."""
+        self.reasons.setdefault(uid, reason)
+
+    def write(self, folder: Path) -> None:
+        """bad_audio.csv (uid, reason) in `folder`, and how many on the screen; nothing where all could be used."""
+        (folder / "bad_audio.csv").unlink(missing_ok=True)
+        if not self.reasons:
+            return
+        with whole_file(folder / "bad_audio.csv") as beside:
+            pd.DataFrame(self.reasons.items(), columns=["uid", "reason"]).to_csv(beside, index=False)
+        say(f"{len(self.reasons)} recordings were left out; {folder / 'bad_audio.csv'} says why")
+
+
+def say(text: str) -> None:
+    """One line to the user."""
+    print(text, flush=True)
+
+
+def training_rows(options: Options, labels: list[str]) -> tuple[Rows, Rows]:
+    """train.csv, split into what is trained on and what is held out to choose the best epoch."""
+    place = find_split(_needed(options.data_split_root, "data_split_root", "a folder with train.csv"), "train")
+    frame = read_split(place)
+    check_targets(frame, labels, options.loss)
+    train, held_out, sentence = split_validation(frame, options.val_share, options.seed)
+    say(sentence)
+    return Rows(train, labels, place), Rows(held_out, labels, place)
+
+
+def rows(options: Options, labels: list[str], loss: str) -> Rows:
+    """The test.csv of the folder, or the single csv, that --data_split_root gives."""
+    place = find_split(_needed(options.data_split_root, "data_split_root", "a folder with test.csv, or a csv"), "test")
+    frame = read_split(place)
+    check_targets(frame, labels, loss)
+    return Rows(frame, labels, place)
+
+
+def _needed(value: str | None, name: str, what: str) -> str:
+    if not value:
+        raise UserError(f"--{name} is missing; give {what}.")
+    return value
+
+
+def target_labels(options: Options, own: list[str] | None = None) -> list[str]:
+    """The labels of --label_txt; a fine-tuned model's own where the file is not there, and no others than its own."""
+    path = options.label_txt
+    if own is not None and "label_txt" not in options.given and (path is None or not Location(path).exists()):
+        return own
+    labels = read_labels(_needed(path, "label_txt", "a text file with one label a line"))
+    if own is not None and labels != own:
+        raise UserError(
+            f"{path} names {', '.join(labels)}, but the model was fine-tuned for {', '.join(own)}; "
+            "give the label file that it was trained with, or leave --label_txt out."
+        )
+    return labels
+
+
+def audio_settings(options: Options) -> Settings:
+    """How recordings become the model's input: kept in the model folder, so that every later mode does the same."""
+    return {
+        "sample_rate": options.resample_rate,
+        "num_mel_bins": options.num_mel_bins,
+        "target_length": options.target_length,
+        "mean": options.dataset_mean,
+        "std": options.dataset_std,
+        "reduce": options.reduce,
+        "clip_length": options.clip_length,
+    }
+
+
+OPTION_OF = {"sample_rate": "resample_rate", "mean": "dataset_mean", "std": "dataset_std"}
+WAVEFORM = ("tshift", "speed", "pshift", "gain", "stretch")
+WAVEFORM_AMOUNTS = ("tshift_share", "speed_range", "gauss_snr_db", "pshiftn", "gain_db", "stretch_range")
+
+
+def model_settings(options: Options, kept: Settings | None) -> Settings:
+    """The settings kept with a fine-tuned model, or else those of the options; says which given options give way."""
+    asked = audio_settings(options)
+    if not kept:
+        return asked
+    for name, value in kept.items():
+        option = OPTION_OF.get(name, name)
+        if option in options.given and asked[name] != value:
+            say(f"--{option} {asked[name]} is left aside: the model was fine-tuned with {value}")
+    return asked | kept
+
+
+def dataset(options: Options, rows: Rows, settings: Settings, *, augment: bool) -> AudioDataset:
+    """The recordings of these rows, altered only for training; the first is read now, so that a wrong folder shows."""
+    conf = {OPTION_OF.get(name, name): value for name, value in settings.items()}
+    conf |= {"mean": conf.pop("dataset_mean"), "std": conf.pop("dataset_std")}
+    if augment:
+        conf |= {name: getattr(options, name) for name in WAVEFORM + WAVEFORM_AMOUNTS} | {"gauss_noise": options.gauss}
+    prefix = _needed(options.prefix, "prefix", "the folder that holds <uid>/waveform.EXT")
+    place: Settings = {"bucket": options.bucket_name, "project": options.project_name, "study": options.study}
+    data = AudioDataset(
+        rows.frame, rows.labels, conf, prefix, librosa=options.lib, with_fbank=False, seed=options.seed, **place
+    )
+    if options.on_bad_audio == "error":
+        data[0]
+    return data
+
+
+def prepare(options: Options, settings: Settings, device: torch.device, *, augment: bool) -> Prepare:
+    """Waveforms -> fbank on the device; spectrogram augmentation and mixup only for training."""
+    frontend = Frontend(
+        **{name: settings[name] for name in ("sample_rate", "num_mel_bins", "target_length", "mean", "std")}
+    )
+    names = ("freqm", "timem", "noise", "cdo", "shift", "mixup", "mixup_alpha")
+    chance = {name: getattr(options, name) for name in names} if augment else {}
+    return Prepare(frontend, **chance).to(device)
+
+
+def feed(
+    options: Options, train: Rows, held_out: Rows, settings: Settings, device: torch.device, bad: BadAudio
+) -> Feed:
+    """The batches of a training run; recordings that are skipped are noted in `bad`."""
+    kind: Settings = {"batch_size": options.batch_size, "num_workers": options.num_workers, "report": bad}
+    kind["on_bad_audio"] = options.on_bad_audio
+    training = loader(dataset(options, train, settings, augment=True), shuffle_seed=options.seed, **kind)
+    validation = loader(dataset(options, held_out, settings, augment=False), **kind)
+    return Feed(
+        train=training.at,
+        validation=lambda: validation,
+        steps=math.ceil(len(train.frame) / options.batch_size),
+        prepare=prepare(options, settings, device, augment=True),
+    )
+
+
+def row_batches(
+    options: Options, source: Rows, settings: Settings, device: torch.device, bad: BadAudio
+) -> tuple[Callable[[int], Iterable[dict[str, Any]]], int, Prepare]:
+    """The batches of these rows in their order, from a batch on; how many in all; and what prepares them."""
+    data = dataset(options, source, settings, augment=False)
+
+    def batches(start: int) -> Iterable[dict[str, Any]]:
+        kind: Settings = {"num_workers": options.num_workers, "on_bad_audio": options.on_bad_audio, "report": bad}
+        return loader(data, batch_size=options.batch_size, start=start, **kind)
+
+    return batches, math.ceil(len(data) / options.batch_size), prepare(options, settings, device, augment=False)
+
+
+def recipe(options: Options) -> Recipe:
+    """How to train, of all the options."""
+    names = (field for field in Recipe.__dataclass_fields__)
+    return Recipe(**{name: getattr(options, name) for name in names})
+
+
+def pretraining_model(options: Options, settings: Settings) -> SSASTForPreTraining:
+    """A new model, or one to go on with where --pretrained_mdl_path was given."""
+    kept: Settings = {
+        "objective": options.task,
+        "mask_patch": options.mask_patch,
+        "cluster_factor": options.cluster_factor,
+        "mask_padding": options.mask_padding,
+        "num_mel_bins": options.num_mel_bins,
+        "target_length": options.target_length,
+        "frontend": settings,
+    }
+    size: Settings = {name: getattr(options, name) for name in ("model_size", "fshape", "tshape")}
+    if options.pretrained_mdl_path is not None:
+        size = {name: value for name, value in size.items() if name in options.given}
+        return SSASTForPreTraining.from_published(options.pretrained_mdl_path, **size, **kept)
+    return SSASTForPreTraining(**size, **kept, seed=options.seed)
+
+
+def classification_model(options: Options, labels: list[str], settings: Settings) -> SSASTForAudioClassification:
+    """A pretrained encoder, or random weights with --pretrained_mdl_path none, with a new head for these labels."""
+    names = ("task", "fstride", "tstride", "layer", "weighted", "freeze", "activation", "final_dropout", "layernorm")
+    kept: Settings = {name: getattr(options, name) for name in (*names, "target_length", "mask_padding", "loss")}
+    kept |= {"num_labels": len(labels), "labels": labels, "frontend": settings, "seed": options.seed}
+    kept |= {"num_mel_bins": options.num_mel_bins}
+    size: Settings = {name: getattr(options, name) for name in ("model_size", "fshape", "tshape")}
+    if options.pretrained_mdl_path is None:
+        return SSASTForAudioClassification(**size, **kept)
+    size = {name: value for name, value in size.items() if name in options.given}
+    return SSASTForAudioClassification.from_published(options.pretrained_mdl_path, **size, **kept)
+
+
+def finetuned_model(options: Options) -> SSASTForAudioClassification:
+    """The model of --finetuned_mdl_path."""
+    path = _needed(options.finetuned_mdl_path, "finetuned_mdl_path", "the folder that fine-tuning wrote")
+    folder = os.path.dirname(path) if os.path.basename(path) == "model.safetensors" else path
+    return SSASTForAudioClassification.from_pretrained(folder)
+
+
+def data_name(options: Options, source: Location) -> str:
+    """--dataset, or the lowest folder of data_split_root, with the file's own name where that is one csv."""
+    if options.dataset:
+        return options.dataset
+    root = Location(options.data_split_root or "")
+    if str(root) == str(source):
+        stem = root.name.rsplit(".", 1)[0]
+        above = Location(os.path.abspath(str(root))).parent if root.is_local else root.parent
+        return f"{above.name}_{stem}" if above.name else stem
+    return Location(os.path.abspath(str(root))).name if root.is_local else root.name

@@ -1,0 +1,268 @@
+"""Options in; model folders, scores and embeddings out: the main modes, each one straight line."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import torch
+from accelerate import Accelerator
+
+from ssast.assemble import (
+    BadAudio,
+    Rows,
+    Settings,
+    audio_settings,
+    classification_model,
+    data_name,
+    feed,
+    finetuned_model,
+    model_settings,
+    pretraining_model,
+    recipe,
+    row_batches,
+    rows,
+    say,
+    target_labels,
+    training_rows,
+)
+from ssast.data.storage import whole_file
+from ssast.engine import infer
+from ssast.engine.hardware import engine, uses_bf16
+from ssast.engine.train import train
+from ssast.model.classification import SSASTForAudioClassification
+from ssast.model.masking import check_mask_patch
+from ssast.options import Options, resolve
+from ssast.report.metrics import aucs_table, score
+from ssast.runfolder import fingerprint, open_folder, run_key
+
+
+def pretrain(options: Options | None = None, /, **overrides: Any) -> Path:
+    """Learn from unlabelled recordings; the model folder. Takes the command line's options by name."""
+    options = resolve(options, mode="pretrain", **overrides)
+    accelerator = engine(options.device, options.precision)
+    settings = audio_settings(options)
+    train_rows, held_out = training_rows(options, [])
+    model = pretraining_model(options, settings)
+    check_mask_patch(options.mask_patch, model.v.num_patches)
+    bad = BadAudio()
+    batches = feed(options, train_rows, held_out, settings, accelerator.device, bad)
+    folder, key = _start(options, train_rows, held_out)
+    outcome = train(model, batches, recipe(options), folder, accelerator, key=key)
+    model.save_pretrained(folder)
+    bad.write(folder)
+    found = _best_report(folder, outcome.best_epoch)
+    chance = 1 / options.mask_patch
+    if "validation_accuracy" in found:
+        accuracy = found["validation_accuracy"]
+        say(f"pretext accuracy on held-out clips {accuracy:.4f}, {accuracy / chance:.1f} times chance ({chance:.4f})")
+    say(f"pretrained model of epoch {outcome.best_epoch + 1} in {folder}")
+    return folder
+
+
+def finetune(options: Options | None = None, /, **overrides: Any) -> Path:
+    """Train a classifier on a pretrained model, then evaluate the saved folder on test.csv; the model folder."""
+    options = resolve(options, mode="finetune", **overrides)
+    accelerator = engine(options.device, options.precision)
+    settings, labels = audio_settings(options), target_labels(options)
+    train_rows, held_out = training_rows(options, labels)
+    test = rows(options, labels, options.loss)
+    model = classification_model(options, labels, settings)
+    bad = BadAudio()
+    batches = feed(options, train_rows, held_out, settings, accelerator.device, bad)
+    folder, key = _start(options, train_rows, held_out, test)
+    outcome = train(model, batches, recipe(options), folder, accelerator, key=key)
+    model.save_pretrained(folder)
+    say(f"fine-tuned model of epoch {outcome.best_epoch + 1} in {folder}; evaluating it on {test.source}")
+    _evaluate(SSASTForAudioClassification.from_pretrained(folder), test, settings, options, folder, accelerator, bad)
+    return folder
+
+
+def evaluate(options: Options | None = None, /, **overrides: Any) -> Path:
+    """Score a fine-tuned model on labelled recordings; the folder with metrics.json, aucs.csv and predictions.csv."""
+    options = resolve(options, mode="evaluate", **overrides)
+    accelerator = engine(options.device, options.precision)
+    model = finetuned_model(options)
+    settings = model_settings(options, model.frontend)
+    test = rows(options, target_labels(options, model.labels), model.config["loss"])
+    folder = open_folder(options, clips={"test": len(test.frame)}, files=_files(options, test), trains=False)
+    _evaluate(model, test, settings, options, folder, accelerator, BadAudio())
+    return folder
+
+
+def extract(options: Options | None = None, /, **overrides: Any) -> Path:
+    """Write one embedding a recording; the parquet file with the columns `uid` and `embedding`."""
+    options = resolve(options, mode="extract", **overrides)
+    accelerator = engine(options.device, options.precision)
+    model, settings = _extraction_model(options)
+    source = rows(options, [], "MSE")
+    layer = model.layer if "layer" not in options.given else options.layer
+    task = model.task if "task" not in options.given else options.task
+    kind: dict[str, Any] = {"embedding_type": options.embedding_type, "layer": layer, "task": task}
+    model.check_embedding(options.embedding_type, layer, task)
+    files = _files(options, source)
+    folder = open_folder(options, clips={"extract": len(source.frame)}, files=files, trains=False)
+
+    def embed(batch: dict[str, Any]) -> torch.Tensor:
+        return model.extract_embedding(batch["fbank"], frames=batch["frames"], **kind)
+
+    name = _embedding_name(data_name(options, source.source), model.config["model_size"], **kind)
+    bad, key = BadAudio(), f"{name} {sorted(files.values())}"
+    done = _pass(embed, model, source, settings, options, folder, accelerator, key, bad)
+    count = done.write_parquet(folder / name, "embedding")
+    done.remove()
+    bad.write(folder)
+    say(f"{count} embeddings in {folder / name} ({count / max(done.seconds, 1e-9):.1f} clips a second)")
+    return folder / name
+
+
+def demo(options: Options | None = None, /, **overrides: Any) -> Path:
+    """Make a small synthetic speech corpus, then pretrain, fine-tune, evaluate and extract on it; its folder."""
+    from ssast.audio.voices import write_corpus
+
+    options = resolve(options, mode="demo", **overrides)
+    root = Path(options.exp_dir)
+    say(f"1/4 a corpus of {options.speakers} synthetic speakers, {options.clips_per_speaker} clips each")
+    corpus = write_corpus(
+        root / "corpus", speakers=options.speakers, clips_per_speaker=options.clips_per_speaker, seed=options.seed
+    )
+    shared: Settings = {
+        name: getattr(options, name) for name in ("device", "precision", "seed", "num_workers", "resume")
+    }
+    shared |= {"prefix": str(corpus / "audio"), "data_split_root": str(corpus / "splits"), "dataset": "demo"}
+    shared |= {"label_txt": str(corpus / "labels.txt"), "target_length": DEMO_FRAMES, "batch_size": 16}
+    say("2/4 pretraining a tiny model on its training clips")
+    pretrained = pretrain(**shared, **DEMO_PRETRAINING, exp_dir=str(root / "pretrained"))
+    say("3/4 fine-tuning it for the five labels, then evaluating it on unseen speakers")
+    finetuned = finetune(
+        **shared, **DEMO_FINETUNING, pretrained_mdl_path=str(pretrained), exp_dir=str(root / "finetuned")
+    )
+    say("4/4 one embedding for each test clip")
+    shared["data_split_root"] = str(corpus / "splits" / "test.csv")
+    table = extract(**shared, finetuned_mdl_path=str(finetuned), exp_dir=str(root / "embeddings"))
+    say(f"\nListen to {corpus / 'audio'}/*/waveform.wav; their labels are in {corpus / 'splits'}")
+    say(f"Look at {finetuned / 'aucs.csv'}, {finetuned / 'predictions.csv'} and {table}")
+    return root
+
+
+DEMO_FRAMES = 320
+DEMO_PRETRAINING: Settings = {
+    "model_size": "tiny",
+    "mask_patch": 64,
+    "epochs": 8,
+    "learning_rate": 5e-4,
+    "optim": "adamw",
+}
+DEMO_FINETUNING: Settings = {
+    "task": "ft_avgtok",
+    "freeze": False,
+    "epochs": 10,
+    "optim": "adamw",
+    "scheduler": "onecycle",
+    "max_lr": 5e-4,
+}
+
+
+def _start(options: Options, *sources: Rows) -> tuple[Path, str]:
+    """The folder of a training run, with its record and the rows held out, and the key of its result."""
+    files = _files(options, *sources)
+    names = ("train", "validation", "test")
+    clips = {name: len(source.frame) for name, source in zip(names, sources, strict=False)}
+    folder = open_folder(options, clips=clips, files=files, trains=True)
+    with whole_file(folder / "validation.csv") as beside:
+        sources[1].frame.to_csv(beside)
+    return folder, run_key(options, files)
+
+
+def _files(options: Options, *sources: Rows) -> dict[str, str]:
+    """The SHA-256 of every file that the result depends on, the recordings left out."""
+    models = (options.pretrained_mdl_path, options.finetuned_mdl_path)
+    return fingerprint(options.label_txt, *models, *(source.source for source in sources))
+
+
+def _best_report(folder: Path, epoch: int) -> dict[str, float]:
+    """What log.jsonl says of an epoch (from 0)."""
+    lines = [json.loads(line) for line in (folder / "log.jsonl").read_text().splitlines()]
+    return next((line for line in lines if line["epoch"] == epoch + 1), {})
+
+
+def _extraction_model(options: Options) -> tuple[SSASTForAudioClassification, Settings]:
+    """The fine-tuned model where one is given, else the pretrained one with a head that is never used."""
+    if options.finetuned_mdl_path:
+        model = finetuned_model(options)
+        return model, model_settings(options, model.frontend)
+    settings = audio_settings(options)
+    return classification_model(options, ["unused"], settings), settings
+
+
+def _embedding_name(dataset: str, model_size: str, *, embedding_type: str, layer: int, task: str) -> str:
+    shown = ("Final" if layer == -1 else str(layer)) if embedding_type == "pt" else "NA"
+    return f"{dataset}_{model_size}_layer{shown}_{task}_{embedding_type}_embeddings.pqt"
+
+
+def _pass(
+    apply: Any,
+    model: SSASTForAudioClassification,
+    source: Rows,
+    settings: Settings,
+    options: Options,
+    folder: Path,
+    accelerator: Accelerator,
+    key: str,
+    bad: BadAudio,
+) -> infer.Rows:
+    """One value a clip of `source`, in the run folder's parts."""
+    # bf16 weights, where autocast would cast them anew in every batch.
+    model.eval().to(accelerator.device, torch.bfloat16 if uses_bf16(accelerator) else torch.float32)
+    batches, steps, prepare = row_batches(options, source, settings, accelerator.device, bad)
+    return infer.infer(
+        lambda batch: apply(prepare(batch)),
+        batches,
+        steps=steps,
+        folder=folder / ".parts" / options.mode,
+        key=f"{key} {run_key(options, {})}",
+        accelerator=accelerator,
+        title=options.mode,
+    )
+
+
+def _evaluate(
+    model: SSASTForAudioClassification,
+    test: Rows,
+    settings: Settings,
+    options: Options,
+    folder: Path,
+    accelerator: Accelerator,
+    bad: BadAudio,
+) -> None:
+    """predictions.csv, metrics.json and aucs.csv of `test` in `folder`, and the scores on the screen."""
+
+    def predict(batch: dict[str, Any]) -> torch.Tensor:
+        return model.predict_scores(batch["fbank"], frames=batch["frames"])
+
+    key = " ".join(fingerprint(test.source, folder / "model.safetensors").values())
+    done = _pass(predict, model, test, settings, options, folder, accelerator, key, bad)
+    uids = [uid for table in done.tables() for uid in table["uid"].to_pylist()]
+    scores = np.array([row for table in done.tables() for row in table["values"].to_pylist()], dtype=np.float32)
+    targets = test.frame.loc[uids, test.labels].to_numpy(dtype=np.float64)
+    metrics = score(targets, scores.reshape(len(uids), -1), test.labels, loss=model.config["loss"])
+    write_scores(folder, uids, test.labels, scores, targets, metrics)
+    done.remove()
+    bad.write(folder)
+
+
+def write_scores(
+    folder: Path, uids: list[str], labels: list[str], scores_NL: Any, targets_NL: Any, metrics: dict[str, Any]
+) -> None:
+    """predictions.csv, metrics.json and aucs.csv, each moved into place whole."""
+    table = pd.DataFrame(scores_NL, index=pd.Index(uids, name="uid"), columns=labels)
+    table = table.join(pd.DataFrame(targets_NL, index=table.index, columns=[f"{label}_target" for label in labels]))
+    with whole_file(folder / "predictions.csv") as beside:
+        table.to_csv(beside)
+    with whole_file(folder / "metrics.json") as beside:
+        Path(beside).write_text(json.dumps(metrics, indent=1, allow_nan=False) + "\n")
+    shown = aucs_table(metrics)
+    with whole_file(folder / "aucs.csv") as beside:
+        shown.to_csv(beside, index=False)
+    say(shown.to_string(index=False, na_rep="undefined"))

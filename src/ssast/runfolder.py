@@ -1,0 +1,88 @@
+"""Options and the files behind them in; an output folder with its record out, or the reason why it cannot be used."""
+
+import hashlib
+import platform
+import shutil
+from pathlib import Path
+from typing import IO, Any
+
+import torch
+
+from ssast import __version__
+from ssast.data.storage import Location, writable_folder
+from ssast.errors import UserError
+from ssast.options import Options, record, write_record
+from ssast.runfile import read_mapping
+
+# What may change between a run and its going on without changing the result.
+BESIDE_THE_RESULT = {"num_workers", "resume", "save_every_seconds", "tensorboard", "exp_dir", "mode", "cloud"}
+
+
+def fingerprint(*sources: Location | Path | str | None) -> dict[str, str]:
+    """SHA-256 of each file that is there, by its path."""
+    found = {}
+    for source in sources:
+        place = Location(str(source)) if source is not None else None
+        if place is not None and place.exists() and not place.is_dir():
+            with place.open("rb") as file:
+                found[str(place)] = _sha256(file)
+    return found
+
+
+def _sha256(file: IO[bytes]) -> str:
+    digest = hashlib.sha256()
+    while piece := file.read(1 << 20):
+        digest.update(piece)
+    return digest.hexdigest()
+
+
+def open_folder(options: Options, *, clips: dict[str, int], files: dict[str, str], trains: bool) -> Path:
+    """Make the output folder and leave the record in it; UserError where it holds another training run's state."""
+    folder = writable_folder(options.exp_dir)
+    path = _record_path(folder, options.mode, trains)
+    if trains:
+        _agree(options, path, folder / "checkpoints", files)
+    extra = {"clips": clips, "files": files, "versions": versions()}
+    write_record(path, options, extra)
+    return folder
+
+
+def _record_path(folder: Path, mode: str, trains: bool) -> Path:
+    """run.yaml belongs to what made the folder; a later mode that writes into it leaves its own record beside."""
+    made_by = read_mapping(folder / "run.yaml").get("mode") if (folder / "run.yaml").exists() else None
+    return folder / (f"run-{mode}.yaml" if not trains and made_by in ("pretrain", "finetune") else "run.yaml")
+
+
+def _agree(options: Options, path: Path, checkpoints: Path, files: dict[str, str]) -> None:
+    """Make way for the run: go on with the same one, clear with --resume never, refuse another's state."""
+    if options.resume == "never":
+        shutil.rmtree(checkpoints, ignore_errors=True)
+    if not path.exists() or not (checkpoints / "last.pt").exists():
+        return
+    shown = _differences(read_mapping(path), record(options), files)
+    if shown:
+        raise UserError(
+            f"{checkpoints.parent} holds another run ({shown}); "
+            "give another --exp_dir, or --resume never to replace it."
+        )
+
+
+def _differences(before: dict[str, Any], now: dict[str, Any], files: dict[str, str]) -> str:
+    """What sets the run of a record apart from that of these options and files; empty where the result is the same."""
+    names = [name for name in now if name not in BESIDE_THE_RESULT and before.get(name) != now[name]]
+    if names:
+        return ", ".join(f"{name} {before.get(name)} there, {now[name]} now" for name in names[:5])
+    there = (before.get("record") or {}).get("files") or {}
+    changed = sorted({name for name, _ in there.items() ^ files.items()})
+    return f"made with other contents of {', '.join(changed)}" if changed else ""
+
+
+def run_key(options: Options, files: dict[str, str]) -> str:
+    """What a run's result depends on, in one word."""
+    plain = {name: value for name, value in record(options).items() if name not in BESIDE_THE_RESULT}
+    return hashlib.sha256(repr((sorted(plain.items()), sorted(files.values()), __version__)).encode()).hexdigest()
+
+
+def versions() -> dict[str, str]:
+    """What this ran on."""
+    return {"ssast": __version__, "torch": str(torch.__version__), "python": platform.python_version()}
