@@ -147,7 +147,7 @@ class Regression:
         return {
             "mae": divide(weights_Rn @ np.abs(error_n), total_R),
             "rmse": np.sqrt(divide(weights_Rn @ error_n**2, total_R)),
-            "pearson": divide(cross_R, np.sqrt(target_R * score_R)),
+            "pearson": np.clip(divide(cross_R, np.sqrt(target_R * score_R)), -1, 1),
             "spearman": self._spearman(weights_Rn),
             "ccc": np.where(target_R > 0, divide(2 * cross_R, target_R + score_R + gap_R**2), np.nan),
         }
@@ -160,7 +160,7 @@ class Regression:
             np.einsum("rn,rn,rn->r", weights_Rn, first_Rn, second_Rn)
             for first_Rn, second_Rn in ((target_Rn, score_Rn), (target_Rn, target_Rn), (score_Rn, score_Rn))
         )
-        return divide(cross_R, np.sqrt(target_R * score_R))
+        return np.clip(divide(cross_R, np.sqrt(target_R * score_R)), -1, 1)
 
 
 def _moments(weights_Rn: Floats, targets_n: Floats, scores_n: Floats) -> tuple[list[Floats], Floats]:
