@@ -16,6 +16,7 @@ from ssast.data.loader import loader
 from ssast.data.prepare import Prepare
 from ssast.data.splits import check_targets, find_split, read_labels, read_split, split_validation
 from ssast.data.storage import Location, whole_file
+from ssast.engine.infer import loader_size
 from ssast.engine.train import Feed, Recipe
 from ssast.errors import UserError
 from ssast.model.classification import SSASTForAudioClassification
@@ -84,9 +85,9 @@ def _needed(value: str | None, name: str, what: str) -> str:
 
 
 def target_labels(options: Options, own: list[str] | None = None) -> list[str]:
-    """The labels of --label_txt; a fine-tuned model's own where the file is not there, and no others than its own."""
+    """The labels of --label_txt; for a fine-tuned model its own, which a file that was asked for must hold."""
     path = options.label_txt
-    if own is not None and "label_txt" not in options.given and (path is None or not Location(path).exists()):
+    if own is not None and "label_txt" not in options.given:
         return own
     labels = read_labels(_needed(path, "label_txt", "a text file with one label a line"))
     if own is not None and labels != own:
@@ -174,12 +175,13 @@ def row_batches(
 ) -> tuple[Callable[[int], Iterable[dict[str, Any]]], int, Prepare]:
     """The batches of these rows in their order, from a batch on; how many in all; and what prepares them."""
     data = dataset(options, source, settings, augment=False)
+    size = loader_size(options.batch_size, device)
 
     def batches(start: int) -> Iterable[dict[str, Any]]:
         kind: Settings = {"num_workers": options.num_workers, "on_bad_audio": options.on_bad_audio, "report": bad}
-        return loader(data, batch_size=options.batch_size, start=start, **kind)
+        return loader(data, batch_size=size, start=start, **kind)
 
-    return batches, math.ceil(len(data) / options.batch_size), prepare(options, settings, device, augment=False)
+    return batches, math.ceil(len(data) / size), prepare(options, settings, device, augment=False)
 
 
 def recipe(options: Options) -> Recipe:

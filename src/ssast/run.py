@@ -213,8 +213,10 @@ def _pass(
     bad: BadAudio,
 ) -> infer.Rows:
     """One value a clip of `source`, in the run folder's parts."""
-    # bf16 weights, where autocast would cast them anew in every batch.
-    model.eval().to(accelerator.device, torch.bfloat16 if uses_bf16(accelerator) else torch.float32)
+    model.eval().to(accelerator.device)
+    if uses_bf16(accelerator):
+        # Autocast would cast the weights in every batch. The head keeps fp32, else scores come in coarse steps.
+        model.v.to(torch.bfloat16)
     batches, steps, prepare = row_batches(options, source, settings, accelerator.device, bad)
     return infer.infer(
         lambda batch: apply(prepare(batch)),

@@ -1,5 +1,6 @@
 """Batches and a function of a batch in; one row a clip out, written part by part, so that a killed pass goes on."""
 
+import contextlib
 import json
 import shutil
 import time
@@ -21,6 +22,9 @@ from ssast.engine.hardware import to_device
 Batch = dict[str, Any]
 SECONDS_A_PART = 20.0
 """A part is closed after so long [s]: what a kill can cost."""
+CPU_CLIPS = 8
+"""On a CPU exactly so many clips go through the model at once: matrix kernels, and with them the last digits, depend
+on the number of rows, so this gives a clip the same bytes in any batch."""
 
 
 @dataclass(frozen=True)
@@ -53,6 +57,8 @@ class Rows:
     def remove(self) -> None:
         """Delete the parts, once what was made of them is in place."""
         shutil.rmtree(self.folder)
+        with contextlib.suppress(OSError):  # another mode's parts may lie beside it
+            self.folder.parent.rmdir()
 
 
 def _schema(column: str) -> pa.Schema:
@@ -91,7 +97,23 @@ def infer(
 def _values(apply: Callable[[Batch], Tensor], batch: Batch, accelerator: Accelerator) -> Tensor:
     if not batch["uid"]:
         return torch.empty(0, 0)
-    return apply(to_device(batch, accelerator.device)).float().cpu()
+    if accelerator.device.type != "cpu":
+        return apply(to_device(batch, accelerator.device)).float().cpu()
+    return torch.cat([apply(piece) for piece in _pieces(batch)])[: len(batch["uid"])].float()
+
+
+def _pieces(batch: Batch) -> Iterator[Batch]:
+    """The batch as pieces of CPU_CLIPS clips, the last clip repeated to fill the last piece."""
+    clips = len(batch["uid"])
+    for start in range(0, clips, CPU_CLIPS):
+        rows = torch.arange(start, start + CPU_CLIPS).clamp(max=clips - 1)
+        piece = {key: value[rows] for key, value in batch.items() if torch.is_tensor(value)}
+        yield piece | {"uid": [batch["uid"][row] for row in rows]}
+
+
+def loader_size(batch_size: int, device: torch.device) -> int:
+    """How many clips to load at once: on a CPU `batch_size` rounded up to whole pieces."""
+    return -(-batch_size // CPU_CLIPS) * CPU_CLIPS if device.type == "cpu" else batch_size
 
 
 def _open_parts(folder: Path, key: str) -> int:

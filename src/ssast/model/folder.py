@@ -151,6 +151,7 @@ def write_folder(folder: str | os.PathLike, config: dict[str, Any], state_dict: 
         with _built_beside(path) as temporary:
             save_file(tensors, temporary / WEIGHTS, metadata={"format": "pt"})
             (temporary / CONFIG).write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")
+            shutil.copymode(temporary / CONFIG, temporary / WEIGHTS)  # safetensors lets only the owner read
     except OSError as error:
         raise UserError(f"the model cannot be written to {path} ({error}); give a folder you can write to.") from error
 

@@ -5,6 +5,7 @@ Shapes: B batch, P patches, L tokens (prefix + patches), D width.
 
 from collections import OrderedDict
 
+import torch
 from torch import Tensor, nn
 
 from ssast.errors import UserError
@@ -14,17 +15,17 @@ ACTIVATIONS: dict[str, type[nn.Module]] = {"relu": nn.ReLU, "gelu": nn.GELU, "si
 
 
 def pool_prefix(tokens_BLD: Tensor, num_prefix: int, valid_BP: Tensor | None = None) -> Tensor:
-    """Mean over the prefix tokens: (B, L, D) -> (B, D)."""
-    return tokens_BLD[:, :num_prefix].mean(dim=1)
+    """Mean over the prefix tokens: (B, L, D) -> (B, D), float32."""
+    return tokens_BLD[:, :num_prefix].mean(dim=1, dtype=torch.float32)
 
 
 def pool_patches(tokens_BLD: Tensor, num_prefix: int, valid_BP: Tensor | None = None) -> Tensor:
-    """Mean over the patch tokens, only the valid ones where they are told: (B, L, D) -> (B, D), 0 where none is."""
+    """Mean over the patch tokens, the valid ones where they are told: (B, L, D) -> (B, D), float32, 0 where none is."""
     patches_BPD = tokens_BLD[:, num_prefix:]
     if valid_BP is None:
-        return patches_BPD.mean(dim=1)
-    total_BD = patches_BPD.masked_fill(~valid_BP.unsqueeze(2), 0).sum(dim=1)
-    return total_BD / valid_BP.sum(dim=1, keepdim=True).clamp(min=1).to(total_BD.dtype)
+        return patches_BPD.mean(dim=1, dtype=torch.float32)
+    total_BD = patches_BPD.masked_fill(~valid_BP.unsqueeze(2), 0).sum(dim=1, dtype=torch.float32)
+    return total_BD / valid_BP.sum(dim=1, keepdim=True).clamp(min=1)
 
 
 POOLINGS = {"ft_cls": pool_prefix, "ft_avgtok": pool_patches}
