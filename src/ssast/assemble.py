@@ -9,6 +9,7 @@ from typing import Any
 
 import pandas as pd
 import torch
+from accelerate import Accelerator
 
 from ssast.audio.frontend import Frontend
 from ssast.data.dataset import AudioDataset
@@ -16,12 +17,13 @@ from ssast.data.loader import loader
 from ssast.data.prepare import Prepare
 from ssast.data.splits import check_targets, find_split, read_labels, read_split, split_validation
 from ssast.data.storage import Location, whole_file
+from ssast.engine.hardware import engine
 from ssast.engine.infer import loader_size
 from ssast.engine.train import Feed, Recipe
 from ssast.errors import UserError
 from ssast.model.classification import SSASTForAudioClassification
 from ssast.model.pretraining import SSASTForPreTraining
-from ssast.options import Options
+from ssast.options import Options, resolve
 
 Settings = dict[str, Any]
 
@@ -53,6 +55,21 @@ class BadAudio:
         with whole_file(folder / "bad_audio.csv") as beside:
             pd.DataFrame(self.reasons.items(), columns=["uid", "reason"]).to_csv(beside, index=False)
         say(f"{len(self.reasons)} recordings were left out; {folder / 'bad_audio.csv'} says why")
+
+
+@dataclass(frozen=True)
+class Work:
+    """What a mode carries along: its options, the engine they lead to, and the recordings that it leaves out."""
+
+    options: Options
+    accelerator: Accelerator
+    bad: BadAudio
+
+    @classmethod
+    def of(cls, options: Options | None, mode: str, overrides: dict[str, Any]) -> "Work":
+        """The work of a mode, its options checked; UserError where they do not go together."""
+        resolved = resolve(options, mode=mode, **overrides)
+        return cls(resolved, engine(resolved.device, resolved.precision), BadAudio())
 
 
 def say(text: str) -> None:
@@ -154,11 +171,10 @@ def prepare(options: Options, settings: Settings, device: torch.device, *, augme
     return Prepare(frontend, **chance).to(device)
 
 
-def feed(
-    options: Options, train: Rows, held_out: Rows, settings: Settings, device: torch.device, bad: BadAudio
-) -> Feed:
-    """The batches of a training run; recordings that are skipped are noted in `bad`."""
-    kind: Settings = {"batch_size": options.batch_size, "num_workers": options.num_workers, "report": bad}
+def feed(work: Work, train: Rows, held_out: Rows, settings: Settings) -> Feed:
+    """The batches of a training run."""
+    options = work.options
+    kind: Settings = {"batch_size": options.batch_size, "num_workers": options.num_workers, "report": work.bad}
     kind["on_bad_audio"] = options.on_bad_audio
     training = loader(dataset(options, train, settings, augment=True), shuffle_seed=options.seed, **kind)
     validation = loader(dataset(options, held_out, settings, augment=False), **kind)
@@ -166,20 +182,21 @@ def feed(
         train=training.at,
         validation=lambda: validation,
         steps=math.ceil(len(train.frame) / options.batch_size),
-        prepare=prepare(options, settings, device, augment=True),
+        prepare=prepare(options, settings, work.accelerator.device, augment=True),
     )
 
 
 def row_batches(
-    options: Options, source: Rows, settings: Settings, device: torch.device, bad: BadAudio
+    work: Work, source: Rows, settings: Settings
 ) -> tuple[Callable[[int], Iterable[dict[str, Any]]], int, Prepare]:
     """The batches of these rows in their order, from a batch on; how many in all; and what prepares them."""
+    options, device = work.options, work.accelerator.device
     data = dataset(options, source, settings, augment=False)
     size = loader_size(options.batch_size, device)
 
     def batches(start: int) -> Iterable[dict[str, Any]]:
-        kind: Settings = {"num_workers": options.num_workers, "on_bad_audio": options.on_bad_audio, "report": bad}
-        return loader(data, batch_size=size, start=start, **kind)
+        kind: Settings = {"num_workers": options.num_workers, "on_bad_audio": options.on_bad_audio}
+        return loader(data, batch_size=size, start=start, report=work.bad, **kind)
 
     return batches, math.ceil(len(data) / size), prepare(options, settings, device, augment=False)
 

@@ -7,12 +7,11 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import torch
-from accelerate import Accelerator
 
 from ssast.assemble import (
-    BadAudio,
     Rows,
     Settings,
+    Work,
     audio_settings,
     classification_model,
     data_name,
@@ -29,7 +28,7 @@ from ssast.assemble import (
 )
 from ssast.data.storage import whole_file
 from ssast.engine import infer
-from ssast.engine.hardware import engine, uses_bf16
+from ssast.engine.hardware import uses_bf16
 from ssast.engine.train import train
 from ssast.model.classification import SSASTForAudioClassification
 from ssast.model.masking import check_mask_patch
@@ -40,18 +39,17 @@ from ssast.runfolder import fingerprint, open_folder, run_key
 
 def pretrain(options: Options | None = None, /, **overrides: Any) -> Path:
     """Learn from unlabelled recordings; the model folder. Takes the command line's options by name."""
-    options = resolve(options, mode="pretrain", **overrides)
-    accelerator = engine(options.device, options.precision)
+    work = Work.of(options, "pretrain", overrides)
+    options = work.options
     settings = audio_settings(options)
     train_rows, held_out = training_rows(options, [])
     model = pretraining_model(options, settings)
     check_mask_patch(options.mask_patch, model.v.num_patches)
-    bad = BadAudio()
-    batches = feed(options, train_rows, held_out, settings, accelerator.device, bad)
+    batches = feed(work, train_rows, held_out, settings)
     folder, key = _start(options, train_rows, held_out)
-    outcome = train(model, batches, recipe(options), folder, accelerator, key=key)
+    outcome = train(model, batches, recipe(options), folder, work.accelerator, key=key)
     model.save_pretrained(folder)
-    bad.write(folder)
+    work.bad.write(folder)
     found = _best_report(folder, outcome.best_epoch)
     chance = 1 / options.mask_patch
     if "validation_accuracy" in found:
@@ -63,38 +61,37 @@ def pretrain(options: Options | None = None, /, **overrides: Any) -> Path:
 
 def finetune(options: Options | None = None, /, **overrides: Any) -> Path:
     """Train a classifier on a pretrained model, then evaluate the saved folder on test.csv; the model folder."""
-    options = resolve(options, mode="finetune", **overrides)
-    accelerator = engine(options.device, options.precision)
+    work = Work.of(options, "finetune", overrides)
+    options = work.options
     settings, labels = audio_settings(options), target_labels(options)
     train_rows, held_out = training_rows(options, labels)
     test = rows(options, labels, options.loss)
     model = classification_model(options, labels, settings)
-    bad = BadAudio()
-    batches = feed(options, train_rows, held_out, settings, accelerator.device, bad)
+    batches = feed(work, train_rows, held_out, settings)
     folder, key = _start(options, train_rows, held_out, test)
-    outcome = train(model, batches, recipe(options), folder, accelerator, key=key)
+    outcome = train(model, batches, recipe(options), folder, work.accelerator, key=key)
     model.save_pretrained(folder)
     say(f"fine-tuned model of epoch {outcome.best_epoch + 1} in {folder}; evaluating it on {test.source}")
-    _evaluate(SSASTForAudioClassification.from_pretrained(folder), test, settings, options, folder, accelerator, bad)
+    _evaluate(work, SSASTForAudioClassification.from_pretrained(folder), test, settings, folder)
     return folder
 
 
 def evaluate(options: Options | None = None, /, **overrides: Any) -> Path:
     """Score a fine-tuned model on labelled recordings; the folder with metrics.json, aucs.csv and predictions.csv."""
-    options = resolve(options, mode="evaluate", **overrides)
-    accelerator = engine(options.device, options.precision)
+    work = Work.of(options, "evaluate", overrides)
+    options = work.options
     model = finetuned_model(options)
     settings = model_settings(options, model.frontend)
     test = rows(options, target_labels(options, model.labels), model.config["loss"])
     folder = open_folder(options, clips={"test": len(test.frame)}, files=_files(options, test), trains=False)
-    _evaluate(model, test, settings, options, folder, accelerator, BadAudio())
+    _evaluate(work, model, test, settings, folder)
     return folder
 
 
 def extract(options: Options | None = None, /, **overrides: Any) -> Path:
     """Write one embedding a recording; the parquet file with the columns `uid` and `embedding`."""
-    options = resolve(options, mode="extract", **overrides)
-    accelerator = engine(options.device, options.precision)
+    work = Work.of(options, "extract", overrides)
+    options = work.options
     model, settings = _extraction_model(options)
     source = rows(options, [], "MSE")
     layer = model.layer if "layer" not in options.given else options.layer
@@ -108,11 +105,10 @@ def extract(options: Options | None = None, /, **overrides: Any) -> Path:
         return model.extract_embedding(batch["fbank"], frames=batch["frames"], **kind)
 
     name = _embedding_name(data_name(options, source.source), model.config["model_size"], **kind)
-    bad, key = BadAudio(), f"{name} {sorted(files.values())}"
-    done = _pass(embed, model, source, settings, options, folder, accelerator, key, bad)
+    done = _pass(work, embed, model, source, settings, folder, f"{name} {sorted(files.values())}")
     count = done.write_parquet(folder / name, "embedding")
     done.remove()
-    bad.write(folder)
+    work.bad.write(folder)
     say(f"{count} embeddings in {folder / name} ({count / max(done.seconds, 1e-9):.1f} clips a second)")
     return folder / name
 
@@ -202,56 +198,46 @@ def _embedding_name(dataset: str, model_size: str, *, embedding_type: str, layer
 
 
 def _pass(
+    work: Work,
     apply: Any,
     model: SSASTForAudioClassification,
     source: Rows,
     settings: Settings,
-    options: Options,
     folder: Path,
-    accelerator: Accelerator,
     key: str,
-    bad: BadAudio,
 ) -> infer.Rows:
     """One value a clip of `source`, in the run folder's parts."""
-    model.eval().to(accelerator.device)
-    if uses_bf16(accelerator):
+    model.eval().to(work.accelerator.device)
+    if uses_bf16(work.accelerator):
         # Autocast would cast the weights in every batch. The head keeps fp32, else scores come in coarse steps.
         model.v.to(torch.bfloat16)
-    batches, steps, prepare = row_batches(options, source, settings, accelerator.device, bad)
+    batches, steps, prepare = row_batches(work, source, settings)
     return infer.infer(
         lambda batch: apply(prepare(batch)),
         batches,
         steps=steps,
-        folder=folder / ".parts" / options.mode,
-        key=f"{key} {run_key(options, {})}",
-        accelerator=accelerator,
-        title=options.mode,
+        folder=folder / ".parts" / work.options.mode,
+        key=f"{key} {run_key(work.options, {})}",
+        accelerator=work.accelerator,
+        title=work.options.mode,
     )
 
 
-def _evaluate(
-    model: SSASTForAudioClassification,
-    test: Rows,
-    settings: Settings,
-    options: Options,
-    folder: Path,
-    accelerator: Accelerator,
-    bad: BadAudio,
-) -> None:
+def _evaluate(work: Work, model: SSASTForAudioClassification, test: Rows, settings: Settings, folder: Path) -> None:
     """predictions.csv, metrics.json and aucs.csv of `test` in `folder`, and the scores on the screen."""
 
     def predict(batch: dict[str, Any]) -> torch.Tensor:
         return model.predict_scores(batch["fbank"], frames=batch["frames"])
 
-    key = " ".join(fingerprint(test.source, folder / "model.safetensors").values())
-    done = _pass(predict, model, test, settings, options, folder, accelerator, key, bad)
+    key = " ".join(fingerprint(test.source, work.options.finetuned_mdl_path or folder).values())
+    done = _pass(work, predict, model, test, settings, folder, key)
     uids = [uid for table in done.tables() for uid in table["uid"].to_pylist()]
     scores = np.array([row for table in done.tables() for row in table["values"].to_pylist()], dtype=np.float32)
     targets = test.frame.loc[uids, test.labels].to_numpy(dtype=np.float64)
     metrics = score(targets, scores.reshape(len(uids), -1), test.labels, loss=model.config["loss"])
     write_scores(folder, uids, test.labels, scores, targets, metrics)
     done.remove()
-    bad.write(folder)
+    work.bad.write(folder)
 
 
 def write_scores(

@@ -19,13 +19,13 @@ BESIDE_THE_RESULT = {"num_workers", "resume", "save_every_seconds", "tensorboard
 
 
 def fingerprint(*sources: Location | Path | str | None) -> dict[str, str]:
-    """SHA-256 of each file that is there, by its path."""
+    """SHA-256 of each file that is there, by its path; of a model folder, that of its weights."""
     found = {}
-    for source in sources:
-        place = Location(str(source)) if source is not None else None
-        if place is not None and place.exists() and not place.is_dir():
-            with place.open("rb") as file:
-                found[str(place)] = _sha256(file)
+    for place in (Location(str(source)) for source in sources if source is not None):
+        file = place / "model.safetensors" if place.is_dir() else place
+        if file.exists():
+            with file.open("rb") as content:
+                found[str(file)] = _sha256(content)
     return found
 
 
