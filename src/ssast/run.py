@@ -4,8 +4,6 @@ import json
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-import pandas as pd
 import torch
 
 from ssast.assemble import (
@@ -20,21 +18,18 @@ from ssast.assemble import (
     model_settings,
     pretraining_model,
     recipe,
-    row_batches,
     rows,
     say,
     target_labels,
     training_rows,
 )
 from ssast.data.storage import whole_file
-from ssast.engine import infer
-from ssast.engine.hardware import uses_bf16
 from ssast.engine.train import train
 from ssast.model.classification import SSASTForAudioClassification
 from ssast.model.masking import check_mask_patch
 from ssast.options import Options, resolve
-from ssast.report.metrics import aucs_table, score
 from ssast.runfolder import fingerprint, open_folder, run_key
+from ssast.scoring import clip_values, evaluate_model
 
 
 def pretrain(options: Options | None = None, /, **overrides: Any) -> Path:
@@ -72,7 +67,7 @@ def finetune(options: Options | None = None, /, **overrides: Any) -> Path:
     outcome = train(model, batches, recipe(options), folder, work.accelerator, key=key)
     model.save_pretrained(folder)
     say(f"fine-tuned model of epoch {outcome.best_epoch + 1} in {folder}; evaluating it on {test.source}")
-    _evaluate(work, SSASTForAudioClassification.from_pretrained(folder), test, settings, folder)
+    evaluate_model(work, SSASTForAudioClassification.from_pretrained(folder), test, settings, folder)
     return folder
 
 
@@ -84,7 +79,7 @@ def evaluate(options: Options | None = None, /, **overrides: Any) -> Path:
     settings = model_settings(options, model.frontend)
     test = rows(options, target_labels(options, model.labels), model.config["loss"])
     folder = open_folder(options, clips={"test": len(test.frame)}, files=_files(options, test), trains=False)
-    _evaluate(work, model, test, settings, folder)
+    evaluate_model(work, model, test, settings, folder)
     return folder
 
 
@@ -105,7 +100,7 @@ def extract(options: Options | None = None, /, **overrides: Any) -> Path:
         return model.extract_embedding(batch["fbank"], frames=batch["frames"], **kind)
 
     name = _embedding_name(data_name(options, source.source), model.config["model_size"], **kind)
-    done = _pass(work, embed, model, source, settings, folder, f"{name} {sorted(files.values())}")
+    done = clip_values(work, embed, model, source, settings, folder, f"{name} {sorted(files.values())}")
     count = done.write_parquet(folder / name, "embedding")
     done.remove()
     work.bad.write(folder)
@@ -195,62 +190,3 @@ def _extraction_model(options: Options) -> tuple[SSASTForAudioClassification, Se
 def _embedding_name(dataset: str, model_size: str, *, embedding_type: str, layer: int, task: str) -> str:
     shown = ("Final" if layer == -1 else str(layer)) if embedding_type == "pt" else "NA"
     return f"{dataset}_{model_size}_layer{shown}_{task}_{embedding_type}_embeddings.pqt"
-
-
-def _pass(
-    work: Work,
-    apply: Any,
-    model: SSASTForAudioClassification,
-    source: Rows,
-    settings: Settings,
-    folder: Path,
-    key: str,
-) -> infer.Rows:
-    """One value a clip of `source`, in the run folder's parts."""
-    model.eval().to(work.accelerator.device)
-    if uses_bf16(work.accelerator):
-        # Autocast would cast the weights in every batch. The head keeps fp32, else scores come in coarse steps.
-        model.v.to(torch.bfloat16)
-    batches, steps, prepare = row_batches(work, source, settings)
-    return infer.infer(
-        lambda batch: apply(prepare(batch)),
-        batches,
-        steps=steps,
-        folder=folder / ".parts" / work.options.mode,
-        key=f"{key} {run_key(work.options, {})}",
-        accelerator=work.accelerator,
-        title=work.options.mode,
-    )
-
-
-def _evaluate(work: Work, model: SSASTForAudioClassification, test: Rows, settings: Settings, folder: Path) -> None:
-    """predictions.csv, metrics.json and aucs.csv of `test` in `folder`, and the scores on the screen."""
-
-    def predict(batch: dict[str, Any]) -> torch.Tensor:
-        return model.predict_scores(batch["fbank"], frames=batch["frames"])
-
-    key = " ".join(fingerprint(test.source, work.options.finetuned_mdl_path or folder).values())
-    done = _pass(work, predict, model, test, settings, folder, key)
-    uids = [uid for table in done.tables() for uid in table["uid"].to_pylist()]
-    scores = np.array([row for table in done.tables() for row in table["values"].to_pylist()], dtype=np.float32)
-    targets = test.frame.loc[uids, test.labels].to_numpy(dtype=np.float64)
-    metrics = score(targets, scores.reshape(len(uids), -1), test.labels, loss=model.config["loss"])
-    write_scores(folder, uids, test.labels, scores, targets, metrics)
-    done.remove()
-    work.bad.write(folder)
-
-
-def write_scores(
-    folder: Path, uids: list[str], labels: list[str], scores_NL: Any, targets_NL: Any, metrics: dict[str, Any]
-) -> None:
-    """predictions.csv, metrics.json and aucs.csv, each moved into place whole."""
-    table = pd.DataFrame(scores_NL, index=pd.Index(uids, name="uid"), columns=labels)
-    table = table.join(pd.DataFrame(targets_NL, index=table.index, columns=[f"{label}_target" for label in labels]))
-    with whole_file(folder / "predictions.csv") as beside:
-        table.to_csv(beside)
-    with whole_file(folder / "metrics.json") as beside:
-        Path(beside).write_text(json.dumps(metrics, indent=1, allow_nan=False) + "\n")
-    shown = aucs_table(metrics)
-    with whole_file(folder / "aucs.csv") as beside:
-        shown.to_csv(beside, index=False)
-    say(shown.to_string(index=False, na_rep="undefined"))
