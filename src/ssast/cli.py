@@ -1,4 +1,4 @@
-"""A command line in; one mode run, exit code out: 0, 2 with a sentence for the user to act on, 130 when interrupted."""
+"""A command line in; one mode run, exit code out: the mode's own or 0, 2 with a sentence, 130 when interrupted."""
 
 import argparse
 import os
@@ -24,8 +24,9 @@ TITLE = "Pretrain, fine-tune, evaluate and look inside the Self-Supervised Audio
 def main(argv: Sequence[str] | None = None, *, prog: str = "ssast") -> int:
     """Run the command line and return the exit code; `prog` is run.py when that was called."""
     try:
-        _run(list(sys.argv[1:] if argv is None else argv), prog)
+        code = _run(list(sys.argv[1:] if argv is None else argv), prog)
         sys.stdout.flush()
+        return code
     except UserError as error:
         print(f"ssast: {' '.join(str(error).splitlines())}", file=sys.stderr)
         return USER_ERROR
@@ -38,14 +39,15 @@ def main(argv: Sequence[str] | None = None, *, prog: str = "ssast") -> int:
     return 0
 
 
-def _run(words: list[str], prog: str) -> None:
+def _run(words: list[str], prog: str) -> int:
+    """Run what the words say; a mode that answers with a whole number means its exit code, any other is a success."""
     if words[:1] == ["--version"]:
         print(f"ssast {__version__}")
-        return
+        return 0
     mode = _mode(words.pop(0)) if words and not words[0].startswith("-") else None
     if HELP & set(words) or (prog == "ssast" and mode is None and not words):
         print(_help(mode, prog, whole="--help-all" in words or prog != "ssast"), end="")
-        return
+        return 0
     texts = _read(words, prog, mode)
     if mode is None and prog == "ssast" and not {"mode", "config"} & texts.keys():
         raise UserError(f"no mode is named; write it first, as in `ssast finetune --{next(iter(texts))} ...`")
@@ -53,7 +55,8 @@ def _run(words: list[str], prog: str) -> None:
         raise UserError(f"the mode is named twice, {mode} and --mode {texts['mode']}; leave one out")
     options = Options.from_args({**texts, "mode": mode} if mode else texts)
     module, function = MODES[options.mode].function.split(":")
-    getattr(import_module(module), function)(options)
+    outcome = getattr(import_module(module), function)(options)
+    return outcome if isinstance(outcome, int) else 0
 
 
 def _mode(word: str) -> str:

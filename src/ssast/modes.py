@@ -39,6 +39,12 @@ MODES = {
         "a parquet file of uid and embedding",
         "ssast.run:extract",
     ),
+    "check": Mode(
+        "look through a data set before a long run: recordings, csv files, labels, what the splits share",
+        "recordings, csv files, perhaps labels.txt",
+        "tables of findings and of recordings; exit code 1 where a run would suffer",
+        "ssast.tools:check",
+    ),
     "demo": Mode(
         "synthesise a small speech corpus; pretrain, fine-tune, evaluate and extract on it",
         "nothing",

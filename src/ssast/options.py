@@ -34,11 +34,12 @@ EVERY = tuple(MODES)
 WORK = ("pretrain", "finetune", "evaluate", "extract")
 TRAIN = ("pretrain", "finetune")
 USE = ("evaluate", "extract")
-LABELLED = ("finetune", "evaluate")
+LABELLED = ("finetune", "evaluate", "check")
+READ = (*WORK, "check")
 
 NOWHERE = ("",)
 
-LOADING = Group("Loading data", WORK)
+LOADING = Group("Loading data", READ)
 CLOUD = Group("Google cloud storage", WORK)
 SAVING = Group("Saving data", WORK)
 RUN = Group("Run mode", EVERY)
@@ -49,6 +50,7 @@ MODEL = Group("Model", TRAIN)
 TRAINING = Group("Training", TRAIN)
 PRETRAINING = Group("Pretraining", ("pretrain",))
 HEAD = Group("Classification head", ("finetune",))
+SCORES = Group("Scores", ("finetune", "evaluate"))
 MACHINE = Group("Machine", EVERY)
 DEMO = Group("Demo", ("demo",))
 
@@ -107,12 +109,13 @@ class Options:
         "what a recording that cannot be used does: end the run, or be left out and named",
         LOADING,
         choices=("error", "skip"),
+        modes=WORK,
     )
     # Google cloud storage
     bucket_name: str | None = option(
-        None, "bucket of the recordings, and of the results under --cloud", CLOUD, short="b"
+        None, "bucket of the recordings and, while cloud is True, of the results", CLOUD, short="b", modes=READ
     )
-    project_name: str | None = option(None, "project of the bucket", CLOUD, short="p")
+    project_name: str | None = option(None, "project of the bucket", CLOUD, short="p", modes=READ)
     cloud: bool = option(True, "also save the results to the bucket; without --bucket_name they stay here", CLOUD)
     # Saving data
     dataset: str | None = option(
@@ -230,7 +233,7 @@ class Options:
         "loss: BCE for yes/no labels (0 or 1), MSE for numbers",
         TRAINING,
         choices=("BCE", "MSE"),
-        modes=("finetune",),
+        modes=("finetune", "check"),
     )
     scheduler: str | None = option(None, "course of the learning rate; none: constant", TRAINING, choices=("onecycle",))
     max_lr: float = option(0.01, "highest learning rate of onecycle", TRAINING, above=0)
@@ -260,6 +263,14 @@ class Options:
         0.2, "dropout before the last layer of the head", HEAD, unit="probability", low=0, high=1
     )
     layernorm: bool = option(True, "LayerNorm in the head", HEAD)
+    # Scores
+    resamples: int = option(
+        1000,
+        "times that subjects (or clips) are drawn anew for intervals and shuffled for the level of chance; 0: neither",
+        SCORES,
+        low=0,
+        high=1000000,
+    )
     # Machine
     device: str = option("auto", "where the model runs", MACHINE, choices=("auto", "cpu", "cuda", "mps"))
     precision: str = option(

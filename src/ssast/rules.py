@@ -14,6 +14,10 @@ def validate(options: Any) -> None:
     """
     if options.mode == "demo":
         return
+    if options.mode == "check":
+        for problem in _sources(options):
+            raise UserError(problem)
+        return
     for problem in (*_task(options), *_sources(options), *_model(options), *_cloud(options), *_spectrogram(options)):
         raise UserError(problem)
 
@@ -31,7 +35,7 @@ def _sources(options: Any) -> Iterator[str]:
         yield f"{options.mode} needs -i/--prefix, the folder that holds <uid>/waveform.EXT"
     if options.data_split_root is None:
         what = "with train.csv" if options.mode == "pretrain" else "with train.csv and test.csv"
-        or_file = ", or one csv file" if options.mode in ("evaluate", "extract") else ""
+        or_file = ", or one csv file" if options.mode in ("evaluate", "extract", "check") else ""
         yield f"{options.mode} needs -d/--data_split_root, the folder {what}{or_file}"
     if options.label_txt is None and options.mode in ("finetune", "evaluate"):
         yield f"{options.mode} needs -l/--label_txt, a text file with one label a line"
