@@ -29,7 +29,7 @@ from ssast.model.classification import SSASTForAudioClassification
 from ssast.model.masking import check_mask_patch
 from ssast.options import Options, resolve
 from ssast.runfolder import fingerprint, open_folder, run_key
-from ssast.scoring import clip_values, evaluate_model
+from ssast.scoring import clip_values, evaluate_model, save_thresholds
 
 
 def pretrain(options: Options | None = None, /, **overrides: Any) -> Path:
@@ -67,7 +67,9 @@ def finetune(options: Options | None = None, /, **overrides: Any) -> Path:
     outcome = train(model, batches, recipe(options), folder, work.accelerator, key=key)
     model.save_pretrained(folder)
     say(f"fine-tuned model of epoch {outcome.best_epoch + 1} in {folder}; evaluating it on {test.source}")
-    evaluate_model(work, SSASTForAudioClassification.from_pretrained(folder), test, settings, folder)
+    saved = SSASTForAudioClassification.from_pretrained(folder)
+    save_thresholds(work, saved, held_out, settings, folder)
+    evaluate_model(work, saved, test, settings, folder)
     return folder
 
 

@@ -15,7 +15,16 @@ from ssast.options import Options, record, write_record
 from ssast.runfile import read_mapping
 
 # What may change between a run and its going on without changing the result.
-BESIDE_THE_RESULT = {"num_workers", "resume", "save_every_seconds", "tensorboard", "exp_dir", "mode", "cloud"}
+BESIDE_THE_RESULT = {
+    "num_workers",
+    "resume",
+    "save_every_seconds",
+    "tensorboard",
+    "exp_dir",
+    "mode",
+    "cloud",
+    "resamples",
+}
 
 
 def fingerprint(*sources: Location | Path | str | None) -> dict[str, str]:
@@ -39,7 +48,7 @@ def _sha256(file: IO[bytes]) -> str:
 def open_folder(options: Options, *, clips: dict[str, int], files: dict[str, str], trains: bool) -> Path:
     """Make the output folder and leave the record in it; UserError where it holds another training run's state."""
     folder = writable_folder(options.exp_dir)
-    path = _record_path(folder, options.mode, trains)
+    path = record_path(folder, options.mode, trains)
     if trains:
         _agree(options, path, folder / "checkpoints", files)
     extra = {"clips": clips, "files": files, "versions": versions()}
@@ -47,7 +56,7 @@ def open_folder(options: Options, *, clips: dict[str, int], files: dict[str, str
     return folder
 
 
-def _record_path(folder: Path, mode: str, trains: bool) -> Path:
+def record_path(folder: Path, mode: str, trains: bool) -> Path:
     """run.yaml belongs to what made the folder; a later mode that writes into it leaves its own record beside."""
     made_by = read_mapping(folder / "run.yaml").get("mode") if (folder / "run.yaml").exists() else None
     return folder / (f"run-{mode}.yaml" if not trains and made_by in ("pretrain", "finetune") else "run.yaml")

@@ -1,20 +1,29 @@
-"""A fine-tuned model and labelled rows in; scores and predictions in a run folder out."""
+"""A fine-tuned model and labelled rows in; thresholds, scores, predictions and their page in a run folder out."""
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pandas as pd
 import torch
 
 from ssast.assemble import Rows, Settings, Work, row_batches, say
+from ssast.data.splits import subject_column
 from ssast.data.storage import whole_file
 from ssast.engine import infer
 from ssast.engine.hardware import uses_bf16
+from ssast.errors import UserError
 from ssast.model.classification import SSASTForAudioClassification
-from ssast.report.metrics import aucs_table, score
+from ssast.options import Options
+from ssast.report.metrics import aucs_table, choose_thresholds, score
+from ssast.report.predictions import Predictions, pool
+from ssast.report.tables import reasons, screen_rows, text_table
 from ssast.runfolder import fingerprint, run_key
+
+THRESHOLDS = "thresholds.json"
+# Apart from --seed, so that `evaluate` of a folder draws what `finetune` drew whatever seed it was trained with.
+RESAMPLES_SEED = 0
 
 
 def clip_values(
@@ -43,36 +52,125 @@ def clip_values(
     )
 
 
-def evaluate_model(
-    work: Work, model: SSASTForAudioClassification, test: Rows, settings: Settings, folder: Path
-) -> None:
-    """predictions.csv, metrics.json and aucs.csv of `test` in `folder`, and the scores on the screen."""
+def predict_rows(
+    work: Work, model: SSASTForAudioClassification, source: Rows, settings: Settings, folder: Path
+) -> tuple[Predictions, infer.Rows]:
+    """What the model says of these rows, and the parts in `folder`, to be removed once the results are in place."""
 
     def predict(batch: dict[str, Any]) -> torch.Tensor:
         return model.predict_scores(batch["fbank"], frames=batch["frames"])
 
-    key = " ".join(fingerprint(test.source, work.options.finetuned_mdl_path or folder).values())
-    done = clip_values(work, predict, model, test, settings, folder, key)
+    files = fingerprint(source.source, work.options.finetuned_mdl_path or folder)
+    done = clip_values(work, predict, model, source, settings, folder, f"{sorted(files.values())} {len(source.frame)}")
     uids = [uid for table in done.tables() for uid in table["uid"].to_pylist()]
-    scores = np.array([row for table in done.tables() for row in table["values"].to_pylist()], dtype=np.float32)
-    targets = test.frame.loc[uids, test.labels].to_numpy(dtype=np.float64)
-    metrics = score(targets, scores.reshape(len(uids), -1), test.labels, loss=model.config["loss"])
-    write_scores(folder, uids, test.labels, scores, targets, metrics)
+    values = [row for table in done.tables() for row in table["values"].to_pylist()]
+    scores = np.array(values, dtype=np.float32).reshape(len(uids), -1)
+    if not uids:
+        raise UserError(f"no recording of {source.source} could be used; bad_audio.csv in {folder} says why.")
+    frame = source.frame.loc[uids]
+    column = subject_column(frame, least=2)
+    subjects: dict[str, Any] = (
+        {} if column is None else {"subjects": frame[column].to_numpy(dtype=object), "unit": column}
+    )
+    targets = frame[source.labels].to_numpy(dtype=np.float64)
+    return Predictions(uids, list(source.labels), scores, targets, **subjects), done
+
+
+def save_thresholds(
+    work: Work, model: SSASTForAudioClassification, held_out: Rows, settings: Settings, folder: Path
+) -> None:
+    """Choose each label's threshold on the held-out validation rows and keep it in the model folder."""
+    (folder / THRESHOLDS).unlink(missing_ok=True)
+    if model.config["loss"] != "BCE":
+        return
+    predictions, done = predict_rows(work, model, held_out, settings, folder)
+    found = choose_thresholds(predictions.targets, predictions.scores, predictions.labels)
+    content = {
+        "rule": "largest sensitivity + specificity on the validation clips; 0.5 where they do not hold both classes",
+        "clips": len(predictions.uids),
+        "thresholds": found,
+    }
+    with whole_file(folder / THRESHOLDS) as beside:
+        Path(beside).write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
+    done.remove()
+
+
+def read_thresholds(model_folder: str | Path | None) -> dict[str, float]:
+    """The thresholds that were saved with a model, by label; none where it has none (0.5 counts then)."""
+    path = Path(model_folder or "") / THRESHOLDS
+    if model_folder is None or not path.is_file():
+        return {}
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))["thresholds"]
+        return {str(label): float(value) for label, value in found.items()}
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise UserError(f"{path} cannot be read ({error}); remove it to use 0.5, or fine-tune again.") from error
+
+
+def model_home(options: Options, folder: Path) -> Path:
+    """The folder of the fine-tuned model: the one that is named, else the run's own."""
+    path = Path(options.finetuned_mdl_path or folder)
+    return path if path.is_dir() else path.parent
+
+
+def evaluate_model(
+    work: Work, model: SSASTForAudioClassification, test: Rows, settings: Settings, folder: Path
+) -> None:
+    """predictions, metrics.json and aucs.csv of `test` in `folder`, and the scores on the screen."""
+    predictions, done = predict_rows(work, model, test, settings, folder)
+    thresholds = read_thresholds(model_home(work.options, folder))
+    metrics = measure(predictions, model.config["loss"], thresholds, work.options.resamples)
+    write_scores(folder, predictions, metrics)
     done.remove()
     work.bad.write(folder)
 
 
-def write_scores(
-    folder: Path, uids: list[str], labels: list[str], scores_NL: Any, targets_NL: Any, metrics: dict[str, Any]
-) -> None:
-    """predictions.csv, metrics.json and aucs.csv, each moved into place whole."""
-    table = pd.DataFrame(scores_NL, index=pd.Index(uids, name="uid"), columns=labels)
-    table = table.join(pd.DataFrame(targets_NL, index=table.index, columns=[f"{label}_target" for label in labels]))
+def measure(predictions: Predictions, loss: str, thresholds: Mapping[str, float], resamples: int) -> dict[str, Any]:
+    """metrics.json: the scores of the clips, and under "by_subject" those of their subjects where these are named."""
+    how: dict[str, Any] = {
+        "loss": loss,
+        "thresholds": thresholds,
+        "resamples": resamples,
+        "seed": RESAMPLES_SEED,
+    }
+    found = score(predictions.targets, predictions.scores, predictions.labels, subjects=predictions.subjects, **how)
+    found |= {"unit": predictions.unit, "by_subject": None}
+    if predictions.subjects is None:
+        return found
+    pooled, varying = pool(predictions)
+    if pooled.labels:
+        found["by_subject"] = score(pooled.targets, pooled.scores, pooled.labels, **how)
+        found["by_subject"] |= {"unit": pooled.unit, "left_out": varying, "pooling": "mean score of the clips"}
+    return found
+
+
+def write_scores(folder: Path, predictions: Predictions, metrics: dict[str, Any]) -> None:
+    """predictions.csv and .parquet, metrics.json and aucs.csv, each moved into place whole; a table on the screen."""
     with whole_file(folder / "predictions.csv") as beside:
-        table.to_csv(beside)
+        predictions.table().to_csv(beside)
+    with whole_file(folder / "predictions.parquet") as beside:
+        predictions.write_parquet(beside)
     with whole_file(folder / "metrics.json") as beside:
-        Path(beside).write_text(json.dumps(metrics, indent=1, allow_nan=False) + "\n")
-    shown = aucs_table(metrics)
+        Path(beside).write_text(json.dumps(metrics, indent=1, allow_nan=False) + "\n", encoding="utf-8")
     with whole_file(folder / "aucs.csv") as beside:
-        shown.to_csv(beside, index=False)
-    say(shown.to_string(index=False, na_rep="undefined"))
+        aucs_table(metrics).to_csv(beside, index=False)
+    say(text_table(screen_rows(metrics)))
+    for sentence in (*reasons(metrics), how_sure(metrics)):
+        say(sentence)
+
+
+def how_sure(metrics: Mapping[str, Any]) -> str:
+    """Where intervals and the level of chance come from, in one sentence."""
+    if not metrics["resamples"]:
+        return "no intervals were asked for; --resamples 1000 gives them"
+    if metrics["unit"] == "clip":
+        drawn, warning = (
+            "clips",
+            "; without a subject or speaker column with two values they hold for these voices only",
+        )
+    else:
+        drawn, warning = f"whole {metrics['unit']}s ({metrics['subjects']})", ""
+    return (
+        f"intervals: 95 %, {metrics['resamples']} resamples of {drawn}{warning}; "
+        "chance: the level that 95 % of shuffles stay below"
+    )

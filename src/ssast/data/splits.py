@@ -210,7 +210,7 @@ def split_validation(
         raise UserError(f"val_share is {share}; expected a share between 0 and 1, such as 0.1.")
     if len(frame) < 2:
         raise UserError(f"the training csv has {len(frame)} row(s); at least 2 are needed to hold one out.")
-    column = _subject_column(frame, column)
+    column = subject_column(frame, column)
     uids = [str(uid) for uid in frame.index]
     if column is None:
         groups, kind = uids, "row"
@@ -227,8 +227,8 @@ def split_validation(
     return frame[~held], frame[held], f"{sentence}, {how}, seed {seed}"
 
 
-def _subject_column(frame: pd.DataFrame, column: str | None) -> str | None:
-    """The column to split by: the one asked for, or the first known name with enough values."""
+def subject_column(frame: pd.DataFrame, column: str | None = None, *, least: int = ENOUGH_SUBJECTS) -> str | None:
+    """The column that says whose a recording is: the one asked for, or the first known name with `least` values."""
     if column is not None:
         if column not in frame.columns:
             raise UserError(
@@ -238,7 +238,7 @@ def _subject_column(frame: pd.DataFrame, column: str | None) -> str | None:
             raise UserError(f"the column {column!r} to split by has one value only; name another or leave it out.")
         return column
     names = sorted((str(name) for name in frame.columns if str(name).lower() in SUBJECTS), key=_rank)
-    return next((name for name in names if frame[name].nunique() >= ENOUGH_SUBJECTS), None)
+    return next((name for name in names if frame[name].nunique() >= least), None)
 
 
 def _rank(name: str) -> int:

@@ -1,0 +1,117 @@
+"""What a model said of each clip beside what is true of it: as arrays, as tables on disk, and pooled by subject.
+
+Shapes: N clips, L labels, S subjects.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ssast.errors import UserError
+from ssast.report.intervals import number_subjects
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+TARGET = "_target"
+SUBJECT = "subject"
+"""The column of predictions.parquet that says whose a clip is; its name in the csv is in the file's metadata."""
+
+
+@dataclass(frozen=True)
+class Predictions:
+    """`scores` and `targets` (N, L) of the clips, a target NaN where it is not known.
+
+    `subjects` (N,) says whose each clip is, where the csv has such a column, whose name is `unit`.
+    """
+
+    uids: list[str]
+    labels: list[str]
+    scores: NDArray[Any]
+    targets: NDArray[np.float64]
+    subjects: NDArray[Any] | None = None
+    unit: str = "clip"
+
+    def table(self) -> "pd.DataFrame":
+        """predictions.csv: one column a label with its score, then its targets as `<label>_target`, by uid."""
+        import pandas as pd
+
+        index = pd.Index(self.uids, name="uid")
+        scores = pd.DataFrame(self.scores, index=index, columns=self.labels)
+        return scores.join(pd.DataFrame(self.targets, index=index, columns=[f"{x}{TARGET}" for x in self.labels]))
+
+    def write_parquet(self, path: str | Path) -> None:
+        """The same table as parquet, with the column `subject` where subjects are known."""
+        import pyarrow as pa
+        import pyarrow.parquet as pq
+
+        table = pa.Table.from_pandas(self.table().reset_index(), preserve_index=False)
+        if self.subjects is not None and SUBJECT not in table.column_names:
+            names = [None if subject != subject or subject is None else str(subject) for subject in self.subjects]
+            table = table.append_column(SUBJECT, pa.array(names, pa.string()))
+        pq.write_table(table.replace_schema_metadata({"unit": self.unit}), path)
+
+    def at(self, rows: Sequence[int] | NDArray[np.intp]) -> "Predictions":
+        """The clips with these numbers, in this order."""
+        subjects = None if self.subjects is None else self.subjects[rows]
+        uids = [self.uids[row] for row in rows]
+        return replace(self, uids=uids, scores=self.scores[rows], targets=self.targets[rows], subjects=subjects)
+
+
+def read_predictions(folder: str | Path, labels: Sequence[str]) -> Predictions:
+    """The predictions of a run folder, from predictions.parquet or else predictions.csv; UserError without them."""
+    import pandas as pd
+
+    folder, unit = Path(folder), "clip"
+    if (folder / "predictions.parquet").exists():
+        import pyarrow.parquet as pq
+
+        content = pq.read_table(folder / "predictions.parquet")
+        unit = (content.schema.metadata or {}).get(b"unit", b"clip").decode()
+        table = content.to_pandas()
+    elif (folder / "predictions.csv").exists():
+        table = pd.read_csv(folder / "predictions.csv", dtype={"uid": str}, keep_default_na=False, na_values=[""])
+    else:
+        raise UserError(f"{folder} has no predictions; give a folder that finetune or evaluate wrote.")
+    wanted = ["uid", *labels, *(f"{label}{TARGET}" for label in labels)]
+    if missing := [name for name in wanted if name not in table.columns]:
+        raise UserError(f"the predictions in {folder} lack the column {missing[0]!r}; evaluate that model again.")
+    subjects = table[SUBJECT].to_numpy(dtype=object) if unit != "clip" and SUBJECT not in wanted else None
+    targets_NL = table[wanted[1 + len(labels) :]].to_numpy(dtype=np.float64)
+    return Predictions(
+        list(table["uid"]), list(labels), table[list(labels)].to_numpy(dtype=np.float32), targets_NL, subjects, unit
+    )
+
+
+def pool(predictions: Predictions) -> tuple[Predictions, list[str]]:
+    """One row a subject: the mean of its clips' scores, and its target; and the labels that vary within a subject.
+
+    A clip without a target does not speak against its subject's other clips; a label that varies is left out.
+    """
+    subject_N = number_subjects(predictions.subjects, len(predictions.uids))
+    count = int(subject_N.max(initial=-1)) + 1
+    clips_S1 = np.bincount(subject_N, minlength=count)[:, None]
+    targets_NL = np.asarray(predictions.targets, dtype=np.float64)
+    scores_SL, low_SL, high_SL = (np.full((count, targets_NL.shape[1]), start) for start in (0.0, np.inf, -np.inf))
+    np.add.at(scores_SL, subject_N, predictions.scores.astype(np.float64))
+    np.fmin.at(low_SL, subject_N, targets_NL)
+    np.fmax.at(high_SL, subject_N, targets_NL)
+    steady_L = np.all(low_SL >= high_SL, axis=0)
+    first_S = np.unique(subject_N, return_index=True)[1]
+    pooled = Predictions(
+        [_name(predictions, row) for row in first_S],
+        [label for label, steady in zip(predictions.labels, steady_L.tolist(), strict=True) if steady],
+        (scores_SL / clips_S1)[:, steady_L],
+        np.where(np.isinf(low_SL), np.nan, low_SL)[:, steady_L],
+        unit=predictions.unit,
+    )
+    return pooled, [label for label, steady in zip(predictions.labels, steady_L.tolist(), strict=True) if not steady]
+
+
+def _name(predictions: Predictions, row: int) -> str:
+    subject = None if predictions.subjects is None else predictions.subjects[row]
+    return predictions.uids[row] if subject is None or subject != subject else str(subject)
