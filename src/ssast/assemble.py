@@ -15,8 +15,9 @@ from ssast.audio.frontend import Frontend
 from ssast.data.dataset import AudioDataset
 from ssast.data.loader import loader
 from ssast.data.prepare import Prepare
+from ssast.data.recordings import check_uid
 from ssast.data.splits import check_targets, find_split, read_labels, read_split, split_validation
-from ssast.data.storage import Location, whole_file
+from ssast.data.storage import Location, locate, whole_file
 from ssast.engine.hardware import engine
 from ssast.engine.infer import loader_size
 from ssast.engine.train import Feed, Recipe
@@ -79,9 +80,13 @@ def say(text: str) -> None:
 
 def training_rows(options: Options, labels: list[str]) -> tuple[Rows, Rows]:
     """train.csv, split into what is trained on and what is held out to choose the best epoch."""
-    place = find_split(_needed(options.data_split_root, "data_split_root", "a folder with train.csv"), "train")
+    root = _needed(options.data_split_root, "data_split_root", "a folder with train.csv")
+    place = find_split(root, "train")
+    if options.mode == "finetune" and str(place) == str(Location(root)):
+        raise UserError(f"--data_split_root {root} is one csv; finetune needs the folder with train.csv and test.csv")
     frame = read_split(place)
     check_targets(frame, labels, options.loss)
+    _check_recordings(options, frame, place)
     train, held_out, sentence = split_validation(frame, options.val_share, options.seed)
     say(sentence)
     return Rows(train, labels, place), Rows(held_out, labels, place)
@@ -92,7 +97,29 @@ def rows(options: Options, labels: list[str], loss: str) -> Rows:
     place = find_split(_needed(options.data_split_root, "data_split_root", "a folder with test.csv, or a csv"), "test")
     frame = read_split(place)
     check_targets(frame, labels, loss)
+    _check_recordings(options, frame, place)
     return Rows(frame, labels, place)
+
+
+def _check_recordings(options: Options, frame: pd.DataFrame, source: Location) -> None:
+    """UserError where the folder of recordings, or that of some uid, is missing: known in a moment, before hours."""
+    prefix = _needed(options.prefix, "prefix", "the folder that holds <uid>/waveform.EXT")
+    root = locate(prefix, options.study, options.bucket_name, options.project_name)
+    if not root.is_dir():
+        what = "is a file, not a folder" if root.exists() else "does not exist"
+        raise UserError(f"the data folder {root} {what}; check --prefix, --study and --bucket_name.")
+    for uid in frame.index:
+        check_uid(uid)
+    there = {place.name for place in root.list()}
+    # Names may be spelled otherwise on a disk that does not tell capitals from small letters.
+    missing = [uid for uid in frame.index if uid not in there and not (root.is_local and (root / uid).exists())]
+    if len(missing) == len(frame):
+        raise UserError(f"no uid of {source} has a folder in {root}; check --prefix and --study.")
+    if missing and options.on_bad_audio == "error":
+        raise UserError(
+            f"{len(missing)} of the {len(frame)} uids of {source} have no folder in {root}, the first is {missing[0]}; "
+            "put the recordings there, remove the rows, or pass --on_bad_audio skip."
+        )
 
 
 def _needed(value: str | None, name: str, what: str) -> str:
@@ -234,6 +261,11 @@ def classification_model(options: Options, labels: list[str], settings: Settings
     size: Settings = {name: getattr(options, name) for name in ("model_size", "fshape", "tshape")}
     if options.pretrained_mdl_path is None:
         return SSASTForAudioClassification(**size, **kept)
+    if "pretrained_mdl_path" not in options.given and not os.path.exists(options.pretrained_mdl_path):
+        raise UserError(
+            f"--pretrained_mdl_path is missing, and its default {options.pretrained_mdl_path} is not in this folder; "
+            "give a published .pth file, the folder that pretrain wrote, or none for random weights."
+        )
     size = {name: value for name, value in size.items() if name in options.given}
     return SSASTForAudioClassification.from_published(options.pretrained_mdl_path, **size, **kept)
 

@@ -6,6 +6,8 @@ from typing import Any
 from ssast.errors import UserError
 from ssast.modes import FINETUNING_TASKS, PRETEXT_TASKS
 
+WINDOW_SECONDS = 0.025
+
 
 def validate(options: Any) -> None:
     """Raise UserError with the first thing that is wrong among the values of an `Options` with a canonical mode.
@@ -69,6 +71,11 @@ def _spectrogram(options: Any) -> Iterator[str]:
         yield (
             f"--target_length {options.target_length} is shorter than a patch of {options.tshape} frames; "
             f"give at least {options.tshape}"
+        )
+    if 0 < options.clip_length < WINDOW_SECONDS:
+        yield (
+            f"--clip_length {options.clip_length} is shorter than one window of {WINDOW_SECONDS} seconds; "
+            "give more, or 0 for whole recordings"
         )
     if options.freqm > options.num_mel_bins:
         yield f"--freqm {options.freqm} is more than the {options.num_mel_bins} mel bins there are; give at most those"
