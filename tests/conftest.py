@@ -93,3 +93,9 @@ def still_corpus(tmp_path_factory: pytest.TempPathFactory) -> Corpus:
 def record() -> Callable[..., Path]:
     """`write_recording`: one recording with its metadata.json."""
     return write_recording
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _own_cache(tmp_path_factory: pytest.TempPathFactory) -> None:
+    """Keep what tests fetch out of the user's own cache."""
+    os.environ["SSAST_CACHE"] = str(tmp_path_factory.mktemp("cache"))

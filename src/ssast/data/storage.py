@@ -1,23 +1,39 @@
-"""An address, local or of any fsspec kind (gs://, s3://), in; what lies there out, and writes that are whole or not."""
+"""An address, local or of any fsspec kind (gs://, s3://), in; what lies there, from the disk or the cache, out."""
 
 import builtins
 import codecs
-import errno
 import os
-import shutil
-import socket
-import uuid
-from collections.abc import Iterator
+from collections import OrderedDict
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import IO, Any, Union
 
+from ssast.data import remote
+from ssast.data.cache import cache
+from ssast.data.remote import Stored
+from ssast.data.whole import first_line, whole_file, whole_folder, writable_folder
 from ssast.errors import UserError
 
+__all__ = [
+    "Address",
+    "Location",
+    "Missing",
+    "as_location",
+    "bucket_address",
+    "forget",
+    "locate",
+    "whole_file",
+    "whole_folder",
+    "writable_folder",
+]
+
 Address = Union[str, "os.PathLike[str]", "Location"]
-OUT_OF_ROOM = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EFBIG, errno.EIO}
-UNFINISHED = ".unfinished-"
+CACHE_GB = 50.0
+READ_TRIES = 5
+KEPT_FOLDERS = 20_000
 
 
 class Missing(UserError):  # noqa: N818 - often it is an answer, not an error
@@ -28,12 +44,14 @@ class Missing(UserError):  # noqa: N818 - often it is an answer, not an error
 class Location:
     """A file or folder, local or behind any fsspec address; it holds no client, so it travels between processes.
 
-    `project` is the Google Cloud project that is charged or asked; it means nothing to other addresses. Every method
-    that reads raises a UserError of one sentence: Missing where nothing is there.
+    `project` is the Google Cloud project that is charged or asked; it means nothing to other addresses. What is read
+    from a remote address is kept in the cache of this machine, up to `cache_gb`, and fetched again only when the store
+    says that it has changed. Every method that reads raises a UserError of one sentence, Missing where nothing is.
     """
 
     address: str
     project: str | None = None
+    cache_gb: float = CACHE_GB
 
     def __post_init__(self) -> None:
         address = os.fspath(self.address) if isinstance(self.address, os.PathLike) else str(self.address)
@@ -48,10 +66,12 @@ class Location:
     def __str__(self) -> str:
         return self.address
 
+    def __fspath__(self) -> str:
+        return str(self.path)
+
     def __truediv__(self, child: str) -> "Location":
         child = str(child).strip("/")
-        address = str(Path(self.address) / child) if self.is_local else f"{self.address}/{child}"
-        return Location(address, self.project)
+        return replace(self, address=str(Path(self.address) / child) if self.is_local else f"{self.address}/{child}")
 
     @property
     def is_local(self) -> bool:
@@ -74,9 +94,9 @@ class Location:
     def parent(self) -> "Location":
         """The folder around it; a bucket is its own parent."""
         if self.is_local:
-            return Location(str(Path(self.address).parent), self.project)
+            return replace(self, address=str(Path(self.address).parent))
         scheme, rest = self.address.split("://", 1)
-        return Location(f"{scheme}://{rest.rsplit('/', 1)[0]}", self.project)
+        return replace(self, address=f"{scheme}://{rest.rsplit('/', 1)[0]}")
 
     def open(self, mode: str = "rb") -> IO[Any]:
         """An open file; text is UTF-8. For whole local writes see `whole_file`."""
@@ -84,17 +104,15 @@ class Location:
         with self._sentences("read" if "r" in mode else "write"):
             if self.is_local:
                 return open(self.address, mode, encoding=encoding)
-            client, path = self._client()
+            if mode in ("r", "rt", "rb"):
+                return self._cached(lambda file: open(file, mode, encoding=encoding))
+            client, path = remote.client_of(self.address, self.project)
             return client.open(path, mode, **({"encoding": encoding} if encoding else {}))
 
     def read_bytes(self, limit: int | None = None) -> bytes:
-        """Its content, of a local file at most `limit` bytes; one request where it is remote."""
-        with self._sentences("read"):
-            if not self.is_local:
-                client, path = self._client()
-                return client.cat_file(path)
-            with open(self.address, "rb") as file:
-                return file.read(-1 if limit is None else limit)
+        """Its content, at most `limit` bytes of it."""
+        with self.open("rb") as file, self._sentences("read"):
+            return file.read(-1 if limit is None else limit)
 
     def read_text(self) -> str:
         """Its content as text: UTF-8 with or without a byte-order mark, or UTF-16 with one; UserError otherwise."""
@@ -111,37 +129,92 @@ class Location:
     def exists(self) -> bool:
         """Whether anything lies there."""
         with self._sentences("look at"):
-            if self.is_local:
-                return os.path.exists(self.address)
-            client, path = self._client()
-            return client.exists(path)
+            return os.path.exists(self.address) if self.is_local else self._look() is not None
 
     def is_dir(self) -> bool:
         """Whether it is a folder; in a bucket, whether anything lies under it."""
         with self._sentences("look at"):
             if self.is_local:
                 return os.path.isdir(self.address)
-            client, path = self._client()
-            return client.isdir(path)
+            stored = self._look()
+            return stored is not None and stored.is_folder
 
     def list(self) -> "builtins.list[Location]":
         """What lies in the folder, by name."""
         with self._sentences("list"):
-            if self.is_local:
-                names = os.listdir(self.address)
-            else:
-                client, path = self._client()
-                # A kept listing would hide what another process has written since.
-                found = client.ls(path, detail=False, refresh=True)
-                names = [str(entry).rstrip("/").rsplit("/", 1)[-1] for entry in found]
-        return [self / name for name in sorted(set(names))]
+            names = os.listdir(self.address) if self.is_local else remote.listing(self.address, self.project)
+        return [self / name for name in sorted(names)]
 
-    def _client(self) -> tuple[Any, str]:
-        """The file system and its own spelling of the path, opened in (and kept by fsspec for) this very process."""
-        from fsspec.core import url_to_fs
+    def keep(self) -> None:
+        """Ask once what lies in this remote folder: until `forget`, its files are then looked at without a request."""
+        if self.is_local or self._id in _kept:
+            return
+        with self._sentences("list"):
+            try:
+                _kept[self._id] = remote.listing(self.address, self.project)
+            except FileNotFoundError:
+                _kept[self._id] = {}
+        if len(_kept) > KEPT_FOLDERS:
+            _kept.popitem(last=False)
 
-        known = self.project is not None and self.address.startswith(("gs://", "gcs://"))
-        return url_to_fs(self.address, **({"project": self.project} if known else {}))
+    def send(self, source: Path) -> None:
+        """Write a local file there, and see that it arrived whole."""
+        with self._sentences("write"):
+            remote.send(source, self.address, self.project)
+        _kept.pop(self.parent._id, None)
+
+    def on_disk(self, *names: str) -> Path:
+        """A local path of this file and of those named beside it, or of those named in this folder, as far as they are.
+
+        A local address is its own; a remote one comes from the cache, and stays as long as this process runs.
+        """
+        if self.is_local:
+            return self.path
+        is_folder = self.is_dir()
+        files = [self / name for name in names] if is_folder else [self, *(self.parent / name for name in names)]
+        with self._sentences("read"):
+            store = cache(self.cache_gb)
+            held = store.hold()
+            for file in files:
+                if file == self or file.exists():
+                    file._cached(partial(store.add, held, file.name))
+        return held if is_folder else held / self.name
+
+    @property
+    def _id(self) -> tuple[str, str | None]:
+        return self.address, self.project
+
+    def _look(self) -> Stored | None:
+        """What the store says of it, or said when the folder around it was kept; None where nothing is."""
+        kept = _kept.get(self.parent._id)
+        if kept is not None:
+            return kept.get(self.name)
+        try:
+            return remote.look(self.address, self.project)
+        except FileNotFoundError:
+            return None
+
+    def _cached(self, use: Callable[[Path], Any]) -> Any:
+        """What `use` makes of the file in the cache."""
+        for number in range(READ_TRIES):
+            stored = self._look()
+            if stored is None:
+                raise FileNotFoundError(self.address)
+            if stored.is_folder:
+                raise IsADirectoryError(self.address)
+            # Where nothing tells a change, what is kept now is found by no one later.
+            key = stored.key(self.address) or os.urandom(32).hex()
+            try:
+                return use(cache(self.cache_gb).get(key, stored.size, self._fetching(stored)))
+            except (FileNotFoundError, remote.ReplacedError):
+                # Another process made room, or the file was replaced since it was looked at.
+                _kept.pop(self.parent._id, None)
+                if number == READ_TRIES - 1:
+                    raise
+        raise AssertionError
+
+    def _fetching(self, stored: Stored) -> Callable[[Path], None]:
+        return lambda beside: remote.fetch(self.address, self.project, stored, beside)
 
     @contextmanager
     def _sentences(self, doing: str) -> Iterator[None]:
@@ -151,23 +224,26 @@ class Location:
         except UserError:
             raise
         except FileNotFoundError as error:
-            raise Missing(f"{self} does not exist; check the path.") from error
+            advice = "check the path" if self.is_local else "check the bucket and the path"
+            raise Missing(f"{self} does not exist; {advice}.") from error
         except (IsADirectoryError, NotADirectoryError) as error:
             kind = "a folder" if isinstance(error, IsADirectoryError) else "not a folder"
             raise UserError(f"cannot {doing} {self}: it is {kind}; check the path.") from error
         except ImportError as error:
-            raise UserError(f"cannot {doing} {self}: {_first_line(error)}; pip install 'ssast[cloud]'.") from error
+            raise UserError(f"cannot {doing} {self}: {first_line(error)}; pip install 'ssast[cloud]'.") from error
         except Exception as error:  # every cloud client raises kinds of its own
             if self.is_local and not isinstance(error, OSError | ValueError):
                 raise
             advice = "the path and your rights" if self.is_local else "the address, your rights and your credentials"
-            raise UserError(f"cannot {doing} {self}: {_first_line(error)}; check {advice}.") from error
+            raise UserError(f"cannot {doing} {self}: {first_line(error)}; check {advice}.") from error
 
 
-def _first_line(error: BaseException) -> str:
-    """What an error says, short enough for a sentence."""
-    text = getattr(error, "strerror", None) or str(error) or type(error).__name__
-    return text.strip().splitlines()[0].rstrip(".")[:300]
+_kept: "OrderedDict[tuple[str, str | None], dict[str, Stored]]" = OrderedDict()
+
+
+def forget() -> None:
+    """Ask again what lies in remote folders: a new run sees what has changed since the last."""
+    _kept.clear()
 
 
 def as_location(address: Address) -> Location:
@@ -175,125 +251,29 @@ def as_location(address: Address) -> Location:
     return address if isinstance(address, Location) else Location(os.fspath(address))
 
 
-def locate(prefix: Address, study: str | None = None, bucket_name: Any = None, project: str | None = None) -> Location:
+def locate(
+    prefix: Address,
+    study: str | None = None,
+    bucket_name: Any = None,
+    project: str | None = None,
+    cache_gb: float | None = None,
+) -> Location:
     """The folder of recordings, by the seed's rule: with a bucket, `prefix` lies in it and needs no `gs://`.
 
-    `bucket_name` is a name (with `gs://` also taken) or a google-cloud-storage Bucket. A prefix that says where it lies
-    itself - `gs://`, `s3://` or any other address, an absolute path, one that starts with a dot - is taken as it is.
+    `bucket_name` is a name (with `gs://`, or `s3://` for a bucket there, also taken) or a google-cloud-storage Bucket.
+    A prefix that says where it lies itself - `gs://`, `s3://` or any other address, an absolute path, one that starts
+    with a dot - is taken as it is.
     """
-    text = str(as_location(prefix))
-    bucket = str(getattr(bucket_name, "name", bucket_name) or "").removeprefix("gs://").strip("/")
+    place = as_location(prefix)
+    text = str(place)
+    bucket = str(getattr(bucket_name, "name", bucket_name) or "").strip("/")
     explicit = "://" in str(prefix) or os.path.isabs(text) or str(prefix).startswith((".", "~"))
     if bucket and not explicit:
-        text = f"gs://{bucket}/{text}"
-    location = Location(text, project)
+        text = f"{bucket_address(bucket)}/{text}"
+    location = replace(place, address=text, project=project or place.project, cache_gb=cache_gb or place.cache_gb)
     return location / study if study else location
 
 
-def writable_folder(path: Address) -> Path:
-    """The folder, made where it is missing; UserError where nothing can be written into it."""
-    folder = as_location(path).path
-    with _writing(folder):
-        folder.mkdir(parents=True, exist_ok=True)
-        probe = folder / f"{UNFINISHED}{uuid.uuid4().hex}"
-        probe.touch()
-        probe.unlink()
-    return folder
-
-
-@contextmanager
-def whole_file(path: Address) -> Iterator[Path]:
-    """A path to write a file to, beside `path`; it takes the place of `path` at the end, or vanishes on any error.
-
-    UserError where the folder cannot be written to or the disk is full.
-    """
-    target, beside = _beside(path)
-    try:
-        with _writing(target, inside=True):
-            yield beside
-        with _writing(target):
-            _to_disk(beside)
-            os.replace(beside, target)
-    finally:
-        beside.unlink(missing_ok=True)
-
-
-@contextmanager
-def whole_folder(path: Address) -> Iterator[Path]:
-    """A new empty folder beside `path`; it takes the place of `path` (with all in it) at the end, or vanishes."""
-    target, beside = _beside(path)
-    aside = beside.with_name(f"{beside.name}.old")
-    try:
-        with _writing(target, inside=True):
-            beside.mkdir()
-            yield beside
-        with _writing(target):
-            if target.exists():
-                target.rename(aside)
-            try:
-                beside.rename(target)
-            except OSError:
-                if aside.exists():
-                    aside.rename(target)
-                raise
-    finally:
-        shutil.rmtree(beside, ignore_errors=True)
-        if target.exists():
-            shutil.rmtree(aside, ignore_errors=True)
-
-
-def _beside(path: Address) -> tuple[Path, Path]:
-    """The place behind any link, and a free name beside it; what killed processes left there is swept first."""
-    target = Path(os.path.realpath(as_location(path).path))
-    with _writing(target):
-        target.parent.mkdir(parents=True, exist_ok=True)
-        _sweep(target)
-    return target, target.with_name(f"{UNFINISHED}{_host()}-{os.getpid()}-{uuid.uuid4().hex[:8]}-{target.name}")
-
-
-def _sweep(target: Path) -> None:
-    """Delete unfinished writes of `target` whose process, of this machine, has ended; put back what it set aside."""
-    start, ends = f"{UNFINISHED}{_host()}-", (f"-{target.name}", f"-{target.name}.old")
-    for stray in target.parent.iterdir():
-        pid = stray.name.removeprefix(start).split("-")[0]
-        if not (stray.name.startswith(start) and stray.name.endswith(ends) and pid.isdecimal()) or _alive(int(pid)):
-            continue
-        if stray.suffix == ".old" and not target.exists():
-            stray.rename(target)
-        elif stray.is_dir():
-            shutil.rmtree(stray, ignore_errors=True)
-        else:
-            stray.unlink(missing_ok=True)
-
-
-def _host() -> str:
-    return socket.gethostname().split(".")[0][:24]
-
-
-def _alive(pid: int) -> bool:
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    except (OSError, OverflowError):
-        return True
-    return True
-
-
-def _to_disk(path: Path) -> None:
-    with open(path, "rb") as file:
-        os.fsync(file.fileno())
-
-
-@contextmanager
-def _writing(target: Path, *, inside: bool = False) -> Iterator[None]:
-    """Say in one sentence that `target` cannot be written; `inside` a caller's block only if the disk is to blame."""
-    try:
-        yield
-    except OSError as error:
-        if inside and error.errno not in OUT_OF_ROOM:
-            raise
-        why = _first_line(error).lower()
-        raise UserError(
-            f"cannot write {target}: {why}; free space, mend the rights or choose another place."
-        ) from error
+def bucket_address(bucket_name: str) -> str:
+    """The address of a bucket, Google's unless the name says otherwise."""
+    return bucket_name if "://" in bucket_name else f"gs://{bucket_name}"

@@ -1,0 +1,180 @@
+"""The key of a content and a way to get it in; a local file of it out, fetched once by all processes of this machine.
+
+The folder is $SSAST_CACHE, else ~/.cache/ssast: `files/` holds the contents, `partial/` what is on its way, `held/`
+what running processes hold under its own name, `locks/` one lock for some of the keys each.
+"""
+
+import atexit
+import contextlib
+import errno
+import os
+import shutil
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from ssast.data.whole import OUT_OF_ROOM, first_line, is_orphan, own_name
+from ssast.errors import UserError
+
+GB = 10**9
+LOCKS = 256
+SHRINK_TO = 0.9
+"""What is kept of a full cache, so that making room is done now and then and not for each file."""
+LOOK_EVERY = 0.02
+"""After how much of the size that it may have the cache is measured again."""
+FULL = OUT_OF_ROOM - {errno.EROFS, errno.EIO}
+
+
+@dataclass
+class Cache:
+    """Contents by key, at most `limit` bytes of them; the least recently used go first."""
+
+    folder: Path
+    limit: int
+    unmeasured: int | None = None
+
+    def get(self, key: str, size: int | None, fill: Callable[[Path], None]) -> Path:
+        """The file of a key; on the first call for it `fill` writes it, whole or not at all, while others wait.
+
+        It may be gone at any later time: read it at once, or `hold` it. UserError where the disk has no room for it.
+        """
+        place = self.folder / "files" / key[:2] / key
+        if _is_there(place, size):
+            return place
+        if size is not None and size > self.limit:
+            raise UserError(
+                f"a file of {size / GB:.3g} GB does not fit into the cache of {self.limit / GB:.3g} GB; "
+                "give more with --cache_gb."
+            )
+        with self._sentences(), self._lock(str(int(key[:8], 16) % LOCKS)):
+            if not _is_there(place, size):
+                self._fill(place, fill)
+        return place
+
+    def hold(self) -> Path:
+        """An empty folder that lasts until this process ends."""
+        with self._sentences():
+            folder = self._made("held") / own_name("held")
+            folder.mkdir()
+        atexit.register(shutil.rmtree, folder, ignore_errors=True)
+        return folder
+
+    def add(self, folder: Path, name: str, file: Path) -> None:
+        """Give a held folder a file of the cache, under a name; it stays there even when the cache lets go of it."""
+        with self._sentences():
+            try:
+                os.link(file, folder / name)
+            except FileNotFoundError:
+                raise
+            except OSError:  # a file system without hard links
+                shutil.copyfile(file, folder / name)
+
+    def _fill(self, place: Path, fill: Callable[[Path], None]) -> None:
+        try:
+            self._fetch(place, fill)
+        except OSError as error:
+            if error.errno not in FULL:
+                raise
+            self._shrink(self._size() // 2)  # others may have filled the disk
+            self._fetch(place, fill)
+        if self.unmeasured is None or self.unmeasured > self.limit * LOOK_EVERY:
+            self._shrink(self.limit)
+            self.unmeasured = 0
+
+    def _fetch(self, place: Path, fill: Callable[[Path], None]) -> None:
+        beside = self._made("partial") / own_name(place.name[:16])
+        try:
+            fill(beside)
+            place.parent.mkdir(parents=True, exist_ok=True)
+            size = beside.stat().st_size
+            os.replace(beside, place)
+        finally:
+            beside.unlink(missing_ok=True)
+        if self.unmeasured is not None:
+            self.unmeasured += size
+
+    def _shrink(self, limit: int) -> None:
+        """Delete what ended processes left, and where there is more than `limit` the least recently used files."""
+        for stray in (*self._made("partial").iterdir(), *self._made("held").iterdir()):
+            if is_orphan(stray.name):
+                shutil.rmtree(stray, ignore_errors=True) if stray.is_dir() else stray.unlink(missing_ok=True)
+        with self._lock("room"):
+            found = sorted(self._files())
+            total = sum(size for _, size, _ in found)
+            if total <= limit:
+                return
+            for _, size, file in found[:-1]:  # the newest is the one that was asked for
+                if total <= limit * SHRINK_TO:
+                    return
+                Path(file).unlink(missing_ok=True)
+                total -= size
+
+    def _size(self) -> int:
+        return sum(size for _, size, _ in self._files())
+
+    def _files(self) -> Iterator[tuple[int, int, str]]:
+        """(when last used, size, path) of each file."""
+        with contextlib.suppress(FileNotFoundError):
+            for shelf in os.scandir(self.folder / "files"):
+                for entry in os.scandir(shelf.path):
+                    with contextlib.suppress(FileNotFoundError):
+                        stat = entry.stat()
+                        yield stat.st_mtime_ns, stat.st_size, entry.path
+
+    def _made(self, name: str) -> Path:
+        """A folder of the cache; nobody else may look in, since recordings lie there."""
+        if not self.folder.exists():
+            self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        folder = self.folder / name
+        folder.mkdir(exist_ok=True)
+        return folder
+
+    @contextlib.contextmanager
+    def _lock(self, name: str) -> Iterator[None]:
+        """Keep every other process and thread out; the system ends it with the process."""
+        with open(self._made("locks") / name, "w") as file:
+            try:
+                import fcntl
+            except ImportError:  # Windows: two processes may fetch the same file, and both get it whole
+                yield
+                return
+            fcntl.flock(file, fcntl.LOCK_EX)
+            yield
+
+    @contextlib.contextmanager
+    def _sentences(self) -> Iterator[None]:
+        """Say in one sentence that the cache cannot be written; errors of the network pass."""
+        try:
+            yield
+        except OSError as error:
+            about_it = str(error.filename or "").startswith(str(self.folder))
+            if isinstance(error, FileNotFoundError) or not (about_it or error.errno in FULL):
+                raise
+            why = first_line(error).lower()
+            raise UserError(
+                f"cannot write the cache {self.folder}: {why}; free space, mend the rights, "
+                "or set SSAST_CACHE to another folder."
+            ) from error
+
+
+def _is_there(place: Path, size: int | None) -> bool:
+    """Whether the file is there in its full size; if so it counts as just used."""
+    try:
+        if size is not None and place.stat().st_size != size:
+            return False
+        os.utime(place)
+    except (FileNotFoundError, NotADirectoryError):
+        return False
+    except PermissionError:  # another user's cache, to be read only
+        return place.exists()
+    return True
+
+
+_caches: dict[tuple[str, int], Cache] = {}
+
+
+def cache(limit_gb: float) -> Cache:
+    """The cache of this machine with this limit."""
+    folder = Path(os.environ.get("SSAST_CACHE") or "~/.cache/ssast").expanduser().absolute()
+    limit = int(limit_gb * GB)
+    return _caches.setdefault((str(folder), limit), Cache(folder, limit))

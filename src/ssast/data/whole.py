@@ -1,0 +1,149 @@
+"""A local path in; a file or folder written there whole or not at all, and one sentence where it cannot be written."""
+
+import errno
+import os
+import shutil
+import socket
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from ssast.errors import UserError
+
+StrPath = str | os.PathLike[str]
+OUT_OF_ROOM = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EFBIG, errno.EIO}
+UNFINISHED = ".unfinished-"
+
+
+def writable_folder(path: StrPath) -> Path:
+    """The folder, made where it is missing; UserError where nothing can be written into it."""
+    folder = _on_disk(path)
+    with _writing(folder):
+        folder.mkdir(parents=True, exist_ok=True)
+        probe = folder / f"{UNFINISHED}{uuid.uuid4().hex}"
+        probe.touch()
+        probe.unlink()
+    return folder
+
+
+@contextmanager
+def whole_file(path: StrPath) -> Iterator[Path]:
+    """A path to write a file to, beside `path`; it takes the place of `path` at the end, or vanishes on any error.
+
+    UserError where the folder cannot be written to or the disk is full.
+    """
+    target, beside = _beside(path)
+    try:
+        with _writing(target, inside=True):
+            yield beside
+        with _writing(target):
+            _to_disk(beside)
+            os.replace(beside, target)
+    finally:
+        beside.unlink(missing_ok=True)
+
+
+@contextmanager
+def whole_folder(path: StrPath) -> Iterator[Path]:
+    """A new empty folder beside `path`; it takes the place of `path` (with all in it) at the end, or vanishes."""
+    target, beside = _beside(path)
+    aside = beside.with_name(f"{beside.name}.old")
+    try:
+        with _writing(target, inside=True):
+            beside.mkdir()
+            yield beside
+        with _writing(target):
+            if target.exists():
+                target.rename(aside)
+            try:
+                beside.rename(target)
+            except OSError:
+                if aside.exists():
+                    aside.rename(target)
+                raise
+    finally:
+        shutil.rmtree(beside, ignore_errors=True)
+        if target.exists():
+            shutil.rmtree(aside, ignore_errors=True)
+
+
+def _on_disk(path: StrPath) -> Path:
+    text = os.fspath(path)
+    if "://" in text:
+        raise UserError(f"{text} is not on this machine; give a local path.")
+    return Path(text).expanduser()
+
+
+def _beside(path: StrPath) -> tuple[Path, Path]:
+    """The place behind any link, and a free name beside it; what killed processes left there is swept first."""
+    target = Path(os.path.realpath(_on_disk(path)))
+    with _writing(target):
+        target.parent.mkdir(parents=True, exist_ok=True)
+        _sweep(target)
+    return target, target.with_name(own_name(target.name))
+
+
+def own_name(rest: str) -> str:
+    """A file name that no other process takes, and that `is_orphan` knows once this one has ended."""
+    return f"{UNFINISHED}{_host()}-{os.getpid()}-{uuid.uuid4().hex[:8]}-{rest}"
+
+
+def is_orphan(name: str) -> bool:
+    """Whether a name was given by `own_name` in a process of this machine that has ended."""
+    start = f"{UNFINISHED}{_host()}-"
+    pid = name.removeprefix(start).split("-")[0]
+    return name.startswith(start) and pid.isdecimal() and not _alive(int(pid))
+
+
+def _sweep(target: Path) -> None:
+    """Delete unfinished writes of `target` whose process, of this machine, has ended; put back what it set aside."""
+    ends = (f"-{target.name}", f"-{target.name}.old")
+    for stray in target.parent.iterdir():
+        if not stray.name.endswith(ends) or not is_orphan(stray.name):
+            continue
+        if stray.suffix == ".old" and not target.exists():
+            stray.rename(target)
+        elif stray.is_dir():
+            shutil.rmtree(stray, ignore_errors=True)
+        else:
+            stray.unlink(missing_ok=True)
+
+
+def _host() -> str:
+    return socket.gethostname().split(".")[0][:24]
+
+
+def _alive(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except (OSError, OverflowError):
+        return True
+    return True
+
+
+def _to_disk(path: Path) -> None:
+    with open(path, "rb") as file:
+        os.fsync(file.fileno())
+
+
+@contextmanager
+def _writing(target: Path, *, inside: bool = False) -> Iterator[None]:
+    """Say in one sentence that `target` cannot be written; `inside` a caller's block only if the disk is to blame."""
+    try:
+        yield
+    except OSError as error:
+        if inside and error.errno not in OUT_OF_ROOM:
+            raise
+        why = first_line(error).lower()
+        raise UserError(
+            f"cannot write {target}: {why}; free space, mend the rights or choose another place."
+        ) from error
+
+
+def first_line(error: BaseException) -> str:
+    """What an error says, short enough for a sentence."""
+    text = getattr(error, "strerror", None) or str(error) or type(error).__name__
+    return text.strip().splitlines()[0].rstrip(".")[:300]

@@ -1,0 +1,144 @@
+"""Files in a bucket, read through emulators on loopback."""
+
+import pytest
+
+from ssast.data.storage import Location, Missing, forget
+from ssast.errors import UserError
+
+
+def test_a_file_in_a_bucket_reads_lists_and_walks(gs):
+    gs.bucket("walk")
+    gs.put("walk", "data/17/waveform.wav", b"RIFF")
+    gs.put("walk", "data/17/metadata.json", b"{}")
+    root = Location("gs://walk/data", project="p")
+    assert root.is_dir()
+    assert [place.name for place in root.list()] == ["17"]
+    assert [place.name for place in (root / "17").list()] == ["metadata.json", "waveform.wav"]
+    assert (root / "17" / "waveform.wav").read_bytes() == b"RIFF"
+    assert (root / "17" / "waveform.wav").exists()
+    assert not (root / "18").exists()
+    with pytest.raises(Missing, match="gs://walk/data/18 does not exist"):
+        (root / "18").read_bytes()
+
+
+def test_the_second_reading_fetches_nothing(gs, proxy):
+    gs.bucket("twice")
+    gs.put("twice", "x", b"content")
+    assert Location("gs://twice/x").read_bytes() == b"content"
+    assert len(proxy.downloads()) == 1
+    assert Location("gs://twice/x").read_bytes() == b"content"
+    assert len(proxy.downloads()) == 1
+
+
+def test_equal_files_are_fetched_once(gs, proxy):
+    gs.bucket("equal")
+    for name in ("x", "y"):
+        gs.put("equal", name, b"same")
+        assert Location(f"gs://equal/{name}").read_bytes() == b"same"
+    assert len(proxy.downloads()) == 1
+
+
+def test_a_replaced_file_is_fetched_again(gs):
+    gs.bucket("anew")
+    gs.put("anew", "x", b"old")
+    assert Location("gs://anew/x").read_bytes() == b"old"
+    gs.put("anew", "x", b"new")
+    assert Location("gs://anew/x").read_bytes() == b"new"
+
+
+def test_a_kept_folder_is_asked_about_once(gs, proxy):
+    gs.bucket("kept")
+    gs.put("kept", "17/a", b"a")
+    gs.put("kept", "17/b", b"b")
+    folder = Location("gs://kept/17")
+    folder.keep()
+    assert (folder / "a").read_bytes() == b"a"
+    assert not (folder / "c").exists()
+    folder.keep()
+    assert (folder / "b").read_bytes() == b"b"
+    assert len(proxy.seen) == 3
+    gs.put("kept", "17/c", b"c")
+    assert not (folder / "c").exists()
+    forget()
+    assert (folder / "c").exists()
+
+
+def test_a_file_replaced_after_its_folder_was_kept_is_looked_at_again(gs):
+    gs.bucket("changed")
+    gs.put("changed", "17/a", b"old")
+    folder = Location("gs://changed/17")
+    folder.keep()
+    gs.put("changed", "17/a", b"newer")
+    assert (folder / "a").read_bytes() == b"newer"
+
+
+def test_an_empty_file_is_one(s3_emulator, point):
+    point("s3", s3_emulator.url)  # Google's emulator cannot hold one
+    s3_emulator.bucket("empty")
+    s3_emulator.put("empty", "x", b"")
+    assert Location("s3://empty/x").read_bytes() == b""
+
+
+@pytest.mark.parametrize(("code", "said"), [(403, "Forbidden"), (401, "spoilt")])
+def test_a_store_that_refuses_is_one_sentence(gs, proxy, code, said):
+    gs.bucket(f"refused{code}")
+    proxy.refuse = lambda method, path: code
+    with pytest.raises(UserError, match=f"{said}.*your rights and your credentials") as caught:
+        Location(f"gs://refused{code}/x").read_bytes()
+    assert "\n" not in str(caught.value)
+    proxy.refuse = lambda method, path: None
+    gs.put(f"refused{code}", "x", b"content")
+    assert Location(f"gs://refused{code}/x").read_bytes() == b"content"
+
+
+def test_a_bucket_that_is_not_there_is_one_sentence(gs):
+    with pytest.raises(Missing, match="gs://nowhere-at-all/x does not exist; check the bucket and the path"):
+        Location("gs://nowhere-at-all/x").read_bytes()
+    assert not Location("gs://nowhere-at-all").is_dir()
+
+
+@pytest.mark.parametrize("fault", ["503", "reset", "short"])
+def test_a_slip_of_the_network_is_tried_again(gs, proxy, fault):
+    name = f"slip{fault}"
+    gs.bucket(name)
+    gs.put(name, "x", bytes(range(256)) * 40)
+    faults = iter([fault])
+    proxy.draw = lambda: next(faults, "whole")
+    Location(f"gs://{name}/x").is_dir()
+    faults = iter(["whole", fault])
+    proxy.draw = lambda: next(faults, "whole")
+    assert Location(f"gs://{name}/x").read_bytes() == bytes(range(256)) * 40
+
+
+def test_s3_reads_lists_and_writes(s3_emulator, point, tmp_path):
+    point("s3", s3_emulator.url)
+    s3_emulator.bucket("amazon")
+    s3_emulator.put("amazon", "data/17/waveform.wav", b"RIFF")
+    root = Location("s3://amazon/data")
+    assert root.is_dir()
+    assert [place.name for place in root.list()] == ["17"]
+    (root / "17").keep()
+    assert (root / "17" / "waveform.wav").read_bytes() == b"RIFF"
+    (tmp_path / "x").write_bytes(b"sent")
+    (root / "17" / "sent").send(tmp_path / "x")
+    assert (root / "17" / "sent").read_bytes() == b"sent"
+    assert [place.name for place in (root / "17").list()] == ["sent", "waveform.wav"]
+    with pytest.raises(Missing, match="does not exist"):
+        (root / "18").read_bytes()
+    with pytest.raises(Missing, match="does not exist"):
+        Location("s3://nowhere-at-all/x").read_bytes()
+
+
+def test_a_model_folder_comes_under_its_own_names(gs):
+    gs.bucket("models")
+    gs.put("models", "run/config.json", b"{}")
+    gs.put("models", "run/model.safetensors", b"weights")
+    gs.put("models", "run/checkpoints/last.pt", b"large")
+    folder = Location("gs://models/run").on_disk("config.json", "model.safetensors", "absent")
+    assert sorted(path.name for path in folder.iterdir()) == ["config.json", "model.safetensors"]
+    file = Location("gs://models/run/model.safetensors").on_disk("config.json", "args.pkl")
+    assert file.name == "model.safetensors"
+    assert file.read_bytes() == b"weights"
+    assert sorted(path.name for path in file.parent.iterdir()) == ["config.json", "model.safetensors"]
+    with pytest.raises(Missing):
+        Location("gs://models/none.pth").on_disk()
