@@ -5,7 +5,7 @@ Shapes: C channels, S samples, T frames, F mel bins, N labels.
 
 import math
 import numbers
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 from typing import Any
 
@@ -20,7 +20,7 @@ from ssast.audio.decode import conform
 from ssast.audio.frontend import WINDOW_MS, Frontend
 from ssast.data.loader import ITEM, EpochSampler, Loader, collate, derive_seed, loader
 from ssast.data.prepare import Prepare
-from ssast.data.recordings import check_uid, load_recording, naming
+from ssast.data.recordings import check_uid, load_recording, naming, prefetch
 from ssast.data.splits import (
     check_targets,
     find_split,
@@ -183,6 +183,10 @@ class AudioDataset(Dataset[dict[str, Any]]):
 
     def __len__(self) -> int:
         return len(self.uids)
+
+    def prefetch(self, indices: Sequence[int]) -> None:
+        """Bring the recordings of these items into the cache where they lie in a bucket, several at once."""
+        prefetch(self.root, [self.uids[index] for index in indices])
 
     def __getitem__(self, key: int | tuple[int, int]) -> dict[str, Any]:
         index, epoch = key if isinstance(key, tuple) else (key, 0)

@@ -89,6 +89,12 @@ class _Guarded(Dataset[Any]):
     def __len__(self) -> int:
         return len(self.dataset)
 
+    def __getitems__(self, keys: list[tuple[int, int]]) -> list[Any]:
+        """A batch, whose recordings a data set can fetch all together before they are read one by one."""
+        if hasattr(self.dataset, "prefetch"):
+            self.dataset.prefetch([index for index, _ in keys])
+        return [self[key] for key in keys]
+
     def __getitem__(self, key: tuple[int, int]) -> Any:
         try:
             return self.dataset[key]

@@ -4,9 +4,11 @@ import io
 import json
 import os
 import re
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from functools import partial
 
 from ssast.audio.decode import Recording, decode
 from ssast.data.storage import Location, Missing
@@ -40,6 +42,8 @@ ENDINGS = {
 OPUS = ("opus", "ogg", "webm")
 OPUS_RATE = 48000
 METADATA_BYTES = 1 << 20
+AT_ONCE = 8
+"""How many recordings of a batch are fetched at the same time."""
 
 
 @dataclass(frozen=True)
@@ -76,10 +80,24 @@ def load_recording(root: Location, uid: str, *, use_librosa: bool = False) -> Re
     return recording
 
 
+def prefetch(root: Location, uids: Sequence[str]) -> None:
+    """Bring the recordings of a bucket into the cache, several at once, so that their waiting times run together."""
+    if root.is_local or len(uids) < 2:
+        return
+    with ThreadPoolExecutor(min(len(uids), AT_ONCE)) as threads:
+        list(threads.map(partial(_fetch, root), uids))
+
+
+def _fetch(root: Location, uid: str) -> None:
+    with suppress(UserError):  # said when its own turn comes
+        find_recording(root, uid).location.read_bytes()
+
+
 def find_recording(root: Location, uid: str) -> Found:
     """Where the recording of a uid lies, as its metadata.json describes it; errors as in `load_recording`."""
     check_uid(uid)
     folder = root / uid
+    folder.keep()
     encoding, sample_rate = _metadata(root, folder)
     endings = ENDINGS.get(encoding, (encoding,))
     for ending in endings:
