@@ -6,24 +6,32 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import torch
 
-from ssast.assemble import Rows, Settings, Work, row_batches, say
+from ssast.assemble import Rows, Settings, Work, data_name, dataset, row_batches, say
 from ssast.data.splits import subject_column
-from ssast.data.storage import whole_file
+from ssast.data.storage import Location, whole_file
 from ssast.engine import infer
 from ssast.engine.hardware import uses_bf16
 from ssast.errors import UserError
 from ssast.model.classification import SSASTForAudioClassification
 from ssast.options import Options
+from ssast.report.html import sound_uri, write_page
 from ssast.report.metrics import aucs_table, choose_thresholds, score
 from ssast.report.predictions import Predictions, pool
+from ssast.report.report_page import hardest, report_page
 from ssast.report.tables import reasons, screen_rows, text_table
-from ssast.runfolder import fingerprint, run_key
+from ssast.report.words import how_sure
+from ssast.runfile import read_mapping
+from ssast.runfolder import fingerprint, record_path, run_key
 
 THRESHOLDS = "thresholds.json"
 # Apart from --seed, so that `evaluate` of a folder draws what `finetune` drew whatever seed it was trained with.
 RESAMPLES_SEED = 0
+FRAME_SECONDS, WINDOW_SECONDS = 0.01, 0.025
+SOUND_CHARACTERS = 3_500_000
+"""Room for sounds in the report page, which stays below 5 MB."""
 
 
 def clip_values(
@@ -116,11 +124,12 @@ def model_home(options: Options, folder: Path) -> Path:
 def evaluate_model(
     work: Work, model: SSASTForAudioClassification, test: Rows, settings: Settings, folder: Path
 ) -> None:
-    """predictions, metrics.json and aucs.csv of `test` in `folder`, and the scores on the screen."""
+    """predictions, metrics.json, aucs.csv and report.html of `test` in `folder`, and the scores on the screen."""
     predictions, done = predict_rows(work, model, test, settings, folder)
     thresholds = read_thresholds(model_home(work.options, folder))
     metrics = measure(predictions, model.config["loss"], thresholds, work.options.resamples)
     write_scores(folder, predictions, metrics)
+    write_report(work, test, settings, folder, predictions, metrics)
     done.remove()
     work.bad.write(folder)
 
@@ -159,18 +168,52 @@ def write_scores(folder: Path, predictions: Predictions, metrics: dict[str, Any]
         say(sentence)
 
 
-def how_sure(metrics: Mapping[str, Any]) -> str:
-    """Where intervals and the level of chance come from, in one sentence."""
-    if not metrics["resamples"]:
-        return "no intervals were asked for; --resamples 1000 gives them"
-    if metrics["unit"] == "clip":
-        drawn, warning = (
-            "clips",
-            "; without a subject or speaker column with two values they hold for these voices only",
-        )
-    else:
-        drawn, warning = f"whole {metrics['unit']}s ({metrics['subjects']})", ""
-    return (
-        f"intervals: 95 %, {metrics['resamples']} resamples of {drawn}{warning}; "
-        "chance: the level that 95 % of shuffles stay below"
+def write_report(
+    work: Work, test: Rows, settings: Settings, folder: Path, predictions: Predictions, metrics: Mapping[str, Any]
+) -> None:
+    """report.html: scores, figures, the training run, the hardest clips with their sound, the run's record."""
+    options, home = work.options, model_home(work.options, folder)
+    uids = [predictions.uids[hard.row] for hard in hardest(predictions, metrics["loss"])]
+    text = report_page(
+        f"Evaluation on {data_name(options, test.source)}",
+        predictions,
+        metrics,
+        log=_log_lines(home / "log.jsonl"),
+        record=_flat(read_mapping(record_path(folder, options.mode, trains=options.mode == "finetune"))),
+        sounds=_sounds(options, test.frame.loc[uids], test.source, settings),
+        thresholds_from=_thresholds_from(home) if metrics["loss"] == "BCE" else "",
     )
+    write_page(folder / "report.html", text)
+    say(f"figures and the hardest clips in {folder / 'report.html'}")
+
+
+def _thresholds_from(home: Path) -> str:
+    if not read_thresholds(home):
+        return "The model has no thresholds of its own, so a score of 0.5 calls a label."
+    return "The thresholds were chosen on the validation clips of the training run, not on these."
+
+
+def _log_lines(path: Path) -> list[dict[str, Any]]:
+    """The lines of a training run's log, without what a kill left unfinished; none where there is no log."""
+    lines = path.read_text(encoding="utf-8").splitlines() if path.is_file() else []
+    return [json.loads(line) for line in lines if line.startswith("{") and line.endswith("}")]
+
+
+def _flat(nested: Mapping[str, Any], above: str = "") -> dict[str, Any]:
+    """Nested mappings as one, `record.versions.torch`."""
+    flat: dict[str, Any] = {}
+    for name, value in nested.items():
+        flat |= _flat(value, f"{above}{name}.") if isinstance(value, dict) else {f"{above}{name}": value}
+    return flat
+
+
+def _sounds(options: Options, frame: pd.DataFrame, source: Location, settings: Settings) -> dict[str, str]:
+    """As much of each recording as the model hears, as data URIs by uid, while they fit into SOUND_CHARACTERS."""
+    data = dataset(options, Rows(frame, [], source), settings, augment=False)
+    heard = int((settings["target_length"] * FRAME_SECONDS + WINDOW_SECONDS) * settings["sample_rate"])
+    sounds: dict[str, str] = {}
+    for index, uid in enumerate(frame.index):
+        sound = sound_uri(data[index]["waveform"][0, :heard].numpy(), settings["sample_rate"])
+        if sum(map(len, sounds.values())) + len(sound) <= SOUND_CHARACTERS:
+            sounds[uid] = sound
+    return sounds
