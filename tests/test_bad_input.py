@@ -138,6 +138,59 @@ def test_missing_recordings_are_counted_before_hours_of_training(capsys, desk):
     assert "the first is gone; put the recordings there, remove the rows, or pass --on_bad_audio skip" in said
 
 
+@pytest.fixture
+def recordings(desk):
+    """A copy of the recordings, to be damaged."""
+    shutil.copytree(desk.corpus.audio, desk.place / "audio")
+    return desk.place / "audio"
+
+
+@pytest.mark.parametrize("mode", ALL)
+@pytest.mark.parametrize("number", [0, 3])
+def test_a_recording_that_cannot_be_used_leaves_nothing_behind(capsys, desk, recordings, mode, number):
+    """When not the first but a later one was damaged, run.yaml, log.jsonl and empty parts once stayed in the folder."""
+    rows = desk.corpus.frame("train" if mode in TRAIN else "test")
+    (recordings / rows.index[number] / "waveform.wav").write_bytes(b"RIFF")
+    before = sorted(desk.place.rglob("*"))
+    changes = {"prefix": recordings, "exp_dir": desk.place / "new" / "out"}
+    assert cli.main(words(mode, desk.usual(mode) | changes)) == 2
+    said = capsys.readouterr().err.splitlines()[-1]
+    assert said.startswith(f"ssast: clip {rows.index[number]}: ")
+    assert said.endswith("or pass --on_bad_audio skip.")
+    assert sorted(desk.place.rglob("*")) == before
+
+
+@pytest.mark.parametrize("mode", ALL)
+def test_what_was_in_the_folder_before_stays(capsys, desk, recordings, mode):
+    rows = desk.corpus.frame("train" if mode in TRAIN else "test")
+    (recordings / rows.index[3] / "waveform.wav").write_bytes(b"RIFF")
+    out = desk.place / "out"
+    out.mkdir()
+    (out / "notes.txt").write_text("mine")
+    assert cli.main(words(mode, desk.usual(mode) | {"prefix": recordings})) == 2
+    assert [path.name for path in out.iterdir()] == ["notes.txt"]
+
+
+def test_recordings_none_of_which_can_be_used_leave_nothing_behind(capsys, desk, recordings):
+    for path in recordings.glob("*/waveform.wav"):
+        path.write_bytes(b"RIFF")
+    for mode in ALL:
+        before = sorted(desk.place.rglob("*"))
+        changes = {"prefix": recordings, "on_bad_audio": "skip"}
+        assert cli.main(words(mode, desk.usual(mode) | changes)) == 2
+        assert "recordings can be used; the first: clip" in capsys.readouterr().err
+        assert sorted(desk.place.rglob("*")) == before
+
+
+@pytest.mark.parametrize("mode", TRAIN)
+def test_a_loss_that_is_not_finite_names_no_state_that_is_not_there(capsys, desk, mode):
+    """In the first epoch there is no checkpoint yet, and the sentence once sent people to look for one."""
+    assert cli.main(words(mode, desk.usual(mode) | {"learning_rate": 1e30, "epochs": 3})) == 2
+    said = capsys.readouterr().err
+    assert "the loss became" in said
+    assert ("the state before is in" in said) == (desk.place / "out" / "checkpoints" / "last.pt").exists()
+
+
 @check_all(
     [
         ("no splits", ALL, lambda d: {"data_split_root": None}, "needs -d/--data_split_root"),
@@ -226,6 +279,13 @@ def test_fine_tuning_on_one_csv_is_refused(capsys, desk):
 )
 def test_labels_that_do_not_fit(capsys, desk, mode, changes, sentence):
     assert sentence in complaint(capsys, desk, mode, changes(desk))
+
+
+def test_a_label_without_any_value_is_refused(capsys, desk):
+    """Nothing can be learned of it; such a run once ended with a loss of 0."""
+    splits = desk.splits(lambda text: text.replace(",1\n", ",\n").replace(",0\n", ",\n"))
+    said = complaint(capsys, desk, "finetune", {"data_split_root": splits})
+    assert "the label 'loud' is empty in every row of" in said
 
 
 def test_a_test_csv_that_does_not_fit_is_found_before_training(capsys, desk):

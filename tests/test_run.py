@@ -417,6 +417,17 @@ def test_a_finished_run_is_not_trained_again(still_corpus, pretrained, tmp_path,
     assert weights(ssast.finetune(**options, resume="never")) == first
 
 
+def test_a_model_whose_checkpoints_were_deleted_is_not_overwritten_by_another_run(still_corpus, pretrained, tmp_path):
+    home = tmp_path / "home"
+    shutil.copytree(pretrained, home)
+    shutil.rmtree(home / "checkpoints")
+    options = {**usual(still_corpus), **PRETRAINING, "exp_dir": str(home)}
+    with pytest.raises(UserError, match=r"holds another run \(seed 0 there, 1 now\)"):
+        ssast.pretrain(**options, seed=1)
+    assert weights(home) == weights(pretrained)
+    assert weights(ssast.pretrain(**options, seed=1, resume="never")) != weights(pretrained)
+
+
 def test_a_folder_made_with_another_train_csv_is_refused(corpus, pretrained, tmp_path):
     options = usual(corpus, pretrained_mdl_path=str(pretrained), exp_dir=str(tmp_path / "out"))
     ssast.finetune(**options)

@@ -86,6 +86,9 @@ def training_rows(options: Options, labels: list[str]) -> tuple[Rows, Rows]:
         raise UserError(f"--data_split_root {root} is one csv; finetune needs the folder with train.csv and test.csv")
     frame = read_split(place)
     check_targets(frame, labels, options.loss)
+    for label in labels:
+        if frame[label].isna().all():
+            raise UserError(f"the label {label!r} is empty in every row of {place}; fill it in, or mend --label_txt.")
     _check_recordings(options, frame, place)
     train, held_out, sentence = split_validation(frame, options.val_share, options.seed)
     say(sentence)
@@ -184,7 +187,7 @@ def dataset(options: Options, rows: Rows, settings: Settings, *, augment: bool) 
         rows.frame, rows.labels, conf, prefix, librosa=options.lib, with_fbank=False, seed=options.seed, **place
     )
     if options.on_bad_audio == "error":
-        data[0]
+        next(iter(loader(data, batch_size=1)))
     return data
 
 

@@ -28,10 +28,11 @@ from ssast.engine.train import train
 from ssast.model.classification import SSASTForAudioClassification
 from ssast.model.masking import check_mask_patch
 from ssast.options import Options, resolve
-from ssast.runfolder import fingerprint, open_folder, run_key
+from ssast.runfolder import fingerprint, nothing_half_written, open_folder, run_key
 from ssast.scoring import clip_values, evaluate_model, save_thresholds
 
 
+@nothing_half_written
 def pretrain(options: Options | None = None, /, **overrides: Any) -> Path:
     """Learn from unlabelled recordings; the model folder. Takes the command line's options by name."""
     work = Work.of(options, "pretrain", overrides)
@@ -54,6 +55,7 @@ def pretrain(options: Options | None = None, /, **overrides: Any) -> Path:
     return folder
 
 
+@nothing_half_written
 def finetune(options: Options | None = None, /, **overrides: Any) -> Path:
     """Train a classifier on a pretrained model, then evaluate the saved folder on test.csv; the model folder."""
     work = Work.of(options, "finetune", overrides)
@@ -73,6 +75,7 @@ def finetune(options: Options | None = None, /, **overrides: Any) -> Path:
     return folder
 
 
+@nothing_half_written
 def evaluate(options: Options | None = None, /, **overrides: Any) -> Path:
     """Score a fine-tuned model on labelled recordings; the folder with metrics.json, aucs.csv and predictions.csv."""
     work = Work.of(options, "evaluate", overrides)
@@ -85,6 +88,7 @@ def evaluate(options: Options | None = None, /, **overrides: Any) -> Path:
     return folder
 
 
+@nothing_half_written
 def extract(options: Options | None = None, /, **overrides: Any) -> Path:
     """Write one embedding a recording; the parquet file with the columns `uid` and `embedding`."""
     work = Work.of(options, "extract", overrides)

@@ -1,8 +1,11 @@
 """Options and the files behind them in; an output folder with its record out, or the reason why it cannot be used."""
 
+import contextlib
+import functools
 import hashlib
 import platform
 import shutil
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import IO, Any
 
@@ -11,7 +14,7 @@ import torch
 from ssast import __version__
 from ssast.data.storage import Location, writable_folder
 from ssast.errors import UserError
-from ssast.options import Options, record, write_record
+from ssast.options import Options, record, resolve, write_record
 from ssast.runfile import read_mapping
 
 # What may change between a run and its going on without changing the result.
@@ -25,6 +28,43 @@ BESIDE_THE_RESULT = {
     "cloud",
     "resamples",
 }
+
+# What a mode puts into its folder before there is any result.
+FIRST_FILES = ("run.yaml", "run-*.yaml", "log.jsonl", "validation.csv", "tensorboard", "checkpoints", ".parts")
+# What an unfinished run goes on from.
+PROGRESS = ("checkpoints/*.pt", ".parts/*/part-*")
+
+
+def nothing_half_written(mode: Callable[..., Path]) -> Callable[..., Path]:
+    """The mode, which on a UserError takes its first files away, unless the same command could go on from them."""
+
+    @functools.wraps(mode)
+    def run(options: Options | None = None, /, **overrides: Any) -> Path:
+        settled = resolve(options, mode=mode.__name__, **overrides)
+        with _undone(Path(settled.exp_dir)):
+            return mode(settled)
+
+    return run
+
+
+@contextlib.contextmanager
+def _undone(folder: Path) -> Iterator[None]:
+    before = set(_matching(folder, FIRST_FILES))
+    absent = [place for place in (folder, *folder.parents) if not place.exists()]
+    try:
+        yield
+    except UserError:
+        if not _matching(folder, PROGRESS):
+            for path in set(_matching(folder, FIRST_FILES)) - before:
+                shutil.rmtree(path) if path.is_dir() else path.unlink()
+            with contextlib.suppress(OSError):  # something else lies in it
+                for place in absent:
+                    place.rmdir()
+        raise
+
+
+def _matching(folder: Path, patterns: tuple[str, ...]) -> list[Path]:
+    return [path for pattern in patterns for path in folder.glob(pattern)]
 
 
 def fingerprint(*sources: Location | Path | str | None) -> dict[str, str]:
@@ -63,10 +103,12 @@ def record_path(folder: Path, mode: str, trains: bool) -> Path:
 
 
 def _agree(options: Options, path: Path, checkpoints: Path, files: dict[str, str]) -> None:
-    """Make way for the run: go on with the same one, clear with --resume never, refuse another's state."""
+    """Make way for the run: go on with the same one, clear with --resume never, refuse another's state or model."""
     if options.resume == "never":
         shutil.rmtree(checkpoints, ignore_errors=True)
-    if not path.exists() or not (checkpoints / "last.pt").exists():
+        return
+    made = (checkpoints / "last.pt", checkpoints.parent / "model.safetensors")
+    if not path.exists() or not any(place.exists() for place in made):
         return
     shown = _differences(read_mapping(path), record(options), files)
     if shown:

@@ -204,9 +204,10 @@ class Run:
         numbers = _numbers(losses)
         if not math.isfinite(numbers["loss"]):
             uids = ", ".join(batch["uid"])
+            kept = f"; the state before is in {self.last.parent}" if self.last.exists() else ""
             raise UserError(
                 f"the loss became {numbers['loss']} in epoch {place.epoch + 1} on the clips {uids}; lower "
-                f"--learning_rate or --max_lr, or look at these clips; the state before is in {self.last.parent}."
+                f"--learning_rate or --max_lr, or look at these clips{kept}."
             )
         self.optimizer.zero_grad(set_to_none=True)
         self.accelerator.backward(losses["loss"])
