@@ -78,7 +78,9 @@ def predict_rows(
     frame = source.frame.loc[uids]
     column = subject_column(frame, least=2)
     subjects: dict[str, Any] = (
-        {} if column is None else {"subjects": frame[column].to_numpy(dtype=object), "unit": column}
+        {}
+        if column is None
+        else {"subjects": frame[column].to_numpy(dtype=object), "unit": column.lower().removesuffix("_id")}
     )
     targets = frame[source.labels].to_numpy(dtype=np.float64)
     return Predictions(uids, list(source.labels), scores, targets, **subjects), done

@@ -77,15 +77,16 @@ def report_page(
 def hardest(predictions: Predictions, loss: str, most: int = HARD_CLIPS) -> list[Hard]:
     """The clips furthest on the wrong side: of the other class's scores (BCE), or by error in spreads (MSE).
 
-    At most two of a label, and each clip once.
+    Of many labels at most two each, and each clip once.
     """
+    a_label = max(HARD_A_LABEL, -(-most // len(predictions.labels)))
     wrong_NL = np.stack([_wrongness(predictions, at, loss) for at in range(len(predictions.labels))], axis=1)
     chosen: list[Hard] = []
     for place in np.argsort(-wrong_NL, axis=None, kind="stable"):
         row, label = divmod(int(place), wrong_NL.shape[1])
         if wrong_NL[row, label] <= 0 or len(chosen) == most:
             break
-        is_full = sum(hard.label == label for hard in chosen) == HARD_A_LABEL
+        is_full = sum(hard.label == label for hard in chosen) == a_label
         if not is_full and all(hard.row != row for hard in chosen):
             chosen.append(Hard(row, label, _how_wrong(predictions, row, label, loss)))
     return chosen
@@ -199,7 +200,8 @@ def _hardest(predictions: Predictions, metrics: Mapping[str, Any], sounds: Mappi
         player = f'<audio controls preload="metadata" src="{sounds[uid]}"></audio>' if uid in sounds else ""
         told = f"<p><strong>{escape(label)}</strong>: {escape(hard.sentence)}</p>"
         boxes.append(f'<div class="clip"><p>{escape(uid)}{escape(whose)}</p>{told}{player}</div>')
-    text = "The clips furthest on the wrong side, as much of each as the model hears. Wrong labels show up here too."
+    which = "furthest on the wrong side" if metrics["loss"] == "BCE" else "with the largest errors"
+    text = f"The clips {which}, as much of each as the model hears. Wrong labels show up here too."
     return f'<h2>The hardest clips</h2><p>{text}</p><div class="clips">{"".join(boxes)}</div>'
 
 
