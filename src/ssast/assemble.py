@@ -22,7 +22,9 @@ from ssast.engine.hardware import engine
 from ssast.engine.infer import loader_size
 from ssast.engine.train import Feed, Recipe
 from ssast.errors import UserError
+from ssast.inherited import older_model
 from ssast.model.classification import SSASTForAudioClassification
+from ssast.model.older import is_older
 from ssast.model.pretraining import SSASTForPreTraining
 from ssast.options import Options, resolve
 
@@ -276,6 +278,10 @@ def classification_model(options: Options, labels: list[str], settings: Settings
 def finetuned_model(options: Options) -> SSASTForAudioClassification:
     """The model of --finetuned_mdl_path."""
     path = _needed(options.finetuned_mdl_path, "finetuned_mdl_path", "the folder that fine-tuning wrote")
+    if is_older(path):
+        older, sentence = older_model(options, path)
+        say(sentence)
+        return older
     folder = os.path.dirname(path) if os.path.basename(path) == "model.safetensors" else path
     return SSASTForAudioClassification.from_pretrained(folder)
 

@@ -17,6 +17,7 @@ from torch import Tensor, nn
 
 from ssast.errors import UserError
 from ssast.model.encoder import SSASTEncoder, fit_positions, patch_grid
+from ssast.model.entries import check_entries
 
 CONFIG, WEIGHTS = "config.json", "model.safetensors"
 _HUB_NAME = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
@@ -95,10 +96,11 @@ def read_folder(folder: str | os.PathLike) -> Checkpoint:
 def _read_files(config_file: Path, weights_file: Path, source: str) -> Checkpoint:
     try:
         config = json.loads(config_file.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise UserError(f"{CONFIG} of {source} cannot be read ({error}); save the model again.") from error
     if not isinstance(config, dict) or "class" not in config or "model_size" not in config:
         raise UserError(f"{CONFIG} of {source} is not one that ssast wrote; give a folder made by save_pretrained.")
+    check_entries(config, source)
     try:
         state_dict = {key: value.float() for key, value in load_file(weights_file).items()}
     except Exception as error:  # safetensors has its own exceptions besides OSError

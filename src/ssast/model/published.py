@@ -1,7 +1,6 @@
 """A published checkpoint or an own folder goes in, its config and state dict come out, and nothing is executed."""
 
 import os
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +9,9 @@ from torch import Tensor
 
 from ssast.errors import UserError
 from ssast.model.encoder import SIZES, SSASTEncoder
+from ssast.model.entries import MOST
 from ssast.model.folder import WEIGHTS, Checkpoint, difference, read_folder, shapes
+from ssast.model.torchfile import load_tensors
 
 IMAGENET_CLASSES = (
     1000  # Published: the heads of the image model that the encoder was made from stay in the file, unused
@@ -22,7 +23,7 @@ def read_checkpoint(path: str | os.PathLike) -> Checkpoint:
     """Config (class, sizes) and state dict (float32, published names) of a published `.pth` or an own folder.
 
     A published file must hold exactly the published tensors; its size, patch shape, mel bins and frames are read off
-    them. Nothing in a file is executed (`torch.load(weights_only=True)`). UserError, saying what was found: no such
+    them. Nothing in a file is executed. UserError, saying what was found: no such
     path, not a checkpoint, a file that would run code, a fine-tuned file, other tensors than the published ones.
     """
     place = Path(path)
@@ -32,7 +33,7 @@ def read_checkpoint(path: str | os.PathLike) -> Checkpoint:
         raise UserError(f"{place} does not exist; give a published .pth file or a folder made by save_pretrained.")
     if place.name == WEIGHTS:
         raise UserError(f"{place} is the weights of a model folder; give the folder, {place.parent}.")
-    return _read_published(_load_tensors(place), str(place))
+    return _read_published(load_tensors(place), str(place))
 
 
 def check_sizes(checkpoint: Checkpoint, **asked: Any) -> None:
@@ -45,34 +46,6 @@ def check_sizes(checkpoint: Checkpoint, **asked: Any) -> None:
             f"{checkpoint.source} was pretrained with {there}, but {wanted} was asked for; "
             f"give the same or leave it out."
         )
-
-
-def _load_tensors(file: Path) -> dict[str, Tensor]:
-    """Named tensors of a torch file; UserError where it holds anything else."""
-    try:
-        content = torch.load(file, map_location="cpu", weights_only=True)
-    except Exception as error:  # torch, pickle and zip each have their own
-        if "GLOBAL" in str(error) or "Unsupported class" in str(error):
-            raise UserError(
-                f"{file} holds more than tensors and could run code when opened, so it was not; "
-                "give a file of tensors only, saved with torch.save(model.state_dict(), ...)."
-            ) from error
-        raise UserError(
-            f"{file} is not a checkpoint that torch can read ({type(error).__name__}); "
-            "download it again, or check that the path names the .pth file."
-        ) from error
-    if not isinstance(content, Mapping) or not all(isinstance(value, Tensor) for value in content.values()):
-        raise UserError(
-            f"{file} holds {_describe(content)}, not a state dict of named tensors; "
-            "give a file saved with torch.save(model.state_dict(), ...)."
-        )
-    return {str(key).removeprefix("module."): value for key, value in content.items()}
-
-
-def _describe(content: object) -> str:
-    if isinstance(content, Mapping):
-        return f"a dictionary with {', '.join(str(key) for key in list(content)[:3]) or 'nothing'}"
-    return f"a {type(content).__name__}"
 
 
 def _read_published(tensors: dict[str, Tensor], source: str) -> Checkpoint:
@@ -109,7 +82,7 @@ def _sizes(tensors: dict[str, Tensor], source: str) -> dict[str, Any]:
     width, prefix = tensors["v.cls_token"].shape[-1], 2 if "v.dist_token" in tensors else 1
     named = [name for name, size in SIZES.items() if (size.width, size.prefix) == (width, prefix)]
     proj, inputs = tensors["v.patch_embed.proj.weight"], (tensors["p_input_fdim"], tensors["p_input_tdim"])
-    if not named or proj.dim() != 4 or any(value.numel() != 1 for value in inputs):
+    if not named or proj.dim() != 4 or not all(_is_size(value) for value in inputs):
         raise UserError(
             f"{source} has width {width}, {prefix} prefix tokens and patch weights {tuple(proj.shape)}, "
             f"which is none of the published sizes ({', '.join(SIZES)}); give a published pretrained .pth file."
@@ -122,6 +95,10 @@ def _sizes(tensors: dict[str, Tensor], source: str) -> dict[str, Any]:
         "num_mel_bins": int(inputs[0]),
         "target_length": int(inputs[1]),
     }
+
+
+def _is_size(value: Tensor) -> bool:
+    return value.numel() == 1 and not value.is_complex() and 1 <= float(value) <= MOST
 
 
 def _published_shapes(config: dict[str, Any]) -> dict[str, torch.Size]:

@@ -1,0 +1,197 @@
+"""A pickle's bytes in; the plain values that it describes out, with nothing of it ever imported, called or built.
+
+A pickle is a program for a small stack machine; two kinds of its steps fetch something by name and call it. Here such
+steps only leave a note (`Named`, `Made`) of what they ask for, and a name that was not foreseen ends the reading.
+"""
+
+import pickletools
+from collections.abc import Callable, Container
+from dataclasses import dataclass, field
+from typing import IO, Any
+
+
+class Refused(Exception):  # noqa: N818 - it is not always the file's fault
+    """The pickle asks for something by name that was not foreseen: the name."""
+
+
+@dataclass(frozen=True)
+class Named:
+    """A class or function that the pickle names, such as torch.FloatStorage."""
+
+    name: str
+
+
+@dataclass
+class Made:
+    """What the pickle asks `name` to make of the arguments, with the state and items that it wants put into it."""
+
+    name: str
+    arguments: tuple[Any, ...]
+    state: Any = None
+    items: dict[Any, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Outside:
+    """A thing that lies beside the pickle, such as the bytes of a tensor."""
+
+    address: Any
+
+
+CONSTANTS = {"NONE": None, "NEWTRUE": True, "NEWFALSE": False}
+VALUES = {
+    "INT", "BININT", "BININT1", "BININT2", "LONG", "LONG1", "LONG4", "FLOAT", "BINFLOAT", "STRING", "BINSTRING",
+    "SHORT_BINSTRING", "UNICODE", "BINUNICODE", "SHORT_BINUNICODE", "BINUNICODE8", "BINBYTES", "SHORT_BINBYTES",
+    "BINBYTES8",
+}  # fmt: skip
+EMPTY: dict[str, Callable[[], Any]] = {"EMPTY_LIST": list, "EMPTY_DICT": dict, "EMPTY_TUPLE": tuple}
+SHORT_TUPLES = {"TUPLE1": 1, "TUPLE2": 2, "TUPLE3": 3}
+PUTS, GETS = {"PUT", "BINPUT", "LONG_BINPUT"}, {"GET", "BINGET", "LONG_BINGET"}
+SKIPPED = {"PROTO", "FRAME"}
+
+
+def read_pickle(file: IO[bytes], names: Container[str]) -> Any:
+    """The value of one pickle, read up to its end: None, bool, int, float, str, bytes, list, tuple, dict and notes.
+
+    Refused where it asks for a class or function whose name is not in `names`; ValueError where it is no pickle, or
+    holds what no older file of this kind does.
+    """
+    machine = _Machine(names)
+    try:
+        for step, argument, _ in pickletools.genops(file):
+            if step.name == "STOP":
+                return machine.stack.pop()
+            machine.do(step.name, argument)
+    except (IndexError, KeyError, TypeError, OverflowError, RecursionError) as error:
+        raise ValueError(f"it is no whole pickle ({error})") from error
+    raise ValueError("it is no whole pickle")
+
+
+class _Machine:
+    """The stack of a pickle; what would import or call leaves a note."""
+
+    def __init__(self, names: Container[str]):
+        self.names = names
+        self.stack: list[Any] = []
+        self.marks: list[int] = []
+        self.memo: dict[int, Any] = {}
+
+    def do(self, step: str, argument: Any) -> None:
+        """One step; ValueError for a kind that is not known here."""
+        if step in VALUES:
+            self.stack.append(argument)
+        elif step in CONSTANTS:
+            self.stack.append(CONSTANTS[step])
+        elif step in EMPTY:
+            self.stack.append(EMPTY[step]())
+        elif step in SHORT_TUPLES:
+            self.stack.append(tuple(self._take(SHORT_TUPLES[step])))
+        elif step in PUTS:
+            self.memo[int(argument)] = self.stack[-1]
+        elif step in GETS:
+            self.stack.append(self.memo[int(argument)])
+        elif step not in SKIPPED:
+            handler = getattr(self, f"_{step.lower()}", None)
+            if handler is None:
+                raise ValueError(f"it has the step {step}, which files of this kind do without")
+            handler(argument)
+
+    def _take(self, count: int) -> list[Any]:
+        if count > len(self.stack):
+            raise IndexError("its stack runs dry")
+        taken = self.stack[len(self.stack) - count :]
+        del self.stack[len(self.stack) - count :]
+        return taken
+
+    def _from_mark(self) -> list[Any]:
+        return self._take(len(self.stack) - self.marks.pop())
+
+    def _pop(self, _: Any) -> None:
+        self._take(1)
+
+    def _pop_mark(self, _: Any) -> None:
+        self._from_mark()
+
+    def _dup(self, _: Any) -> None:
+        self.stack.append(self.stack[-1])
+
+    def _mark(self, _: Any) -> None:
+        self.marks.append(len(self.stack))
+
+    def _memoize(self, _: Any) -> None:
+        self.memo[len(self.memo)] = self.stack[-1]
+
+    def _tuple(self, _: Any) -> None:
+        self.stack.append(tuple(self._from_mark()))
+
+    def _list(self, _: Any) -> None:
+        self.stack.append(self._from_mark())
+
+    def _dict(self, _: Any) -> None:
+        items: dict[Any, Any] = {}
+        self._put_items(items, self._from_mark())
+        self.stack.append(items)
+
+    def _append(self, _: Any) -> None:
+        self._extend(self._take(1))
+
+    def _appends(self, _: Any) -> None:
+        self._extend(self._from_mark())
+
+    def _extend(self, values: list[Any]) -> None:
+        if not isinstance(self.stack[-1], list):
+            raise TypeError("it appends to what is no list")
+        self.stack[-1].extend(values)
+
+    def _setitem(self, _: Any) -> None:
+        pair = self._take(2)
+        self._put_items(self.stack[-1], pair)
+
+    def _setitems(self, _: Any) -> None:
+        pairs = self._from_mark()
+        self._put_items(self.stack[-1], pairs)
+
+    def _put_items(self, target: Any, pairs: list[Any]) -> None:
+        """Keys are text or whole numbers: the hash of nested tuples can be made to take for ever."""
+        items = target.items if isinstance(target, Made) else target
+        if not isinstance(items, dict) or not all(isinstance(key, str | int) for key in pairs[::2]):
+            raise TypeError("it sets items of what is no plain dictionary")
+        items.update(zip(pairs[::2], pairs[1::2], strict=True))
+
+    def _global(self, argument: str) -> None:
+        self.stack.append(self._named(*argument.split(" ", 1)))
+
+    def _stack_global(self, _: Any) -> None:
+        self.stack.append(self._named(*self._take(2)))
+
+    def _named(self, module: Any, name: Any) -> Named:
+        full = f"{module}.{name}"
+        if full not in self.names:
+            raise Refused(full)
+        return Named(full)
+
+    def _reduce(self, _: Any) -> None:
+        self._make(*self._take(2))
+
+    _newobj = _reduce
+
+    def _inst(self, argument: str) -> None:
+        self._make(self._named(*argument.split(" ", 1)), tuple(self._from_mark()))
+
+    def _obj(self, _: Any) -> None:
+        maker, *arguments = self._from_mark()
+        self._make(maker, tuple(arguments))
+
+    def _make(self, maker: Any, arguments: Any) -> None:
+        if not isinstance(maker, Named) or not isinstance(arguments, tuple):
+            raise TypeError("it calls what is no name")
+        self.stack.append(Made(maker.name, arguments))
+
+    def _build(self, _: Any) -> None:
+        (state,) = self._take(1)
+        if not isinstance(self.stack[-1], Made):
+            raise TypeError("it gives a state to what has none")
+        self.stack[-1].state = state
+
+    def _binpersid(self, _: Any) -> None:
+        self.stack.append(Outside(*self._take(1)))
