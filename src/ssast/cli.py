@@ -79,6 +79,9 @@ def _read(words: list[str], prog: str, mode: str | None) -> dict[str, str]:
         name = word.partition("=")[0]
         if name.startswith("-"):
             raise UserError(f"there is no option {name}{suggestion(name, flags) or f'; {how} lists them all'}")
+    bare = MODES[mode].words if mode in MODES else ""
+    if rest and bare and bare not in found:
+        return {**vars(found), bare: ",".join(rest)}
     if rest:
         raise UserError(f"{rest[0]!r} belongs to no option; write --name value, with quotes around a value with spaces")
     return vars(found)

@@ -5,12 +5,16 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Mode:
-    """One thing that ssast does, for the list of modes; `function` is "module:name"."""
+    """One thing that ssast does, for the list of modes; `function` is "module:name".
+
+    `words` names the option that bare words on the command line fill, with commas between.
+    """
 
     summary: str
     takes: str
     gives: str
     function: str
+    words: str = ""
 
 
 # A further mode is one entry here and its function; an option shared with it names it in options.py.
@@ -44,6 +48,13 @@ MODES = {
         "recordings, csv files, perhaps labels.txt",
         "tables of findings and of recordings; exit code 1 where a run would suffer",
         "ssast.tools:check",
+    ),
+    "compare": Mode(
+        "put runs that scored the same clips side by side, with paired intervals of their differences",
+        "two or more folders that finetune or evaluate wrote, as in `ssast compare RUN RUN`",
+        "compare.csv",
+        "ssast.comparison:compare",
+        words="runs",
     ),
     "demo": Mode(
         "synthesise a small speech corpus; pretrain, fine-tune, evaluate and extract on it",

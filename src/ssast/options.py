@@ -50,7 +50,7 @@ MODEL = Group("Model", TRAIN)
 TRAINING = Group("Training", TRAIN)
 PRETRAINING = Group("Pretraining", ("pretrain",))
 HEAD = Group("Classification head", ("finetune",))
-SCORES = Group("Scores", ("finetune", "evaluate"))
+SCORES = Group("Scores", ("finetune", "evaluate", "compare"))
 MACHINE = Group("Machine", EVERY)
 DEMO = Group("Demo", ("demo",))
 
@@ -271,6 +271,7 @@ class Options:
         low=0,
         high=1000000,
     )
+    runs: str | None = option(None, "folders of the runs to compare, with commas between", SCORES, modes=("compare",))
     # Machine
     device: str = option("auto", "where the model runs", MACHINE, choices=("auto", "cpu", "cuda", "mps"))
     precision: str = option(

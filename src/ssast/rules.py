@@ -16,6 +16,12 @@ def validate(options: Any) -> None:
     """
     if options.mode == "demo":
         return
+    if options.mode == "compare":
+        if not options.runs:
+            raise UserError("compare needs two runs or more; write `ssast compare RUN RUN`, each a folder of a run")
+        if options.resamples < 2:
+            raise UserError(f"compare cannot have --resamples {options.resamples}; give at least 2, better 1000")
+        return
     if options.mode == "check":
         for problem in _sources(options):
             raise UserError(problem)
