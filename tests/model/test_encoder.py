@@ -158,9 +158,20 @@ def test_initial_weights_come_from_the_ambient_seed():
 
     first, again, other = weights(1), weights(1), weights(2)
     assert all(torch.equal(first[name], again[name]) for name in first)
-    assert not torch.equal(first["pos_embed"], other["pos_embed"])
-    assert first["blocks.0.mlp.fc1.weight"].std().item() == pytest.approx(0.02, rel=0.02)
+    assert not torch.equal(first["cls_token"], other["cls_token"])
+    assert first["blocks.0.mlp.fc1.weight"].std().item() == pytest.approx((2 / (192 + 768)) ** 0.5, rel=0.02)
     assert not first["blocks.0.mlp.fc1.bias"].any()
+
+
+@pytest.mark.parametrize("shape", [{"fshape": 128, "tshape": 2}, {"fshape": 16, "tshape": 16}])
+def test_initial_positions_are_all_different_and_most_alike_between_neighbours(shape):
+    encoder = SSASTEncoder("tiny", **shape, target_length=160)
+    positions_PD = encoder.pos_embed.detach()[0, encoder.num_prefix :]
+    distance_PP = torch.cdist(positions_PD, positions_PD).fill_diagonal_(torch.inf)
+    assert distance_PP.min() > 0.1
+    nearest_P = distance_PP.argmin(dim=1)
+    steps = {1} if encoder.grid[0] == 1 else {1, encoder.grid[1]}
+    assert {abs(int(other) - index) for index, other in enumerate(nearest_P)} <= steps
 
 
 def test_bf16_on_a_cpu_stays_close_to_float32(square, noise):

@@ -54,9 +54,9 @@ def test_losses_are_those_of_the_paper_clip_by_clip(joint, noise):
 @pytest.mark.parametrize(
     ("objective", "there", "unused"),
     [
-        ("pretrain_mpc", {"loss", "nce", "accuracy"}, "gpredlayer"),
+        ("pretrain_mpc", {"loss", "nce", "accuracy", "chance"}, "gpredlayer"),
         ("pretrain_mpg", {"loss", "mse"}, "cpredlayer"),
-        ("pretrain_joint", {"loss", "nce", "accuracy", "mse"}, None),
+        ("pretrain_joint", {"loss", "nce", "accuracy", "chance", "mse"}, None),
     ],
 )
 def test_an_objective_reports_and_trains_its_own_part(noise, objective, there, unused):
@@ -130,7 +130,7 @@ def test_masked_padding_of_full_clips_changes_nothing(joint, padded, noise):
     clips, index = noise(2, 96, 64), torch.arange(10).expand(2, 10)
     plain = joint(clips, mask_index=index)
     masked = padded(clips, mask_index=index, frames=torch.tensor([96, 96]))
-    for name in ("loss", "nce", "accuracy", "mse"):
+    for name in ("loss", "nce", "accuracy", "chance", "mse"):
         torch.testing.assert_close(getattr(plain, name), getattr(masked, name), atol=1e-5, rtol=1e-5)
 
 
@@ -142,7 +142,7 @@ def test_padding_is_neither_target_nor_negative_nor_attended_to(padded, noise):
     with_padding = padded(clips, mask_index=torch.tensor([[0, 1, 6, 5, 11]]), frames=frames)
     changed = padded(other, mask_index=torch.tensor([[0, 1, 6, 5, 11]]), frames=frames)
     without = padded(clips, mask_index=torch.tensor([[0, 1, 6]]), frames=frames)
-    for name in ("loss", "nce", "accuracy", "mse"):
+    for name in ("loss", "nce", "accuracy", "chance", "mse"):
         torch.testing.assert_close(getattr(with_padding, name), getattr(changed, name), atol=0, rtol=0)
         torch.testing.assert_close(getattr(with_padding, name), getattr(without, name), atol=1e-5, rtol=1e-5)
 

@@ -95,6 +95,21 @@ def seeded(seed: int | None) -> Iterator[None]:
         yield
 
 
+def sinusoids(grid: tuple[int, int], width: int) -> Tensor:
+    """Positions (P, D) to start from: sines and cosines of wavelengths from 6 to 628 patches, half as high as 1.
+
+    Frame patches spend all D values on time; other grids the first half on frequency and the second on time, as masked
+    autoencoders do (He et al. 2022, arXiv 2111.06377).
+    """
+    axes = [torch.arange(grid[1]).repeat(grid[0])]
+    if grid[0] > 1:
+        axes.insert(0, torch.arange(grid[0]).repeat_interleave(grid[1]))
+    share = width // len(axes)
+    rates = 100.0 ** (-torch.arange(0, share, 2) / share)
+    waves = [axis.unsqueeze(1) * rates for axis in axes]
+    return 0.5 * torch.cat([part for wave in waves for part in (wave.sin(), wave.cos())], dim=1)
+
+
 def fit_positions(
     positions_1LD: Tensor, old_grid: tuple[int, int], new_grid: tuple[int, int], num_prefix: int
 ) -> Tensor:
@@ -156,12 +171,18 @@ class SSASTEncoder(nn.Module):
         self._initialise()
 
     def _initialise(self) -> None:
-        """Draw the weights as the published code does: normal cut at two units, deviation 0.02; linear biases 0."""
+        """Xavier weights, sinusoidal positions (both train on); the prefix as published, normal with deviation 0.02.
+
+        Published: everything normal with deviation 0.02; there, small data sets stay on the first plateau of the
+        pretext task (docs/decisions.md has the curves).
+        """
         for tokens in (*self._prefix(), self.pos_embed):
             nn.init.trunc_normal_(tokens, std=0.02)
+        with torch.no_grad():
+            self.pos_embed[0, self.num_prefix :] = sinusoids(self.grid, self.width)
         for module in self.blocks.modules():
             if isinstance(module, nn.Linear):
-                nn.init.trunc_normal_(module.weight, std=0.02)
+                nn.init.xavier_uniform_(module.weight)
                 nn.init.zeros_(module.bias)
 
     def _prefix(self) -> list[nn.Parameter]:

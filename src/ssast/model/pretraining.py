@@ -5,7 +5,7 @@ Shapes: B batch, T frames, F mel bins, P patches, K values a patch (fshape * tsh
 
 import os
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Self
 
 import torch
@@ -23,11 +23,12 @@ GENERATIVE_WEIGHT = 10.0
 
 @dataclass(frozen=True)
 class PreTrainingOutput:
-    """Losses and accuracy (0-dim, float32; None where the objective has none) and the masks (B, M) they belong to."""
+    """Losses, accuracy and that of guessing (0-dim, float32; None where the objective has none); their masks (B, M)."""
 
     loss: Tensor
     nce: Tensor | None
     accuracy: Tensor | None
+    chance: Tensor | None
     mse: Tensor | None
     mask_index: Tensor
 
@@ -59,6 +60,13 @@ def discriminative_loss(pred_BMK: Tensor, target_BMK: Tensor, valid_BM: Tensor |
     return -_mean(likelihood_BM, valid_BM), _mean(right_BM.float(), valid_BM)
 
 
+def guessing(target_BMK: Tensor, valid_BM: Tensor | None) -> Tensor:
+    """The accuracy of guessing among a clip's own masked patches: one patch a clip is right."""
+    if valid_BM is None:
+        return torch.full((), 1 / target_BMK.shape[1], device=target_BMK.device)
+    return valid_BM.any(dim=1).sum() / valid_BM.sum().clamp(min=1)
+
+
 def generative_loss(pred_BMK: Tensor, target_BMK: Tensor, valid_BM: Tensor | None) -> Tensor:
     """Mean squared error over the masked patches: Gong et al. 2022, equation (2)."""
     if valid_BM is None:
@@ -71,6 +79,7 @@ class _Losses:
     loss: Tensor
     nce: Tensor | None = None
     accuracy: Tensor | None = None
+    chance: Tensor | None = None
     mse: Tensor | None = None
 
 
@@ -78,7 +87,7 @@ def _mpc(model: "SSASTForPreTraining", hidden_BMD: Tensor, target_BMK: Tensor, v
     pred_BMK = model.cpredlayer(hidden_BMD)
     with torch.autocast(pred_BMK.device.type, enabled=False):
         nce, accuracy = discriminative_loss(pred_BMK.float(), target_BMK, valid_BM)
-    return _Losses(nce, nce=nce, accuracy=accuracy)
+    return _Losses(nce, nce=nce, accuracy=accuracy, chance=guessing(target_BMK, valid_BM))
 
 
 def _mpg(model: "SSASTForPreTraining", hidden_BMD: Tensor, target_BMK: Tensor, valid_BM: Tensor | None) -> _Losses:
@@ -88,7 +97,7 @@ def _mpg(model: "SSASTForPreTraining", hidden_BMD: Tensor, target_BMK: Tensor, v
 
 def _joint(model: "SSASTForPreTraining", hidden_BMD: Tensor, target_BMK: Tensor, valid_BM: Tensor | None) -> _Losses:
     mpc, mpg = _mpc(model, hidden_BMD, target_BMK, valid_BM), _mpg(model, hidden_BMD, target_BMK, valid_BM)
-    return _Losses(mpc.loss + GENERATIVE_WEIGHT * mpg.loss, mpc.nce, mpc.accuracy, mpg.mse)
+    return replace(mpc, loss=mpc.loss + GENERATIVE_WEIGHT * mpg.loss, mse=mpg.mse)
 
 
 OBJECTIVES: dict[str, Callable[..., _Losses]] = {
@@ -252,10 +261,10 @@ class SSASTForPreTraining(nn.Module, FolderMixin):
         target_BMK = take(patches_BPK.detach(), mask_index_BM).float()
         valid_BM = None if valid_BP is None else valid_BP.gather(1, mask_index_BM)
         losses = self._losses(self, hidden_BMD, target_BMK, valid_BM)
-        return PreTrainingOutput(losses.loss, losses.nce, losses.accuracy, losses.mse, mask_index_BM)
+        return PreTrainingOutput(losses.loss, losses.nce, losses.accuracy, losses.chance, losses.mse, mask_index_BM)
 
     def loss(self, batch: dict[str, Any], generator: torch.Generator | None = None) -> dict[str, Tensor]:
-        """The "loss" and what there is of nce, accuracy and mse, for a batch with "fbank" and, if known, "frames"."""
+        """The "loss" and what there is of nce, accuracy, chance, mse, for a batch with "fbank" and maybe "frames"."""
         output = self(batch["fbank"], frames=batch.get("frames"), generator=generator)
-        parts = {"loss": output.loss, "nce": output.nce, "accuracy": output.accuracy, "mse": output.mse}
+        parts = {name: getattr(output, name) for name in ("loss", "nce", "accuracy", "chance", "mse")}
         return {name: value for name, value in parts.items() if value is not None}
