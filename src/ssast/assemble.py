@@ -17,12 +17,13 @@ from ssast.data.loader import loader
 from ssast.data.prepare import Prepare
 from ssast.data.recordings import check_uid
 from ssast.data.splits import check_targets, find_split, read_labels, read_split, split_validation
-from ssast.data.storage import Location, locate, whole_file
+from ssast.data.storage import Location, locate
 from ssast.engine.hardware import engine
 from ssast.engine.infer import loader_size
 from ssast.engine.train import Feed, Recipe
 from ssast.errors import UserError
 from ssast.inherited import older_model
+from ssast.left_out import BadAudio
 from ssast.model.classification import SSASTForAudioClassification
 from ssast.model.older import is_older
 from ssast.model.pretraining import SSASTForPreTraining
@@ -38,26 +39,6 @@ class Rows:
     frame: pd.DataFrame
     labels: list[str]
     source: Location
-
-
-class BadAudio:
-    """The recordings that were left out, each with its reason; called by the loader."""
-
-    def __init__(self) -> None:
-        self.reasons: dict[str, str] = {}
-
-    def __call__(self, uid: str, reason: str) -> None:
-        """Note one; training meets the same ones in every epoch."""
-        self.reasons.setdefault(uid, reason)
-
-    def write(self, folder: Path) -> None:
-        """bad_audio.csv (uid, reason) in `folder`, and how many on the screen; nothing where all could be used."""
-        (folder / "bad_audio.csv").unlink(missing_ok=True)
-        if not self.reasons:
-            return
-        with whole_file(folder / "bad_audio.csv") as beside:
-            pd.DataFrame(self.reasons.items(), columns=["uid", "reason"]).to_csv(beside, index=False)
-        say(f"{len(self.reasons)} recordings were left out; {folder / 'bad_audio.csv'} says why")
 
 
 @dataclass(frozen=True)
@@ -208,6 +189,9 @@ def feed(work: Work, train: Rows, held_out: Rows, settings: Settings) -> Feed:
     options = work.options
     kind: Settings = {"batch_size": options.batch_size, "num_workers": options.num_workers, "report": work.bad}
     kind["on_bad_audio"] = options.on_bad_audio
+    state = Path(options.exp_dir) / "checkpoints"
+    goes_on = options.resume != "never" and (state / "last.pt").exists()
+    work.bad.remember(state / "bad_audio.jsonl", goes_on=goes_on)
     training = loader(dataset(options, train, settings, augment=True), shuffle_seed=options.seed, **kind)
     validation = loader(dataset(options, held_out, settings, augment=False), **kind)
     return Feed(

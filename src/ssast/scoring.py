@@ -1,7 +1,7 @@
 """A fine-tuned model and labelled rows in; thresholds, scores, predictions and their page in a run folder out."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -49,11 +49,18 @@ def clip_values(
         # Autocast would cast the weights in every batch. The head keeps fp32, else scores come in coarse steps.
         model.v.to(torch.bfloat16)
     batches, steps, prepare = row_batches(work, source, settings)
+    parts = folder / ".parts" / work.options.mode
+
+    def batches_from(start: int) -> Iterable[infer.Batch]:
+        # Parts that a killed pass left come with the reasons of the recordings that they lack.
+        work.bad.remember(parts / "bad_audio.jsonl")
+        return batches(start)
+
     return infer.infer(
         lambda batch: apply(prepare(batch)),
-        batches,
+        batches_from,
         steps=steps,
-        folder=folder / ".parts" / work.options.mode,
+        folder=parts,
         key=f"{key} {run_key(work.options, {})}",
         accelerator=work.accelerator,
         title=work.options.mode,
@@ -74,6 +81,7 @@ def predict_rows(
     values = [row for table in done.tables() for row in table["values"].to_pylist()]
     scores = np.array(values, dtype=np.float32).reshape(len(uids), -1)
     if not uids:
+        work.bad.write(folder)
         raise UserError(f"no recording of {source.source} could be used; bad_audio.csv in {folder} says why.")
     frame = source.frame.loc[uids]
     column = subject_column(frame, least=2)

@@ -1,0 +1,47 @@
+"""Recordings that a run cannot use in; bad_audio.csv beside its results out."""
+
+import contextlib
+import json
+from pathlib import Path
+
+import pandas as pd
+
+from ssast.data.storage import whole_file
+
+
+class BadAudio:
+    """The recordings that were left out, each with its reason; called by the loader."""
+
+    def __init__(self) -> None:
+        self.reasons: dict[str, str] = {}
+        self.journal: Path | None = None
+
+    def __call__(self, uid: str, reason: str) -> None:
+        """Note one; training meets the same ones in every epoch."""
+        if uid in self.reasons:
+            return
+        self.reasons[uid] = reason
+        if self.journal is not None:
+            self.journal.parent.mkdir(parents=True, exist_ok=True)
+            with open(self.journal, "a", encoding="utf-8") as file:
+                file.write("\n" + json.dumps([uid, reason]))
+
+    def remember(self, journal: Path, *, goes_on: bool = True) -> None:
+        """Note further ones in `journal` at once; take up those of a killed run there, or drop them with the run."""
+        self.journal = journal
+        if not goes_on:
+            journal.unlink(missing_ok=True)
+        elif journal.exists():
+            for line in journal.read_text(encoding="utf-8").splitlines():
+                with contextlib.suppress(ValueError):  # the kill may have cut a line, and the first is empty
+                    uid, reason = json.loads(line)
+                    self.reasons.setdefault(uid, reason)
+
+    def write(self, folder: Path) -> None:
+        """bad_audio.csv (uid, reason) in `folder`, and how many on the screen; nothing where all could be used."""
+        (folder / "bad_audio.csv").unlink(missing_ok=True)
+        if not self.reasons:
+            return
+        with whole_file(folder / "bad_audio.csv") as beside:
+            pd.DataFrame(self.reasons.items(), columns=["uid", "reason"]).to_csv(beside, index=False)
+        print(f"{len(self.reasons)} recordings were left out; {folder / 'bad_audio.csv'} says why", flush=True)
