@@ -134,7 +134,7 @@ def test_a_journal_cut_by_a_kill_is_read_as_far_as_it_goes(tmp_path):
     first("1", "reason, with\nlines and ü")
     first("1", "another reason")
     with open(tmp_path / "j.jsonl", "a") as file:
-        file.write('["2", "rea')
+        file.write('\n["2", "rea')
     second = BadAudio()
     second.remember(tmp_path / "j.jsonl")
     second("3", "later")

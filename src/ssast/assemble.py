@@ -169,7 +169,7 @@ def dataset(options: Options, rows: Rows, settings: Settings, *, augment: bool) 
     data = AudioDataset(
         rows.frame, rows.labels, conf, prefix, librosa=options.lib, with_fbank=False, seed=options.seed, **place
     )
-    if options.on_bad_audio == "error":
+    if options.on_bad_audio == "error" and len(rows.frame):
         next(iter(loader(data, batch_size=1)))
     return data
 
