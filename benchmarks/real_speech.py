@@ -23,7 +23,7 @@ SETS: dict[str, dict[str, Any]] = {
 }
 PRETRAINING: dict[str, Any] = {
     "model_size": "tiny",
-    "epochs": 30,
+    "epochs": 20,
     "batch_size": 16,
     "learning_rate": 5e-4,
     "optim": "adamw",
@@ -33,7 +33,7 @@ FINETUNING: dict[str, Any] = {
     "model_size": "tiny",
     "task": "ft_avgtok",
     "freeze": False,
-    "epochs": 15,
+    "epochs": 12,
     "batch_size": 16,
     "optim": "adamw",
     "scheduler": "onecycle",

@@ -1,0 +1,116 @@
+"""A table of the numbers that the project holds comes out: ratios of two ways, timed in turn in one process.
+
+    python benchmarks/run.py [--rounds 5]
+
+Medians over the rounds, with the smallest and the largest ratio of a round beside it.
+"""
+
+import argparse
+import platform
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+
+import torch
+from published import our_step, published_step
+
+from ssast import SSASTForAudioClassification, SSASTForPreTraining
+from ssast.engine.hardware import native_bf16
+from ssast.engine.train import Recipe, optimiser
+
+CPU = torch.device("cpu")
+LENGTH, MASK = 1024, 400
+
+
+def ratios(one: Callable[[], object], other: Callable[[], object], rounds: int) -> list[float]:
+    """Time of `other` over time of `one`, round by round, after one round that does not count."""
+    found = []
+    for _ in range(rounds + 1):
+        times = []
+        for call in (one, other):
+            began = time.perf_counter()
+            call()
+            times.append(time.perf_counter() - began)
+        found.append(times[1] / times[0])
+    return found[1:]
+
+
+def pretraining_step(size: str, clips: int, rounds: int) -> list[float]:
+    """How many times faster our joint step is than the published way's."""
+    fbank = torch.randn(clips, LENGTH, 128)
+    models = [SSASTForPreTraining(size, target_length=LENGTH, mask_patch=MASK, seed=0).train() for _ in range(2)]
+    optimizers = [optimiser(models[0], Recipe()), torch.optim.Adam(models[1].parameters(), lr=3e-4)]
+    bf16 = native_bf16(CPU)
+    return ratios(
+        lambda: our_step(models[0], optimizers[0], fbank, MASK, bf16),
+        lambda: published_step(models[1], optimizers[1], fbank, MASK),
+        rounds,
+    )
+
+
+@torch.inference_mode()
+def early_stop(rounds: int) -> list[float]:
+    """The time of an embedding from layer 6 against one from the last layer, base model, 10 s clips."""
+    model = SSASTForAudioClassification(1, "base", seed=0).eval()
+    fbank = torch.randn(4, LENGTH, 128)
+    return ratios(
+        lambda: model.extract_embedding(fbank, "pt", layer=-1),
+        lambda: model.extract_embedding(fbank, "pt", layer=6),
+        rounds,
+    )
+
+
+@torch.inference_mode()
+def bf16_inference(rounds: int) -> tuple[list[float], float]:
+    """How many times faster bf16 weights embed than fp32, and the lowest cosine between the two embeddings."""
+    models = [SSASTForAudioClassification(1, "base", seed=0).eval() for _ in range(2)]
+    models[0].v.bfloat16()
+    fbank = torch.randn(4, LENGTH, 128)
+    half, full = (model.extract_embedding(fbank, "pt") for model in models)
+    cosine = torch.cosine_similarity(half, full).min().item()
+    return ratios(*(lambda model=model: model.extract_embedding(fbank, "pt") for model in models), rounds), cosine
+
+
+def help_seconds(rounds: int) -> list[float]:
+    """Seconds until `ssast finetune --help` is on the screen."""
+    found = []
+    for _ in range(rounds):
+        began = time.perf_counter()
+        subprocess.run([sys.executable, "-m", "ssast", "finetune", "--help"], check=True, capture_output=True)
+        found.append(time.perf_counter() - began)
+    return found
+
+
+def line(name: str, values: list[float], wanted: str) -> str:
+    low, middle, high = min(values), statistics.median(values), max(values)
+    return f"| {name} | {middle:.2f} | {low:.2f} to {high:.2f} | {wanted} |"
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--rounds", type=int, default=5)
+    rounds = parser.parse_args().rounds
+    print(
+        f"{platform.processor() or platform.machine()}, {torch.get_num_threads()} threads, torch {torch.__version__}, "
+    )
+    print(f"bf16 native: {native_bf16(CPU)}\n")
+    print("| what | median | range | wanted |\n|---|---|---|---|")
+    print(
+        line("joint step, tiny: times the published way", pretraining_step("tiny", 8, rounds), "6 (with AMX)"),
+        flush=True,
+    )
+    print(
+        line("joint step, base: times the published way", pretraining_step("base", 4, rounds), "8 (with AMX)"),
+        flush=True,
+    )
+    print(line("embedding from layer 6 over the last", early_stop(rounds), "at most 0.55"), flush=True)
+    speed, cosine = bf16_inference(rounds)
+    print(line("bf16 embedding: times fp32", speed, "-"), flush=True)
+    print(f"| cosine of bf16 and fp32 embeddings | {cosine:.5f} | | over 0.999 |")
+    print(line("`ssast finetune --help`, seconds", help_seconds(rounds), "under 0.5"))
+
+
+if __name__ == "__main__":
+    main()
