@@ -18,8 +18,8 @@ from ssast.errors import UserError
 from ssast.model.classification import SSASTForAudioClassification
 from ssast.options import Options
 from ssast.report.html import sound_uri, write_page
-from ssast.report.metrics import aucs_table, choose_thresholds, score
-from ssast.report.predictions import Predictions, pool
+from ssast.report.metrics import Thresholds, aucs_table, choose_thresholds, score
+from ssast.report.predictions import Predictions, first_clips, pool
 from ssast.report.report_page import hardest, report_page
 from ssast.report.tables import reasons, screen_rows, text_table
 from ssast.report.words import how_sure
@@ -139,26 +139,32 @@ def evaluate_model(
     thresholds = read_thresholds(model_home(work.options, folder))
     metrics = measure(predictions, model.config["loss"], thresholds, work.options.resamples)
     write_scores(folder, predictions, metrics)
-    write_report(work, test, settings, folder, predictions, metrics)
+    home = model_home(work.options, folder)
+    chosen = _thresholds_from(home) if metrics["loss"] == "BCE" else ""
+    write_report(work.options, test, settings, folder, predictions, metrics, log=home / "log.jsonl", remark=chosen)
     done.remove()
     work.bad.write(folder)
 
 
-def measure(predictions: Predictions, loss: str, thresholds: Mapping[str, float], resamples: int) -> dict[str, Any]:
+def measure(predictions: Predictions, loss: str, thresholds: Thresholds, resamples: int) -> dict[str, Any]:
     """metrics.json: the scores of the clips, and under "by_subject" those of their subjects where these are named."""
-    how: dict[str, Any] = {
-        "loss": loss,
-        "thresholds": thresholds,
-        "resamples": resamples,
-        "seed": RESAMPLES_SEED,
-    }
-    found = score(predictions.targets, predictions.scores, predictions.labels, subjects=predictions.subjects, **how)
+    how: dict[str, Any] = {"loss": loss, "resamples": resamples, "seed": RESAMPLES_SEED}
+    found = score(
+        predictions.targets,
+        predictions.scores,
+        predictions.labels,
+        subjects=predictions.subjects,
+        thresholds=thresholds,
+        **how,
+    )
     found |= {"unit": predictions.unit, "by_subject": None}
     if predictions.subjects is None:
         return found
     pooled, varying = pool(predictions)
     if pooled.labels:
-        found["by_subject"] = score(pooled.targets, pooled.scores, pooled.labels, **how)
+        first_S = first_clips(predictions)
+        of_subjects = {label: own[first_S] if isinstance(own, np.ndarray) else own for label, own in thresholds.items()}
+        found["by_subject"] = score(pooled.targets, pooled.scores, pooled.labels, thresholds=of_subjects, **how)
         found["by_subject"] |= {"unit": pooled.unit, "left_out": varying, "pooling": "mean score of the clips"}
     return found
 
@@ -179,19 +185,27 @@ def write_scores(folder: Path, predictions: Predictions, metrics: dict[str, Any]
 
 
 def write_report(
-    work: Work, test: Rows, settings: Settings, folder: Path, predictions: Predictions, metrics: Mapping[str, Any]
+    options: Options,
+    test: Rows,
+    settings: Settings,
+    folder: Path,
+    predictions: Predictions,
+    metrics: Mapping[str, Any],
+    *,
+    title: str = "Evaluation",
+    log: Path | None = None,
+    remark: str = "",
 ) -> None:
     """report.html: scores, figures, the training run, the hardest clips with their sound, the run's record."""
-    options, home = work.options, model_home(work.options, folder)
     uids = [predictions.uids[hard.row] for hard in hardest(predictions, metrics["loss"])]
     text = report_page(
-        f"Evaluation on {data_name(options, test.source)}",
+        f"{title} on {data_name(options, test.source)}",
         predictions,
         metrics,
-        log=_log_lines(home / "log.jsonl"),
+        log=_log_lines(log),
         record=_flat(read_mapping(record_path(folder, options.mode, trains=options.mode == "finetune"))),
         sounds=_sounds(options, test.frame.loc[uids], test.source, settings),
-        thresholds_from=_thresholds_from(home) if metrics["loss"] == "BCE" else "",
+        remark=remark,
     )
     write_page(folder / "report.html", text)
     say(f"figures and the hardest clips in {folder / 'report.html'}")
@@ -203,9 +217,9 @@ def _thresholds_from(home: Path) -> str:
     return "The thresholds were chosen on the validation clips of the training run, not on these."
 
 
-def _log_lines(path: Path) -> list[dict[str, Any]]:
+def _log_lines(path: Path | None) -> list[dict[str, Any]]:
     """The lines of a training run's log, without what a kill left unfinished; none where there is no log."""
-    lines = path.read_text(encoding="utf-8").splitlines() if path.is_file() else []
+    lines = path.read_text(encoding="utf-8").splitlines() if path and path.is_file() else []
     return [json.loads(line) for line in lines if line.startswith("{") and line.endswith("}")]
 
 

@@ -37,9 +37,9 @@ def test_the_bins_and_counts_are_those_that_the_scores_are_made_of(case):
     entry = score(positive[:, None].astype(float), scores[:, None], ["x"], thresholds={"x": 0.3})["labels"]["x"]
     bins = curves.calibration(positive, scores)
     assert sum(own.clips * abs(own.score - own.share) for own in bins) / len(scores) == pytest.approx(entry["ece"])
-    counts = curves.confusion(positive, scores, 0.3)
-    assert counts.found / (counts.found + counts.missed) == entry["sensitivity"]
-    assert counts.spared / (counts.false + counts.spared) == entry["specificity"]
+    counts = curves.Confusion.of(entry)
+    (spared, false), (missed, found) = sk.confusion_matrix(positive, scores >= 0.3).tolist()
+    assert counts == curves.Confusion(found, missed, false, spared)
 
 
 def test_a_long_curve_is_thinned_and_keeps_its_ends():

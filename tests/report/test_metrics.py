@@ -198,3 +198,13 @@ def test_paired_intervals_are_narrower_than_the_runs_own_and_have_the_sign_of_th
     assert got["mean"]["auc"]["difference"] == pytest.approx(
         score(targets, strong, ["x", "y"])["mean"]["auc"] - alone["mean"]["auc"]
     )
+
+
+def test_each_clip_may_have_the_threshold_of_its_own_fold():
+    positive, scores = BINARY["random"]
+    cut = np.where(np.arange(200) < 120, 0.2, 0.7)
+    got = one(positive, scores, thresholds={"x": cut}, resamples=20)
+    assert got["threshold"] is None
+    assert got["sensitivity"] == sk.recall_score(positive, scores >= cut)
+    assert got["f1"] == pytest.approx(sk.f1_score(positive, scores >= cut))
+    assert got["auc"] == pytest.approx(sk.roc_auc_score(positive, scores))

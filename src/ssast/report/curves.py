@@ -3,7 +3,9 @@
 Shapes: n clips with a target, K points of a curve.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -37,6 +39,13 @@ class Confusion:
     missed: int
     false: int
     spared: int
+
+    @classmethod
+    def of(cls, entry: Mapping[str, Any]) -> "Confusion":
+        """The counts behind a label's entry of metrics.json that has both classes."""
+        positive, negative = entry["n_positive"], entry["n"] - entry["n_positive"]
+        found, spared = round(entry["sensitivity"] * positive), round(entry["specificity"] * negative)
+        return cls(found, positive - found, negative - spared, spared)
 
 
 @dataclass(frozen=True)
@@ -81,10 +90,3 @@ def calibration(positive_n: NDArray[np.bool_], scores_n: Floats) -> list[Bin]:
     return [
         Bin(float(scores_n[own].mean()), float(positive_n[own].mean()), int(own.sum())) for own in members if own.any()
     ]
-
-
-def confusion(positive_n: NDArray[np.bool_], scores_n: Floats, threshold: float) -> Confusion:
-    """Counts at a threshold; a score that equals it is called."""
-    called_n = scores_n >= threshold
-    counts = (positive_n & called_n, positive_n & ~called_n, ~positive_n & called_n, ~positive_n & ~called_n)
-    return Confusion(*(int(cell_n.sum()) for cell_n in counts))

@@ -24,7 +24,7 @@ def yes_no_figures(targets_N: Floats, scores_N: Floats, entry: Mapping[str, Any]
     positive_n, scores_n = curves.known(targets_N, scores_N)
     if len(positive_n) == 0 or positive_n.all() or not positive_n.any():
         return f"<p>No figures: {escape((entry['reason'] or '').partition('; ')[2])}.</p>"
-    counts = curves.confusion(positive_n, scores_n, entry["threshold"])
+    counts = curves.Confusion.of(entry)
     figures = [
         _roc(positive_n, scores_n, counts, entry),
         _precision_recall(positive_n, scores_n, entry),
@@ -62,12 +62,14 @@ def _calibration(positive_n: Any, scores_n: Floats, entry: Mapping[str, Any]) ->
     return plot.figure("Calibration", said, [("first", "ten bins, larger: more clips"), ("soft", "perfect")])
 
 
-def _distributions(positive_n: Any, scores_n: Floats, threshold: float) -> str:
+def _distributions(positive_n: Any, scores_n: Floats, threshold: float | None) -> str:
     low, high = min(0.0, float(scores_n.min())), max(1.0, float(scores_n.max()))
     edges = np.linspace(low, high, 21)
     shares = [100 * np.histogram(scores_n[own], edges)[0] / own.sum() for own in (~positive_n, positive_n)]
     plot = Plot((low, high), (0, float(max(map(np.max, shares)))), x_name="score", y_name="% of the clips")
-    plot.bars(edges, shares[0], "first").bars(edges, shares[1], "second").mark(threshold, "threshold")
+    plot.bars(edges, shares[0], "first").bars(edges, shares[1], "second")
+    if threshold is not None:
+        plot.mark(threshold, "threshold")
     said = "How the scores of the clips with and without the label spread"
     return plot.figure("Scores", said, [("second", "with the label"), ("first", "without")])
 

@@ -104,13 +104,16 @@ class Detection:
         }
 
 
-def detection(targets_N: Floats, scores_N: Floats, threshold: float) -> Detection:
-    """Prepare a yes/no label. NaN targets are left out; Brier and ECE are NaN where a score is no probability."""
+def detection(targets_N: Floats, scores_N: Floats, threshold: float | Floats) -> Detection:
+    """Prepare a yes/no label; `threshold` is one, or one a clip (N,).
+
+    NaN targets are left out; Brier and ECE are NaN where a score is no probability.
+    """
     valid_n = np.flatnonzero(~np.isnan(targets_N))
     rows_n = valid_n[np.argsort(scores_N[valid_n], kind="stable")]
     scores_n = scores_N[rows_n]
     positive_n = (targets_N[rows_n] >= SOFT_POSITIVE).astype(np.float64)
-    called_n = (scores_n >= threshold).astype(np.float64)
+    called_n = (scores_n >= np.broadcast_to(threshold, scores_N.shape)[rows_n]).astype(np.float64)
     counts_nK = np.stack([np.ones_like(scores_n), positive_n, called_n, positive_n * called_n], axis=1)
     columns_nK = np.concatenate([counts_nK, _calibration(scores_n, positive_n)], axis=1)
     return Detection(rows_n, positive_n, columns_nK, tie_groups(scores_n))

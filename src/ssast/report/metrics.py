@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     import pandas as pd
 
 DEFAULT_THRESHOLD = 0.5
+Thresholds = Mapping[str, float | Floats]
+"""By label; an array holds one a clip, as when clips were scored by the models of several folds."""
 NOTES = {
     "BCE": f"A target of {SOFT_POSITIVE} or more counts as positive and a score at the threshold or above as called. "
     "ECE: 10 bins of equal width from 0 to 1, |mean score - share of positives| weighted by the clips in the bin.",
@@ -39,7 +41,7 @@ def score(
     labels: Sequence[str],
     *,
     loss: str = "BCE",
-    thresholds: Mapping[str, float] | None = None,
+    thresholds: Thresholds | None = None,
     subjects: Sequence[Any] | NDArray[Any] | None = None,
     resamples: int = 0,
     seed: int = 0,
@@ -47,12 +49,12 @@ def score(
     """The scores as `metrics.json` holds them: "n", "mean" over the labels that define a measure, and "labels".
 
     A NaN target leaves out that cell alone. Under BCE the scores are probabilities and a label without a threshold
-    takes 0.5; under MSE they are values. With `resamples`, each label and the mean also carry "intervals" (95 %,
-    bootstrap over `subjects` where given, else over clips) and "chance" (the level that shuffled labels stay below
-    in 95 % of as many shuffles).
+    takes 0.5 (one threshold a clip, (N,), is shown as None); under MSE they are values. With `resamples`, each label
+    and the mean also carry "intervals" (95 %, bootstrap over `subjects` where given, else over clips) and "chance"
+    (the level that shuffled labels stay below in 95 % of as many shuffles).
     """
     targets, scores = _table(targets_NL, scores_NL, labels, loss)
-    cut = {label: float((thresholds or {}).get(label, DEFAULT_THRESHOLD)) for label in labels}
+    cut = _cut(labels, thresholds)
     subject_N = intervals.number_subjects(subjects, len(targets))
     measures = _measures(targets, scores, cut, loss)
     points = [_points(measure, len(targets)) for measure in measures]
@@ -88,7 +90,7 @@ def paired_differences(
     labels: Sequence[str],
     *,
     loss: str = "BCE",
-    thresholds: tuple[Mapping[str, float] | None, Mapping[str, float] | None] = (None, None),
+    thresholds: tuple[Thresholds | None, Thresholds | None] = (None, None),
     subjects: Sequence[Any] | NDArray[Any] | None = None,
     resamples: int = 1000,
     seed: int = 0,
@@ -102,7 +104,7 @@ def paired_differences(
     runs = []
     for scores_NL, chosen in zip((first_NL, second_NL), thresholds, strict=True):
         targets, scores = _table(targets_NL, scores_NL, labels, loss)
-        cut = {label: float((chosen or {}).get(label, DEFAULT_THRESHOLD)) for label in labels}
+        cut = _cut(labels, chosen)
         measures = _measures(targets, scores, cut, loss)
         points = [_points(measure, len(targets)) for measure in measures]
         runs.append((points, intervals.bootstrap(measures, subject_N, resamples, seed)))
@@ -182,7 +184,13 @@ def _table(targets_NL: ArrayLike, scores_NL: ArrayLike, labels: Sequence[str], l
     return targets, scores
 
 
-def _measures(targets: Floats, scores: Floats, cut: Mapping[str, float], loss: str) -> list[Measure]:
+def _cut(labels: Sequence[str], thresholds: Thresholds | None) -> dict[str, float | Floats]:
+    """Each label's threshold, or the thresholds of its clips (N,)."""
+    chosen = {label: np.asarray((thresholds or {}).get(label, DEFAULT_THRESHOLD), dtype=np.float64) for label in labels}
+    return {label: value if value.ndim else float(value) for label, value in chosen.items()}
+
+
+def _measures(targets: Floats, scores: Floats, cut: Mapping[str, float | Floats], loss: str) -> list[Measure]:
     if loss == "MSE":
         return [regression(targets[:, i], scores[:, i]) for i in range(len(cut))]
     return [detection(targets[:, i], scores[:, i], threshold) for i, threshold in enumerate(cut.values())]
@@ -196,14 +204,14 @@ def _jsonable(points: Mapping[str, float]) -> dict[str, float | None]:
     return {name: None if np.isnan(point) else point for name, point in points.items()}
 
 
-def _describe(targets_N: Floats, points: Mapping[str, float], threshold: float | None) -> dict[str, Any]:
+def _describe(targets_N: Floats, points: Mapping[str, float], threshold: float | Floats | None) -> dict[str, Any]:
     """One label's entry; `threshold` None means values, not classes."""
     known_n = targets_N[~np.isnan(targets_N)]
     entry: dict[str, Any] = _jsonable(points) | {"n": len(known_n), "reason": None}
     missing = [name for name, point in points.items() if np.isnan(point)]
     positives = int((known_n >= SOFT_POSITIVE).sum())
     if threshold is not None:
-        entry |= {"threshold": threshold, "n_positive": positives}
+        entry |= {"threshold": threshold if isinstance(threshold, float) else None, "n_positive": positives}
     if missing:
         entry["reason"] = f"undefined: {', '.join(missing)}; " + _why(
             len(known_n), None if threshold is None else positives

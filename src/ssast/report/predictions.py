@@ -101,7 +101,7 @@ def pool(predictions: Predictions) -> tuple[Predictions, list[str]]:
     np.fmin.at(low_SL, subject_N, targets_NL)
     np.fmax.at(high_SL, subject_N, targets_NL)
     steady_L = np.all(low_SL >= high_SL, axis=0)
-    first_S = np.unique(subject_N, return_index=True)[1]
+    first_S = first_clips(predictions)
     pooled = Predictions(
         [_name(predictions, row) for row in first_S],
         [label for label, steady in zip(predictions.labels, steady_L.tolist(), strict=True) if steady],
@@ -110,6 +110,11 @@ def pool(predictions: Predictions) -> tuple[Predictions, list[str]]:
         unit=predictions.unit,
     )
     return pooled, [label for label, steady in zip(predictions.labels, steady_L.tolist(), strict=True) if not steady]
+
+
+def first_clips(predictions: Predictions) -> NDArray[np.intp]:
+    """The row of each subject's first clip (S,), in the order of `pool`."""
+    return np.unique(number_subjects(predictions.subjects, len(predictions.uids)), return_index=True)[1]
 
 
 def _name(predictions: Predictions, row: int) -> str:

@@ -55,14 +55,14 @@ def report_page(
     log: Sequence[Mapping[str, Any]] = (),
     record: Mapping[str, Any] | None = None,
     sounds: Mapping[str, str] | None = None,
-    thresholds_from: str = "",
+    remark: str = "",
 ) -> str:
     """The page as html: summary, tables, a section a label, the training run, the hardest clips, the record.
 
-    `log` holds the lines of log.jsonl, `sounds` a data URI for some uids, `thresholds_from` a sentence.
+    `log` holds the lines of log.jsonl, `sounds` a data URI for some uids, `remark` is a sentence for the head.
     """
     sections = [
-        _opening(title, metrics, thresholds_from),
+        _opening(title, metrics, remark),
         _scores("Scores by label", metrics),
         _by_subject(metrics),
         _labels(predictions, metrics),
@@ -117,10 +117,10 @@ def _how_wrong(predictions: Predictions, row: int, label: int, loss: str) -> str
     return f"{has}, score {number(score)}"
 
 
-def _opening(title: str, metrics: Mapping[str, Any], thresholds_from: str) -> str:
+def _opening(title: str, metrics: Mapping[str, Any], remark: str) -> str:
     warnings = cautions(metrics)
     careful = f"<h2>Be careful</h2><ul>{_items(warnings)}</ul>" if warnings else ""
-    last = f'<p class="soft">{escape(how_sure(metrics))} {escape(thresholds_from)}</p>'
+    last = f'<p class="soft">{escape(how_sure(metrics))} {escape(remark)}</p>'
     first = "".join(f"<p>{escape(sentence)}</p>" for sentence in summary(metrics))
     return f'<h1>{escape(title)}</h1><div class="note">{first}</div>{careful}{last}'
 

@@ -50,7 +50,8 @@ def label_sentence(entry: Mapping[str, Any], counts: Confusion) -> str:
         parts.append(f"finds {counts.found} of {counts.found + counts.missed} clips with the label")
     if counts.false + counts.spared:
         parts.append(f"leaves {counts.spared} of {counts.false + counts.spared} clips without it alone")
-    return f"At the threshold {number(entry['threshold'])} the model {' and '.join(parts)}." if parts else ""
+    where = "its fold's threshold" if entry["threshold"] is None else f"the threshold {number(entry['threshold'])}"
+    return f"At {where} the model {' and '.join(parts)}." if parts else ""
 
 
 def _is_rare(entry: Mapping[str, Any]) -> bool:
