@@ -6,7 +6,7 @@ Shapes: C channels, S samples.
 import io
 import math
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, BinaryIO
 
@@ -158,7 +158,7 @@ def _read_av(data: bytes, kind: str) -> Samples:
             if not opened.streams.audio:
                 raise AudioError(f"its {NAMES.get(kind, kind)} file holds no sound; get the recording itself")
             stream = opened.streams.audio[0]
-            decoded = [(_frame_samples(frame), frame.sample_rate) for frame in opened.decode(stream)]
+            decoded = [(_frame_samples(frame), frame.sample_rate) for frame in _av_frames(opened, stream)]
             seconds = float(stream.duration * stream.time_base) if stream.duration and stream.time_base else 0.0
     except (av.FFmpegError, EOFError) as error:
         raise AudioError(f"its {kind} bytes cannot be decoded ({_sentence(error)}); get a whole copy") from error
@@ -168,6 +168,20 @@ def _read_av(data: bytes, kind: str) -> Samples:
         return np.zeros((1, 0), np.float32), 1
     samples_CS, sample_rate = np.concatenate([samples for samples, _ in decoded], axis=1), decoded[0][1]
     return (_timed(samples_CS, sample_rate, seconds) if kind in TIMED else samples_CS), sample_rate
+
+
+def _av_frames(opened: Any, stream: Any) -> Iterator["av.AudioFrame"]:
+    """Decode with AMR's own library where it is there: FFmpeg's decoder does not know pauses left out (DTX)."""
+    import av
+
+    name = f"libopencore_{stream.codec_context.name}"
+    if name not in av.codecs_available:
+        yield from opened.decode(stream)
+        return
+    coder: Any = av.CodecContext.create(name, "r")
+    coder.sample_rate, coder.layout = stream.codec_context.sample_rate, stream.codec_context.layout
+    for packet in opened.demux(stream):
+        yield from coder.decode(packet)
 
 
 def _timed(samples_CS: np.ndarray, sample_rate: int, seconds: float) -> np.ndarray:
