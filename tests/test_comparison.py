@@ -66,6 +66,16 @@ def test_three_runs_of_values_stand_side_by_side_under_their_paths_where_names_a
     assert all(str(run) in header for run in runs)
 
 
+def test_a_cross_validated_run_is_compared_at_a_half_and_that_is_said(tmp_path, capsys):
+    first, second = write_run(tmp_path / "first", 0.3), write_run(tmp_path / "folds", 0.3, seed=1)
+    metrics = json.loads((second / "metrics.json").read_text())
+    for entry in metrics["labels"].values():
+        entry["threshold"] = None
+    (second / "metrics.json").write_text(json.dumps(metrics))
+    compare(runs=f"{first},{second}", exp_dir=tmp_path / "out", resamples=20)
+    assert "folds has no single threshold a label" in capsys.readouterr().out
+
+
 @pytest.mark.parametrize(
     ("other", "said"),
     [

@@ -44,6 +44,11 @@ def compare(options: Options | None = None, /, **overrides: Any) -> Path:
     print(text_table(_screen_rows(runs, alone, against)))
     for run, differences in zip(runs[1:], against[1:], strict=True):
         print(_sentence(runs[0], run, differences or {}))
+    for run in runs:
+        if run.loss == "BCE" and not run.thresholds:
+            print(
+                f"{run.name} has no single threshold a label, so its sensitivity, specificity and F1 are those at 0.5"
+            )
     print(f"every measure in {path}", flush=True)
     return path
 
@@ -62,7 +67,7 @@ def _read_run(folder: Path, name: str) -> Scored:
     try:
         metrics = json.loads(path.read_text(encoding="utf-8"))
         loss, labels = metrics["loss"], metrics["labels"]
-        thresholds = {label: entry["threshold"] for label, entry in labels.items() if "threshold" in entry}
+        thresholds = {label: entry["threshold"] for label, entry in labels.items() if entry.get("threshold")}
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise UserError(f"{path} cannot be read ({error}); evaluate that model again.") from error
     return Scored(name, loss, read_predictions(folder, list(labels)), thresholds)

@@ -271,6 +271,17 @@ class Options:
         low=0,
         high=1000000,
     )
+    folds: int = option(
+        0,
+        "cross-validation: so many parts of train.csv, by subject, each scored by a model of the others; 0: none",
+        SCORES,
+        low=0,
+        high=10000,
+        modes=("finetune",),
+    )
+    seeds: int = option(
+        1, "repeat the run with so many seeds, from --seed up", SCORES, low=1, high=1000, modes=("finetune",)
+    )
     runs: str | None = option(None, "folders of the runs to compare, with commas between", SCORES, modes=("compare",))
     # Machine
     device: str = option("auto", "where the model runs", MACHINE, choices=("auto", "cpu", "cuda", "mps"))

@@ -45,6 +45,8 @@ def _sources(options: Any) -> Iterator[str]:
         what = "with train.csv" if options.mode == "pretrain" else "with train.csv and test.csv"
         or_file = ", or one csv file" if options.mode in ("evaluate", "extract", "check") else ""
         yield f"{options.mode} needs -d/--data_split_root, the folder {what}{or_file}"
+    if options.mode == "finetune" and options.folds == 1:
+        yield "--folds 1 leaves nothing to train on; give 0 for no cross-validation, or at least 2"
     if options.label_txt is None and options.mode in ("finetune", "evaluate"):
         yield f"{options.mode} needs -l/--label_txt, a text file with one label a line"
 

@@ -28,6 +28,7 @@ from ssast.engine.train import train
 from ssast.model.classification import SSASTForAudioClassification
 from ssast.model.masking import check_mask_patch
 from ssast.options import Options, resolve
+from ssast.repeats import repeated
 from ssast.runfolder import fingerprint, nothing_half_written, open_folder, run_key
 from ssast.scoring import clip_values, evaluate_model, save_thresholds
 
@@ -59,6 +60,8 @@ def finetune(options: Options | None = None, /, **overrides: Any) -> Path:
     """Train a classifier on a pretrained model, then evaluate the saved folder on test.csv; the model folder."""
     work = Work.of(options, "finetune", overrides)
     options = work.options
+    if options.folds or options.seeds > 1:
+        return repeated(options, finetune)
     settings, labels = audio_settings(options), target_labels(options)
     train_rows, held_out = training_rows(options, labels)
     test = rows(options, labels, options.loss)

@@ -84,14 +84,16 @@ def predict_rows(
         work.bad.write(folder)
         raise UserError(f"no recording of {source.source} could be used; bad_audio.csv in {folder} says why.")
     frame = source.frame.loc[uids]
-    column = subject_column(frame, least=2)
-    subjects: dict[str, Any] = (
-        {}
-        if column is None
-        else {"subjects": frame[column].to_numpy(dtype=object), "unit": column.lower().removesuffix("_id")}
-    )
     targets = frame[source.labels].to_numpy(dtype=np.float64)
-    return Predictions(uids, list(source.labels), scores, targets, **subjects), done
+    return Predictions(uids, list(source.labels), scores, targets, **named_subjects(frame)), done
+
+
+def named_subjects(frame: pd.DataFrame) -> dict[str, Any]:
+    """`subjects` and `unit` of Predictions for these rows; empty where the csv names fewer than two subjects."""
+    column = subject_column(frame, least=2)
+    if column is None:
+        return {}
+    return {"subjects": frame[column].to_numpy(dtype=object), "unit": column.lower().removesuffix("_id")}
 
 
 def save_thresholds(
