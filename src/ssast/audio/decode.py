@@ -174,7 +174,8 @@ def _av_frames(opened: Any, stream: Any) -> Iterator["av.AudioFrame"]:
     """Decode with AMR's own library where it is there: FFmpeg's decoder does not know pauses left out (DTX)."""
     import av
 
-    name = f"libopencore_{stream.codec_context.name}"
+    # A coding that FFmpeg does not know has no context; decoding it then says so.
+    name = f"libopencore_{stream.codec_context.name}" if stream.codec_context else ""
     if name not in av.codecs_available:
         yield from opened.decode(stream)
         return
