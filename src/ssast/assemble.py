@@ -17,7 +17,7 @@ from ssast.data.loader import loader
 from ssast.data.prepare import Prepare
 from ssast.data.recordings import check_uid
 from ssast.data.splits import check_targets, find_split, read_labels, read_split, split_validation
-from ssast.data.storage import Location, locate
+from ssast.data.storage import Location, forget
 from ssast.engine.hardware import engine
 from ssast.engine.infer import loader_size
 from ssast.engine.train import Feed, Recipe
@@ -28,6 +28,7 @@ from ssast.model.classification import SSASTForAudioClassification
 from ssast.model.older import is_older
 from ssast.model.pretraining import SSASTForPreTraining
 from ssast.options import Options, resolve
+from ssast.places import at, local_model, recordings
 
 Settings = dict[str, Any]
 
@@ -53,6 +54,7 @@ class Work:
     def of(cls, options: Options | None, mode: str, overrides: dict[str, Any]) -> "Work":
         """The work of a mode, its options checked; UserError where they do not go together."""
         resolved = resolve(options, mode=mode, **overrides)
+        forget()
         return cls(resolved, engine(resolved.device, resolved.precision), BadAudio())
 
 
@@ -64,7 +66,7 @@ def say(text: str) -> None:
 def training_rows(options: Options, labels: list[str]) -> tuple[Rows, Rows]:
     """train.csv, split into what is trained on and what is held out to choose the best epoch."""
     root = _needed(options.data_split_root, "data_split_root", "a folder with train.csv")
-    place = find_split(root, "train")
+    place = find_split(at(options, root), "train")
     if options.mode == "finetune" and str(place) == str(Location(root)):
         raise UserError(f"--data_split_root {root} is one csv; finetune needs the folder with train.csv and test.csv")
     frame = read_split(place)
@@ -80,7 +82,8 @@ def training_rows(options: Options, labels: list[str]) -> tuple[Rows, Rows]:
 
 def rows(options: Options, labels: list[str], loss: str) -> Rows:
     """The test.csv of the folder, or the single csv, that --data_split_root gives."""
-    place = find_split(_needed(options.data_split_root, "data_split_root", "a folder with test.csv, or a csv"), "test")
+    root = _needed(options.data_split_root, "data_split_root", "a folder with test.csv, or a csv")
+    place = find_split(at(options, root), "test")
     frame = read_split(place)
     check_targets(frame, labels, loss)
     _check_recordings(options, frame, place)
@@ -89,8 +92,7 @@ def rows(options: Options, labels: list[str], loss: str) -> Rows:
 
 def _check_recordings(options: Options, frame: pd.DataFrame, source: Location) -> None:
     """UserError where the folder of recordings, or that of some uid, is missing: known in a moment, before hours."""
-    prefix = _needed(options.prefix, "prefix", "the folder that holds <uid>/waveform.EXT")
-    root = locate(prefix, options.study, options.bucket_name, options.project_name)
+    root = recordings(options)
     if not root.is_dir():
         what = "is a file, not a folder" if root.exists() else "does not exist"
         raise UserError(f"the data folder {root} {what}; check --prefix, --study and --bucket_name.")
@@ -119,7 +121,7 @@ def target_labels(options: Options, own: list[str] | None = None) -> list[str]:
     path = options.label_txt
     if own is not None and "label_txt" not in options.given:
         return own
-    labels = read_labels(_needed(path, "label_txt", "a text file with one label a line"))
+    labels = read_labels(at(options, _needed(path, "label_txt", "a text file with one label a line")))
     if own is not None and labels != own:
         raise UserError(
             f"{path} names {', '.join(labels)}, but the model was fine-tuned for {', '.join(own)}; "
@@ -164,11 +166,8 @@ def dataset(options: Options, rows: Rows, settings: Settings, *, augment: bool) 
     conf |= {"mean": conf.pop("dataset_mean"), "std": conf.pop("dataset_std")}
     if augment:
         conf |= {name: getattr(options, name) for name in WAVEFORM + WAVEFORM_AMOUNTS} | {"gauss_noise": options.gauss}
-    prefix = _needed(options.prefix, "prefix", "the folder that holds <uid>/waveform.EXT")
-    place: Settings = {"bucket": options.bucket_name, "project": options.project_name, "study": options.study}
-    data = AudioDataset(
-        rows.frame, rows.labels, conf, prefix, librosa=options.lib, with_fbank=False, seed=options.seed, **place
-    )
+    place = recordings(options)
+    data = AudioDataset(rows.frame, rows.labels, conf, place, librosa=options.lib, with_fbank=False, seed=options.seed)
     if options.on_bad_audio == "error" and len(rows.frame):
         next(iter(loader(data, batch_size=1)))
     return data
@@ -237,7 +236,8 @@ def pretraining_model(options: Options, settings: Settings) -> SSASTForPreTraini
     size: Settings = {name: getattr(options, name) for name in ("model_size", "fshape", "tshape")}
     if options.pretrained_mdl_path is not None:
         size = {name: value for name, value in size.items() if name in options.given}
-        return SSASTForPreTraining.from_published(options.pretrained_mdl_path, **size, **kept)
+        with local_model(options, options.pretrained_mdl_path) as path:
+            return SSASTForPreTraining.from_published(path, **size, **kept)
     return SSASTForPreTraining(**size, **kept, seed=options.seed)
 
 
@@ -256,18 +256,20 @@ def classification_model(options: Options, labels: list[str], settings: Settings
             "give a published .pth file, the folder that pretrain wrote, or none for random weights."
         )
     size = {name: value for name, value in size.items() if name in options.given}
-    return SSASTForAudioClassification.from_published(options.pretrained_mdl_path, **size, **kept)
+    with local_model(options, options.pretrained_mdl_path) as path:
+        return SSASTForAudioClassification.from_published(path, **size, **kept)
 
 
 def finetuned_model(options: Options) -> SSASTForAudioClassification:
     """The model of --finetuned_mdl_path."""
-    path = _needed(options.finetuned_mdl_path, "finetuned_mdl_path", "the folder that fine-tuning wrote")
-    if is_older(path):
-        older, sentence = older_model(options, path)
-        say(sentence)
-        return older
-    folder = os.path.dirname(path) if os.path.basename(path) == "model.safetensors" else path
-    return SSASTForAudioClassification.from_pretrained(folder)
+    address = _needed(options.finetuned_mdl_path, "finetuned_mdl_path", "the folder that fine-tuning wrote")
+    with local_model(options, address) as path:
+        if is_older(path):
+            older, sentence = older_model(options, path)
+            say(sentence)
+            return older
+        folder = os.path.dirname(path) if os.path.basename(path) == "model.safetensors" else path
+        return SSASTForAudioClassification.from_pretrained(folder)
 
 
 def data_name(options: Options, source: Location) -> str:

@@ -48,6 +48,8 @@ def _run(words: list[str], prog: str) -> int:
     if HELP & set(words) or (prog == "ssast" and mode is None and not words):
         print(_help(mode, prog, whole="--help-all" in words or prog != "ssast"), end="")
         return 0
+    if mode == "upload" and words and not words[0].startswith("-"):
+        words.insert(0, "--exp_dir")
     texts = _read(words, prog, mode)
     if mode is None and prog == "ssast" and not {"mode", "config"} & texts.keys():
         raise UserError(f"no mode is named; write it first, as in `ssast finetune --{next(iter(texts))} ...`")

@@ -56,6 +56,12 @@ MODES = {
         "ssast.comparison:compare",
         words="runs",
     ),
+    "upload": Mode(
+        "send the results of a run that did not reach the bucket: ssast upload FOLDER",
+        "an output folder",
+        "its files in the bucket",
+        "ssast.uploads:upload",
+    ),
     "demo": Mode(
         "synthesise a small speech corpus; pretrain, fine-tune, evaluate and extract on it",
         "nothing",

@@ -36,6 +36,8 @@ TRAIN = ("pretrain", "finetune")
 USE = ("evaluate", "extract")
 LABELLED = ("finetune", "evaluate", "check")
 READ = (*WORK, "check")
+SEND = (*WORK, "upload")
+BUCKET = (*READ, "upload")
 
 NOWHERE = ("",)
 
@@ -113,10 +115,19 @@ class Options:
     )
     # Google cloud storage
     bucket_name: str | None = option(
-        None, "bucket of the recordings and, while cloud is True, of the results", CLOUD, short="b", modes=READ
+        None, "bucket of the recordings and, while cloud is True, of the results", CLOUD, short="b", modes=BUCKET
     )
-    project_name: str | None = option(None, "project of the bucket", CLOUD, short="p", modes=READ)
+    project_name: str | None = option(None, "project of the bucket", CLOUD, short="p", modes=BUCKET)
     cloud: bool = option(True, "also save the results to the bucket; without --bucket_name they stay here", CLOUD)
+    cache_gb: float = option(
+        50.0,
+        "room on this disk for what was read from buckets, in $SSAST_CACHE or ~/.cache/ssast; "
+        "what was not used for the longest time goes first",
+        CLOUD,
+        unit="GB",
+        above=0,
+        modes=READ,
+    )
     # Saving data
     dataset: str | None = option(
         None, "name of the data set in file names", SAVING, shown="lowest folder of data_split_root"
@@ -124,7 +135,9 @@ class Options:
     exp_dir: str = option(
         "./experiments", "local folder for everything that is written", SAVING, short="o", modes=EVERY, is_path=True
     )
-    cloud_dir: str = option("", "folder inside the bucket to save to, without gs:// and bucket name", SAVING)
+    cloud_dir: str = option(
+        "", "folder inside the bucket to save to, without gs:// and bucket name", SAVING, modes=SEND
+    )
     # Run mode
     mode: str = option(
         "finetune",

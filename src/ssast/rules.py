@@ -1,5 +1,6 @@
 """Options in; one sentence out where they do not go together, as far as that can be told without a file or a model."""
 
+import re
 from collections.abc import Iterator
 from typing import Any
 
@@ -21,6 +22,10 @@ def validate(options: Any) -> None:
             raise UserError("compare needs two runs or more; write `ssast compare RUN RUN`, each a folder of a run")
         if options.resamples < 2:
             raise UserError(f"compare cannot have --resamples {options.resamples}; give at least 2, better 1000")
+        return
+    if options.mode == "upload":
+        for problem in _cloud(options):
+            raise UserError(problem)
         return
     if options.mode == "check":
         for problem in _sources(options):
@@ -68,7 +73,7 @@ def _model(options: Any) -> Iterator[str]:
 
 
 def _cloud(options: Any) -> Iterator[str]:
-    if options.bucket_name and "/" in options.bucket_name:
+    if options.bucket_name and "/" in re.sub(r"^(?!gs://)\w+://", "", options.bucket_name):
         yield f"--bucket_name is {options.bucket_name}, expected the bare name without gs:// and folders"
     if "://" in options.cloud_dir:
         yield f"--cloud_dir is {options.cloud_dir}, expected a folder inside the bucket without gs:// and bucket name"

@@ -28,12 +28,15 @@ from ssast.engine.train import train
 from ssast.model.classification import SSASTForAudioClassification
 from ssast.model.masking import check_mask_patch
 from ssast.options import Options, resolve
+from ssast.places import at
 from ssast.repeats import repeated
 from ssast.runfolder import fingerprint, nothing_half_written, open_folder, run_key
 from ssast.scoring import clip_values, evaluate_model, save_thresholds
+from ssast.uploads import uploaded
 
 
 @nothing_half_written
+@uploaded("pretrain")
 def pretrain(options: Options | None = None, /, **overrides: Any) -> Path:
     """Learn from unlabelled recordings; the model folder. Takes the command line's options by name."""
     work = Work.of(options, "pretrain", overrides)
@@ -56,6 +59,7 @@ def pretrain(options: Options | None = None, /, **overrides: Any) -> Path:
 
 
 @nothing_half_written
+@uploaded("finetune")
 def finetune(options: Options | None = None, /, **overrides: Any) -> Path:
     """Train a classifier on a pretrained model, then evaluate the saved folder on test.csv; the model folder."""
     work = Work.of(options, "finetune", overrides)
@@ -78,6 +82,7 @@ def finetune(options: Options | None = None, /, **overrides: Any) -> Path:
 
 
 @nothing_half_written
+@uploaded("evaluate")
 def evaluate(options: Options | None = None, /, **overrides: Any) -> Path:
     """Score a fine-tuned model on labelled recordings; the folder with metrics.json, aucs.csv and predictions.csv."""
     work = Work.of(options, "evaluate", overrides)
@@ -91,6 +96,7 @@ def evaluate(options: Options | None = None, /, **overrides: Any) -> Path:
 
 
 @nothing_half_written
+@uploaded("extract")
 def extract(options: Options | None = None, /, **overrides: Any) -> Path:
     """Write one embedding a recording; the parquet file with the columns `uid` and `embedding`."""
     work = Work.of(options, "extract", overrides)
@@ -172,8 +178,9 @@ def _start(options: Options, *sources: Rows) -> tuple[Path, str]:
 
 def _files(options: Options, *sources: Rows) -> dict[str, str]:
     """The SHA-256 of every file that the result depends on, the recordings left out."""
-    models = (options.pretrained_mdl_path, options.finetuned_mdl_path)
-    return fingerprint(options.label_txt, *models, *(source.source for source in sources))
+    named = (options.label_txt, options.pretrained_mdl_path, options.finetuned_mdl_path)
+    places = [at(options, name) for name in named if name is not None]
+    return fingerprint(*places, *(source.source for source in sources))
 
 
 def _best_report(folder: Path, epoch: int) -> dict[str, float]:

@@ -12,13 +12,16 @@ from typing import IO, Any
 import torch
 
 from ssast import __version__
-from ssast.data.storage import Location, writable_folder
+from ssast.data.storage import Location, as_location, writable_folder
 from ssast.errors import UserError
 from ssast.options import Options, record, resolve, write_record
 from ssast.runfile import read_mapping
 
 # What may change between a run and its going on without changing the result.
 BESIDE_THE_RESULT = {
+    "cache_gb",
+    "cloud_dir",
+    "project_name",
     "num_workers",
     "resume",
     "save_every_seconds",
@@ -70,7 +73,7 @@ def _matching(folder: Path, patterns: tuple[str, ...]) -> list[Path]:
 def fingerprint(*sources: Location | Path | str | None) -> dict[str, str]:
     """SHA-256 of each file that is there, by its path; of a model folder, that of its weights."""
     found = {}
-    for place in (Location(str(source)) for source in sources if source is not None):
+    for place in (as_location(source) for source in sources if source is not None):
         file = place / "model.safetensors" if place.is_dir() else place
         if file.exists():
             with file.open("rb") as content:

@@ -17,6 +17,7 @@ from ssast.engine.hardware import uses_bf16
 from ssast.errors import UserError
 from ssast.model.classification import SSASTForAudioClassification
 from ssast.options import Options
+from ssast.places import at, model_path
 from ssast.report.html import sound_uri, write_page
 from ssast.report.metrics import Thresholds, aucs_table, choose_thresholds, score
 from ssast.report.predictions import Predictions, first_clips, pool
@@ -75,7 +76,7 @@ def predict_rows(
     def predict(batch: dict[str, Any]) -> torch.Tensor:
         return model.predict_scores(batch["fbank"], frames=batch["frames"])
 
-    files = fingerprint(source.source, work.options.finetuned_mdl_path or folder)
+    files = fingerprint(source.source, at(work.options, work.options.finetuned_mdl_path or str(folder)))
     done = clip_values(work, predict, model, source, settings, folder, f"{sorted(files.values())} {len(source.frame)}")
     uids = [uid for table in done.tables() for uid in table["uid"].to_pylist()]
     values = [row for table in done.tables() for row in table["values"].to_pylist()]
@@ -129,7 +130,7 @@ def read_thresholds(model_folder: str | Path | None) -> dict[str, float]:
 
 def model_home(options: Options, folder: Path) -> Path:
     """The folder of the fine-tuned model: the one that is named, else the run's own."""
-    path = Path(options.finetuned_mdl_path or folder)
+    path = Path(model_path(options, options.finetuned_mdl_path)) if options.finetuned_mdl_path else folder
     return path if path.is_dir() else path.parent
 
 

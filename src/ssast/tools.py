@@ -9,10 +9,11 @@ from tqdm import tqdm
 
 from ssast.assemble import say
 from ssast.data.splits import read_labels, read_split
-from ssast.data.storage import Location, locate, whole_file
+from ssast.data.storage import Location, forget, whole_file
 from ssast.data.survey import FAULTS, Finding, Heard, findings, label_counts, listen_to_all
 from ssast.errors import UserError
 from ssast.options import Options, resolve
+from ssast.places import at, recordings
 from ssast.runfolder import fingerprint, open_folder
 
 FAULTY = 1
@@ -26,12 +27,14 @@ def check(options: Options | None = None, /, **overrides: Any) -> int:
     Leaves check.csv (uid, split, weight, finding, detail) and recordings.csv (what each recording is) in exp_dir.
     """
     options = resolve(options, mode="check", **overrides)
-    root = locate(options.prefix or "", options.study, options.bucket_name, options.project_name)
+    forget()
+    root = recordings(options)
     if not root.is_dir():
         raise UserError(f"the data folder {root} does not exist; check --prefix, --study and --bucket_name.")
-    places = _places(Location(options.data_split_root or ""))
+    places = _places(at(options, options.data_split_root or ""))
     splits, broken = _read(places)
-    labels = read_labels(options.label_txt) if "label_txt" in options.given and options.label_txt else []
+    named = "label_txt" in options.given and options.label_txt
+    labels = read_labels(at(options, named)) if named else []
     files = fingerprint(*places.values(), *([options.label_txt] if labels else []))
     clips = {split: len(frame) for split, frame in splits.items()}
     folder = open_folder(options, clips=clips, files=files, trains=False)

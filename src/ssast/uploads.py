@@ -1,0 +1,200 @@
+"""An output folder and a bucket in; the finished files of the folder in the bucket out, each sent when it changed."""
+
+import functools
+import json
+import os
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any, TypeVar
+
+from ssast.data.storage import Location, bucket_address, whole_file
+from ssast.errors import UserError
+from ssast.options import Options, resolve
+from ssast.places import at
+from ssast.runfile import read_mapping
+
+LEDGER = ".uploaded.json"
+"""What lies in the bucket already, or has to: by file its size and time when it was sent, or nothing."""
+PROBE = ".ssast"
+POLL_SECONDS = 5.0
+NAMED = 5
+
+Mode = TypeVar("Mode", bound=Callable[..., Any])
+
+
+@dataclass
+class Uploads:
+    """A folder's files on their way to `target`: all that are visible, or those alone that changed `since` [ns]."""
+
+    folder: Path
+    target: Location
+    since: int = 0
+    done: dict[str, list[int] | None] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        try:
+            kept = json.loads((self.folder / LEDGER).read_text(encoding="utf-8"))
+        except (OSError, ValueError):
+            return  # without it files are sent once more than they need
+        if isinstance(kept, dict) and kept.get("to") == str(self.target) and isinstance(kept.get("files"), dict):
+            self.done = kept["files"]
+
+    def waiting(self) -> dict[str, list[int]]:
+        """What is to be sent, small files first: by file its size and time."""
+        found: dict[str, list[int]] = {}
+        for name in visible(self.folder):
+            try:
+                stat = (self.folder / name).stat()
+            except FileNotFoundError:
+                continue
+            now = [stat.st_size, stat.st_mtime_ns]
+            if (name in self.done or stat.st_mtime_ns >= self.since) and self.done.get(name) != now:
+                found[name] = now
+        return dict(sorted(found.items(), key=lambda item: item[1]))
+
+    def send(self) -> tuple[int, str]:
+        """Send what is waiting, up to the first that cannot be; how many were sent, and the reason if any."""
+        waiting, sent = self.waiting(), 0
+        self.done |= {name: self.done.get(name) for name in waiting}
+        for name, now in waiting.items():
+            try:
+                (self.target / name).send(self.folder / name)
+            except UserError as error:
+                if not (self.folder / name).exists():
+                    continue
+                self._keep()
+                return sent, str(error)
+            self.done[name] = now
+            sent += 1
+        if waiting:
+            self._keep()
+        return sent, ""
+
+    def _keep(self) -> None:
+        with whole_file(self.folder / LEDGER) as beside:
+            beside.write_text(json.dumps({"to": str(self.target), "files": self.done}, indent=1), encoding="utf-8")
+
+    def sentence(self, reason: str) -> str:
+        """What was not sent, why, and what to do."""
+        names = list(self.waiting())
+        more = f" and {len(names) - NAMED} more" if len(names) > NAMED else ""
+        return (
+            f"{len(names)} files were not sent to {self.target}: {', '.join(names[:NAMED])}{more} "
+            f"({reason.rstrip('.')}); they are in {self.folder}, and `ssast upload {self.folder}` sends them."
+        )
+
+
+def visible(folder: Path) -> Iterator[str]:
+    """The finished files below a folder; hidden ones, unfinished ones among them, and links are left out."""
+    for root, folders, files in os.walk(folder):
+        folders[:] = sorted(name for name in folders if not name.startswith("."))
+        for name in sorted(files):
+            if not name.startswith(".") and not (Path(root) / name).is_symlink():
+                yield (Path(root) / name).relative_to(folder).as_posix()
+
+
+def target(options: Options) -> Location:
+    """The folder in the bucket that results go to."""
+    if not options.bucket_name:
+        raise UserError("no bucket is named; give -b/--bucket_name.")
+    folder = options.cloud_dir.strip("/")
+    bucket = at(options, bucket_address(options.bucket_name))
+    return bucket / folder if folder else bucket
+
+
+def uploaded(mode: str) -> Callable[[Mode], Mode]:
+    """Make a mode send its results where a bucket is named and --cloud True."""
+
+    def around(function: Mode) -> Mode:
+        @functools.wraps(function)
+        def run(options: Options | None = None, /, **overrides: Any) -> Any:
+            resolved = resolve(options, mode=mode, **overrides)
+            if not (resolved.cloud and resolved.bucket_name):
+                return function(resolved)
+            with uploading(Path(resolved.exp_dir), target(resolved)):
+                return function(resolved)
+
+        return run  # type: ignore[return-value]
+
+    return around
+
+
+@contextmanager
+def uploading(folder: Path, to: Location, *, poll_seconds: float = POLL_SECONDS) -> Iterator[None]:
+    """Send what the block writes into the folder: each checkpoint soon after it is written, and the rest at the end.
+
+    UserError at once where the bucket takes no files, and at the end where some could not be sent.
+    """
+    print(f"results are also saved to {to}; --cloud False keeps them in {folder} alone", flush=True)
+    _probe(to)
+    uploads = Uploads(folder, to, since=time.time_ns() - 10**9)
+    ended, problems = threading.Event(), [""]
+
+    def watch() -> None:
+        while not ended.wait(poll_seconds):
+            problem = uploads.send()[1]
+            if problem and not problems[0]:
+                print(f"{problem} The results are kept in {folder} and sent later.", flush=True)
+            problems[0] = problem
+
+    watcher = threading.Thread(target=watch, name="uploads", daemon=True)
+    watcher.start()
+    try:
+        yield
+    except BaseException:
+        _end(ended, watcher)
+        reason = uploads.send()[1]
+        if reason:
+            print(uploads.sentence(reason), flush=True)
+        raise
+    _end(ended, watcher)
+    reason = uploads.send()[1]
+    if reason:
+        raise UserError(uploads.sentence(reason))
+    print(f"the results are in {to}", flush=True)
+
+
+def _end(ended: threading.Event, watcher: threading.Thread) -> None:
+    ended.set()
+    watcher.join()
+
+
+def _probe(to: Location) -> None:
+    """Write a line to the bucket: better refused now than after days."""
+    with TemporaryDirectory() as folder:
+        line = Path(folder) / PROBE
+        line.write_text("ssast saves results here\n", encoding="utf-8")
+        try:
+            (to / PROBE).send(line)
+        except UserError as error:
+            raise UserError(f"{str(error).rstrip('.')}, or keep the results here with --cloud False.") from error
+
+
+def upload(options: Options | None = None, /, **overrides: Any) -> Path:
+    """Send the files of an output folder to the bucket that its run named, or that is given; the folder."""
+    options = resolve(options, mode="upload", **overrides)
+    folder = Path(options.exp_dir)
+    if not folder.is_dir():
+        raise UserError(f"{folder} is no folder; give the output folder of a run, as in `ssast upload FOLDER`.")
+    uploads = Uploads(folder, target(resolve(options, **_recorded(folder, options.given))))
+    sent, reason = uploads.send()
+    if reason:
+        raise UserError(uploads.sentence(reason))
+    print(f"{sent} files sent to {uploads.target}; {len(uploads.done) - sent} were there already", flush=True)
+    return folder
+
+
+def _recorded(folder: Path, given: frozenset[str]) -> dict[str, Any]:
+    """Bucket, folder and project from the record of a run, those left out that were given anew."""
+    records = [folder / "run.yaml", *sorted(folder.glob("run-*.yaml"))]
+    for record in records:
+        found = read_mapping(record) if record.exists() else {}
+        if found.get("bucket_name"):
+            names = {"bucket_name", "cloud_dir", "project_name"} - given
+            return {name: found[name] for name in names if found.get(name) is not None}
+    return {}
