@@ -4,6 +4,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from ssast.attend import attention
     from ssast.audio.frontend import Frontend
     from ssast.data.dataset import AudioDataset
     from ssast.model.classification import ClassificationHead, SSASTForAudioClassification
@@ -15,7 +16,7 @@ if TYPE_CHECKING:
 
 __version__ = "0.1.0"
 
-# Public name -> "module:attribute". A new mode (attention next) is added here, in __all__ and under TYPE_CHECKING.
+# Public name -> "module:attribute". A new mode is added here, in __all__ and under TYPE_CHECKING.
 _HOMES = {
     "SSASTEncoder": "ssast.model.encoder:SSASTEncoder",
     "SSASTForPreTraining": "ssast.model.pretraining:SSASTForPreTraining",
@@ -27,6 +28,7 @@ _HOMES = {
     "finetune": "ssast.run:finetune",
     "evaluate": "ssast.run:evaluate",
     "extract": "ssast.run:extract",
+    "attention": "ssast.attend:attention",
     # The seed's names of the two models.
     "ASTModel_pretrain": "ssast.model.pretraining:SSASTForPreTraining",
     "ASTModel_finetune": "ssast.model.classification:SSASTForAudioClassification",
@@ -41,6 +43,7 @@ __all__ = [
     "SSASTEncoder",
     "SSASTForAudioClassification",
     "SSASTForPreTraining",
+    "attention",
     "evaluate",
     "extract",
     "finetune",

@@ -43,6 +43,12 @@ MODES = {
         "a parquet file of uid and embedding",
         "ssast.run:extract",
     ),
+    "attention": Mode(
+        "show what a model looks at in chosen clips, and how far to trust that",
+        "recordings, a csv, a fine-tuned or pretrained model",
+        "a page to see and hear it, a picture and a file of values for each clip",
+        "ssast.attend:attention",
+    ),
     "check": Mode(
         "look through a data set before a long run: recordings, csv files, labels, what the splits share",
         "recordings, csv files, perhaps labels.txt",

@@ -31,9 +31,10 @@ This page is written by `make docs`.
 """
 
 EVERY = tuple(MODES)
-WORK = ("pretrain", "finetune", "evaluate", "extract")
+BATCHED = ("pretrain", "finetune", "evaluate", "extract")
+WORK = (*BATCHED, "attention")
 TRAIN = ("pretrain", "finetune")
-USE = ("evaluate", "extract")
+USE = ("evaluate", "extract", "attention")
 LABELLED = ("finetune", "evaluate", "check")
 READ = (*WORK, "check")
 SEND = (*WORK, "upload")
@@ -53,6 +54,7 @@ TRAINING = Group("Training", TRAIN)
 PRETRAINING = Group("Pretraining", ("pretrain",))
 HEAD = Group("Classification head", ("finetune",))
 SCORES = Group("Scores", ("finetune", "evaluate", "compare"))
+ATTENTION = Group("Attention", ("attention",))
 MACHINE = Group("Machine", EVERY)
 DEMO = Group("Demo", ("demo",))
 
@@ -80,7 +82,7 @@ class Options:
     study: str | None = option(None, "folder below prefix, where that holds more than one study", LOADING, short="s")
     data_split_root: str | None = option(
         None,
-        "folder with train.csv and test.csv, or one csv for evaluate and extract",
+        "folder with train.csv and test.csv, or one csv for evaluate, extract and attention",
         LOADING,
         short="d",
         is_path=True,
@@ -99,7 +101,7 @@ class Options:
         "SSAST-Base-Frame-400.pth",
         "pretrained model to start from: a published .pth or a model folder; none: random weights",
         LOADING,
-        modes=("pretrain", "finetune", "extract"),
+        modes=("pretrain", "finetune", "extract", "attention"),
         shown="SSAST-Base-Frame-400.pth; pretrain: none",
         is_path=True,
     )
@@ -235,7 +237,7 @@ class Options:
     )
     mask_padding: bool = option(False, "keep padding out of attention, pooling and pretext targets", MODEL)
     # Training
-    batch_size: int = option(8, "clips in a batch", TRAINING, low=1, modes=WORK)
+    batch_size: int = option(8, "clips in a batch", TRAINING, low=1, modes=BATCHED)
     num_workers: int = option(0, "processes that load recordings; 0: the main one does", TRAINING, low=0, modes=EVERY)
     learning_rate: float = option(0.0003, "how far a step goes; onecycle has --max_lr instead", TRAINING, above=0)
     epochs: int = option(1, "passes over the training recordings", TRAINING, low=1)
@@ -296,6 +298,11 @@ class Options:
         1, "repeat the run with so many seeds, from --seed up", SCORES, low=1, high=1000, modes=("finetune",)
     )
     runs: str | None = option(None, "folders of the runs to compare, with commas between", SCORES, modes=("compare",))
+    # Attention
+    uids: str | None = option(
+        None, "clips to look at, by uid with commas between; none: the first of the csv", ATTENTION
+    )
+    max_clips: int = option(20, "at most so many clips", ATTENTION, low=1, high=1000)
     # Machine
     device: str = option("auto", "where the model runs", MACHINE, choices=("auto", "cpu", "cuda", "mps"))
     precision: str = option(

@@ -48,7 +48,7 @@ def _sources(options: Any) -> Iterator[str]:
         yield f"{options.mode} needs -i/--prefix, the folder that holds <uid>/waveform.EXT"
     if options.data_split_root is None:
         what = "with train.csv" if options.mode == "pretrain" else "with train.csv and test.csv"
-        or_file = ", or one csv file" if options.mode in ("evaluate", "extract", "check") else ""
+        or_file = ", or one csv file" if options.mode in ("evaluate", "extract", "attention", "check") else ""
         yield f"{options.mode} needs -d/--data_split_root, the folder {what}{or_file}"
     if options.mode == "finetune" and options.folds == 1:
         yield "--folds 1 leaves nothing to train on; give 0 for no cross-validation, or at least 2"

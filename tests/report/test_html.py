@@ -39,7 +39,7 @@ def test_levels_keep_order_and_ends():
     assert html.levels([0.0, 0.0]) == "AA"
 
 
-def test_sounds_are_embedded_as_flac_at_16_khz_at_most():
+def test_sounds_are_embedded_as_wav_at_16_khz_at_most():
     import base64
     import io
 
@@ -48,6 +48,6 @@ def test_sounds_are_embedded_as_flac_at_16_khz_at_most():
     wave = np.sin(np.arange(44100) / 10).astype(np.float32)
     head, content = html.sound_uri(wave, 44100).split(",")
     samples, rate = soundfile.read(io.BytesIO(base64.b64decode(content)))
-    assert head == "data:audio/flac;base64"
+    assert head == "data:audio/wav;base64"
     assert rate == 16000
     assert len(samples) == 16000

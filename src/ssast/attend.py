@@ -1,0 +1,207 @@
+"""Options in; for chosen clips a picture, a file of values and one page of what the model looked at out."""
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import torch
+from tqdm import tqdm
+
+from ssast.assemble import Rows, Settings, Work, dataset, finetuned_model, model_settings, prepare, rows, say
+from ssast.data.loader import loader
+from ssast.data.splits import check_targets
+from ssast.data.storage import whole_file
+from ssast.errors import UserError
+from ssast.looking import Finetuned, Found, Looker, Pretrained
+from ssast.model.classification import SSASTForAudioClassification
+from ssast.model.pretraining import SSASTForPreTraining
+from ssast.model.removal import SHARES
+from ssast.options import Options
+from ssast.places import at, local_model
+from ssast.report.clip_figure import clip_figure
+from ssast.report.html import write_page
+from ssast.report.maps import Group, bin_hz, frame_seconds, summary
+from ssast.report.pages import attention_page
+from ssast.runfolder import fingerprint, nothing_half_written, open_folder
+from ssast.uploads import uploaded
+
+MOST_LABELS = 10
+Model = SSASTForAudioClassification | SSASTForPreTraining
+
+
+@nothing_half_written
+@uploaded("attention")
+def attention(options: Options | None = None, /, **overrides: Any) -> Path:
+    """Show what a model looks at in chosen clips; the folder `attention` with a page, pictures and values.
+
+    A fine-tuned model gets relevance, input x gradient, occlusion, rollout and raw attention, each tested by removal;
+    a pretrained one rollout, raw attention and its guesses at hidden patches. Takes the command line's options by name.
+    """
+    work = Work.of(options, "attention", overrides)
+    options = work.options
+    model = _model(options)
+    settings = model_settings(options, model.frontend)
+    source = _chosen(options, rows(options, [], "MSE"))
+    files = fingerprint(at(options, _address(options)), source.source)
+    root = open_folder(options, clips={"attention": len(source.frame)}, files=files, trains=False)
+    folder = root / "attention"
+    folder.mkdir(exist_ok=True)
+    model.eval().to(work.accelerator.device)
+    look = _looker(work, model, source, settings)
+    found = []
+    bar = tqdm(_clips(work, source, settings), "attention", len(source.frame), unit="clip", dynamic_ncols=True)
+    for batch in bar:
+        found.append(look(batch))
+        _write_clip(folder, found[-1])
+    _write_tables(folder, found, look)
+    write_page(folder / "attention.html", _page(options, look, found, settings))
+    work.bad.write(root)
+    say(f"{len(found)} clips in {folder / 'attention.html'}, which opens in any browser and needs no network")
+    return folder
+
+
+def _model(options: Options) -> Model:
+    if options.finetuned_mdl_path:
+        return finetuned_model(options)
+    given = {name: getattr(options, name) for name in ("num_mel_bins", "target_length") if name in options.given}
+    with local_model(options, _address(options)) as path:
+        return SSASTForPreTraining.from_published(path, **given)
+
+
+def _address(options: Options) -> str:
+    address = options.finetuned_mdl_path or options.pretrained_mdl_path
+    if not address:
+        raise UserError("attention needs a model; give --finetuned_mdl_path, or --pretrained_mdl_path.")
+    return address
+
+
+def _chosen(options: Options, source: Rows) -> Rows:
+    """The rows that --uids names, else the first --max_clips."""
+    frame = source.frame
+    if options.uids is None:
+        return Rows(frame.head(options.max_clips), [], source.source)
+    uids = list(dict.fromkeys(uid.strip() for uid in options.uids.split(",") if uid.strip()))
+    missing = [uid for uid in uids if uid not in frame.index]
+    if missing or not uids:
+        raise UserError(
+            f"--uids is {options.uids!r}, but {source.source} has no {missing or 'such uid'}; give its uids."
+        )
+    return Rows(frame.loc[uids], [], source.source)
+
+
+def _clips(work: Work, source: Rows, settings: Settings) -> Iterator[dict[str, Any]]:
+    """One prepared clip after the other; those that cannot be used are noted."""
+    options = work.options
+    data = dataset(options, source, settings, augment=False)
+    made = prepare(options, settings, work.accelerator.device, augment=False)
+    kind: Settings = {"num_workers": options.num_workers, "on_bad_audio": options.on_bad_audio, "report": work.bad}
+    for batch in loader(data, batch_size=1, **kind):
+        if batch["uid"]:
+            yield {**made(batch), "sample_rate": settings["sample_rate"]}
+
+
+def _looker(work: Work, model: Model, source: Rows, settings: Settings) -> Looker:
+    seed = work.options.seed
+    if isinstance(model, SSASTForPreTraining):
+        return Pretrained(model, seed)
+    labels = model.labels or []
+    explained = list(range(model.num_labels))
+    if len(explained) > MOST_LABELS:
+        best = [model.predict_scores(batch["fbank"], batch["frames"])[0] for batch in _clips(work, source, settings)]
+        explained = sorted(torch.stack(best).amax(dim=0).topk(MOST_LABELS).indices.tolist())
+        say(f"{MOST_LABELS} of {model.num_labels} labels are explained, those with the highest scores in these clips")
+    known = bool(labels) and set(labels) <= set(source.frame.columns)
+    if known:
+        check_targets(source.frame, labels, model.config["loss"])
+    table = source.frame[labels].astype(float) if known else pd.DataFrame(index=source.frame.index)
+    return Finetuned(model, seed, explained, lambda uid: dict(enumerate(table.loc[uid].to_numpy())))
+
+
+def _groups(look: Looker, found: Sequence[Found]) -> list[tuple[Group, Group]]:
+    """For each label the mean of the clips that have it and of those that have not; of numbers, by their median."""
+    pairs = []
+    for label in look.explained:
+        by_clip = [(one, one.clip.targets.get(label, np.nan)) for one in found]
+        known = [(one, value) for one, value in by_clip if not np.isnan(value)]
+        is_number = look.model.config["loss"] == "MSE"
+        cut = float(np.median([value for _, value in known])) if is_number and known else 0.5
+        sides = [one for one, value in known if value >= cut], [one for one, value in known if value < cut]
+        if all(sides):
+            words = (f"at least {cut:g}", f"below {cut:g}") if is_number else ("csv says yes", "csv says no")
+            first, second = (
+                _mean(look, label, f"{look.labels[label]}: {word}", side)
+                for word, side in zip(words, sides, strict=True)
+            )
+            pairs.append((first, second))
+    return pairs
+
+
+def _mean(look: Looker, label: int, title: str, found: Sequence[Found]) -> Group:
+    """The group's mean, as long as its longest clip; each clip's relevance counts as 1 in all, padding left out."""
+    frames, bins = max(one.clip.frames for one in found), found[0].clip.picture.shape[1]
+    pictures, shares, count_T1 = np.zeros((frames, bins)), np.zeros((frames, bins)), np.zeros((frames, 1))
+    for one in found:
+        own = one.clip.frames
+        relevance = one.relevance[label][:own]
+        pictures[:own] += one.clip.picture[:own]
+        shares[:own] += relevance / max(float(relevance.sum()), 1e-12) / len(found)
+        count_T1[:own] += 1
+    return Group(title, len(found), pictures / np.maximum(count_T1, 1), look.grid(shares))
+
+
+def _write_clip(folder: Path, found: Found) -> None:
+    """UID.png and UID.npz, each moved into place whole."""
+    clip = found.clip
+    with whole_file(folder / f"{clip.uid}.png") as beside:
+        Path(beside).write_bytes(clip_figure(clip, found.panels))
+    frames, bins = clip.picture.shape
+    axes = {"hz_edges": bin_hz(clip.sample_rate, bins), "seconds_edges": frame_seconds(frames)}
+    values: dict[str, Any] = {"own_frames": np.array(clip.frames), **axes, **found.values}
+    with whole_file(folder / f"{clip.uid}.npz") as beside, open(beside, "wb") as file:
+        np.savez_compressed(file, **values)
+
+
+def _write_tables(folder: Path, found: Sequence[Found], look: Looker) -> None:
+    """faithfulness.csv: how far each tested map of each clip moves each label's logit, beside chance."""
+    if not look.explained:
+        return
+    lines = [
+        {"uid": one.clip.uid, "map": key, "label": look.labels[label], "removed": share}
+        | {"drop": drops[at], "random_drop": one.clip.random[label][at]}
+        for one in found
+        for key, by_label in one.clip.drops.items()
+        for label, drops in by_label.items()
+        for at, share in enumerate(SHARES)
+    ]
+    table = pd.DataFrame(lines)
+    method = table["map"].str.split("/").str[0]
+    table["map"] = table["map"].where(~method.isin(["relevance", "gradient", "occlusion"]), method)
+    with whole_file(folder / "faithfulness.csv") as beside:
+        table.to_csv(beside, index=False)
+    for one in summary([each.clip for each in found], SHARES, look.blocks):
+        if one["method"] == "relevance":
+            wins = f"{one['beats_random']:.0%} of clips"
+            say(f"relevance: removing its top {one['share']:.0%} moves the highest label more than chance in {wins}")
+
+
+def _page(options: Options, look: Looker, found: Sequence[Found], settings: Settings) -> str:
+    sizes = {name: look.model.config[name] for name in ("model_size", "fshape", "tshape")}
+    facts = {
+        "model": _address(options),
+        "clips of": options.data_split_root,
+        "recordings": options.prefix,
+        "seed": options.seed,
+    }
+    return attention_page(
+        [one.clip for one in found],
+        title="What the model looks at",
+        labels=look.labels,
+        explained=look.explained,
+        layers=look.blocks,
+        heads=look.encoder.heads,
+        shares=SHARES,
+        groups=_groups(look, found) if look.explained else (),
+        facts=[(name, str(value)) for name, value in {**facts, **sizes, **settings}.items()],
+    )

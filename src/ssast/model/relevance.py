@@ -1,0 +1,183 @@
+"""A model and a fbank in; what each patch, or each point of the fbank, has to do with a label out.
+
+Nothing here trains or draws from the ambient random state, and gradients of the model's own parameters stay untouched.
+Patches with any stride are brought back to the time-frequency plane by `fold`.
+
+Shapes: B clips, T frames, F mel bins, P patches, L tokens (prefix + patches), D width, H heads, N states or blocks,
+G labels that are asked for, C cells of the plane.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from ssast.model.classification import SSASTForAudioClassification
+from ssast.model.encoder import DEPTH, SSASTEncoder, Trace
+from ssast.model.pretraining import SSASTForPreTraining
+
+Model = SSASTForAudioClassification | SSASTForPreTraining
+
+
+@dataclass(frozen=True)
+class Explanation:
+    """What a model made of a batch: logits (B, all labels) and, for the labels asked for, what they came from.
+
+    `relevance` (B, G, P) is at least 0; `input_x_gradient` (B, G, T, F) is signed, above 0 where the input speaks for
+    the label. `attention` (B, N, H, P) is that of the pooled tokens to each patch, one row a block that ran, and
+    `rollout` (B, P) its way through all of them.
+    """
+
+    logits: Tensor
+    relevance: Tensor
+    input_x_gradient: Tensor
+    attention: Tensor
+    rollout: Tensor
+
+
+def valid_patches(encoder: SSASTEncoder, frames_B: Tensor) -> Tensor:
+    """Which patches hold at least one of each clip's own frames: (B, P)."""
+    start_P = torch.arange(encoder.grid[1], device=frames_B.device).repeat(encoder.grid[0]) * encoder.stride[1]
+    return start_P < frames_B.reshape(-1, 1)
+
+
+def pooled_tokens(model: Model, batch: int, frames: Tensor | None = None) -> Tensor:
+    """How much each token counts where the model pools, (B, L) with rows that sum to 1.
+
+    The prefix tokens of ft_cls, all patches of ft_avgtok, those with own frames where the model masks padding. A
+    pretraining model pools nothing: here its patches with own frames count alike.
+    """
+    encoder = model.v
+    weight_BL = torch.zeros(batch, encoder.num_prefix + encoder.num_patches, device=encoder.pos_embed.device)
+    if isinstance(model, SSASTForAudioClassification) and model.task == "ft_cls":
+        weight_BL[:, : encoder.num_prefix] = 1
+    else:
+        masks = model.mask_padding or isinstance(model, SSASTForPreTraining)
+        own = valid_patches(encoder, frames).float() if masks and frames is not None else 1
+        weight_BL[:, encoder.num_prefix :] = own
+    return weight_BL / weight_BL.sum(dim=1, keepdim=True).clamp(min=1)
+
+
+def pooled_states(model: Model) -> dict[int, float]:
+    """The number of blocks behind each state that is pooled, with its share; shares sum to 1.
+
+    One state for a model of one layer (13 is state 12 after its LayerNorm), 13 of them for a weighted one, each with
+    the size of its learned weight.
+    """
+    if isinstance(model, SSASTForPreTraining):
+        return {DEPTH: 1.0}
+    if model.weightsum is None:
+        return {min(model.layers[0], DEPTH): 1.0}
+    size_N = model.weightsum.detach().abs()
+    return dict(enumerate((size_N / size_N.sum().clamp(min=1e-12)).tolist()))
+
+
+def attention_to_patches(model: Model, attentions: Sequence[Tensor], frames: Tensor | None = None) -> Tensor:
+    """Raw attention of the pooled tokens to each patch, (B, N, H, P); what goes to the prefix is not in it."""
+    if not attentions:
+        return torch.zeros(1, 0, model.v.heads, model.v.num_patches)
+    weight_BL = pooled_tokens(model, len(attentions[0]), frames).to(attentions[0].device)
+    rows_BNHL = torch.stack([torch.einsum("bq,bhqk->bhk", weight_BL, each.detach()) for each in attentions], dim=1)
+    return rows_BNHL[..., model.v.num_prefix :]
+
+
+def through_blocks(flows: Sequence[Tensor], starts: Mapping[int, Tensor], *, mixed: bool) -> Tensor:
+    """Tokens' weight carried back through the blocks, from the states where it enters to the input: (B, L).
+
+    `flows` holds one (B, L, L) a block. With r for a row of weights, a block makes it r + r A (Chefer et al. 2021,
+    equation 6, read from the output on, which needs no product of two matrices), or (r + r A) / 2 where `mixed`
+    (Abnar and Zuidema 2020). `starts` gives what enters behind so many blocks.
+    """
+    row_BL = torch.zeros_like(next(iter(starts.values())))
+    for blocks in range(max(starts), -1, -1):
+        if blocks in starts:
+            row_BL = row_BL + starts[blocks]
+        if blocks:
+            carried_BL = torch.einsum("bq,bqk->bk", row_BL, flows[blocks - 1])
+            row_BL = (row_BL + carried_BL) / 2 if mixed else row_BL + carried_BL
+    return row_BL
+
+
+def rollout(model: Model, attentions: Sequence[Tensor], frames: Tensor | None = None) -> Tensor:
+    """Attention rollout, mean of the heads and half of it the residual, from the pooled tokens to patches: (B, P).
+
+    Source: Abnar and Zuidema 2020, "Quantifying Attention Flow in Transformers", arXiv 2005.00928.
+    """
+    batch = len(attentions[0]) if attentions else 1
+    flows = [each.detach().mean(dim=1) for each in attentions]
+    return through_blocks(flows, _starts(model, batch, frames), mixed=True)[:, model.v.num_prefix :]
+
+
+def _starts(model: Model, batch: int, frames: Tensor | None) -> dict[int, Tensor]:
+    weight_BL = pooled_tokens(model, batch, frames)
+    return {blocks: share * weight_BL for blocks, share in pooled_states(model).items()}
+
+
+def look(model: Model, fbank_BTF: Tensor, frames: Tensor | None = None) -> tuple[Tensor, Tensor]:
+    """`attention_to_patches` (B, N, H, P) and `rollout` (B, P) of any model, which need no label."""
+    masks = frames if model.mask_padding else None
+    with torch.no_grad():
+        attentions = model.v.trace(fbank_BTF, max(pooled_states(model)), masks).attentions
+    return attention_to_patches(model, attentions, frames), rollout(model, attentions, frames)
+
+
+def explain(
+    model: SSASTForAudioClassification, fbank_BTF: Tensor, labels: Sequence[int], frames: Tensor | None = None
+) -> Explanation:
+    """Everything that one pass forward, and one back for each label, can tell of a normalised fbank (B, T, F).
+
+    Relevance is gradient-weighted attention (Chefer et al. 2021, "Generic Attention-model Explainability", ICCV, arXiv
+    2103.15679): a block adds mean over heads of (gradient of the logit x attention, negative parts cut off). It starts
+    from the pooled tokens, at the states that are pooled; what a token has at its start is left out, for it says which
+    tokens are pooled and nothing of the label. A model of layer 0 has no attention: there the relevance of a patch is
+    what its embedding adds to the logit by gradient x value, negative parts cut off.
+
+    The model should be in evaluation mode; `frames` (B,) matters only to one with `mask_padding`.
+    """
+    with torch.enable_grad():
+        fbank_BTF = fbank_BTF.detach().clone().requires_grad_()
+        logits_BN, trace = model.trace(fbank_BTF, frames)
+        each = [_backward(model, logits_BN[:, label].sum(), fbank_BTF, trace, frames) for label in labels]
+    return Explanation(
+        logits_BN.detach(),
+        torch.stack([relevance_BP for relevance_BP, _ in each], dim=1),
+        torch.stack([product_BTF for _, product_BTF in each], dim=1),
+        attention_to_patches(model, trace.attentions, frames).expand(len(fbank_BTF), -1, -1, -1),
+        rollout(model, trace.attentions, frames).expand(len(fbank_BTF), -1),
+    )
+
+
+def _backward(
+    model: SSASTForAudioClassification, logit: Tensor, fbank_BTF: Tensor, trace: Trace, frames: Tensor | None
+) -> tuple[Tensor, Tensor]:
+    """Relevance (B, P) and input x gradient (B, T, F) of one logit, summed over the clips."""
+    nodes = [fbank_BTF, trace.states[0], *trace.attentions]
+    found = torch.autograd.grad(logit, nodes, retain_graph=True, allow_unused=True)
+    grads = [torch.zeros_like(node) if grad is None else grad for node, grad in zip(nodes, found, strict=True)]
+    product_BTF = (fbank_BTF * grads[0]).detach()
+    prefix = model.v.num_prefix
+    if not trace.attentions:
+        return (trace.states[0] * grads[1]).sum(dim=2).clamp(min=0)[:, prefix:].detach(), product_BTF
+    flows = [
+        (grad * weights).clamp(min=0).mean(dim=1).detach()
+        for grad, weights in zip(grads[2:], trace.attentions, strict=True)
+    ]
+    starts = _starts(model, len(fbank_BTF), frames)
+    relevance_BL = through_blocks(flows, starts, mixed=False) - torch.stack(list(starts.values())).sum(dim=0)
+    return relevance_BL[:, prefix:].clamp(min=0), product_BTF
+
+
+def fold(values_XP: Tensor, encoder: SSASTEncoder) -> Tensor:
+    """Values of patches (..., P) on the plane (..., T, F): each point has the mean of the patches that cover it.
+
+    With strides shorter than a patch several do; points that none covers, past the last whole stride, are 0.
+    """
+    size = (encoder.num_mel_bins, encoder.target_length)
+    shape: Any = {"output_size": size, "kernel_size": encoder.shape, "stride": encoder.stride}
+    flat_XKP = values_XP.reshape(-1, 1, encoder.num_patches).expand(-1, encoder.shape[0] * encoder.shape[1], -1)
+    count_1FT = F.fold(torch.ones_like(flat_XKP[:1]), **shape)[0]
+    plane_XFT = F.fold(flat_XKP, **shape)[:, 0] / count_1FT.clamp(min=1)
+    return plane_XFT.transpose(1, 2).reshape(*values_XP.shape[:-1], encoder.target_length, encoder.num_mel_bins)

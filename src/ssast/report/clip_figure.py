@@ -1,0 +1,54 @@
+"""A clip with its maps in; one PNG with a panel for each map out, Hz and seconds on the axes, padding hatched."""
+
+import io
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from ssast.report.maps import Clip, bin_hz, frame_seconds, is_signed
+
+
+def clip_figure(clip: Clip, panels: Sequence[tuple[str, str]]) -> bytes:
+    """A PNG with the spectrogram and below it one panel for each (key, title), Hz and seconds on the axes."""
+    from matplotlib.figure import Figure
+
+    first = clip.picture
+    own = np.where(np.arange(len(first))[:, None] < clip.frames, first, np.nan)
+    figure = Figure(figsize=(9, 1.9 * (len(panels) + 1)), layout="constrained")
+    axes = figure.subplots(len(panels) + 1, 1, sharex=True, squeeze=False)[:, 0]
+    edges = (frame_seconds(first.shape[0]), bin_hz(clip.sample_rate, first.shape[1]))
+    for axis, (key, title) in zip(axes, [("", clip.uid), *panels], strict=True):
+        axis.pcolormesh(*edges, own.T, cmap="gray_r", vmin=clip.span[0], vmax=clip.span[1], rasterized=True)
+        if key:
+            _overlay(figure, axis, clip, key)
+        _axes(axis, title, edges, clip.frames)
+    axes[-1].set_xlabel("seconds")
+    file = io.BytesIO()
+    figure.savefig(file, format="png", dpi=100)
+    return file.getvalue()
+
+
+def _overlay(figure: Any, axis: Any, clip: Clip, key: str) -> None:
+    """One map over a panel's spectrogram, with its colour scale."""
+    grid = clip.maps[key]
+    seconds, hz = frame_seconds(clip.picture.shape[0]), bin_hz(clip.sample_rate, clip.picture.shape[1])
+    rows, columns = grid.values.shape
+    across = seconds[np.minimum(np.arange(columns + 1) * grid.width, len(seconds) - 1)]
+    up = hz[np.minimum(np.arange(rows + 1) * grid.height, len(hz) - 1)]
+    top = clip.top(key) or 1.0
+    kind = {"cmap": "RdBu_r", "vmin": -top} if is_signed(key) else {"cmap": "Oranges", "vmin": 0}
+    alpha = np.clip(np.abs(grid.values) / top, 0, 1) * 0.85
+    mesh = axis.pcolormesh(across, up, grid.values, vmax=top, alpha=alpha, rasterized=True, **kind)
+    figure.colorbar(mesh, ax=axis)
+
+
+def _axes(axis: Any, title: str, edges: tuple[np.ndarray, np.ndarray], frames: int) -> None:
+    seconds, hz = edges
+    # A name may hold dollar signs, which matplotlib would read as mathematics.
+    axis.set_title(title.replace("$", r"\$"), fontsize=9, loc="left")
+    axis.set_yscale("function", functions=(lambda x: np.log1p(x / 700), lambda x: 700 * np.expm1(x)))
+    axis.set_yticks([tick for tick in (250, 1000, 4000) if tick < hz[-1]])
+    axis.set_ylabel("Hz")
+    if frames < len(seconds) - 1:
+        axis.axvspan(seconds[frames], seconds[-1], facecolor="none", edgecolor="#777777", hatch="//", linewidth=0)

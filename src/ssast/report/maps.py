@@ -1,0 +1,156 @@
+"""What a model looked at in clips, as arrays, in; the same on grids with Hz and seconds, and how far to trust it, out.
+
+Shapes: T frames, F mel bins, R rows and C columns of a map's own grid, S samples.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from ssast.audio.frontend import LOW_HZ, SHIFT_MS, WINDOW_MS
+
+FIRST_EDGE = (WINDOW_MS - SHIFT_MS) / 2000
+"""Where the first frame's share of time begins [s]: the middle of its window less half a shift."""
+MOST_CELLS = 512
+SIGNED = ("gradient", "occlusion", "told")
+METHODS = {
+    "relevance": "gradient-weighted relevance",
+    "gradient": "input x gradient",
+    "occlusion": "occlusion",
+    "rollout": "attention rollout",
+    "attention": "raw attention",
+    "told": "hidden patches told apart",
+}
+
+
+@dataclass(frozen=True)
+class Grid:
+    """A map (R, C) whose cells are `height` mel bins and `width` frames, from the lowest bin and the first frame on."""
+
+    values: np.ndarray
+    height: int
+    width: int
+
+    @classmethod
+    def of(cls, map_TF: np.ndarray, height: int, width: int, most: int = MOST_CELLS) -> "Grid":
+        """The means of a plane (T, F) in such cells, some times as wide where there would be more than `most`."""
+        columns = max(1, most // -(-map_TF.shape[1] // height))
+        width = width * -(-map_TF.shape[0] // (width * columns))
+        sums = np.add.reduceat(
+            np.add.reduceat(map_TF, _edges(map_TF.shape[0], width), 0), _edges(map_TF.shape[1], height), 1
+        )
+        ones = np.multiply.outer(_sizes(map_TF.shape[0], width), _sizes(map_TF.shape[1], height))
+        return cls((sums / ones).T, height, width)
+
+
+def _edges(length: int, step: int) -> np.ndarray:
+    return np.arange(0, length, step)
+
+
+def _sizes(length: int, step: int) -> np.ndarray:
+    return np.diff(np.append(_edges(length, step), length))
+
+
+@dataclass(frozen=True)
+class Clip:
+    """One clip of the page.
+
+    `pictures` are spectrograms (T, F) by name, the first being the clip as it is; `maps` are grids by key: relevance/3,
+    gradient/3, occlusion/3 (the label's number), rollout, attention/5/mean, attention/5/2 (block and head from 1) and
+    told. `scores` and `targets` are by label's number. `drops` holds, by key and label's number, how far the logit
+    falls when the top shares of a map are removed, `random` the same for random shares. `in_padding` is the share of
+    each map past the clip's own `frames`.
+    """
+
+    uid: str
+    pictures: Mapping[str, np.ndarray]
+    frames: int
+    waveform: np.ndarray
+    sample_rate: int
+    maps: Mapping[str, Grid]
+    scores: Mapping[int, float] = field(default_factory=dict)
+    targets: Mapping[int, float] = field(default_factory=dict)
+    drops: Mapping[str, Mapping[int, Sequence[float]]] = field(default_factory=dict)
+    random: Mapping[int, Sequence[float]] = field(default_factory=dict)
+    in_padding: Mapping[str, float] = field(default_factory=dict)
+    remark: str = ""
+
+    def top(self, key: str) -> float:
+        """The size that a map reaches within the clip's own frames (or at all): the end of its colour scale."""
+        grid = self.maps[key]
+        own = np.abs(grid.values[:, : -(-self.frames // grid.width)])
+        return float(own.max(initial=0)) or float(np.abs(grid.values).max(initial=0))
+
+    @property
+    def span(self) -> tuple[float, float]:
+        """The grey scale's ends: nearly all of the clip's own values lie between."""
+        own = self.picture[: max(self.frames, 1)]
+        return float(np.quantile(own, 0.01)), float(np.quantile(own, 0.995))
+
+    @property
+    def picture(self) -> np.ndarray:
+        """The clip as it is (T, F)."""
+        return next(iter(self.pictures.values()))
+
+    @property
+    def best(self) -> int | None:
+        """The label with the highest score."""
+        return max(self.scores, key=lambda label: self.scores[label]) if self.scores else None
+
+
+@dataclass(frozen=True)
+class Group:
+    """The mean of several clips: spectrogram (T, F) and relevance for a label."""
+
+    title: str
+    count: int
+    picture: np.ndarray
+    relevance: Grid
+
+
+def is_signed(key: str) -> bool:
+    """Whether values below 0 mean something in the map of this key."""
+    return key.split("/")[0] in SIGNED
+
+
+def bin_hz(sample_rate: int, num_mel_bins: int) -> np.ndarray:
+    """The edges (F + 1,) [Hz] between mel bins: the middles between neighbouring filters' centres, in mel."""
+    low, high = (1127 * np.log1p(hz / 700) for hz in (LOW_HZ, sample_rate / 2))
+    step = (high - low) / (num_mel_bins + 1)
+    return 700 * np.expm1((low + step * (np.arange(num_mel_bins + 1) + 0.5)) / 1127)
+
+
+def frame_seconds(frames: int) -> np.ndarray:
+    """The edges (T + 1,) [s] between frames: each has 10 ms around the middle of its window."""
+    return FIRST_EDGE + np.arange(frames + 1) * SHIFT_MS / 1000
+
+
+def beats_random(clips: Sequence[Clip], key: str, at: int) -> list[tuple[float, float]]:
+    """(drop by the map, drop by chance) of each clip's highest label at one share, where it was measured."""
+    pairs = []
+    for clip in clips:
+        label = clip.best
+        found = clip.drops.get(key.format(label=label), {})
+        if label is not None and label in found:
+            pairs.append((found[label][at], clip.random[label][at]))
+    return pairs
+
+
+def summary(clips: Sequence[Clip], shares: Sequence[float], layers: int) -> list[dict[str, Any]]:
+    """For each method and share: in how many clips it beats chance for the clip's highest label, and by how much."""
+    keys = {name: f"{name}/{{label}}" for name in ("relevance", "gradient", "occlusion")}
+    keys |= {"rollout": "rollout", "attention": f"attention/{layers}/mean"}
+    found = []
+    for method, key in keys.items():
+        for at, share in enumerate(shares):
+            pairs = beats_random(clips, key, at)
+            if pairs:
+                top, chance = np.array(pairs).T
+                wins = float(np.mean(top > chance))
+                found.append(
+                    {"method": method, "share": share, "clips": len(pairs), "beats_random": wins}
+                    | {"drop": float(top.mean()), "random_drop": float(chance.mean())}
+                )
+    return found
