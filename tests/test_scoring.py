@@ -4,10 +4,14 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from ssast.assemble import audio_settings, rows
 from ssast.errors import UserError
+from ssast.options import resolve
 from ssast.report.predictions import Predictions
+from ssast.report.words import how_sure
 from ssast.run import evaluate, finetune
-from ssast.scoring import THRESHOLDS, how_sure, measure, read_thresholds, write_scores
+from ssast.runfolder import open_folder
+from ssast.scoring import THRESHOLDS, measure, read_thresholds, write_report, write_scores
 
 RNG = np.random.default_rng(3)
 TINY = {"pretrained_mdl_path": None, "model_size": "tiny", "tshape": 4, "target_length": 40, "device": "cpu", "seed": 5}
@@ -85,3 +89,23 @@ def test_values_are_scored_by_correlation_and_error(tmp_path, capsys):
     header = capsys.readouterr().out.splitlines()[0]
     assert "Pearson" in header
     assert "threshold" not in header
+
+
+def test_a_model_without_a_mistake_gets_its_report_too(tuned, tmp_path, still_corpus):
+    folder, place = tuned
+    options = resolve(mode="evaluate", **place, finetuned_mdl_path=folder, exp_dir=tmp_path)
+    open_folder(options, clips={}, files={}, trains=False)
+    test = rows(options, ["high", "loud"], "BCE")
+    targets = test.frame[test.labels].to_numpy(dtype=float)
+    predictions = Predictions(list(test.frame.index), test.labels, targets, targets)
+    settings = audio_settings(options)
+    write_report(options, test, settings, tmp_path, predictions, measure(predictions, "BCE", {}, 0))
+    assert "<audio" not in (tmp_path / "report.html").read_text()
+
+
+def test_the_report_lets_the_hardest_clips_be_heard_and_shows_the_training_run(tuned):
+    text = (tuned[0] / "report.html").read_text()
+    assert "data:audio/" in text
+    assert "The training run" in text
+    assert "record.versions.torch" in text
+    assert len(text) < 5e6

@@ -28,13 +28,13 @@ MODES = {
     "finetune": Mode(
         "train a classifier on a pretrained model, then evaluate it",
         "recordings, train.csv and test.csv, labels.txt, a pretrained model",
-        "a fine-tuned model folder with scores and predictions",
+        "a fine-tuned model folder with scores, predictions and report.html",
         "ssast.run:finetune",
     ),
     "evaluate": Mode(
         "score a fine-tuned model on labelled recordings",
         "recordings, a csv, labels.txt, a fine-tuned model",
-        "scores and predictions",
+        "scores, predictions and report.html",
         "ssast.run:evaluate",
     ),
     "extract": Mode(

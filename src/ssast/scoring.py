@@ -236,6 +236,8 @@ def _flat(nested: Mapping[str, Any], above: str = "") -> dict[str, Any]:
 
 def _sounds(options: Options, frame: pd.DataFrame, source: Location, settings: Settings) -> dict[str, str]:
     """As much of each recording as the model hears, as data URIs by uid, while they fit into SOUND_CHARACTERS."""
+    if frame.empty:
+        return {}
     data = dataset(options, Rows(frame, [], source), settings, augment=False)
     heard = int((settings["target_length"] * FRAME_SECONDS + WINDOW_SECONDS) * settings["sample_rate"])
     sounds: dict[str, str] = {}
