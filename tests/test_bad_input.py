@@ -249,7 +249,7 @@ def test_fine_tuning_on_one_csv_is_refused(capsys, desk):
             "label not in csv",
             ("finetune",),
             lambda d: {"label_txt": d.file("l.txt", "high\nnasal\n")},
-            "the label 'nasal' is not in",
+            "train.csv, whose columns are speaker, high, loud; mend --label_txt",
         ),
         (
             "labels of another model",
@@ -303,8 +303,9 @@ def of_another_size(config: bytes) -> bytes:
 @check_all(
     [
         ("none given", ("evaluate",), lambda d: {"finetuned_mdl_path": None}, "evaluate needs --finetuned_mdl_path"),
-        ("missing", USE, lambda d: {"finetuned_mdl_path": d.place / "no"}, "no does not exist; give a folder"),
-        ("a pretrained one", USE, lambda d: {"finetuned_mdl_path": d.pretrained}, "holds a SSASTForPreTraining"),
+        ("missing", USE, lambda d: {"finetuned_mdl_path": d.place / "no"}, "no does not exist; give --finetuned"),
+        ("like a hub's name", USE, lambda d: {"finetuned_mdl_path": "runs/frist"}, "runs/frist does not exist; give"),
+        ("a pretrained one", USE, lambda d: {"finetuned_mdl_path": d.pretrained}, "holds a pretrained model"),
         ("an empty folder", USE, lambda d: {"finetuned_mdl_path": d.place}, "has no config.json"),
         (
             "cut off weights",

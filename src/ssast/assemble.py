@@ -70,7 +70,7 @@ def training_rows(options: Options, labels: list[str]) -> tuple[Rows, Rows]:
     if options.mode == "finetune" and str(place) == str(Location(root)):
         raise UserError(f"--data_split_root {root} is one csv; finetune needs the folder with train.csv and test.csv")
     frame = read_split(place)
-    check_targets(frame, labels, options.loss)
+    check_targets(frame, labels, options.loss, place)
     for label in labels:
         if frame[label].isna().all():
             raise UserError(f"the label {label!r} is empty in every row of {place}; fill it in, or mend --label_txt.")
@@ -85,7 +85,7 @@ def rows(options: Options, labels: list[str], loss: str) -> Rows:
     root = _needed(options.data_split_root, "data_split_root", "a folder with test.csv, or a csv")
     place = find_split(at(options, root), "test")
     frame = read_split(place)
-    check_targets(frame, labels, loss)
+    check_targets(frame, labels, loss, place)
     _check_recordings(options, frame, place)
     return Rows(frame, labels, place)
 
@@ -269,6 +269,9 @@ def finetuned_model(options: Options) -> SSASTForAudioClassification:
             say(sentence)
             return older
         folder = os.path.dirname(path) if os.path.basename(path) == "model.safetensors" else path
+        if not os.path.exists(folder):
+            # from_pretrained would take runs/frist for a name on the hub, and try for half a minute.
+            raise UserError(f"{folder} does not exist; give --finetuned_mdl_path the folder that finetune wrote.")
         return SSASTForAudioClassification.from_pretrained(folder)
 
 

@@ -30,7 +30,8 @@ class BadAudio:
         """Note further ones in `journal` at once; take up those of a killed run there, or drop them with the run."""
         self.journal = journal
         if not goes_on:
-            journal.unlink(missing_ok=True)
+            with contextlib.suppress(FileNotFoundError, NotADirectoryError):  # the folder is opened, or refused, later
+                journal.unlink()
         elif journal.exists():
             for line in journal.read_text(encoding="utf-8").splitlines():
                 with contextlib.suppress(ValueError):  # the kill may have cut a line, and the first is empty

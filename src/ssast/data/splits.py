@@ -157,44 +157,44 @@ def label_list(labels: Iterable[Any] | None) -> list[str]:
     return [] if labels is None else [str(label) for label in labels]
 
 
-def targets(frame: pd.DataFrame, labels: Sequence[str]) -> Tensor:
+def targets(frame: pd.DataFrame, labels: Sequence[str], source: object = "the csv") -> Tensor:
     """The label columns as float32 (R, N), NaN where a cell is empty; UserError for a missing label or a text."""
     missing = [label for label in labels if label not in frame.columns]
     if missing:
         columns = _some([str(column) for column in frame.columns]) or "none but uid"
-        raise UserError(f"the label {missing[0]!r} is not in the csv, whose columns are {columns}; mend --label_txt.")
+        raise UserError(f"the label {missing[0]!r} is not in {source}, whose columns are {columns}; mend --label_txt.")
     values = np.empty((len(frame), len(labels)), dtype=np.float32)
     for at, label in enumerate(labels):
         cells = frame[label]
         numbers = pd.to_numeric(cells, errors="coerce").to_numpy(dtype=float, na_value=np.nan)
-        _refuse(label, cells, np.isnan(numbers) & cells.notna().to_numpy(), "a number")
+        _refuse(label, cells, np.isnan(numbers) & cells.notna().to_numpy(), "a number", source)
         with np.errstate(over="ignore"):
             values[:, at] = numbers
-        _refuse(label, cells, np.isinf(values[:, at]), "a finite number")
+        _refuse(label, cells, np.isinf(values[:, at]), "a finite number", source)
     return torch.from_numpy(values)
 
 
-def check_targets(frame: pd.DataFrame, labels: Sequence[str], loss: str) -> None:
+def check_targets(frame: pd.DataFrame, labels: Sequence[str], loss: str, source: object = "the csv") -> None:
     """UserError unless every label is a column of numbers that `loss` can take; empty cells are left out of the loss.
 
     BCE takes 0 to 1, soft labels in between included; MSE takes any finite number.
     """
-    values_RN = targets(frame, labels).numpy()
+    values_RN = targets(frame, labels, source).numpy()
     if loss != "BCE":
         return
     for at, label in enumerate(labels):
         outside = (values_RN[:, at] < 0) | (values_RN[:, at] > 1)
-        _refuse(label, frame[label], outside, "0 or 1 (or between) under --loss BCE")
+        _refuse(label, frame[label], outside, "0 or 1 (or between) under --loss BCE", source)
 
 
-def _refuse(label: str, cells: pd.Series, wrong: np.ndarray, expected: str) -> None:
+def _refuse(label: str, cells: pd.Series, wrong: np.ndarray, expected: str, source: object) -> None:
     """UserError that names the first of the wrong cells."""
     if wrong.any():
         at = int(np.argmax(wrong))
         others = f" and {int(wrong.sum()) - 1} more" if wrong.sum() > 1 else ""
         raise UserError(
             f"the label {label!r} of uid {cells.index[at]} is {str(cells.iloc[at])!r}{others}, expected {expected}; "
-            "mend the csv, or leave a cell empty where the label is not known."
+            f"mend {source}, or leave a cell empty where the label is not known."
         )
 
 

@@ -20,6 +20,7 @@ from ssast.model.encoder import SSASTEncoder, fit_positions, patch_grid
 from ssast.model.entries import check_entries
 
 CONFIG, WEIGHTS = "config.json", "model.safetensors"
+_KINDS = {"SSASTForPreTraining": "pretrained", "SSASTForAudioClassification": "fine-tuned"}
 _HUB_NAME = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
 
 
@@ -211,8 +212,9 @@ class FolderMixin(PyTorchModelHubMixin):
         kind = config.pop("class")
         if kind != cls.__name__:
             raise UserError(
-                f"{checkpoint.source} holds a {kind}, but a {cls.__name__} was expected; "
-                f"load it with {kind}.from_pretrained, or start from its encoder with {cls.__name__}.from_published."
+                f"{checkpoint.source} holds a {_KINDS.get(kind, 'foreign')} model ({kind}), but a "
+                f"{_KINDS[cls.__name__]} one ({cls.__name__}) was expected; give the folder of such a model, "
+                f"or start from its encoder with {cls.__name__}.from_published."
             )
         unknown = sorted(set(config | changes) - set(cls._hub_mixin_init_parameters))
         if unknown:
