@@ -107,9 +107,20 @@ def _misread(data: bytes, kind: str) -> bool:
     )
 
 
+class _Bytes(io.BytesIO):
+    """Bytes for libsndfile: a seek before their start, as damaged headers lead to, raises nothing inside its C code."""
+
+    def seek(self, offset: int, whence: int = 0) -> int:
+        """The new position, or the old one where there is no such place."""
+        try:
+            return super().seek(offset, whence)
+        except (ValueError, OverflowError):
+            return self.tell()
+
+
 def _read_soundfile(data: bytes, kind: str) -> Samples:
     try:
-        opened = soundfile.SoundFile(io.BytesIO(data))
+        opened = soundfile.SoundFile(_Bytes(data))
     except soundfile.LibsndfileError:  # a codec it does not have, such as mp3 in wav
         return _read_av(data, kind)
     with opened:
@@ -141,9 +152,9 @@ def _read_librosa(data: bytes, kind: str) -> Samples:
     import librosa
 
     try:
-        with soundfile.SoundFile(io.BytesIO(data)) as opened:
+        with soundfile.SoundFile(_Bytes(data)) as opened:
             promised = opened.frames
-        samples, sample_rate = librosa.load(io.BytesIO(data), sr=None, mono=False)
+        samples, sample_rate = librosa.load(_Bytes(data), sr=None, mono=False)
     except (soundfile.SoundFileError, ValueError):  # librosa refuses what cannot be sought in, such as GSM
         return _read_soundfile(data, kind)
     return _true_length(np.atleast_2d(samples), promised, data, kind), int(sample_rate)
@@ -196,7 +207,12 @@ def _timed(samples_CS: np.ndarray, sample_rate: int, seconds: float) -> np.ndarr
 
 def _frame_samples(frame: "av.AudioFrame") -> np.ndarray:
     """Give a frame's samples (C, S) as float32 between -1 and 1, without a resampler's dither."""
-    values: Any = frame.to_ndarray()
+    try:
+        values: Any = frame.to_ndarray()
+    except ValueError as error:  # 64-bit whole numbers, which headers only name when they are damaged
+        raise AudioError(
+            f"its samples are coded as {frame.format.name}, which cannot be read; get a whole copy"
+        ) from error
     if not frame.format.is_planar:
         values = values.reshape(-1, frame.layout.nb_channels).T
     if values.dtype == np.uint8:
