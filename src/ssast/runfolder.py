@@ -14,7 +14,7 @@ import torch
 from ssast import __version__
 from ssast.data.storage import Location, as_location, writable_folder
 from ssast.errors import UserError
-from ssast.options import Options, record, resolve, write_record
+from ssast.options import SPECS, Options, record, resolve, write_record
 from ssast.runfile import read_mapping
 
 # What may change between a run and its going on without changing the result.
@@ -123,18 +123,21 @@ def _agree(options: Options, path: Path, checkpoints: Path, files: dict[str, str
 
 def _differences(before: dict[str, Any], now: dict[str, Any], files: dict[str, str]) -> str:
     """What sets the run of a record apart from that of these options and files; empty where the result is the same."""
-    names = [name for name in now if name not in BESIDE_THE_RESULT and before.get(name) != now[name]]
+    # An option that is younger than the record had its default.
+    before = {name: spec.default for name, spec in SPECS.items()} | before
+    names = [name for name in now if name not in BESIDE_THE_RESULT and before[name] != now[name]]
     if names:
-        return ", ".join(f"{name} {before.get(name)} there, {now[name]} now" for name in names[:5])
+        return ", ".join(f"{name} {before[name]} there, {now[name]} now" for name in names[:5])
     there = (before.get("record") or {}).get("files") or {}
     changed = sorted({name for name, _ in there.items() ^ files.items()})
     return f"made with other contents of {', '.join(changed)}" if changed else ""
 
 
 def run_key(options: Options, files: dict[str, str]) -> str:
-    """What a run's result depends on, in one word."""
-    plain = {name: value for name, value in record(options).items() if name not in BESIDE_THE_RESULT}
-    return hashlib.sha256(repr((sorted(plain.items()), sorted(files.values()), __version__)).encode()).hexdigest()
+    """What a run's result depends on, in one word; options at their default are left out, so that new ones fit in."""
+    chosen = {name: value for name, value in record(options).items() if value != SPECS[name].default}
+    kept = sorted((name, value) for name, value in chosen.items() if name not in BESIDE_THE_RESULT)
+    return hashlib.sha256(repr((kept, sorted(files.values()), __version__)).encode()).hexdigest()
 
 
 def versions() -> dict[str, str]:
