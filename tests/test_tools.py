@@ -5,6 +5,7 @@ import pandas as pd
 import pytest
 
 from ssast import cli
+from ssast.data.storage import Location
 from ssast.data.survey import FAULTS, NOTES
 from ssast.tools import check
 
@@ -113,3 +114,22 @@ def test_every_kind_of_finding_is_explained(request):
     page = (request.config.rootpath / "docs" / "check.md").read_text()
     for kind, meaning in {**FAULTS, **NOTES}.items():
         assert f"| {kind} | {meaning} |" in page
+
+
+def test_a_bucket_is_looked_through_as_a_disk_is(corpus, tmp_path):
+    there = Location("memory://ssast-check")
+    (corpus.audio / "0001" / "waveform.wav").unlink()
+    for path in corpus.folder.rglob("*.*"):
+        with (there / str(path.relative_to(corpus.folder))).open("wb") as file:
+            file.write(path.read_bytes())
+    with (there / "audio/spare/metadata.json").open("wb") as file:
+        file.write(b"{}")
+    with (there / "audio/readme.txt").open("wb") as file:
+        file.write(b"not a recording")
+    where = {"prefix": f"{there}/audio", "data_split_root": f"{there}/splits", "label_txt": f"{there}/labels.txt"}
+    assert check(**where, exp_dir=str(tmp_path / "out")) == 1
+    table = found(tmp_path)
+    assert list(zip(table["uid"], table["finding"], strict=True)) == [
+        ("0001", "not found"),
+        ("spare", "not in the csv"),
+    ]
