@@ -31,8 +31,8 @@ MOST_LABELS = 10
 Model = SSASTForAudioClassification | SSASTForPreTraining
 
 
-@nothing_half_written
 @uploaded("attention")
+@nothing_half_written
 def attention(options: Options | None = None, /, **overrides: Any) -> Path:
     """Show what a model looks at in chosen clips; the folder `attention` with a page, pictures and values.
 

@@ -35,8 +35,8 @@ from ssast.scoring import clip_values, evaluate_model, save_thresholds
 from ssast.uploads import uploaded
 
 
-@nothing_half_written
 @uploaded("pretrain")
+@nothing_half_written
 def pretrain(options: Options | None = None, /, **overrides: Any) -> Path:
     """Learn from unlabelled recordings; the model folder. Takes the command line's options by name."""
     work = Work.of(options, "pretrain", overrides)
@@ -58,8 +58,8 @@ def pretrain(options: Options | None = None, /, **overrides: Any) -> Path:
     return folder
 
 
-@nothing_half_written
 @uploaded("finetune")
+@nothing_half_written
 def finetune(options: Options | None = None, /, **overrides: Any) -> Path:
     """Train a classifier on a pretrained model, then evaluate the saved folder on test.csv; the model folder."""
     work = Work.of(options, "finetune", overrides)
@@ -81,8 +81,8 @@ def finetune(options: Options | None = None, /, **overrides: Any) -> Path:
     return folder
 
 
-@nothing_half_written
 @uploaded("evaluate")
+@nothing_half_written
 def evaluate(options: Options | None = None, /, **overrides: Any) -> Path:
     """Score a fine-tuned model on labelled recordings; the folder with metrics.json, aucs.csv and predictions.csv."""
     work = Work.of(options, "evaluate", overrides)
@@ -95,8 +95,8 @@ def evaluate(options: Options | None = None, /, **overrides: Any) -> Path:
     return folder
 
 
-@nothing_half_written
 @uploaded("extract")
+@nothing_half_written
 def extract(options: Options | None = None, /, **overrides: Any) -> Path:
     """Write one embedding a recording; the parquet file with the columns `uid` and `embedding`."""
     work = Work.of(options, "extract", overrides)

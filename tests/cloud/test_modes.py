@@ -3,7 +3,9 @@
 import shutil
 from pathlib import Path
 
+import numpy as np
 import pytest
+import soundfile
 import torch
 
 import ssast
@@ -85,6 +87,20 @@ def test_a_bucket_gives_the_bytes_of_the_disk_and_is_fetched_once(gs_emulator, p
     assert proxy.downloads() == fetched
 
 
+def test_results_that_cannot_be_sent_stay_whole_and_are_sent_later(gs_emulator, proxy, on_disk, tmp_path, capsys):
+    folder, _ = on_disk
+    gs_emulator.bucket("unsent")
+    words = ["evaluate", "-b", "unsent", "-o", str(tmp_path / "ev"), "-i", str(folder / "audio"), "--device", "cpu"]
+    words += ["-d", f"{folder}/splits/test.csv", "--finetuned_mdl_path", f"{folder}/tuned", "--resamples", "20"]
+    proxy.refuse = lambda method, path: 403 if len(proxy.uploads()) > 1 and method == "POST" else None
+    assert cli.main(words) == 2
+    assert "files were not sent to gs://unsent" in capsys.readouterr().err
+    assert {"run.yaml", "metrics.json", "aucs.csv"} <= names(tmp_path / "ev")
+    proxy.refuse = lambda method, path: None
+    assert cli.main(["upload", str(tmp_path / "ev")]) == 0
+    assert set(gs_emulator.names("unsent")) == names(tmp_path / "ev") | {".ssast"}
+
+
 def test_results_arrive_in_the_folder_of_the_bucket(gs, on_disk, tmp_path, capsys):
     folder, _ = on_disk
     root = stock(gs, "results", folder)
@@ -107,3 +123,43 @@ def test_results_arrive_in_the_folder_of_the_bucket(gs, on_disk, tmp_path, capsy
     there = {name.removeprefix("out/ev/") for name in gs.names("results") if name.startswith("out/ev/")}
     assert there == names(tmp_path / "ev") | {".ssast"}
     assert gs.get("results", "out/ev/metrics.json") == (tmp_path / "ev" / "metrics.json").read_bytes()
+
+
+@pytest.fixture(scope="module")
+def two_hundred(tmp_path_factory) -> tuple[Path, tuple[Path, Path, Path]]:
+    """200 clips of noise, each its own, and what the modes make of them on the disk."""
+    folder, chance = tmp_path_factory.mktemp("cloud") / "corpus", np.random.default_rng(0)
+    for number in range(200):
+        home = folder / "audio" / f"{number:04d}"
+        home.mkdir(parents=True)
+        soundfile.write(home / "waveform.wav", 0.1 * chance.standard_normal(4000 + 10 * number), 16000)
+        (home / "metadata.json").write_text('{"encoding": "WAV", "sample_rate_hz": 16000}')
+    (folder / "splits").mkdir()
+    for name, numbers in (("train", range(160)), ("test", range(160, 200))):
+        lines = [f"{number:04d},{number % 2},{number // 2 % 2}" for number in numbers]
+        (folder / "splits" / f"{name}.csv").write_text("\n".join(["uid,high,loud", *lines]) + "\n")
+    (folder / "labels.txt").write_text("high\nloud\n")
+    return prepared(folder)
+
+
+FAULTS = {"503": 0.05, "reset": 0.02, "short": 0.02}
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(1200)
+@pytest.mark.parametrize(("delay", "faults"), [(0.0, {}), (0.05, FAULTS)], ids=["clean", "faulty"])
+def test_two_hundred_clips_through_four_workers(gs_emulator, proxy, two_hundred, tmp_path, delay, faults):
+    folder, made = two_hundred
+    bucket = f"many{len(faults)}"
+    root = stock(gs_emulator, bucket, folder)
+    proxy.delay, proxy.faults = delay, faults
+    cloud = run_all(root, tmp_path / "first", num_workers=4, bucket_name=bucket, cloud_dir="out")
+    assert results(cloud) == results(made)
+    for file in (cloud[0] / "model.safetensors", cloud[1] / "metrics.json", *cloud[2].glob("*.pqt")):
+        assert gs_emulator.get(bucket, f"out/{file.name}") == file.read_bytes()
+    spoilt = [answer for _, _, answer in proxy.seen if answer != "whole"]
+    assert bool(spoilt) == bool(faults)
+    fetched = len(proxy.downloads())
+    assert faults or fetched == len(set(proxy.downloads()))
+    run_all(root, tmp_path / "second", num_workers=4, bucket_name=bucket, cloud_dir="out")
+    assert len(proxy.downloads()) == fetched
