@@ -7,6 +7,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass, field
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -23,6 +24,9 @@ LEDGER = ".uploaded.json"
 PROBE = ".ssast"
 POLL_SECONDS = 5.0
 NAMED = 5
+
+# Whether a mode of this thread sends its folder already.
+_inside: ContextVar[bool] = ContextVar("inside", default=False)
 
 Mode = TypeVar("Mode", bound=Callable[..., Any])
 
@@ -108,16 +112,20 @@ def target(options: Options) -> Location:
 
 
 def uploaded(mode: str) -> Callable[[Mode], Mode]:
-    """Make a mode send its results where a bucket is named and --cloud True."""
+    """Make a mode send its results where a bucket is named and --cloud True; within another mode that one does."""
 
     def around(function: Mode) -> Mode:
         @functools.wraps(function)
         def run(options: Options | None = None, /, **overrides: Any) -> Any:
             resolved = resolve(options, mode=mode, **overrides)
-            if not (resolved.cloud and resolved.bucket_name):
+            if not (resolved.cloud and resolved.bucket_name) or _inside.get():
                 return function(resolved)
-            with uploading(Path(resolved.exp_dir), target(resolved)):
-                return function(resolved)
+            inside = _inside.set(True)
+            try:
+                with uploading(Path(resolved.exp_dir), target(resolved)):
+                    return function(resolved)
+            finally:
+                _inside.reset(inside)
 
         return run  # type: ignore[return-value]
 

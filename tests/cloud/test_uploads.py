@@ -141,6 +141,19 @@ def test_upload_takes_another_bucket_and_says_what_is_missing(gs, tmp_path, caps
     assert there(gs, "named") == {"a/b/scores": b"1"}
 
 
+def test_a_mode_inside_another_leaves_the_sending_to_it(gs, tmp_path):
+    gs.bucket("nested")
+
+    @uploads.uploaded("demo")
+    def mode(options: Options) -> None:
+        fill(Path(options.exp_dir), scores="1")
+        if Path(options.exp_dir) == tmp_path:
+            mode(options, exp_dir=str(tmp_path / "fold-1"))
+
+    mode(exp_dir=str(tmp_path), bucket_name="nested", cloud_dir="run")
+    assert there(gs, "nested", "run/") == {"scores": b"1", "fold-1/scores": b"1"}
+
+
 @pytest.mark.parametrize("how", [{"cloud": False, "bucket_name": "bucket"}, {"bucket_name": None}])
 def test_nothing_is_sent_unless_a_bucket_is_named_and_cloud_is_true(gs, proxy, tmp_path, how):
     @uploads.uploaded("demo")
