@@ -10,6 +10,7 @@ import torch
 
 import ssast
 from ssast import cli
+from ssast.data.storage import Location
 
 torch.set_num_threads(1)
 HOW = {"device": "cpu", "precision": "fp32", "target_length": 32, "dataset": "x", "batch_size": 8, "resamples": 20}
@@ -123,6 +124,42 @@ def test_results_arrive_in_the_folder_of_the_bucket(gs, on_disk, tmp_path, capsy
     there = {name.removeprefix("out/ev/") for name in gs.names("results") if name.startswith("out/ev/")}
     assert there == names(tmp_path / "ev") | {".ssast"}
     assert gs.get("results", "out/ev/metrics.json") == (tmp_path / "ev" / "metrics.json").read_bytes()
+
+
+def test_amazon_gives_the_bytes_of_the_disk(s3_emulator, point, on_disk, tmp_path):
+    folder, made = on_disk
+    point("s3", s3_emulator.url)
+    root = stock(s3_emulator, "same", folder)
+    how = HOW | sources(root, "splits/test.csv") | {"finetuned_mdl_path": f"{root}/tuned"}
+    table = ssast.extract(**how, num_workers=2, bucket_name="s3://same", cloud_dir="out", exp_dir=tmp_path / "ex")
+    assert table.read_bytes() == (made[2] / table.name).read_bytes()
+    assert Location(f"{root}/out/{table.name}").read_bytes() == table.read_bytes()
+
+
+def test_a_damaged_model_in_a_bucket_is_named_by_its_address(gs, on_disk, tmp_path, capsys):
+    folder, _ = on_disk
+    root = stock(gs, "damaged", folder)
+    gs.put("damaged", "junk/model.pth", b"junk")
+    gs.put("damaged", "half/config.json", b"{}")
+    words = ["-i", f"{root}/audio", "-l", f"{root}/labels.txt", "--device", "cpu", "-o", str(tmp_path / "out")]
+    for mode, option, name in (
+        ("finetune", "--pretrained_mdl_path", "junk/model.pth"),
+        ("finetune", "--pretrained_mdl_path", "absent.pth"),
+        ("evaluate", "--finetuned_mdl_path", "half"),
+    ):
+        assert cli.main([mode, *words, "-d", f"{root}/splits", option, f"{root}/{name}"]) == 2
+        said = capsys.readouterr().err
+        assert f"{root}/{name}" in said
+        assert "held" not in said
+        assert len(said.splitlines()) == 1
+
+
+def test_a_data_set_in_a_bucket_is_checked(gs, on_disk, tmp_path, capsys):
+    folder, _ = on_disk
+    root = stock(gs, "checked", folder)
+    words = ["-i", f"{root}/audio", "-d", f"{root}/splits", "-l", f"{root}/labels.txt", "-o", str(tmp_path)]
+    assert cli.main(["check", *words]) == 0
+    assert "0 faults" in capsys.readouterr().out
 
 
 @pytest.fixture(scope="module")

@@ -30,7 +30,7 @@ from ssast.data.splits import (
     split_validation,
     targets,
 )
-from ssast.data.storage import Address, locate
+from ssast.data.storage import Address, forget, locate
 from ssast.errors import AudioError, UserError
 
 __all__ = [
@@ -174,6 +174,7 @@ class AudioDataset(Dataset[dict[str, Any]]):
         self.labels = label_list(target_labels)
         self.targets = targets(frame, self.labels)
         self.conf = AudioConf.of(audio_conf)
+        forget()  # a folder in a bucket may have changed since the last data set
         self.root = locate(prefix, study, bucket, project)
         if not self.root.is_dir():
             raise UserError(f"the data folder {self.root} does not exist; check --prefix, --study and --bucket_name.")
