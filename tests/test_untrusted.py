@@ -248,6 +248,8 @@ def test_no_checkpoint_takes_memory_that_it_does_not_fill(make, said, tmp_path):
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     with pytest.raises(UserError, match=f"{said}.*, so it was not opened; download it again"):
         read_checkpoint(tmp_path / "model.pth")
+    with pytest.raises(UserError, match="is not a readable checkpoint; delete it, or start anew with --resume never"):
+        read_state(tmp_path / "model.pth")
     assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < MUCH
 
 

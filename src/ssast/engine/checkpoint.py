@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from ssast.errors import UserError
+from ssast.model.torchfile import inspect
 
 
 @dataclass
@@ -59,6 +60,7 @@ def read_state(path: Path) -> dict[str, Any] | None:
     if not path.exists():
         return None
     try:
+        inspect(path)
         state = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # torch raises many kinds for a file that is not one
         raise UserError(

@@ -34,7 +34,7 @@ class _DoubtfulError(ValueError):
 def load_tensors(file: Path) -> dict[str, Tensor]:
     """Named tensors of a torch file, `module.` taken off their names; UserError where it holds anything else."""
     try:
-        _inspect(file)
+        inspect(file)
         content = torch.load(file, map_location="cpu", weights_only=True)
     except Refused as error:
         raise UserError(
@@ -62,8 +62,8 @@ def _describe(content: object) -> str:
     return f"a {type(content).__name__}"
 
 
-def _inspect(file: Path) -> None:
-    """Raise unless all that the file names is harmless and all that it declares is there."""
+def inspect(file: Path) -> None:
+    """Raise a ValueError, an error of zip's or `Refused` unless all it names is harmless and all it declares there."""
     with open(file, "rb") as opened:
         is_zip = opened.read(4) == b"PK\x03\x04"
         opened.seek(0)
