@@ -47,6 +47,8 @@ class Uploads:
             return  # without it files are sent once more than they need
         if isinstance(kept, dict) and kept.get("to") == str(self.target) and isinstance(kept.get("files"), dict):
             self.done = kept["files"]
+            if self.since:  # what a killed run wrote before is still to be sent
+                self.since = min(self.since, int(kept.get("since") or self.since))
 
     def waiting(self) -> dict[str, list[int]]:
         """What is to be sent, small files first: by file its size and time."""
@@ -65,6 +67,8 @@ class Uploads:
         """Send what is waiting, up to the first that cannot be; how many were sent, and the reason if any."""
         waiting, sent = self.waiting(), 0
         self.done |= {name: self.done.get(name) for name in waiting}
+        if waiting:
+            self._keep()
         for name, now in waiting.items():
             try:
                 (self.target / name).send(self.folder / name)
@@ -79,9 +83,18 @@ class Uploads:
             self._keep()
         return sent, ""
 
+    def finish(self) -> tuple[int, str]:
+        """`send` at the end of a run; once all was sent, the next run in the folder answers for its own files alone."""
+        sent, reason = self.send()
+        if not reason and self.done:
+            self.since = 0
+            self._keep()
+        return sent, reason
+
     def _keep(self) -> None:
+        content = {"to": str(self.target), "since": self.since, "files": self.done}
         with whole_file(self.folder / LEDGER) as beside:
-            beside.write_text(json.dumps({"to": str(self.target), "files": self.done}, indent=1), encoding="utf-8")
+            beside.write_text(json.dumps(content, indent=1), encoding="utf-8")
 
     def sentence(self, reason: str) -> str:
         """What was not sent, why, and what to do."""
@@ -161,7 +174,7 @@ def uploading(folder: Path, to: Location, *, poll_seconds: float = POLL_SECONDS)
             print(uploads.sentence(reason), flush=True)
         raise
     _end(ended, watcher)
-    reason = uploads.send()[1]
+    reason = uploads.finish()[1]
     if reason:
         raise UserError(uploads.sentence(reason))
     print(f"the results are in {to}", flush=True)

@@ -141,6 +141,18 @@ def test_upload_takes_another_bucket_and_says_what_is_missing(gs, tmp_path, caps
     assert there(gs, "named") == {"a/b/scores": b"1"}
 
 
+def test_what_a_killed_run_wrote_is_sent_by_the_run_that_goes_on(gs, proxy, tmp_path):
+    gs.bucket("goes-on")
+    uploads_then = Uploads(fill(tmp_path, log="1"), Location("gs://goes-on/run"), since=1)
+    assert uploads_then.send() == (1, "")
+    fill(tmp_path, best="2")  # and then it was killed
+    later = time.time_ns() + 10**12
+    assert list(Uploads(tmp_path, Location("gs://goes-on/run"), since=later).waiting()) == ["best"]
+    assert Uploads(tmp_path, Location("gs://goes-on/run"), since=later).finish() == (1, "")
+    fill(tmp_path, other="3")  # of no run
+    assert Uploads(tmp_path, Location("gs://goes-on/run"), since=later).waiting() == {}
+
+
 def test_a_mode_inside_another_leaves_the_sending_to_it(gs, tmp_path):
     gs.bucket("nested")
 
