@@ -125,12 +125,19 @@ def look(model: Model, fbank_BTF: Tensor, frames: Tensor | None = None) -> tuple
 
 
 def explain(
-    model: SSASTForAudioClassification, fbank_BTF: Tensor, labels: Sequence[int], frames: Tensor | None = None
+    model: SSASTForAudioClassification,
+    fbank_BTF: Tensor,
+    labels: Sequence[int],
+    frames: Tensor | None = None,
+    *,
+    centred: bool = True,
 ) -> Explanation:
     """Everything that one pass forward, and one back for each label, can tell of a normalised fbank (B, T, F).
 
     Relevance is gradient-weighted attention (Chefer et al. 2021, "Generic Attention-model Explainability", ICCV, arXiv
-    2103.15679): a block adds mean over heads of (gradient of the logit x attention, negative parts cut off). It starts
+    2103.15679): a block adds mean over heads of (gradient of the logit x attention, negative parts cut off). Before
+    that each row's gradients lose their mean, weighted by the attention: rows of attention sum to 1, so what is common
+    to a row cannot reach the logit, yet would spread relevance evenly. `centred=False` is as published. It starts
     from the pooled tokens, at the states that are pooled; what a token has at its start is left out, for it says which
     tokens are pooled and nothing of the label. A model of layer 0 has no attention: there the relevance of a patch is
     what its embedding adds to the logit by gradient x value, negative parts cut off.
@@ -140,7 +147,7 @@ def explain(
     with torch.enable_grad():
         fbank_BTF = fbank_BTF.detach().clone().requires_grad_()
         logits_BN, trace = model.trace(fbank_BTF, frames)
-        each = [_backward(model, logits_BN[:, label].sum(), fbank_BTF, trace, frames) for label in labels]
+        each = [_backward(model, logits_BN[:, label].sum(), fbank_BTF, trace, frames, centred) for label in labels]
     return Explanation(
         logits_BN.detach(),
         torch.stack([relevance_BP for relevance_BP, _ in each], dim=1),
@@ -150,8 +157,20 @@ def explain(
     )
 
 
+def _flow(weights_BHLL: Tensor, grad_BHLL: Tensor, centred: bool) -> Tensor:
+    """What one block passes on, (B, L, L): mean over heads of gradient x attention where it is above 0."""
+    if centred:
+        grad_BHLL = grad_BHLL - (grad_BHLL * weights_BHLL).sum(dim=-1, keepdim=True)
+    return (grad_BHLL * weights_BHLL).clamp(min=0).mean(dim=1).detach()
+
+
 def _backward(
-    model: SSASTForAudioClassification, logit: Tensor, fbank_BTF: Tensor, trace: Trace, frames: Tensor | None
+    model: SSASTForAudioClassification,
+    logit: Tensor,
+    fbank_BTF: Tensor,
+    trace: Trace,
+    frames: Tensor | None,
+    centred: bool,
 ) -> tuple[Tensor, Tensor]:
     """Relevance (B, P) and input x gradient (B, T, F) of one logit, summed over the clips."""
     nodes = [fbank_BTF, trace.states[0], *trace.attentions]
@@ -161,10 +180,7 @@ def _backward(
     prefix = model.v.num_prefix
     if not trace.attentions:
         return (trace.states[0] * grads[1]).sum(dim=2).clamp(min=0)[:, prefix:].detach(), product_BTF
-    flows = [
-        (grad * weights).clamp(min=0).mean(dim=1).detach()
-        for grad, weights in zip(grads[2:], trace.attentions, strict=True)
-    ]
+    flows = [_flow(weights, grad, centred) for weights, grad in zip(trace.attentions, grads[2:], strict=True)]
     starts = _starts(model, len(fbank_BTF), frames)
     relevance_BL = through_blocks(flows, starts, mixed=False) - torch.stack(list(starts.values())).sum(dim=0)
     return relevance_BL[:, prefix:].clamp(min=0), product_BTF

@@ -1,13 +1,8 @@
-// Reads the page's own data; draws the pictures with their maps, plays the sounds, and moves the cursors.
+// Follows the controls: what is drawn, the test beside it, the sounds with their cursors and the keyboard.
 "use strict";
 (() => {
-  const data = JSON.parse(document.getElementById("data").textContent);
+  const { data, draw, edge, mapValues } = drawing;
   const byId = (id) => document.getElementById(id);
-  const LEVELS = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
-  const LEVEL_OF = new Float32Array(128);
-  for (let i = 0; i < 64; i++) LEVEL_OF[LEVELS.charCodeAt(i)] = i / 63;
-  const MARGIN = { left: 46, right: 8, top: 4, bottom: 36 };
-  const TICKS_HZ = [100, 250, 500, 1000, 2000, 4000, 8000, 16000];
   const ABOUT = {
     relevance: "Gradient-weighted attention for the label (Chefer et al. 2021), from the tokens that the model pools.",
     gradient: "The input times the gradient of the label's logit: orange speaks for the label, blue against it.",
@@ -17,158 +12,6 @@
     told: "Hidden patches: orange where the model picked its own among all hidden ones, blue where it took another.",
     none: "The spectrogram alone.",
   };
-
-  function decode(text) {
-    const values = new Float32Array(text.length);
-    for (let i = 0; i < text.length; i++) values[i] = LEVEL_OF[text.charCodeAt(i)];
-    return values;
-  }
-
-  // A picture's pixels, made once: white is quiet, black is loud.
-  function spectrogram(text, frames, bins) {
-    const values = decode(text);
-    const canvas = document.createElement("canvas");
-    canvas.width = frames;
-    canvas.height = bins;
-    const pixels = new ImageData(frames, bins);
-    for (let bin = 0; bin < bins; bin++) {
-      for (let frame = 0; frame < frames; frame++) {
-        const at = 4 * ((bins - 1 - bin) * frames + frame);
-        const shade = 255 - 235 * values[bin * frames + frame];
-        pixels.data[at] = pixels.data[at + 1] = pixels.data[at + 2] = shade;
-        pixels.data[at + 3] = 255;
-      }
-    }
-    canvas.getContext("2d").putImageData(pixels, 0, 0);
-    return canvas;
-  }
-
-  function isSigned(key) { return data.signed.includes(key.split("/")[0]); }
-
-  // Values of a map, -1..1 where signed and 0..1 elsewhere.
-  function mapValues(map, key) {
-    if (!map.values) {
-      const values = decode(map.v);
-      map.values = isSigned(key) ? values.map((value) => (Math.abs(2 * value - 1) < 0.017 ? 0 : 2 * value - 1)) : values;
-    }
-    return map.values;
-  }
-
-  function overlay(map, key) {
-    const values = mapValues(map, key);
-    const canvas = document.createElement("canvas");
-    canvas.width = map.cols;
-    canvas.height = map.rows;
-    const pixels = new ImageData(map.cols, map.rows);
-    for (let row = 0; row < map.rows; row++) {
-      for (let col = 0; col < map.cols; col++) {
-        const value = values[row * map.cols + col];
-        const at = 4 * ((map.rows - 1 - row) * map.cols + col);
-        const strength = Math.abs(value);
-        const colour = value < 0 ? [10, 80, 200] : [255, 120 - 70 * strength, 0];
-        pixels.data.set([...colour, 255 * Math.min(1, strength * 1.1)], at);
-      }
-    }
-    canvas.getContext("2d").putImageData(pixels, 0, 0);
-    return canvas;
-  }
-
-  const edge = (frame) => data.first + frame * data.shift;
-  const mel = (hz) => Math.log1p(hz / 700);
-
-  function height01(hz) {
-    const low = mel(data.hz[0]), high = mel(data.hz[data.hz.length - 1]);
-    return (mel(hz) - low) / (high - low);
-  }
-
-  // Frames that are shown: the clip's own and a little of the padding, or the whole window.
-  function shownFrames(clip) {
-    const all = clip.size[0];
-    return byId("padding").checked ? all : Math.min(all, Math.max(8, Math.ceil(clip.frames * 1.08)));
-  }
-
-  function draw(view, key) {
-    const { canvas, clip } = view;
-    const ratio = window.devicePixelRatio || 1;
-    const wide = canvas.clientWidth, tall = canvas.clientHeight;
-    if (!wide || !tall) return;
-    canvas.width = Math.round(wide * ratio);
-    canvas.height = Math.round(tall * ratio);
-    const pen = canvas.getContext("2d");
-    pen.scale(ratio, ratio);
-    pen.imageSmoothingEnabled = false;
-    const frames = shownFrames(clip), bins = clip.size[1];
-    const box = { x: MARGIN.left, y: MARGIN.top, w: wide - MARGIN.left - MARGIN.right, h: tall - MARGIN.top - MARGIN.bottom };
-    view.box = box;
-    view.frames = frames;
-    const name = clip.pictures[byId("picture")?.value] ? byId("picture").value : Object.keys(clip.pictures)[0];
-    view.shades ??= {};
-    view.shades[name] ??= spectrogram(clip.pictures[name], clip.size[0], bins);
-    pen.save();
-    pen.beginPath();
-    pen.rect(box.x, box.y, box.w, box.h);
-    pen.clip();
-    pen.drawImage(view.shades[name], 0, 0, frames, bins, box.x, box.y, box.w, box.h);
-    const end = box.x + (box.w * Math.min(clip.frames, frames)) / frames;
-    pen.fillStyle = "#f4f6f9";
-    pen.fillRect(end, box.y, box.x + box.w - end, box.h);
-    const map = clip.maps[key];
-    if (map) {
-      pen.globalAlpha = byId("opacity").value / 100;
-      const across = (box.w * map.cols * map.w) / frames, up = (box.h * map.rows * map.h) / bins;
-      pen.drawImage(overlay(map, key), box.x, box.y + box.h - up, across, up);
-      pen.globalAlpha = 1;
-    }
-    if (clip.frames < frames) hatch(pen, box, end);
-    pen.restore();
-    axes(pen, box, frames);
-  }
-
-  function hatch(pen, box, from) {
-    pen.strokeStyle = "#68707c";
-    pen.lineWidth = 1;
-    pen.beginPath();
-    pen.rect(from, box.y, box.x + box.w - from, box.h);
-    pen.clip();
-    for (let x = from - box.h; x < box.x + box.w; x += 8) {
-      pen.moveTo(x, box.y + box.h);
-      pen.lineTo(x + box.h, box.y);
-    }
-    pen.stroke();
-  }
-
-  function axes(pen, box, frames) {
-    pen.strokeStyle = "#4b5563";
-    pen.fillStyle = "#1c2430";
-    pen.font = "12px system-ui, sans-serif";
-    pen.strokeRect(box.x + 0.5, box.y + 0.5, box.w - 1, box.h - 1);
-    pen.textAlign = "right";
-    pen.textBaseline = "middle";
-    let last = Infinity;
-    for (const hz of TICKS_HZ) {
-      const y = box.y + box.h * (1 - height01(hz));
-      if (hz <= data.hz[0] || y < box.y + 6 || last - y < 16) continue;
-      pen.fillText(hz < 1000 ? `${hz}` : `${hz / 1000}k`, box.x - 6, y);
-      pen.fillRect(box.x - 4, y, 4, 1);
-      last = y;
-    }
-    pen.save();
-    pen.translate(9, box.y + box.h / 2);
-    pen.rotate(-Math.PI / 2);
-    pen.textAlign = "center";
-    pen.fillText("Hz", 0, 0);
-    pen.restore();
-    const length = frames * data.shift;
-    const step = [0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 20, 60].find((each) => (box.w * each) / length > 46) || 120;
-    pen.textAlign = "center";
-    pen.textBaseline = "top";
-    for (let tick = Math.ceil(edge(0) / step) * step; tick <= edge(frames); tick += step) {
-      const x = box.x + (box.w * (tick - edge(0))) / length;
-      pen.fillRect(x, box.y + box.h, 1, 4);
-      if (x < box.x + box.w - 12) pen.fillText(`${+tick.toFixed(2)}`, x, box.y + box.h + 6);
-    }
-    pen.fillText("seconds", box.x + box.w / 2, box.y + box.h + 21);
-  }
 
   function labelOf(clip) {
     const asked = byId("label")?.value;
@@ -235,9 +78,14 @@
     return found;
   }
 
+  function look(key) {
+    return { key, picture: byId("picture")?.value, opacity: byId("opacity").value / 100, padding: byId("padding").checked };
+  }
+
   function showClip(view) {
     const key = keyOf(view.clip);
-    draw(view, key);
+    if (!view.sound.src) view.sound.src = view.clip.sound;
+    draw(view, look(key));
     view.section.querySelector(".test").textContent = test(view.clip, key);
     const place = view.section.querySelector(".segments");
     const buttons = topSegments(view.clip, key).map(([from, to, share]) => {
@@ -268,7 +116,7 @@
   const views = [];
 
   function start(view, from) {
-    views.forEach((other) => { if (other !== view) other.sound.pause(); });
+    views.forEach((other) => { if (other !== view) other.sound?.pause(); });
     if (from !== undefined) seek(view, from);
     view.sound.play().catch(() => {});
   }
@@ -298,7 +146,6 @@
     const clip = data.clips[Number(section.dataset.clip)];
     const view = { section, clip, canvas: section.querySelector("canvas"), sound: section.querySelector("audio") };
     const button = section.querySelector(".play");
-    view.sound.src = clip.sound;
     view.sound.addEventListener("play", () => { button.textContent = "Stop"; follow(view); });
     view.sound.addEventListener("pause", () => { button.textContent = "Play"; });
     view.sound.addEventListener("loadedmetadata", () => moveCursor(view));
@@ -320,22 +167,43 @@
     views.push(view);
   }
 
-  const groups = [...document.querySelectorAll("[data-group]")].map((figure) =>
-    ({ clip: data.groups[Number(figure.dataset.group)], canvas: figure.querySelector("canvas") }));
+  function setUpGroup(figure) {
+    views.push({ section: figure, clip: data.groups[Number(figure.dataset.group)], canvas: figure.querySelector("canvas") });
+  }
 
-  function show() {
+  function refresh(view) {
+    view.stale = false;
+    if (view.sound) showClip(view);
+    else draw(view, look("relevance"));
+  }
+
+  // Only what is on the screen or near it is drawn; the rest when it comes near.
+  const watch = new IntersectionObserver((entries) => {
+    for (const entry of entries) {
+      const view = views.find((each) => each.section === entry.target);
+      view.near = entry.isIntersecting;
+      if (view.near && view.stale) refresh(view);
+    }
+    document.documentElement.dataset.drawn ??= Math.round(performance.now());
+  }, { rootMargin: "400px" });
+
+  function show(all) {
     const method = byId("method").value;
     byId("for-layer").hidden = byId("for-head").hidden = method !== "attention";
     byId("about").textContent = ABOUT[method];
-    views.forEach(showClip);
-    groups.forEach((view) => draw(view, "relevance"));
+    for (const view of views) {
+      view.stale = true;
+      if (view.near || all === true) refresh(view);
+    }
   }
 
   document.querySelectorAll("[data-clip]").forEach(setUp);
+  document.querySelectorAll("[data-group]").forEach(setUpGroup);
   byId("controls").addEventListener("input", show);
   byId("controls").addEventListener("submit", (event) => event.preventDefault());
   let waiting = 0;
   window.addEventListener("resize", () => { cancelAnimationFrame(waiting); waiting = requestAnimationFrame(show); });
+  window.addEventListener("beforeprint", () => show(true));
   show();
-  document.documentElement.dataset.drawn = Math.round(performance.now());
+  views.forEach((view) => watch.observe(view.section));
 })();

@@ -12,6 +12,8 @@ from ssast.audio.frontend import SHIFT_MS
 from ssast.report.html import embed, escape, levels, page, sound_uri, table
 from ssast.report.maps import FIRST_EDGE, METHODS, SIGNED, Clip, Grid, Group, bin_hz, is_signed, summary
 
+GROUP_ROWS, GROUP_CELLS = 64, 16384
+
 
 def attention_page(
     clips: Sequence[Clip],
@@ -55,7 +57,7 @@ def attention_page(
             embed("data", data),
         ]
     )
-    return page(title, body, scripts=["attention.js"], styles=["attention.css"])
+    return page(title, body, scripts=["attention_draw.js", "attention.js"], styles=["attention.css"])
 
 
 HOW_TO_READ = """<section class="note"><h2>How to read this, and how not to</h2><ul>
@@ -98,6 +100,7 @@ def _clip(clip: Clip) -> dict[str, Any]:
         "uid": clip.uid,
         "frames": clip.frames,
         "size": list(first.shape),
+        "grid": list(first.shape),
         "sound": sound_uri(clip.waveform, clip.sample_rate),
         "pictures": {name: _picture(picture, *clip.span) for name, picture in clip.pictures.items()},
         "maps": {key: _grid(grid, clip.top(key), signed=is_signed(key)) for key, grid in clip.maps.items()},
@@ -118,10 +121,16 @@ def _top(pair: tuple[Group, Group]) -> float:
 
 
 def _group(group: Group, top: float) -> dict[str, Any]:
-    low, high = float(group.picture.min(initial=0)), float(group.picture.max(initial=0))
-    shape = group.picture.shape
-    maps = {"relevance": _grid(group.relevance, top, signed=False)}
-    return {"frames": shape[0], "size": list(shape), "pictures": {"": _picture(group.picture, low, high)}, "maps": maps}
+    frames, bins = group.picture.shape
+    small = Grid.of(group.picture, -(-bins // GROUP_ROWS), 1, GROUP_CELLS)
+    low, high = float(small.values.min()), float(small.values.max())
+    return {
+        "frames": frames,
+        "size": [small.values.shape[1] * small.width, small.values.shape[0] * small.height],
+        "grid": [small.values.shape[1], small.values.shape[0]],
+        "pictures": {"": _picture(small.values.T, low, high)},
+        "maps": {"relevance": _grid(group.relevance, top, signed=False)},
+    }
 
 
 def _summary(clips: Sequence[Clip], shares: Sequence[float], layers: int) -> str:
