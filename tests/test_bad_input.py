@@ -408,6 +408,23 @@ def test_output_folders_that_cannot_be_written(capsys, desk, mode, changes, sent
     assert sentence in complaint(capsys, desk, mode, changes(desk))
 
 
+@pytest.mark.parametrize("mode", [*ALL, "demo"])
+def test_an_output_folder_that_cannot_be_read_is_one_sentence(capsys, desk, monkeypatch, mode):
+    """A folder of another user's, or below one, once ended in a traceback of PermissionError."""
+
+    def locked(path):
+        raise PermissionError(13, "Permission denied", path)
+
+    out = desk.place / "out"
+    out.mkdir()
+    monkeypatch.setattr("ssast.runfolder.os.listdir", locked)
+    options = {"exp_dir": out} if mode == "demo" else desk.usual(mode)
+    assert cli.main(words(mode, options)) == 2
+    assert capsys.readouterr().err == (
+        f"ssast: --exp_dir {out} cannot be read (Permission denied); mend the rights or give another folder.\n"
+    )
+
+
 @check_all(
     [
         ("layer 99", ALL, {"layer": 99}, "--layer is 99, expected a whole number from -1 to 13"),

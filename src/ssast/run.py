@@ -122,6 +122,7 @@ def extract(options: Options | None = None, /, **overrides: Any) -> Path:
     return folder / name
 
 
+@nothing_half_written
 def demo(options: Options | None = None, /, **overrides: Any) -> Path:
     """Make a small synthetic speech corpus, then pretrain, fine-tune, evaluate and extract on it; its folder."""
     from ssast.audio.voices import write_corpus

@@ -3,6 +3,7 @@
 import contextlib
 import functools
 import hashlib
+import os
 import platform
 import shutil
 from collections.abc import Callable, Iterator
@@ -52,6 +53,7 @@ def nothing_half_written(mode: Callable[..., Path]) -> Callable[..., Path]:
 
 @contextlib.contextmanager
 def _undone(folder: Path) -> Iterator[None]:
+    _check_open(folder)
     before = set(_matching(folder, FIRST_FILES))
     absent = [place for place in (folder, *folder.parents) if not place.exists()]
     try:
@@ -64,6 +66,18 @@ def _undone(folder: Path) -> Iterator[None]:
                 for place in absent:
                     place.rmdir()
         raise
+
+
+def _check_open(folder: Path) -> None:
+    """UserError where what may lie in the folder is hidden from this user; that it can be written to shows later."""
+    try:
+        if folder.is_dir():
+            os.listdir(folder)
+            (folder / "run.yaml").exists()
+    except PermissionError as error:
+        raise UserError(
+            f"--exp_dir {folder} cannot be read ({error.strerror}); mend the rights or give another folder."
+        ) from error
 
 
 def _matching(folder: Path, patterns: tuple[str, ...]) -> list[Path]:

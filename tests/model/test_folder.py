@@ -192,3 +192,17 @@ def test_a_save_killed_at_any_moment_leaves_a_model_that_loads(tmp_path, pretrai
                 child.wait(milliseconds / 1000)
             child.kill()
         assert SSASTForPreTraining.from_pretrained(tmp_path / "run").mask_patch == 7
+
+
+def test_a_folder_that_this_user_may_not_look_into_is_one_sentence(tmp_path, monkeypatch):
+    """Path.is_file raises PermissionError there, which once came out as a traceback."""
+
+    def locked(path, **kwargs):
+        if str(path).endswith(".json"):
+            raise PermissionError(13, "Permission denied", str(path))
+        return stat(path, **kwargs)
+
+    stat = os.stat
+    monkeypatch.setattr(os, "stat", locked)
+    with pytest.raises(UserError, match=r"has no config\.json and no model\.safetensors that can be read"):
+        SSASTForAudioClassification.from_pretrained(tmp_path)

@@ -83,14 +83,17 @@ def load_exactly(module: nn.Module, state_dict: Mapping[str, Tensor], source: st
 def read_folder(folder: str | os.PathLike) -> Checkpoint:
     """Config and weights of a folder that `save_pretrained` wrote; UserError for any other folder."""
     path = Path(folder)
-    if not path.is_dir():
-        what = "is a file, not a folder" if path.exists() else "does not exist"
+    # os.path answers False, where Path raises, for what this user may not look at.
+    if not os.path.isdir(path):
+        what = "is a file, not a folder" if os.path.exists(path) else "does not exist"
         raise UserError(
             f"{path} {what}; give a folder that holds {CONFIG} and {WEIGHTS}, as save_pretrained writes it."
         )
-    lacking = [name for name in (CONFIG, WEIGHTS) if not (path / name).is_file()]
+    lacking = [name for name in (CONFIG, WEIGHTS) if not os.path.isfile(path / name)]
     if lacking:
-        raise UserError(f"{path} has no {' and no '.join(lacking)}; give a folder that save_pretrained wrote whole.")
+        raise UserError(
+            f"{path} has no {' and no '.join(lacking)} that can be read; give a folder as save_pretrained leaves it."
+        )
     return _read_files(path / CONFIG, path / WEIGHTS, str(path))
 
 

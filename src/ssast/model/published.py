@@ -27,9 +27,9 @@ def read_checkpoint(path: str | os.PathLike) -> Checkpoint:
     path, not a checkpoint, a file that would run code, a fine-tuned file, other tensors than the published ones.
     """
     place = Path(path)
-    if place.is_dir():
+    if os.path.isdir(place):
         return read_folder(place)
-    if not place.exists():
+    if not os.path.exists(place):
         raise UserError(f"{place} does not exist; give a published .pth file or a folder made by save_pretrained.")
     if place.name == WEIGHTS:
         raise UserError(f"{place} is the weights of a model folder; give the folder, {place.parent}.")
