@@ -204,5 +204,5 @@ def test_a_folder_that_this_user_may_not_look_into_is_one_sentence(tmp_path, mon
 
     stat = os.stat
     monkeypatch.setattr(os, "stat", locked)
-    with pytest.raises(UserError, match=r"has no config\.json and no model\.safetensors that can be read"):
+    with pytest.raises(UserError, match=r"has no config\.json and no model\.safetensors; give"):
         SSASTForAudioClassification.from_pretrained(tmp_path)

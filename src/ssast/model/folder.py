@@ -91,9 +91,7 @@ def read_folder(folder: str | os.PathLike) -> Checkpoint:
         )
     lacking = [name for name in (CONFIG, WEIGHTS) if not os.path.isfile(path / name)]
     if lacking:
-        raise UserError(
-            f"{path} has no {' and no '.join(lacking)} that can be read; give a folder as save_pretrained leaves it."
-        )
+        raise UserError(f"{path} has no {' and no '.join(lacking)}; give a folder that save_pretrained wrote whole.")
     return _read_files(path / CONFIG, path / WEIGHTS, str(path))
 
 
