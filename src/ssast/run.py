@@ -124,12 +124,13 @@ def extract(options: Options | None = None, /, **overrides: Any) -> Path:
 
 @nothing_half_written
 def demo(options: Options | None = None, /, **overrides: Any) -> Path:
-    """Make a small synthetic speech corpus, then pretrain, fine-tune, evaluate and extract on it; its folder."""
+    """Make a small synthetic speech corpus; pretrain, fine-tune, evaluate, extract and show attention on it; its folder."""
+    from ssast.attend import attention
     from ssast.audio.voices import write_corpus
 
     options = resolve(options, mode="demo", **overrides)
     root = Path(options.exp_dir)
-    say(f"1/4 a corpus of {options.speakers} synthetic speakers, {options.clips_per_speaker} clips each")
+    say(f"1/5 a corpus of {options.speakers} synthetic speakers, {options.clips_per_speaker} clips each")
     size = {"speakers": options.speakers, "clips_per_speaker": options.clips_per_speaker, "seed": options.seed}
     corpus = root / f"corpus-{options.speakers}x{options.clips_per_speaker}-{options.seed}"
     if not corpus.exists():  # it is written whole or not at all
@@ -139,28 +140,32 @@ def demo(options: Options | None = None, /, **overrides: Any) -> Path:
     }
     shared |= {"prefix": str(corpus / "audio"), "data_split_root": str(corpus / "splits"), "dataset": "demo"}
     shared |= {"label_txt": str(corpus / "labels.txt"), **DEMO_TRAINING}
-    say("2/4 pretraining a tiny model on its training clips")
+    say("2/5 pretraining a tiny model on its training clips")
     pretrained = pretrain(**shared, **DEMO_PRETRAINING, exp_dir=str(root / "pretrained"))
-    say("3/4 fine-tuning it for the five labels, then evaluating it on unseen speakers")
+    say("3/5 fine-tuning it for the five labels, then evaluating it on unseen speakers")
     finetuned = finetune(
         **shared, **DEMO_FINETUNING, pretrained_mdl_path=str(pretrained), exp_dir=str(root / "finetuned")
     )
-    say("4/4 one embedding for each test clip")
+    say("4/5 one embedding for each test clip")
     shared["data_split_root"] = str(corpus / "splits" / "test.csv")
     table = extract(**shared, finetuned_mdl_path=str(finetuned), exp_dir=str(root / "embeddings"))
+    say("5/5 what the model looks at in three of them")
+    attention(**shared, finetuned_mdl_path=str(finetuned), max_clips=3, exp_dir=str(root / "seen"))
     say(f"\nListen to {corpus / 'audio'}/*/waveform.wav; their labels are in {corpus / 'splits'}")
-    say(f"Look at {finetuned / 'aucs.csv'}, {finetuned / 'predictions.csv'} and {table}")
+    say(f"Look at {finetuned / 'report.html'} and {root / 'seen' / 'attention' / 'attention.html'} in a browser")
+    say(f"The numbers are in {finetuned / 'aucs.csv'}, {finetuned / 'predictions.csv'} and {table}")
     return root
 
 
 # A demo has to end within minutes on two cores: two seconds of each clip to pretrain on, three to fine-tune on.
-DEMO_TRAINING: Settings = {"batch_size": 8, "optim": "adamw", "scheduler": "onecycle", "max_lr": 1e-3}
-DEMO_PRETRAINING: Settings = {"model_size": "tiny", "target_length": 200, "mask_patch": 25, "epochs": 7}
+DEMO_TRAINING: Settings = {"batch_size": 8, "optim": "adamw", "scheduler": "onecycle"}
+DEMO_PRETRAINING: Settings = {"model_size": "tiny", "target_length": 200, "mask_patch": 25, "epochs": 7, "max_lr": 1e-3}
 DEMO_FINETUNING: Settings = {
     "target_length": 304,
     "task": "ft_avgtok",
     "freeze": False,
-    "epochs": 12,
+    "epochs": 10,
+    "max_lr": 5e-4,
     "noise": True,
     "freqm": 24,
 }
