@@ -124,7 +124,7 @@ def extract(options: Options | None = None, /, **overrides: Any) -> Path:
 
 @nothing_half_written
 def demo(options: Options | None = None, /, **overrides: Any) -> Path:
-    """Make a small synthetic speech corpus; pretrain, fine-tune, evaluate, extract and show attention on it; its folder."""
+    """Make a small synthetic speech corpus and go the whole way on it, pretraining to attention page; its folder."""
     from ssast.attend import attention
     from ssast.audio.voices import write_corpus
 

@@ -1,0 +1,19 @@
+"""A demo folder in, the README's picture out: what `ssast attention` drew for one test clip, with fewer colours.
+
+python docs/picture.py demo docs/attention.png
+"""
+
+import sys
+from pathlib import Path
+
+from PIL import Image
+
+
+def main() -> None:
+    """Take the first clip's picture of the demo."""
+    drawn = sorted((Path(sys.argv[1]) / "seen" / "attention").glob("*.png"))[0]
+    Image.open(drawn).convert("RGB").quantize(96, dither=Image.Dither.NONE).save(sys.argv[2], optimize=True)
+
+
+if __name__ == "__main__":
+    main()
