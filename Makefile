@@ -40,7 +40,14 @@ lock:
 	rm -rf $(VENV) && $(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet 'torch==2.13.0' && $(BIN)/python -m pip install --quiet --editable '.[dev]'
 	$(BIN)/python -m pip freeze --exclude-editable | sed 's/+cpu$$//' > requirements.lock
+	$(MAKE) requirements.txt
 	touch $(VENV)/.installed
+
+# The direct dependencies at their pinned versions, for those who install without this Makefile.
+requirements.txt: requirements.lock pyproject.toml
+	$(BIN)/python -c "import re, tomllib; \
+	names = [re.split('[<>=]', need)[0].lower() for need in tomllib.load(open('pyproject.toml', 'rb'))['project']['dependencies']]; \
+	print(*(pin for pin in open('requirements.lock').read().split() if pin.split('==')[0].lower() in names), sep='\n')" > $@
 
 clean:
 	rm -rf $(VENV) $(DEMO)
