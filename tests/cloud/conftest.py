@@ -256,7 +256,8 @@ class _Handler(BaseHTTPRequestHandler):
         self.send_header("Content-Length", str(len(content)))
         self.end_headers()
         if self.command != "HEAD":
-            self.wfile.write(content[: len(content) // 2] if cut else content)
+            with contextlib.suppress(ConnectionError):  # a killed client is gone
+                self.wfile.write(content[: len(content) // 2] if cut else content)
         if cut:
             self._hang_up()
 
