@@ -12,7 +12,8 @@ from PIL import Image
 def main() -> None:
     """Take the first clip's picture of the demo."""
     drawn = sorted((Path(sys.argv[1]) / "seen" / "attention").glob("*.png"))[0]
-    Image.open(drawn).convert("RGB").quantize(256, Image.Quantize.FASTOCTREE, dither=Image.Dither.NONE).save(sys.argv[2], optimize=True)
+    few = Image.open(drawn).convert("RGB").quantize(256, Image.Quantize.FASTOCTREE, dither=Image.Dither.NONE)
+    few.save(sys.argv[2], optimize=True)
 
 
 if __name__ == "__main__":
