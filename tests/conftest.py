@@ -1,10 +1,12 @@
 """Shared fixtures: the real recordings beside the repository, and small corpora made on the spot."""
 
+import contextlib
 import json
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -12,6 +14,32 @@ import pytest
 import soundfile
 
 REPOSITORY = Path(__file__).resolve().parents[1]
+
+
+class Killed(BaseException):
+    """Stands for SIGKILL: nothing in the code may catch it and tidy up."""
+
+
+@pytest.fixture
+def dies(monkeypatch):
+    """`with dies(owner, name, after=n):` owner.name works n times, then ends what runs inside, as SIGKILL would."""
+
+    @contextlib.contextmanager
+    def within(owner: Any, name: str, *, after: int) -> Iterator[None]:
+        whole, calls = getattr(owner, name), []
+
+        def dying(*arguments: Any) -> Any:
+            if len(calls) == after:
+                raise Killed
+            calls.append(arguments)
+            return whole(*arguments)
+
+        with monkeypatch.context() as patched:
+            patched.setattr(owner, name, dying)
+            with pytest.raises(Killed):
+                yield
+
+    return within
 
 
 @dataclass(frozen=True)

@@ -20,10 +20,6 @@ torch.set_num_threads(1)
 BAD = {"0001": "is cut off", "0002": "NaN or infinite", "0013": "does not exist", "0016": "metadata.json says 8000"}
 
 
-class Killed(BaseException):
-    """Stands for SIGKILL."""
-
-
 @pytest.fixture
 def broken(corpus, record):
     """The corpus with two recordings of each split that cannot be used."""
@@ -80,43 +76,23 @@ def test_embeddings_keep_the_remaining_uids_in_order(usual, model, broken, worke
     assert named(path.parent) == ["0001", "0002"]
 
 
-def test_reasons_from_before_a_kill_are_not_lost(usual, model, broken, monkeypatch):
+def test_reasons_from_before_a_kill_are_not_lost(usual, model, broken, monkeypatch, dies):
     """They once were: the parts of a killed pass came without the reasons for what they lack."""
     monkeypatch.setattr(infer, "SECONDS_A_PART", -1.0)
     monkeypatch.setattr(infer, "CPU_CLIPS", 1)
     usual |= {"data_split_root": str(broken.splits / "train.csv"), "batch_size": 1, "finetuned_mdl_path": model}
-    values, calls = infer._values, []
-
-    def dying(apply, batch, accelerator):
-        if len(calls) == 6:
-            raise Killed
-        calls.append(batch["uid"])
-        return values(apply, batch, accelerator)
-
-    with monkeypatch.context() as patched:
-        patched.setattr(infer, "_values", dying)
-        with pytest.raises(Killed):
-            ssast.extract(**usual)
+    with dies(infer, "_values", after=6):
+        ssast.extract(**usual)
     path = ssast.extract(**usual)
     assert named(path.parent) == ["0001", "0002"]
     assert len(pq.read_table(path)) == 10
     assert not (path.parent / ".parts").exists()
 
 
-def test_reasons_of_a_killed_training_are_not_lost(usual, monkeypatch):
+def test_reasons_of_a_killed_training_are_not_lost(usual, dies):
     small = {"model_size": "tiny", "epochs": 1, "batch_size": 2, "mask_patch": 8, "save_every_seconds": 0}
-    step, done = train.Run.step, []
-
-    def dying(run, batch):
-        if len(done) == 5:
-            raise Killed
-        done.append(batch)
-        return step(run, batch)
-
-    with monkeypatch.context() as patched:
-        patched.setattr(train.Run, "step", dying)
-        with pytest.raises(Killed):
-            ssast.pretrain(**usual, **small)
+    with dies(train.Run, "step", after=5):
+        ssast.pretrain(**usual, **small)
     folder = ssast.pretrain(**usual, **small)
     assert named(folder) == ["0001", "0002"]
     ssast.pretrain(**usual, **small)

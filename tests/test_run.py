@@ -437,31 +437,17 @@ def test_a_folder_made_with_another_train_csv_is_refused(corpus, pretrained, tmp
         ssast.finetune(**options)
 
 
-class Killed(BaseException):
-    """Stands for SIGKILL: nothing in the code may catch it and tidy up."""
-
-
 @pytest.mark.parametrize("steps", [1, 2, 5])
 def test_a_run_that_is_cut_off_goes_on_to_the_same_bytes(
-    still_corpus, finetuned, pretrained, tmp_path, monkeypatch, steps
+    still_corpus, finetuned, pretrained, tmp_path, monkeypatch, dies, steps
 ):
     options = usual(still_corpus, pretrained_mdl_path=str(pretrained), **FINETUNING, save_every_seconds=0)
     options |= {"exp_dir": str(tmp_path / "out"), "batch_size": 4}
     undisturbed = ssast.finetune(**options | {"exp_dir": str(tmp_path / "whole")})
-    step, done = train.Run.step, []
-
-    def dying(run, batch):
-        if len(done) == steps:
-            raise Killed
-        done.append(batch)
-        return step(run, batch)
-
-    with monkeypatch.context() as patched:
-        patched.setattr(train.Run, "step", dying)
-        with pytest.raises(Killed):
-            ssast.finetune(**options)
+    with dies(train.Run, "step", after=steps):
+        ssast.finetune(**options)
     assert not (tmp_path / "out" / "model.safetensors").exists()
-    seen = []
+    step, seen = train.Run.step, []
     monkeypatch.setattr(train.Run, "step", lambda run, batch: (seen.append(batch), step(run, batch))[1])
     folder = ssast.finetune(**options)
     assert len(seen) + steps == 6
@@ -469,26 +455,18 @@ def test_a_run_that_is_cut_off_goes_on_to_the_same_bytes(
     assert same_scores(folder, undisturbed)
 
 
-def test_an_extraction_that_is_cut_off_goes_on_and_gives_the_same_rows(still_corpus, finetuned, tmp_path, monkeypatch):
+def test_an_extraction_that_is_cut_off_goes_on_and_gives_the_same_rows(
+    still_corpus, finetuned, tmp_path, monkeypatch, dies
+):
     monkeypatch.setattr(infer, "SECONDS_A_PART", -1.0)
     monkeypatch.setattr(infer, "CPU_CLIPS", 1)
     options = usual(still_corpus, finetuned_mdl_path=str(finetuned), batch_size=1)
     options["data_split_root"] = str(still_corpus.splits / "train.csv")
     whole = embeddings(ssast.extract(**options, exp_dir=str(tmp_path / "whole")))
-    values, calls = infer._values, []
-
-    def dying(apply, batch, accelerator):
-        if len(calls) == 5:
-            raise Killed
-        calls.append(batch["uid"])
-        return values(apply, batch, accelerator)
-
-    with monkeypatch.context() as patched:
-        patched.setattr(infer, "_values", dying)
-        with pytest.raises(Killed):
-            ssast.extract(**options, exp_dir=str(tmp_path / "out"))
+    with dies(infer, "_values", after=5):
+        ssast.extract(**options, exp_dir=str(tmp_path / "out"))
     assert not list((tmp_path / "out").glob("*.pqt"))
-    calls.clear()
+    values, calls = infer._values, []
     monkeypatch.setattr(infer, "_values", lambda *args: (calls.append(args[1]["uid"]), values(*args))[1])
     found = embeddings(ssast.extract(**options, exp_dir=str(tmp_path / "out")))
     assert len(calls) == 7

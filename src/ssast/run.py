@@ -1,6 +1,5 @@
 """Options in; model folders, scores and embeddings out: the main modes, each one straight line."""
 
-import json
 from pathlib import Path
 from typing import Any
 
@@ -50,9 +49,8 @@ def pretrain(options: Options | None = None, /, **overrides: Any) -> Path:
     outcome = train(model, batches, recipe(options), folder, work.accelerator, key=key)
     model.save_pretrained(folder)
     work.bad.write(folder)
-    found = _best_report(folder, outcome.best_epoch)
-    if "validation_accuracy" in found:
-        accuracy, chance = found["validation_accuracy"], found["validation_chance"]
+    if "validation_accuracy" in outcome.report:
+        accuracy, chance = outcome.report["validation_accuracy"], outcome.report["validation_chance"]
         say(f"pretext accuracy on held-out clips {accuracy:.4f}, {accuracy / chance:.1f} times chance ({chance:.4f})")
     say(f"pretrained model of epoch {outcome.best_epoch + 1} in {folder}")
     return folder
@@ -118,7 +116,7 @@ def extract(options: Options | None = None, /, **overrides: Any) -> Path:
     count = done.write_parquet(folder / name, "embedding")
     done.remove()
     work.bad.write(folder)
-    say(f"{count} embeddings in {folder / name} ({count / max(done.seconds, 1e-9):.1f} clips a second)")
+    say(f"{count} embeddings in {folder / name}")
     return folder / name
 
 
@@ -187,12 +185,6 @@ def _files(options: Options, *sources: Rows) -> dict[str, str]:
     named = (options.label_txt, options.pretrained_mdl_path, options.finetuned_mdl_path)
     places = [at(options, name) for name in named if name is not None]
     return fingerprint(*places, *(source.source for source in sources))
-
-
-def _best_report(folder: Path, epoch: int) -> dict[str, float]:
-    """What log.jsonl says of an epoch (from 0)."""
-    lines = [json.loads(line) for line in (folder / "log.jsonl").read_text().splitlines()]
-    return next((line for line in lines if line["epoch"] == epoch + 1), {})
 
 
 def _extraction_model(options: Options) -> tuple[SSASTForAudioClassification, Settings]:

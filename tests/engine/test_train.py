@@ -164,3 +164,11 @@ def test_a_finished_run_is_not_trained_again_and_leaves_the_same_model(tmp_path)
     again, outcome = run(tmp_path)
     assert outcome.steps == 0
     assert same(first, again)
+
+
+def test_a_finished_run_whose_best_weights_were_deleted_says_so(tmp_path):
+    """It once passed the last weights off as the best."""
+    run(tmp_path)
+    (tmp_path / "checkpoints" / "best.pt").unlink()
+    with pytest.raises(UserError, match=r"best\.pt.* is gone; start anew with --resume never"):
+        run(tmp_path)

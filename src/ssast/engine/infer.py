@@ -32,7 +32,6 @@ class Rows:
     """A finished pass: parquet parts in order, with the columns `uid` (string) and `values` (list of float32)."""
 
     folder: Path
-    seconds: float
 
     @property
     def parts(self) -> list[Path]:
@@ -80,7 +79,6 @@ def infer(
     `steps` is the number of batches in all. Parts lie in `folder`; parts of another key are deleted first. Nothing
     but one part is held in memory.
     """
-    began = time.monotonic()
     start = _open_parts(folder, key)
     with tqdm(total=steps, initial=start, desc=title, unit="batch", dynamic_ncols=True) as bar:
         part = _Part(folder, start)
@@ -90,7 +88,7 @@ def infer(
             if time.monotonic() - part.opened > SECONDS_A_PART:
                 part = part.close()
         part.close()
-    return Rows(folder, time.monotonic() - began)
+    return Rows(folder)
 
 
 @torch.inference_mode()

@@ -62,12 +62,11 @@ class Feed:
 
 @dataclass(frozen=True)
 class Outcome:
-    """What training left: the best epoch (from 0), its validation numbers, and steps done in this process."""
+    """What training left: the best epoch (from 0), what it reported, and the steps done in this process."""
 
     best_epoch: int
-    best_loss: float
+    report: dict[str, float]
     steps: int
-    seconds: float
 
 
 class Interrupted(Exception):  # noqa: N818 - it is an event, not an error
@@ -253,16 +252,19 @@ def train(
     log = RunLog(folder, resume_step=run.progress.step, tensorboard=recipe.tensorboard)
     if resumed:
         tqdm.write(_where(run))
-    began, first = time.monotonic(), run.progress.step
+    first = run.progress.step
     with own_chance(accelerator.device), _asked_to_stop() as asked:
         while run.progress.epoch < recipe.epochs:
             _epoch(run, log, asked)
     log.close()
-    state = read_state(run.best)
-    if state is not None:
-        load_trainable(model, state["model"])
+    best = read_state(run.best)
+    if best is None:
+        raise UserError(
+            f"{run.best} is gone, and with it the best weights of this run; start anew with --resume never."
+        )
+    load_trainable(model, best["model"])
     model.eval()
-    return Outcome(run.progress.best_epoch, run.progress.best_loss, run.progress.step - first, time.monotonic() - began)
+    return Outcome(run.progress.best_epoch, best["report"], run.progress.step - first)
 
 
 def _where(run: Run) -> str:

@@ -110,13 +110,6 @@ def sound_uri(waveform_S: Any, sample_rate: int) -> str:
     return data_uri(file.getvalue(), "audio/wav")
 
 
-def figure_uri(figure: Any, *, dpi: int = 100) -> str:
-    """A matplotlib figure as PNG in a data URI."""
-    file = io.BytesIO()
-    figure.savefig(file, format="png", dpi=dpi)
-    return data_uri(file.getvalue(), "image/png")
-
-
 def levels(values: Any, low: float = 0.0, high: float | None = None) -> str:
     """An array as one character a value, 64 levels from `low` to `high` (None: its largest), in C order.
 
