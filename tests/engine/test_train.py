@@ -170,5 +170,5 @@ def test_a_finished_run_whose_best_weights_were_deleted_says_so(tmp_path):
     """It once passed the last weights off as the best."""
     run(tmp_path)
     (tmp_path / "checkpoints" / "best.pt").unlink()
-    with pytest.raises(UserError, match=r"best\.pt.* is gone; start anew with --resume never"):
+    with pytest.raises(UserError, match=r"best\.pt is gone, .* start anew with --resume never"):
         run(tmp_path)
