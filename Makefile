@@ -30,7 +30,7 @@ lint: setup
 
 # The pages that are generated from the code.
 docs: setup
-	$(BIN)/python -m ssast.options > docs/options.md
+	$(BIN)/python -m ssast.modes.options_page > docs/options.md
 
 bench: setup
 	$(BIN)/python benchmarks/run.py

@@ -10,8 +10,8 @@ import pytest
 
 from ssast import __version__, cli
 from ssast.errors import UserError
-from ssast.modes import MODES
-from ssast.options import SPECS
+from ssast.modes.catalogue import MODES
+from ssast.modes.options import SPECS
 
 ROOT = Path(__file__).resolve().parents[1]
 DATA = ["-i", "audio", "-d", "splits"]
@@ -21,10 +21,10 @@ DATA = ["-i", "audio", "-d", "splits"]
 def ran(monkeypatch):
     """The modes replaced by ones that note what they were called with."""
     calls: list[tuple[str, object]] = []
-    fake = types.ModuleType("ssast.run")
+    fake = types.ModuleType("ssast.modes.run")
     for name in MODES:
         setattr(fake, name, lambda options, name=name: calls.append((name, options)))
-    monkeypatch.setitem(sys.modules, "ssast.run", fake)
+    monkeypatch.setitem(sys.modules, "ssast.modes.run", fake)
     return calls
 
 
@@ -116,7 +116,7 @@ def test_a_user_error_inside_a_mode_is_one_line(ran, capsys, monkeypatch):
     def fail(options):
         raise UserError("clip 17 has 0 samples;\nremove it")
 
-    monkeypatch.setattr(sys.modules["ssast.run"], "demo", fail)
+    monkeypatch.setattr(sys.modules["ssast.modes.run"], "demo", fail)
     assert "clip 17 has 0 samples; remove it" in complaint(capsys, "demo")
 
 
@@ -124,7 +124,7 @@ def test_an_interrupted_mode_leaves_with_130_and_a_sentence(ran, capsys, monkeyp
     def stop(options):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(sys.modules["ssast.run"], "demo", stop)
+    monkeypatch.setattr(sys.modules["ssast.modes.run"], "demo", stop)
     assert cli.main(["demo"]) == 130
     assert "ssast: interrupted" in capsys.readouterr().err
 
@@ -133,7 +133,7 @@ def test_a_bug_keeps_its_traceback(ran, monkeypatch):
     def fail(options):
         raise ZeroDivisionError
 
-    monkeypatch.setattr(sys.modules["ssast.run"], "demo", fail)
+    monkeypatch.setattr(sys.modules["ssast.modes.run"], "demo", fail)
     with pytest.raises(ZeroDivisionError):
         cli.main(["demo"])
 

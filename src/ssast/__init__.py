@@ -4,7 +4,6 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from ssast.attend import attention
     from ssast.audio.frontend import Frontend
     from ssast.data.dataset import AudioDataset
     from ssast.model.classification import ClassificationHead, SSASTForAudioClassification
@@ -12,7 +11,8 @@ if TYPE_CHECKING:
     from ssast.model.encoder import SSASTEncoder
     from ssast.model.pretraining import SSASTForPreTraining
     from ssast.model.pretraining import SSASTForPreTraining as ASTModel_pretrain
-    from ssast.run import evaluate, extract, finetune, pretrain
+    from ssast.modes.attend import attention
+    from ssast.modes.run import evaluate, extract, finetune, pretrain
 
 __version__ = "0.1.0"
 
@@ -24,11 +24,11 @@ _HOMES = {
     "ClassificationHead": "ssast.model.classification:ClassificationHead",
     "AudioDataset": "ssast.data.dataset:AudioDataset",
     "Frontend": "ssast.audio.frontend:Frontend",
-    "pretrain": "ssast.run:pretrain",
-    "finetune": "ssast.run:finetune",
-    "evaluate": "ssast.run:evaluate",
-    "extract": "ssast.run:extract",
-    "attention": "ssast.attend:attention",
+    "pretrain": "ssast.modes.run:pretrain",
+    "finetune": "ssast.modes.run:finetune",
+    "evaluate": "ssast.modes.run:evaluate",
+    "extract": "ssast.modes.run:extract",
+    "attention": "ssast.modes.attend:attention",
     # The seed's names of the two models.
     "ASTModel_pretrain": "ssast.model.pretraining:SSASTForPreTraining",
     "ASTModel_finetune": "ssast.model.classification:SSASTForAudioClassification",

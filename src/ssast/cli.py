@@ -10,10 +10,11 @@ from importlib import import_module
 from typing import Any, NoReturn
 
 from ssast import __version__
-from ssast.declare import Spec, suggestion
 from ssast.errors import UserError
-from ssast.modes import ALIASES, MODES, SPELLINGS
-from ssast.options import SPECS, Options
+from ssast.modes.catalogue import ALIASES, MODES, SPELLINGS
+from ssast.modes.declare import Spec, suggestion
+from ssast.modes.options import SPECS
+from ssast.modes.settle import from_args
 
 USER_ERROR = 2
 INTERRUPTED = 130
@@ -55,7 +56,7 @@ def _run(words: list[str], prog: str) -> int:
         raise UserError(f"no mode is named; write it first, as in `ssast finetune --{next(iter(texts))} ...`")
     if mode and "mode" in texts:
         raise UserError(f"the mode is named twice, {mode} and --mode {texts['mode']}; leave one out")
-    options = Options.from_args({**texts, "mode": mode} if mode else texts)
+    options = from_args({**texts, "mode": mode} if mode else texts)
     module, function = MODES[options.mode].function.split(":")
     outcome = getattr(import_module(module), function)(options)
     return outcome if isinstance(outcome, int) else 0

@@ -9,11 +9,13 @@ from pathlib import Path
 
 import pytest
 
-from ssast import cli, uploads
+from ssast import cli
 from ssast.data.storage import Location
 from ssast.errors import UserError
-from ssast.options import Options, write_record
-from ssast.uploads import Uploads, uploading
+from ssast.modes import uploads
+from ssast.modes.options import Options
+from ssast.modes.settle import write_record
+from ssast.modes.uploads import Uploads, uploading
 
 
 def fill(folder: Path, **files: str) -> Path:

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from ssast.errors import UserError
-from ssast.modes import FINETUNING_TASKS, PRETEXT_TASKS
+from ssast.modes.catalogue import FINETUNING_TASKS, PRETEXT_TASKS
 
 WINDOW_SECONDS = 0.025
 

@@ -417,7 +417,7 @@ def test_an_output_folder_that_cannot_be_read_is_one_sentence(capsys, desk, monk
 
     out = desk.place / "out"
     out.mkdir()
-    monkeypatch.setattr("ssast.runfolder.os.listdir", locked)
+    monkeypatch.setattr("ssast.modes.runfolder.os.listdir", locked)
     options = {"exp_dir": out} if mode == "demo" else desk.usual(mode)
     assert cli.main(words(mode, options)) == 2
     assert capsys.readouterr().err == (

@@ -8,8 +8,8 @@ from ssast.data.splits import read_labels
 from ssast.errors import UserError
 from ssast.model.classification import SSASTForAudioClassification
 from ssast.model.older import ARGUMENTS, read_arguments, read_older
-from ssast.modes import FINETUNING_TASKS
-from ssast.options import SPECS, Options
+from ssast.modes.catalogue import FINETUNING_TASKS
+from ssast.modes.options import SPECS, Options
 
 MODEL = ("task", "layer", "weighted", "freeze", "activation", "final_dropout", "loss", "mask_padding")
 PATCHES = ("fstride", "tstride", "target_length", "num_mel_bins")

@@ -15,9 +15,10 @@ from typing import Any, TypeVar
 
 from ssast.data.storage import Location, bucket_address, whole_file
 from ssast.errors import UserError
-from ssast.options import Options, resolve
-from ssast.places import at
-from ssast.runfile import read_mapping
+from ssast.modes.options import Options
+from ssast.modes.places import at
+from ssast.modes.runfile import read_mapping
+from ssast.modes.settle import resolve
 
 LEDGER = ".uploaded.json"
 """What lies in the bucket already, or has to: by file its size and time when it was sent, or nothing."""

@@ -8,17 +8,17 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from ssast.assemble import Rows, audio_settings, data_name, say, target_labels
 from ssast.data.folds import assign_folds
 from ssast.data.splits import check_targets, find_split, read_split, targets
 from ssast.data.storage import whole_file
-from ssast.options import Options
+from ssast.modes.assemble import Rows, audio_settings, data_name, say, target_labels
+from ssast.modes.options import Options
+from ssast.modes.runfolder import fingerprint, open_folder
+from ssast.modes.scoring import measure, named_subjects, read_thresholds, write_report, write_scores
 from ssast.report.measures import Floats
 from ssast.report.metrics import DEFAULT_THRESHOLD
 from ssast.report.predictions import Predictions, read_predictions
 from ssast.report.tables import LEADING, TITLES, number, text_table
-from ssast.runfolder import fingerprint, open_folder
-from ssast.scoring import measure, named_subjects, read_thresholds, write_report, write_scores
 
 Finetune = Callable[..., Path]
 OUT_OF_FOLD = (

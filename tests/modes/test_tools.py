@@ -7,7 +7,7 @@ import pytest
 from ssast import cli
 from ssast.data.storage import Location
 from ssast.data.survey import FAULTS, NOTES
-from ssast.tools import check
+from ssast.modes.tools import check
 
 
 @pytest.fixture

@@ -9,23 +9,23 @@ import numpy as np
 import pandas as pd
 import torch
 
-from ssast.assemble import Rows, Settings, Work, data_name, dataset, row_batches, say
 from ssast.data.splits import subject_column
 from ssast.data.storage import Location, whole_file
 from ssast.engine import infer
 from ssast.engine.hardware import uses_bf16
 from ssast.errors import UserError
 from ssast.model.classification import SSASTForAudioClassification
-from ssast.options import Options
-from ssast.places import at, model_path
+from ssast.modes.assemble import Rows, Settings, Work, data_name, dataset, row_batches, say
+from ssast.modes.options import Options
+from ssast.modes.places import at, model_path
+from ssast.modes.runfile import read_mapping
+from ssast.modes.runfolder import fingerprint, record_path, run_key
 from ssast.report.html import sound_uri, write_page
 from ssast.report.metrics import Thresholds, aucs_table, choose_thresholds, score
 from ssast.report.predictions import Predictions, first_clips, pool
 from ssast.report.report_page import hardest, report_page
 from ssast.report.tables import reasons, screen_rows, text_table
 from ssast.report.words import how_sure
-from ssast.runfile import read_mapping
-from ssast.runfolder import fingerprint, record_path, run_key
 
 THRESHOLDS = "thresholds.json"
 # Apart from --seed, so that `evaluate` of a folder draws what `finetune` drew whatever seed it was trained with.

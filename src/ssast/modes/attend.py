@@ -9,23 +9,23 @@ import pandas as pd
 import torch
 from tqdm import tqdm
 
-from ssast.assemble import Rows, Settings, Work, dataset, finetuned_model, model_settings, prepare, rows, say
 from ssast.data.loader import loader
 from ssast.data.splits import check_targets
 from ssast.data.storage import whole_file
 from ssast.errors import UserError
-from ssast.looking import Finetuned, Found, Looker, Pretrained
 from ssast.model.classification import SSASTForAudioClassification
 from ssast.model.pretraining import SSASTForPreTraining
 from ssast.model.removal import SHARES
-from ssast.options import Options
-from ssast.places import at, local_model
+from ssast.modes.assemble import Rows, Settings, Work, dataset, finetuned_model, model_settings, prepare, rows, say
+from ssast.modes.looking import Finetuned, Found, Looker, Pretrained
+from ssast.modes.options import Options
+from ssast.modes.places import at, local_model
+from ssast.modes.runfolder import fingerprint, nothing_half_written, open_folder
+from ssast.modes.uploads import uploaded
 from ssast.report.clip_figure import clip_figure
 from ssast.report.html import write_page
 from ssast.report.maps import Group, bin_hz, frame_seconds, summary
 from ssast.report.pages import attention_page
-from ssast.runfolder import fingerprint, nothing_half_written, open_folder
-from ssast.uploads import uploaded
 
 MOST_LABELS = 10
 Model = SSASTForAudioClassification | SSASTForPreTraining

@@ -4,14 +4,14 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from ssast.assemble import audio_settings, rows
 from ssast.errors import UserError
-from ssast.options import resolve
+from ssast.modes.assemble import audio_settings, rows
+from ssast.modes.run import evaluate, finetune
+from ssast.modes.runfolder import open_folder
+from ssast.modes.scoring import THRESHOLDS, measure, read_thresholds, write_report, write_scores
+from ssast.modes.settle import resolve
 from ssast.report.predictions import Predictions
 from ssast.report.words import how_sure
-from ssast.run import evaluate, finetune
-from ssast.runfolder import open_folder
-from ssast.scoring import THRESHOLDS, measure, read_thresholds, write_report, write_scores
 
 RNG = np.random.default_rng(3)
 TINY = {"pretrained_mdl_path": None, "model_size": "tiny", "tshape": 4, "target_length": 40, "device": "cpu", "seed": 5}

@@ -5,7 +5,11 @@ from typing import Any
 
 import torch
 
-from ssast.assemble import (
+from ssast.data.storage import whole_file
+from ssast.engine.train import train
+from ssast.model.classification import SSASTForAudioClassification
+from ssast.model.masking import check_mask_patch
+from ssast.modes.assemble import (
     Rows,
     Settings,
     Work,
@@ -22,16 +26,13 @@ from ssast.assemble import (
     target_labels,
     training_rows,
 )
-from ssast.data.storage import whole_file
-from ssast.engine.train import train
-from ssast.model.classification import SSASTForAudioClassification
-from ssast.model.masking import check_mask_patch
-from ssast.options import Options, resolve
-from ssast.places import at
-from ssast.repeats import repeated
-from ssast.runfolder import fingerprint, nothing_half_written, open_folder, run_key
-from ssast.scoring import clip_values, evaluate_model, save_thresholds
-from ssast.uploads import uploaded
+from ssast.modes.options import Options
+from ssast.modes.places import at
+from ssast.modes.repeats import repeated
+from ssast.modes.runfolder import fingerprint, nothing_half_written, open_folder, run_key
+from ssast.modes.scoring import clip_values, evaluate_model, save_thresholds
+from ssast.modes.settle import resolve
+from ssast.modes.uploads import uploaded
 
 
 @uploaded("pretrain")
@@ -123,8 +124,8 @@ def extract(options: Options | None = None, /, **overrides: Any) -> Path:
 @nothing_half_written
 def demo(options: Options | None = None, /, **overrides: Any) -> Path:
     """Make a small synthetic speech corpus and go the whole way on it, pretraining to attention page; its folder."""
-    from ssast.attend import attention
     from ssast.audio.voices import write_corpus
+    from ssast.modes.attend import attention
 
     options = resolve(options, mode="demo", **overrides)
     root = Path(options.exp_dir)

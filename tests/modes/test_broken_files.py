@@ -23,7 +23,8 @@ from ssast.errors import AudioError, UserError
 from ssast.model.classification import SSASTForAudioClassification
 from ssast.model.older import read_arguments, read_older
 from ssast.model.published import read_checkpoint
-from ssast.options import Options, resolve
+from ssast.modes.options import Options
+from ssast.modes.settle import resolve
 
 NOISE = np.random.default_rng(0).uniform(-0.5, 0.5, 4000).astype(np.float32)
 FUZZ_SECONDS = 2

@@ -9,12 +9,14 @@ import numpy as np
 import pytest
 import yaml
 
-from ssast.declare import specs
 from ssast.errors import UserError
-from ssast.modes import MODES
-from ssast.options import SPECS, Options, load_config, page, record, resolve, write_record
+from ssast.modes.catalogue import MODES
+from ssast.modes.declare import specs
+from ssast.modes.options import SPECS, Options
+from ssast.modes.options_page import page
+from ssast.modes.settle import load_config, record, resolve, write_record
 
-ROOT = Path(__file__).resolve().parents[1]
+ROOT = Path(__file__).resolve().parents[2]
 DATA = {"prefix": "audio", "data_split_root": "splits"}
 
 # What the seed and the design promise: name, short form, default.
@@ -343,6 +345,8 @@ def test_the_options_page_is_what_the_code_says():
 
 
 def test_the_options_page_is_printed_by_the_module():
-    printed = subprocess.run([sys.executable, "-m", "ssast.options"], capture_output=True, text=True, check=True).stdout
+    printed = subprocess.run(
+        [sys.executable, "-m", "ssast.modes.options_page"], capture_output=True, text=True, check=True
+    ).stdout
     assert printed == page()
     assert all(f"| `--{name}` |" in printed for name in SPECS)

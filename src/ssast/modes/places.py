@@ -6,7 +6,7 @@ from pathlib import Path
 
 from ssast.data.storage import Location, locate
 from ssast.errors import UserError
-from ssast.options import Options
+from ssast.modes.options import Options
 
 MODEL_FOLDER = ("config.json", "model.safetensors", "thresholds.json")
 """What is fetched of a model folder in a bucket; its checkpoints stay there."""

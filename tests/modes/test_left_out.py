@@ -12,8 +12,8 @@ import torch
 import ssast
 from ssast.engine import infer, train
 from ssast.errors import UserError
-from ssast.left_out import BadAudio
 from ssast.model.classification import SSASTForAudioClassification
+from ssast.modes.left_out import BadAudio
 
 torch.set_num_threads(1)
 

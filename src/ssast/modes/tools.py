@@ -7,14 +7,15 @@ import numpy as np
 import pandas as pd
 from tqdm import tqdm
 
-from ssast.assemble import say
 from ssast.data.splits import read_labels, read_split
 from ssast.data.storage import Location, forget, whole_file
 from ssast.data.survey import FAULTS, Finding, Heard, findings, label_counts, listen_to_all
 from ssast.errors import UserError
-from ssast.options import Options, resolve
-from ssast.places import at, recordings
-from ssast.runfolder import fingerprint, open_folder
+from ssast.modes.assemble import say
+from ssast.modes.options import Options
+from ssast.modes.places import at, recordings
+from ssast.modes.runfolder import fingerprint, open_folder
+from ssast.modes.settle import resolve
 
 FAULTY = 1
 """The exit code of a check that found what a run would suffer from."""

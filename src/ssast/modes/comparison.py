@@ -11,7 +11,8 @@ import pandas as pd
 
 from ssast.data.storage import whole_file, writable_folder
 from ssast.errors import UserError
-from ssast.options import Options, resolve
+from ssast.modes.options import Options
+from ssast.modes.settle import resolve
 from ssast.report.metrics import paired_differences, score
 from ssast.report.predictions import Predictions, read_predictions
 from ssast.report.tables import LEADING, TITLES, number, span, text_table

@@ -22,13 +22,14 @@ from ssast.engine.hardware import engine
 from ssast.engine.infer import loader_size
 from ssast.engine.train import Feed, Recipe
 from ssast.errors import UserError
-from ssast.inherited import older_model
-from ssast.left_out import BadAudio
 from ssast.model.classification import SSASTForAudioClassification
 from ssast.model.older import is_older
 from ssast.model.pretraining import SSASTForPreTraining
-from ssast.options import Options, resolve
-from ssast.places import at, local_model, recordings
+from ssast.modes.inherited import older_model
+from ssast.modes.left_out import BadAudio
+from ssast.modes.options import Options
+from ssast.modes.places import at, local_model, recordings
+from ssast.modes.settle import resolve
 
 Settings = dict[str, Any]
 

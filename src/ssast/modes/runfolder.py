@@ -15,8 +15,9 @@ import torch
 from ssast import __version__
 from ssast.data.storage import Location, as_location, writable_folder
 from ssast.errors import UserError
-from ssast.options import SPECS, Options, record, resolve, write_record
-from ssast.runfile import read_mapping
+from ssast.modes.options import SPECS, Options
+from ssast.modes.runfile import read_mapping
+from ssast.modes.settle import record, resolve, write_record
 
 # What may change between a run and its going on without changing the result.
 BESIDE_THE_RESULT = {

@@ -5,9 +5,9 @@ import pandas as pd
 import pytest
 
 from ssast.cli import main
-from ssast.comparison import compare
 from ssast.data.storage import whole_file
 from ssast.errors import UserError
+from ssast.modes.comparison import compare
 from ssast.report.metrics import score
 from ssast.report.predictions import Predictions
 

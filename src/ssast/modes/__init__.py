@@ -1,0 +1,1 @@
+"""Floor 4: options in; the modes, each of which runs one job from recordings to results, out."""

@@ -1,0 +1,144 @@
+"""The options about recordings, where they lie and what becomes of them on the way to the model."""
+
+from dataclasses import dataclass
+from typing import Any
+
+from ssast.modes.declare import option
+from ssast.modes.groups import (
+    AUDIO,
+    BUCKET,
+    CLOUD,
+    EVERY,
+    FBANK,
+    LABELLED,
+    LOADING,
+    READ,
+    SAVING,
+    SEND,
+    USE,
+    WAVEFORM,
+    WORK,
+)
+
+_PROBABILITY: dict[str, Any] = {"unit": "probability a clip", "low": 0, "high": 1}
+
+
+@dataclass(frozen=True)
+class DataOptions:
+    """The part of `Options` that is about data: every value is checked there."""
+
+    # Loading data
+    prefix: str | None = option(
+        None,
+        "folder of the recordings, PREFIX/UID/waveform.EXT; in a bucket without gs://",
+        LOADING,
+        short="i",
+        is_path=True,
+        is_needed=True,
+    )
+    study: str | None = option(None, "folder below prefix, where that holds more than one study", LOADING, short="s")
+    data_split_root: str | None = option(
+        None,
+        "folder with train.csv and test.csv, or one csv for evaluate, extract and attention",
+        LOADING,
+        short="d",
+        is_path=True,
+        is_needed=True,
+    )
+    label_txt: str | None = option(
+        "./labels.txt",
+        "text file with the target labels, one a line",
+        LOADING,
+        short="l",
+        is_path=True,
+        modes=LABELLED,
+    )
+    lib: bool = option(False, "read recordings with librosa", LOADING)
+    pretrained_mdl_path: str | None = option(
+        "SSAST-Base-Frame-400.pth",
+        "pretrained model to start from: a published .pth or a model folder; none: random weights",
+        LOADING,
+        modes=("pretrain", "finetune", "extract", "attention"),
+        shown="SSAST-Base-Frame-400.pth; pretrain: none",
+        is_path=True,
+    )
+    finetuned_mdl_path: str | None = option(
+        None, "fine-tuned model to use: a model folder, or an older .pt file", LOADING, modes=USE, is_path=True
+    )
+    on_bad_audio: str = option(
+        "error",
+        "what a recording that cannot be used does: end the run, or be left out and named",
+        LOADING,
+        choices=("error", "skip"),
+        modes=WORK,
+    )
+    # Google cloud storage
+    bucket_name: str | None = option(
+        None, "bucket of the recordings and, while cloud is True, of the results", CLOUD, short="b", modes=BUCKET
+    )
+    project_name: str | None = option(None, "project of the bucket", CLOUD, short="p", modes=BUCKET)
+    cloud: bool = option(True, "also save the results to the bucket; without --bucket_name they stay here", CLOUD)
+    cache_gb: float = option(
+        50.0,
+        "room on this disk for what was read from buckets, in $SSAST_CACHE or ~/.cache/ssast; "
+        "what was not used for the longest time goes first",
+        CLOUD,
+        unit="GB",
+        above=0,
+        modes=READ,
+    )
+    # Saving data
+    dataset: str | None = option(
+        None, "name of the data set in file names", SAVING, shown="lowest folder of data_split_root"
+    )
+    exp_dir: str = option(
+        "./experiments", "local folder for everything that is written", SAVING, short="o", modes=EVERY, is_path=True
+    )
+    cloud_dir: str = option(
+        "", "folder inside the bucket to save to, without gs:// and bucket name", SAVING, modes=SEND
+    )
+    # Audio and spectrogram
+    dataset_mean: float = option(-4.2677393, "mean of the data set's log-mel values", AUDIO)
+    dataset_std: float = option(
+        4.5689974, "their standard deviation; values become (x - mean) / (2 std)", AUDIO, above=0
+    )
+    resample_rate: int = option(
+        16000, "sample rate that every recording is brought to", AUDIO, unit="Hz", low=1000, high=384000
+    )
+    reduce: bool = option(True, "average the channels into one; otherwise the first is used", AUDIO)
+    clip_length: float = option(
+        0.0, "use only the beginning of each recording, 0: all of it", AUDIO, unit="seconds", low=0
+    )
+    num_mel_bins: int = option(128, "frequency bins of the spectrogram", AUDIO, unit="mel bins", low=1, high=1024)
+    target_length: int = option(
+        1024, "length that spectrograms are cut or padded to", AUDIO, unit="frames of 10 ms", low=1
+    )
+    # Waveform augmentation: for each kind how often, then how much
+    tshift: float = option(0.0, "shift in time", WAVEFORM, **_PROBABILITY)
+    tshift_share: float = option(
+        0.25, "shift by at most so much, either way", WAVEFORM, unit="share of the clip", low=0, high=0.5
+    )
+    speed: float = option(0.0, "play faster or slower, pitch going with it", WAVEFORM, **_PROBABILITY)
+    speed_range: float = option(
+        0.1, "at most so much faster or slower", WAVEFORM, unit="share of the speed", low=0, high=0.9
+    )
+    gauss: float = option(0.0, "add Gaussian noise", WAVEFORM, **_PROBABILITY)
+    gauss_snr_db: float = option(
+        15.0, "speech is at least so far above that noise", WAVEFORM, unit="dB", low=0, high=100
+    )
+    pshift: float = option(0.0, "shift the pitch, the length staying", WAVEFORM, **_PROBABILITY)
+    pshiftn: float = option(2.0, "at most so much up or down", WAVEFORM, unit="semitones", low=0, high=24)
+    gain: float = option(0.0, "make louder or quieter", WAVEFORM, **_PROBABILITY)
+    gain_db: float = option(6.0, "at most so much", WAVEFORM, unit="dB", low=0, high=60)
+    stretch: float = option(0.0, "stretch or squeeze in time, the pitch staying", WAVEFORM, **_PROBABILITY)
+    stretch_range: float = option(
+        0.2, "at most so much faster or slower", WAVEFORM, unit="share of the speed", low=0, high=0.9
+    )
+    mixup: float = option(0.0, "mix with another clip of the batch, labels too", WAVEFORM, **_PROBABILITY)
+    mixup_alpha: float = option(10.0, "shares are drawn from Beta(alpha, alpha); large: near halves", WAVEFORM, above=0)
+    # Spectrogram augmentation
+    freqm: int = option(0, "hide a band narrower than this", FBANK, unit="mel bins", low=0)
+    timem: int = option(0, "hide a stretch shorter than this", FBANK, unit="frames", low=0)
+    noise: bool = option(False, "add noise and roll by up to 10 frames", FBANK)
+    cdo: bool = option(False, "coarse dropout: hide small rectangles", FBANK)
+    shift: bool = option(False, "shift by a little in time and frequency", FBANK)

@@ -1,0 +1,188 @@
+"""Every option, declared once: the part about models, training and machines here, that about data in data_options.py.
+
+From here follow the command line, its help, the keys of `--config run.yaml`, the record in a run's folder and the page
+docs/options.md.
+"""
+
+import dataclasses
+from dataclasses import dataclass
+
+from ssast.modes.catalogue import FINETUNING_TASKS, PRETEXT_TASKS, SPELLINGS
+from ssast.modes.data_options import DataOptions
+from ssast.modes.declare import Spec, option, specs
+from ssast.modes.groups import (
+    ATTENTION,
+    BATCHED,
+    DEMO,
+    EVERY,
+    HEAD,
+    MACHINE,
+    MODEL,
+    NOWHERE,
+    PRETRAINING,
+    RUN,
+    SCORES,
+    TRAINING,
+)
+
+# Stands for "whatever differs from its default".
+NOT_SAID: frozenset[str] = frozenset({""})
+
+
+@dataclass(frozen=True)
+class Options(DataOptions):
+    """Every option of a run, each value checked.
+
+    `given` holds the names of those that were asked for, so that a mode can tell them from defaults that a model folder
+    may overrule; `dataclasses.replace` leaves it alone. Build one with `resolve`, which also reads --config and checks
+    that the options go together.
+    """
+
+    # Run mode
+    mode: str = option(
+        "finetune",
+        "what to do, for run.py; train is pretrain or finetune, as --task says",
+        RUN,
+        short="m",
+        choices=SPELLINGS,
+        modes=NOWHERE,
+    )
+    config: str | None = option(
+        None, "YAML file of options such as a run folder's run.yaml; options given beside it win", RUN, is_path=True
+    )
+    task: str = option(
+        "ft_cls",
+        "pretraining: hidden patches told apart (mpc), drawn (mpg) or both (joint); "
+        "fine-tuning: average the class tokens (ft_cls) or all patches (ft_avgtok)",
+        RUN,
+        choices=(*PRETEXT_TASKS, *FINETUNING_TASKS),
+        modes=("pretrain", "finetune", "extract"),
+        shown="ft_cls; pretrain: pretrain_joint",
+    )
+    freeze: bool = option(True, "keep the base model as it is and train only the head", RUN, modes=("finetune",))
+    weighted: bool = option(False, "learn a weighted sum of the hidden states 0 to 12", RUN, modes=("finetune",))
+    layer: int = option(
+        -1,
+        "hidden state to use: 0 the embedded input, 1 to 12 the blocks, 13 or -1 the last after its normalisation",
+        RUN,
+        low=-1,
+        high=13,
+        modes=("finetune", "extract"),
+    )
+    embedding_type: str = option(
+        "ft",
+        "embedding from the head's first dense layer (ft), a hidden state (pt) or the weighted sum (wt)",
+        RUN,
+        choices=("ft", "pt", "wt"),
+        modes=("extract",),
+    )
+    # Model
+    model_size: str = option(
+        "base", "size of the model; that of the pretrained one", MODEL, choices=("tiny", "small", "base", "base_nokd")
+    )
+    fshape: int = option(128, "height of a patch; a pretrained model brings its own", MODEL, unit="mel bins", low=1)
+    tshape: int = option(2, "width of a patch; a pretrained model brings its own", MODEL, unit="frames", low=1)
+    fstride: int | None = option(
+        None, "step between patches", MODEL, unit="mel bins", low=1, shown="the patch height, 128 for frame models"
+    )
+    tstride: int | None = option(
+        None, "step between patches", MODEL, unit="frames", low=1, shown="the patch width, 2 for frame models"
+    )
+    mask_padding: bool = option(False, "keep padding out of attention, pooling and pretext targets", MODEL)
+    # Training
+    batch_size: int = option(8, "clips in a batch", TRAINING, low=1, modes=BATCHED)
+    num_workers: int = option(0, "processes that load recordings; 0: the main one does", TRAINING, low=0, modes=EVERY)
+    learning_rate: float = option(0.0003, "how far a step goes; onecycle has --max_lr instead", TRAINING, above=0)
+    epochs: int = option(1, "passes over the training recordings", TRAINING, low=1)
+    optim: str = option("adam", "optimizer", TRAINING, choices=("adam", "adamw"))
+    weight_decay: float = option(0.0001, "weight decay of adamw", TRAINING, low=0)
+    loss: str = option(
+        "BCE",
+        "loss: BCE for yes/no labels (0 or 1), MSE for numbers",
+        TRAINING,
+        choices=("BCE", "MSE"),
+        modes=("finetune", "check"),
+    )
+    scheduler: str | None = option(None, "course of the learning rate; none: constant", TRAINING, choices=("onecycle",))
+    max_lr: float = option(0.01, "highest learning rate of onecycle", TRAINING, above=0)
+    val_share: float = option(
+        0.1,
+        "share of train.csv held out to choose the best epoch; by speaker where the csv names them",
+        TRAINING,
+        above=0,
+        below=1,
+    )
+    save_every_seconds: float = option(
+        60.0, "time between two checkpoints of an unfinished run", TRAINING, unit="seconds", low=0
+    )
+    tensorboard: bool = option(False, "also write TensorBoard logs", TRAINING)
+    # Pretraining
+    mask_patch: int = option(400, "patches hidden in each clip", PRETRAINING, unit="patches", low=1)
+    cluster_factor: int = option(
+        3,
+        "square patches are hidden in clusters with a side of this many to two more",
+        PRETRAINING,
+        unit="patches",
+        low=1,
+    )
+    # Classification head
+    activation: str = option("relu", "activation of the head", HEAD, choices=("relu", "gelu", "silu", "tanh"))
+    final_dropout: float = option(
+        0.2, "dropout before the last layer of the head", HEAD, unit="probability", low=0, high=1
+    )
+    layernorm: bool = option(True, "LayerNorm in the head", HEAD)
+    # Scores
+    resamples: int = option(
+        1000,
+        "times that subjects (or clips) are drawn anew for intervals and shuffled for the level of chance; 0: neither",
+        SCORES,
+        low=0,
+        high=1000000,
+    )
+    folds: int = option(
+        0,
+        "cross-validation: so many parts of train.csv, by subject, each scored by a model of the others; 0: none",
+        SCORES,
+        low=0,
+        high=10000,
+        modes=("finetune",),
+    )
+    seeds: int = option(
+        1, "repeat the run with so many seeds, from --seed up", SCORES, low=1, high=1000, modes=("finetune",)
+    )
+    runs: str | None = option(None, "folders of the runs to compare, with commas between", SCORES, modes=("compare",))
+    # Attention
+    uids: str | None = option(
+        None, "clips to look at, by uid with commas between; none: the first of the csv", ATTENTION
+    )
+    max_clips: int = option(20, "at most so many clips", ATTENTION, low=1, high=1000)
+    # Machine
+    device: str = option("auto", "where the model runs", MACHINE, choices=("auto", "cpu", "cuda", "mps"))
+    precision: str = option(
+        "auto",
+        "arithmetic of the model; auto: bf16 where the processor multiplies it natively",
+        MACHINE,
+        choices=("auto", "fp32", "bf16"),
+    )
+    seed: int = option(0, "where all chance starts: the same seed, the same result", MACHINE, low=0, high=2**32 - 1)
+    resume: str = option(
+        "auto",
+        "auto: go on with the unfinished run of the output folder; never: start anew",
+        MACHINE,
+        choices=("auto", "never"),
+    )
+    # Demo
+    speakers: int = option(48, "synthetic speakers", DEMO, low=4, high=10000)
+    clips_per_speaker: int = option(10, "clips of each", DEMO, low=1, high=1000)
+
+    given: frozenset[str] = dataclasses.field(default=NOT_SAID, repr=False, compare=False)
+
+    def __post_init__(self):
+        for name, spec in SPECS.items():
+            object.__setattr__(self, name, spec.check(getattr(self, name), name))
+        if self.given is NOT_SAID:
+            changed = frozenset(name for name, spec in SPECS.items() if getattr(self, name) != spec.default)
+            object.__setattr__(self, "given", changed - {"mode", "config"})
+
+
+SPECS: dict[str, Spec] = specs(Options)
