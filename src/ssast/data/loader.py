@@ -107,9 +107,16 @@ class Loader(DataLoader[Any]):
     """Collated batches of one epoch; made by `loader`. `at` turns to another epoch and keeps the workers."""
 
     def __init__(
-        self, dataset: Any, sampler: EpochSampler, batch_size: int, skip: bool, report: Report | None, **how: Any
+        self,
+        dataset: Any,
+        sampler: EpochSampler,
+        batch_size: int,
+        skip: bool,
+        report: Report | None,
+        is_part: bool = False,
+        **how: Any,
     ):
-        self.skip, self.report, self.clips = skip, report, sampler
+        self.skip, self.report, self.clips, self.is_part = skip, report, sampler, is_part
         super().__init__(
             _Guarded(dataset),
             batch_sampler=BatchSampler(sampler, batch_size, drop_last=False),  # type: ignore[arg-type]
@@ -140,7 +147,7 @@ class Loader(DataLoader[Any]):
             # Ends the workers now; garbage collection may come late, and in a thread that their end waits for.
             self._iterator = None
             raise
-        if whole and reasons and not used:
+        if whole and reasons and not used and not self.is_part:
             raise UserError(f"none of the {len(self.clips)} recordings can be used; the first: {reasons[0]}")
 
     def _answer(self, bad: list[Bad]) -> None:
@@ -169,13 +176,14 @@ def loader(
     on_bad_audio: str = "error",
     report: Report | None = None,
     context: str | None = None,
+    is_part: bool = False,
 ) -> Loader:
     """Collated batches of an epoch from batch `start` on, their order from (shuffle_seed, epoch).
 
     A recording that cannot be used ends the run in one sentence, or with `on_bad_audio="skip"` is left out and given to
     `report` as (uid, reason) - called, or appended where it is a list. Batches keep their numbers: one whose recordings
     are all left out comes with an empty "uid". `context` is how workers start (fork, spawn). Memory is pinned only
-    where CUDA is.
+    where CUDA is. UserError where none of the recordings can be used, unless they are part of a larger data set.
     """
     if batch_size < 1 or num_workers < 0:
         raise UserError(f"batch_size is {batch_size} and num_workers {num_workers}; expected at least 1 and 0.")
@@ -188,6 +196,7 @@ def loader(
         batch_size,
         on_bad_audio == "skip",
         report,
+        is_part,
         num_workers=num_workers,
         persistent_workers=num_workers > 0,
         pin_memory=pin and torch.cuda.is_available(),

@@ -184,6 +184,14 @@ class Location:
     def _id(self) -> tuple[str, str | None]:
         return self.address, self.project
 
+    def content_key(self) -> str | None:
+        """A name for the content of a remote file as the store tells it; None where it tells too little, or locally."""
+        if self.is_local:
+            return None
+        with self._sentences("look at"):
+            stored = self._look()
+            return None if stored is None else stored.key(self.address)
+
     def _look(self) -> Stored | None:
         """What the store says of it, or said when the folder around it was kept; None where nothing is."""
         kept = _kept.get(self.parent._id)

@@ -1,4 +1,4 @@
-"""Batches and a function of a batch in; one row a clip out, written part by part, so that a killed pass goes on."""
+"""Batches and a function of a batch in; rows of a table out, written part by part, so that a killed pass goes on."""
 
 import contextlib
 import json
@@ -22,6 +22,8 @@ from ssast.engine.hardware import to_device
 Batch = dict[str, Any]
 SECONDS_A_PART = 20.0
 """A part is closed after so long [s]: what a kill can cost."""
+BYTES_A_PART = 64 << 20
+"""So much is held in memory at most before it is written."""
 CPU_CLIPS = 8
 """On a CPU exactly so many clips go through the model at once: matrix kernels, and with them the last digits, depend
 on the number of rows, so this gives a clip the same bytes in any batch."""
@@ -29,7 +31,7 @@ on the number of rows, so this gives a clip the same bytes in any batch."""
 
 @dataclass(frozen=True)
 class Rows:
-    """A finished pass: parquet parts in order, with the columns `uid` (string) and `values` (list of float32)."""
+    """A finished pass: parquet parts in order, with the columns that its `rows` made, the last of them `values`."""
 
     folder: Path
 
@@ -44,8 +46,10 @@ class Rows:
             yield pq.read_table(part)
 
     def write_parquet(self, path: Path, column: str) -> int:
-        """All rows as one parquet file (`uid`, `column`), moved into place whole; the number of rows."""
-        schema = _schema(column)
+        """All rows as one parquet file, `values` as `column`, moved into place whole; the number of rows."""
+        parts = self.parts
+        own = pq.read_schema(parts[0]) if parts else CLIP_ROWS
+        schema = own.set(len(own) - 1, own.field(len(own) - 1).with_name(column))
         count = 0
         with whole_file(path) as beside, pq.ParquetWriter(beside, schema) as writer:
             for table in self.tables():
@@ -60,8 +64,19 @@ class Rows:
             self.folder.parent.rmdir()
 
 
-def _schema(column: str) -> pa.Schema:
-    return pa.schema([("uid", pa.string()), (column, pa.list_(pa.float32()))])
+def float_lists(values_RD: Tensor) -> pa.ListArray:
+    """Rows of numbers (R, D) as a column of lists of float32."""
+    rows, width = values_RD.shape
+    flat = pa.array(values_RD.reshape(-1).numpy(), pa.float32())
+    return pa.ListArray.from_arrays(pa.array([width * row for row in range(rows + 1)], pa.int32()), flat)
+
+
+CLIP_ROWS = pa.schema([("uid", pa.string()), ("values", pa.list_(pa.float32()))])
+
+
+def clip_rows(batch: Batch, values_BD: Tensor) -> pa.Table:
+    """One row a clip: its `uid` and its `values`."""
+    return pa.table({"uid": batch["uid"], "values": float_lists(values_BD)}, schema=CLIP_ROWS)
 
 
 def infer(
@@ -83,7 +98,7 @@ def infer(
     with tqdm(total=steps, initial=start, desc=title, unit="batch", dynamic_ncols=True) as bar:
         part = _Part(folder, start)
         for batch in batches(start):
-            part.add(batch["uid"], _values(apply, batch, accelerator))
+            part.add(batch["uid"], values(apply, batch, accelerator))
             bar.update()
             if time.monotonic() - part.opened > SECONDS_A_PART:
                 part = part.close()
@@ -92,7 +107,8 @@ def infer(
 
 
 @torch.inference_mode()
-def _values(apply: Callable[[Batch], Tensor], batch: Batch, accelerator: Accelerator) -> Tensor:
+def values(apply: Callable[[Batch], Tensor], batch: Batch, accelerator: Accelerator) -> Tensor:
+    """What `apply` says of a batch's clips, in memory as float32: for a clip the same bytes in any batch of a CPU."""
     if not batch["uid"]:
         return torch.empty(0, 0)
     if accelerator.device.type != "cpu":
@@ -122,27 +138,50 @@ def _open_parts(folder: Path, key: str) -> int:
         folder.mkdir(parents=True)
         with whole_file(note) as beside:
             Path(beside).write_text(json.dumps(key))
-    return max((int(part.stem.split("-")[2]) for part in folder.glob("part-*.parquet")), default=0)
+    parts = list(folder.glob("part-*.parquet"))
+    start = max((_numbers(part)[1] for part in parts), default=0)
+    for part in parts:
+        if _numbers(part)[0] >= start:  # spilled from a step that was never finished
+            part.unlink()
+    return start
+
+
+def _numbers(part: Path) -> tuple[int, int]:
+    """The first step of a part and the one after its last; both the same for what was spilled."""
+    first, end = part.stem.split("-")[1:3]
+    return int(first), int(end)
 
 
 class _Part:
-    """Rows of the batches from number `first` on, not yet on disk."""
+    """Rows of the steps from number `first` on, in memory or, where they are many, spilled beside the part to come.
+
+    Spilled rows lie in `part-FIRST-FIRST-NUMBER`, which sorts before `part-FIRST-END`, and count only with that.
+    """
 
     def __init__(self, folder: Path, first: int):
         self.folder, self.first, self.end = folder, first, first
-        self.uids: list[str] = []
-        self.values: list[list[float]] = []
+        self.tables: list[pa.Table] = []
+        self.bytes = self.spilled = 0
         self.opened = time.monotonic()
 
-    def add(self, uids: list[str], values_BD: Tensor) -> None:
-        self.uids += uids
-        self.values += list(values_BD.numpy())
-        self.end += 1
+    def add(self, table: pa.Table | None, steps: int) -> None:
+        self.end += steps
+        if table is not None:
+            self.tables.append(table)
+            self.bytes += table.nbytes
+
+    def spill(self) -> None:
+        """Write what is held, as rows of a step that may not be finished."""
+        self._write(f"part-{self.first:09d}-{self.first:09d}-{self.spilled:09d}")
+        self.spilled += 1
 
     def close(self) -> "_Part":
         """Write the part, whole or not at all; the part to go on with."""
         if self.end > self.first:
-            table = pa.table({"uid": self.uids, "values": self.values}, schema=_schema("values"))
-            with whole_file(self.folder / f"part-{self.first:09d}-{self.end:09d}.parquet") as beside:
-                pq.write_table(table, beside)
+            self._write(f"part-{self.first:09d}-{self.end:09d}")
         return _Part(self.folder, self.end)
+
+    def _write(self, name: str) -> None:
+        with whole_file(self.folder / f"{name}.parquet") as beside:
+            pq.write_table(pa.concat_tables(self.tables) if self.tables else CLIP_ROWS.empty_table(), beside)
+        self.tables, self.bytes = [], 0
