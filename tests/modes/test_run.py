@@ -463,11 +463,11 @@ def test_an_extraction_that_is_cut_off_goes_on_and_gives_the_same_rows(
     options = usual(still_corpus, finetuned_mdl_path=str(finetuned), batch_size=1)
     options["data_split_root"] = str(still_corpus.splits / "train.csv")
     whole = embeddings(ssast.extract(**options, exp_dir=str(tmp_path / "whole")))
-    with dies(infer, "_values", after=5):
+    with dies(infer, "values", after=5):
         ssast.extract(**options, exp_dir=str(tmp_path / "out"))
     assert not list((tmp_path / "out").glob("*.pqt"))
-    values, calls = infer._values, []
-    monkeypatch.setattr(infer, "_values", lambda *args: (calls.append(args[1]["uid"]), values(*args))[1])
+    values, calls = infer.values, []
+    monkeypatch.setattr(infer, "values", lambda *args: (calls.append(args[1]["uid"]), values(*args))[1])
     found = embeddings(ssast.extract(**options, exp_dir=str(tmp_path / "out")))
     assert len(calls) == 7
     assert list(found) == list(whole)

@@ -94,6 +94,10 @@ class Frontend(nn.Module):
         whole_B = torch.div(lengths_B.long() - self.window_size, self.shift, rounding_mode="floor") + 1
         return whole_B.clamp(min=0)
 
+    def seconds(self, frames: Tensor) -> Tensor:
+        """Give the time [s] of frames counted from 0, each at the middle of its window."""
+        return (frames * self.shift + self.window_size / 2) / self.sample_rate
+
     def fbank(self, waveform_BS: Tensor, lengths: Tensor | None = None) -> Tensor:
         """Give the raw log-mel (B, T, F), T of the longest clip and zeros past each clip's own frames.
 

@@ -16,7 +16,7 @@ from torch.utils.data import Dataset
 
 from ssast.audio import augment
 from ssast.audio.augment import WaveformAugment
-from ssast.audio.decode import conform
+from ssast.audio.decode import Recording, conform
 from ssast.audio.frontend import WINDOW_MS, Frontend
 from ssast.data.loader import ITEM, EpochSampler, Loader, collate, derive_seed, loader
 from ssast.data.prepare import Prepare
@@ -101,6 +101,15 @@ class AudioConf:
                 f"audio_conf: clip_length is {conf.clip_length} s; expected 0 or at least one window of 25 ms."
             )
         return conf
+
+    def heard(self, recording: Recording) -> Recording:
+        """The recording at the rate and length asked for; AudioError where that leaves less than one window."""
+        mono, seconds = self.reduce, self.clip_length
+        recording = conform(recording, sample_rate=self.resample_rate, mono=mono, clip_seconds=seconds)
+        milliseconds = 1000 * recording.waveform.shape[-1] / self.resample_rate
+        if milliseconds < WINDOW_MS:
+            raise AudioError(f"it lasts {milliseconds:.1f} ms, less than one window of {WINDOW_MS} ms; remove it")
+        return recording
 
     def augment(self) -> WaveformAugment:
         """The alterations of waveforms that it asks for."""
@@ -210,12 +219,7 @@ class AudioDataset(Dataset[dict[str, Any]]):
         uid, conf = self.uids[index], self.conf
         recording = load_recording(self.root, uid, use_librosa=self.librosa)
         with naming(uid):
-            recording = conform(
-                recording, sample_rate=conf.resample_rate, mono=conf.reduce, clip_seconds=conf.clip_length
-            )
-            milliseconds = 1000 * recording.waveform.shape[-1] / conf.resample_rate
-            if milliseconds < WINDOW_MS:
-                raise AudioError(f"it lasts {milliseconds:.1f} ms, less than one window of {WINDOW_MS} ms; remove it")
+            recording = conf.heard(recording)
         if not self.augment.active:
             return recording.waveform
         seed = derive_seed(self.seed, epoch, index)

@@ -1,6 +1,7 @@
 """Batches and a function of a batch in; rows of a table out, written part by part, so that a killed pass goes on."""
 
 import contextlib
+import itertools
 import json
 import shutil
 import time
@@ -41,19 +42,21 @@ class Rows:
         return sorted(self.folder.glob("part-*.parquet"))
 
     def tables(self) -> Iterator[pa.Table]:
-        """One part after the other, so that memory stays flat."""
+        """The rows, one part after the other, so that memory stays flat."""
         for part in self.parts:
-            yield pq.read_table(part)
+            table = pq.read_table(part)
+            if table.num_rows:
+                yield table
 
     def write_parquet(self, path: Path, column: str) -> int:
         """All rows as one parquet file, `values` as `column`, moved into place whole; the number of rows."""
-        parts = self.parts
-        own = pq.read_schema(parts[0]) if parts else CLIP_ROWS
-        schema = own.set(len(own) - 1, own.field(len(own) - 1).with_name(column))
+        tables = self.tables()
+        first = next(tables, CLIP_ROWS.empty_table())
+        names = [*first.column_names[:-1], column]
         count = 0
-        with whole_file(path) as beside, pq.ParquetWriter(beside, schema) as writer:
-            for table in self.tables():
-                writer.write_table(table.rename_columns(schema.names))
+        with whole_file(path) as beside, pq.ParquetWriter(beside, first.rename_columns(names).schema) as writer:
+            for table in itertools.chain([first], tables):
+                writer.write_table(table.rename_columns(names))
                 count += table.num_rows
         return count
 
@@ -88,20 +91,27 @@ def infer(
     key: str,
     accelerator: Accelerator,
     title: str,
+    rows: Callable[[Batch, Tensor], pa.Table] = clip_rows,
+    unit: str = "batch",
 ) -> Rows:
-    """Run `apply` (prepared batch -> (B, D)) over `batches(start)`, from where a pass of the same `key` stopped.
+    """Run `apply` (prepared batch -> (B, ...)) over `batches(start)`, from where a pass of the same `key` stopped.
 
-    `steps` is the number of batches in all. Parts lie in `folder`; parts of another key are deleted first. Nothing
-    but one part is held in memory.
+    `steps` is the number of steps in all, each a `unit`. A batch is one step, unless it says under "steps" how many it
+    finishes: with 0 the next one goes on with the same. `rows` makes table rows of a batch and its values. Parts lie in
+    `folder`; parts of another key are deleted first. Nothing but one part is held in memory.
     """
     start = _open_parts(folder, key)
-    with tqdm(total=steps, initial=start, desc=title, unit="batch", dynamic_ncols=True) as bar:
+    with tqdm(total=steps, initial=start, desc=title, unit=unit, dynamic_ncols=True) as bar:
         part = _Part(folder, start)
         for batch in batches(start):
-            part.add(batch["uid"], values(apply, batch, accelerator))
-            bar.update()
-            if time.monotonic() - part.opened > SECONDS_A_PART:
+            done = batch.get("steps", 1)
+            part.add(rows(batch, values(apply, batch, accelerator)) if batch["uid"] else None, done)
+            bar.update(done)
+            is_old = time.monotonic() - part.opened > SECONDS_A_PART
+            if done and (is_old or part.bytes > BYTES_A_PART):
                 part = part.close()
+            elif part.bytes > BYTES_A_PART:
+                part.spill()
         part.close()
     return Rows(folder)
 

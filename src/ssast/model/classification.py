@@ -5,7 +5,7 @@ Shapes: B batch, T frames, F mel bins, P patches, L tokens, D width, H heads, N 
 
 import os
 from collections.abc import Callable, Sequence
-from typing import Any, Self
+from typing import Any, ClassVar, Self
 
 import torch
 from torch import Tensor, nn
@@ -14,7 +14,7 @@ from torch.nn import functional as F
 from ssast.errors import UserError
 from ssast.model.encoder import DEPTH, NUM_STATES, SSASTEncoder, Trace, check_choice, check_layer, seeded
 from ssast.model.folder import FolderMixin, load_exactly
-from ssast.model.head import POOLINGS, ClassificationHead
+from ssast.model.head import POOLINGS, ClassificationHead, pool_columns
 from ssast.model.published import check_sizes, read_checkpoint
 
 NUM_WEIGHTED = DEPTH + 1
@@ -48,6 +48,8 @@ class SSASTForAudioClassification(nn.Module, FolderMixin):
     are kept with the model. UserError: an unknown choice, a layer that does not exist, other than `num_labels` names.
     """
 
+    # What reads recordings lives on a higher floor, which gives it to the class (ssast.engine.hearing).
+    ears: ClassVar[Callable[..., Any] | None] = None
     weightsum: nn.Parameter | None
     n_states = NUM_WEIGHTED
 
@@ -92,6 +94,7 @@ class SSASTForAudioClassification(nn.Module, FolderMixin):
             self.v = SSASTEncoder(model_size, fshape, tshape, fstride, tstride, num_mel_bins, target_length)
             self._build_top()
         self.v.requires_grad_(not freeze)
+        self.register_buffer("pos_weight", None, persistent=False)
 
     def _build_top(self) -> None:
         """A fresh head and, for a weighted model, fresh layer weights."""
@@ -145,12 +148,40 @@ class SSASTForAudioClassification(nn.Module, FolderMixin):
             model._build_top()
         return model.eval()
 
+    def with_fresh_head(self, *, task: str, layer: int, weighted: bool, seed: int | None = None) -> Self:
+        """A model with the same encoder, shared and not copied, that pools otherwise, and a head made from the seed."""
+        pooling = {"task": task, "layer": layer, "weighted": weighted}
+        with torch.device("meta"):
+            model = type(self)(**{**self.config, **pooling})
+        model.v = self.v
+        with seeded(seed):
+            model._build_top()
+        return model.to(self.v.pos_embed.device)
+
     def train(self, mode: bool = True) -> Self:
         """Training mode (or not) for what trains: a frozen encoder stays in evaluation mode."""
         super().train(mode)
         if self.freeze:
             self.v.eval()
         return self
+
+    def unfreeze_last(self, blocks: int) -> None:
+        """Let the last `blocks` of the blocks that the model's layers need train, and the LayerNorm after them."""
+        last = min(max(self.layers), DEPTH)
+        for block in list(self.v.blocks)[max(0, last - blocks) : last]:
+            block.requires_grad_(True)
+        self.v.norm.requires_grad_(max(self.layers) > DEPTH)
+
+    def weigh_positives(self, weights: Sequence[float]) -> None:
+        """Count each label's yes so many times in the BCE loss; not kept with the model. UserError for MSE."""
+        if self.config["loss"] != "BCE":
+            raise UserError("weights of the yes belong to yes/no labels, but this model was made for numbers (MSE).")
+        self.pos_weight = torch.tensor(list(weights), dtype=torch.float32)
+
+    @property
+    def _learns(self) -> bool:
+        """Whether a graph through the encoder is of use."""
+        return not self.freeze or any(parameter.requires_grad for parameter in self.v.parameters())
 
     def _valid_frames(self, frames: Tensor | None) -> Tensor | None:
         return frames if self.mask_padding else None
@@ -169,14 +200,32 @@ class SSASTForAudioClassification(nn.Module, FolderMixin):
         """
         check_choice("task", task or self.task, POOLINGS)
         wanted = self.layers if layers is None else tuple(check_layer(layer) for layer in layers)
-        pool, pooled = POOLINGS[task or self.task], {}
-        with torch.set_grad_enabled(torch.is_grad_enabled() and not self.freeze):
+        return self._gather(fbank_BTF, frames, wanted, POOLINGS[task or self.task])
+
+    def _gather(
+        self, fbank_BTF: Tensor, frames: Tensor | None, wanted: Sequence[int], pool: Callable[..., Tensor]
+    ) -> Tensor:
+        """What `pool` makes of each of the states `wanted`, stacked along a new second axis."""
+        pooled = {}
+        with torch.set_grad_enabled(torch.is_grad_enabled() and self._learns):
             fbank_BTF, valid_BP = self.v.hide_padding(fbank_BTF, self._valid_frames(frames))
             tokens_BLD = self.v.tokens(self.v.embed(self.v.patches(fbank_BTF)))
             for index, state_BLD in enumerate(self.v.stream(tokens_BLD, max(wanted), self.v.key_mask(valid_BP))):
                 if index in wanted:
                     pooled[index] = pool(state_BLD, self.v.num_prefix, valid_BP)
             return torch.stack([pooled[index] for index in wanted], dim=1)
+
+    def poolings(
+        self, fbank_BTF: Tensor, frames: Tensor | None = None, *, layers: Sequence[int], tasks: Sequence[str]
+    ) -> Tensor:
+        """The states numbered `layers` in all the poolings `tasks`, from one pass: (B, len(tasks), len(layers), D)."""
+
+        def pool(state_BLD: Tensor, num_prefix: int, valid_BP: Tensor | None) -> Tensor:
+            return torch.stack([POOLINGS[task](state_BLD, num_prefix, valid_BP) for task in tasks], dim=1)
+
+        for task in tasks:
+            check_choice("task", task, POOLINGS)
+        return self._gather(fbank_BTF, frames, [check_layer(layer) for layer in layers], pool).transpose(1, 2)
 
     def classify(self, pooled_BND: Tensor) -> Tensor:
         """Logits (B, num_labels) of states that `pooled_states` gave for the model's own `layers`."""
@@ -191,7 +240,7 @@ class SSASTForAudioClassification(nn.Module, FolderMixin):
         return self.classify(self.pooled_states(fbank_BTF, frames))
 
     def loss(self, batch: dict[str, Any], generator: torch.Generator | None = None) -> dict[str, Tensor]:
-        """{"loss": mean over the targets (B, num_labels) that are not NaN}, float32; 0 where all are.
+        """The "loss", a mean over the targets (B, num_labels) that are not NaN, float32, and their "count".
 
         Nothing is drawn from `generator`: it is there because the training loop gives one to every model.
         `batch` has "targets" and either "fbank" (with "frames", if any) or "pooled", what `pooled_states` gave.
@@ -204,18 +253,25 @@ class SSASTForAudioClassification(nn.Module, FolderMixin):
                 f"{tuple(logits_BN.shape)}; give one target for each of its {self.num_labels} labels."
             )
         missing_BN = targets_BN.isnan()
-        losses_BN = self._criterion(logits_BN.float(), targets_BN.masked_fill(missing_BN, 0), reduction="none")
+        how = {} if self.pos_weight is None else {"pos_weight": self.pos_weight}
+        losses_BN = self._criterion(logits_BN.float(), targets_BN.masked_fill(missing_BN, 0), reduction="none", **how)
         total = losses_BN.masked_fill(missing_BN, 0).sum()
-        return {"loss": total / (~missing_BN).sum().clamp(min=1)}
+        count = (~missing_BN).sum()
+        return {"loss": total / count.clamp(min=1), "count": count}
 
     def predict_scores(self, fbank_BTF: Tensor, frames: Tensor | None = None) -> Tensor:
         """Probabilities (B, num_labels) of a model for BCE, values of one for MSE, float32, without a graph."""
         with torch.no_grad():
-            return self._score(self(fbank_BTF, frames).float())
+            return self.score_pooled(self.pooled_states(fbank_BTF, frames))
+
+    def score_pooled(self, pooled_BND: Tensor) -> Tensor:
+        """`predict_scores` of states that `pooled_states` gave for the model's own `layers`."""
+        with torch.no_grad():
+            return self._score(self.classify(pooled_BND).float())
 
     def hidden_states(self, fbank_BTF: Tensor, frames: Tensor | None = None) -> list[Tensor]:
         """All 14 states (B, L, D): 0 the embedded input, 1..12 the block outputs, 13 the LayerNorm of 12."""
-        with torch.set_grad_enabled(torch.is_grad_enabled() and not self.freeze):
+        with torch.set_grad_enabled(torch.is_grad_enabled() and self._learns):
             return self.v(fbank_BTF, NUM_STATES - 1, self._valid_frames(frames))
 
     def attentions(self, fbank_BTF: Tensor, frames: Tensor | None = None) -> list[Tensor]:
@@ -268,3 +324,52 @@ class SSASTForAudioClassification(nn.Module, FolderMixin):
             if embedding_type == "wt":
                 return self._combine(self.pooled_states(fbank_BTF, frames, task=task), self.weightsum)
             return self.mlp_head.dense(self._combine(self.pooled_states(fbank_BTF, frames), self.weightsum))
+
+    def check_over_time(self, embedding_type: str, layer: int | None = None) -> None:
+        """Raise the UserError that `frame_embeddings` would, before any recording is read."""
+        self.check_embedding(embedding_type, layer)
+        if embedding_type == "ft" and self.task == "ft_cls":
+            raise UserError(
+                "embedding_type ft over time needs a head that has learned from patches, but this model's (ft_cls) "
+                "knows class tokens alone; take pt, or a model fine-tuned with task ft_avgtok."
+            )
+
+    def frame_embeddings(
+        self,
+        fbank_BTF: Tensor,
+        layer: int | None = None,
+        embedding_type: str = "pt",
+        frames: Tensor | None = None,
+    ) -> tuple[Tensor, Tensor]:
+        """Embeddings over time (B, steps, D), without a graph, and the middle of each step (steps,) in frames.
+
+        A step is a patch of a frame model, else the mean of the patches one above the other. Types and `layer` as in
+        `extract_embedding`; the mean over the steps is that of ft_avgtok. Steps of padding are among them: those that
+        start past a clip's own frames. `Frontend.seconds` turns frames into seconds. UserError: as there, and "ft" of
+        a model with task ft_cls.
+        """
+        self.check_over_time(embedding_type, layer)
+        wanted = (check_layer(self.layer if layer is None else layer),) if embedding_type == "pt" else self.layers
+
+        def pool(state_BLD: Tensor, num_prefix: int, valid_BP: Tensor | None) -> Tensor:
+            return pool_columns(state_BLD, num_prefix, self.v.grid).flatten(1)
+
+        with torch.no_grad():
+            states_BNK = self._gather(fbank_BTF, frames, wanted, pool)
+            summed_BK = states_BNK[:, 0] if embedding_type == "pt" else self._combine(states_BNK, self.weightsum)
+            steps_BSD = summed_BK.unflatten(1, (self.v.grid[1], self.v.width))
+            middle_S = torch.arange(self.v.grid[1]) * self.v.stride[1] + (self.v.shape[1] - 1) / 2
+            return self.mlp_head.dense(steps_BSD) if embedding_type == "ft" else steps_BSD, middle_S
+
+    def predict(self, recordings: Any, sample_rate: int | None = None, **how: Any) -> Any:
+        """Probabilities (BCE) or values (MSE) of recordings as a pandas table: a row a recording, a column a label.
+
+        `recordings` is an audio file or folder (local or an address such as gs://bucket/folder), a waveform (S,) or
+        (C, S) with its `sample_rate` in Hz, or a list of either. `how` are the keywords of `ssast.engine.hearing.hear`:
+        window_overlap, window_pooling, mask_padding, windows, batch_size, num_workers, on_bad_audio. UserError: a model
+        that was not imported from `ssast`, whatever `hear` cannot use.
+        """
+        ears = type(self).ears
+        if ears is None:
+            raise UserError("only the model that `from ssast import SSASTForAudioClassification` gives hears sound.")
+        return ears(self, recordings, sample_rate, **how)

@@ -1,0 +1,134 @@
+"""Addresses of audio files and of folders in; every recording that lies there, ready for a loader, out."""
+
+import io
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from typing import Any
+
+import torch
+from torch.utils.data import Dataset
+
+from ssast.audio.decode import EXTENSIONS, decode
+from ssast.data.dataset import AudioConf
+from ssast.data.recordings import AT_ONCE, naming
+from ssast.data.storage import Location, Missing
+from ssast.errors import UserError
+
+
+def find_audio(addresses: Sequence[Location], *, any_name: bool = False) -> list[Location]:
+    """The files that are named, and those of a known extension in the folders that are named and below them, each once.
+
+    Hidden files and folders are passed over. UserError where nothing lies at an address or no audio file in a folder,
+    and, unless `any_name`, for a named file of another extension.
+    """
+    found: dict[str, Location] = {}
+    for address in addresses:
+        if not address.exists():
+            raise Missing(f"{address} does not exist; give audio files, or folders that hold some.")
+        is_folder = address.is_dir()
+        files = _below(address) if is_folder else [address]
+        if not files:
+            raise UserError(f"{address} holds no audio file, in no folder below it either; {_endings()}.")
+        if not is_folder and not any_name and not _is_audio(address.name):
+            raise UserError(f"{address} is no audio file by its name; {_endings()}, or pass --on_bad_audio skip.")
+        for file in files:
+            found.setdefault(os.path.abspath(file.address) if file.is_local else file.address, file)
+    return list(found.values())
+
+
+def _endings() -> str:
+    return f"known are names that end in .{', .'.join(EXTENSIONS)}"
+
+
+def _is_audio(name: str) -> bool:
+    return "." in name and not name.startswith(".") and name.rsplit(".", 1)[1].lower() in EXTENSIONS
+
+
+def _below(folder: Location) -> list[Location]:
+    places = _on_disk(folder) if folder.is_local else _in_bucket(folder)
+    return [place for place in places if _is_audio(place.name)]
+
+
+def _on_disk(folder: Location) -> Iterator[Location]:
+    """Every visible file below a folder, links followed, a folder met twice entered once."""
+
+    def refuse(error: OSError) -> None:
+        raise UserError(f"cannot list {error.filename}: {error.strerror}; mend the rights, or name other folders.")
+
+    entered: set[str] = set()
+    for root, folders, files in os.walk(folder.path, onerror=refuse, followlinks=True):
+        real = os.path.realpath(root)
+        if real in entered:
+            folders.clear()
+            continue
+        entered.add(real)
+        folders[:] = sorted(name for name in folders if not name.startswith("."))
+        here = folder / os.path.relpath(root, folder.path) if root != str(folder.path) else folder
+        yield from (here / name for name in sorted(files))
+
+
+def _in_bucket(folder: Location) -> Iterator[Location]:
+    """The same for an address, one level after the other, several folders at once."""
+    level = [folder]
+    with ThreadPoolExecutor(AT_ONCE) as threads:
+        while level:
+            following = []
+            for files, folders in threads.map(_listed, level):
+                yield from files
+                following += folders
+            level = following
+
+
+def _listed(folder: Location) -> tuple[list[Location], list[Location]]:
+    folder.keep()
+    places = [place for place in folder.list() if not place.name.startswith(".")]
+    folders = [place for place in places if place.is_dir()]
+    return [place for place in places if place not in folders], folders
+
+
+class FileDataset(Dataset[dict[str, Any]]):
+    """Audio files as dictionaries like those of `AudioDataset`, without targets; a file's address is its uid.
+
+    `audio_conf` as there, its augmentation left aside. AudioError, the address in front, for a file that cannot be
+    used.
+    """
+
+    def __init__(self, files: Sequence[Location], audio_conf: Mapping[str, Any] | None, *, librosa: bool = False):
+        self.files = list(files)
+        self.uids = [str(file) for file in self.files]
+        self.conf, self.librosa = AudioConf.of(audio_conf), librosa
+
+    def __len__(self) -> int:
+        return len(self.files)
+
+    def prefetch(self, indices: Sequence[int]) -> None:
+        """Bring these files, and those up to the next multiple of AT_ONCE, into the cache where they lie in a bucket.
+
+        A loader that asks for one file at a time so still has several on their way at once.
+        """
+        wanted = [index for first in indices if first % AT_ONCE == 0 for index in range(first, first + AT_ONCE)]
+        remote = [file for file in (self.files[at] for at in wanted if at < len(self)) if not file.is_local]
+        if len(remote) > 1:
+            with ThreadPoolExecutor(len(remote)) as threads:
+                list(threads.map(_fetch, remote))
+
+    def __getitem__(self, key: int | tuple[int, int]) -> dict[str, Any]:
+        index = range(len(self))[key[0] if isinstance(key, tuple) else key]
+        file = self.files[index]
+        with naming(self.uids[index]):
+            source = file.path if file.is_local else io.BytesIO(file.read_bytes())
+            extension = file.name.rsplit(".", 1)[1] if "." in file.name else ""
+            recording = self.conf.heard(decode(source, extension=extension, use_librosa=self.librosa))
+        return {
+            "uid": self.uids[index],
+            "waveform": recording.waveform,
+            "sample_rate": recording.sample_rate,
+            "targets": torch.empty(0),
+        }
+
+
+def _fetch(file: Location) -> None:
+    with suppress(UserError):  # said when its own turn comes
+        file.read_bytes()

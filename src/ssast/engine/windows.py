@@ -1,0 +1,161 @@
+"""Recordings of any length in; overlapping windows of the length that a model takes, in batches, and rows of them, out.
+
+Shapes: S samples, B windows, N labels, T steps of time, D width.
+"""
+
+import itertools
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import pyarrow as pa
+import torch
+from torch import Tensor
+
+from ssast.audio.frontend import SHIFT_MS, WINDOW_MS, Frontend
+from ssast.data.loader import collate
+from ssast.engine.infer import Batch, float_lists
+from ssast.model.encoder import SSASTEncoder
+
+Waiting = tuple[str, Tensor, list["Window"]]
+
+
+@dataclass(frozen=True)
+class Window:
+    """Samples `begin` to `end` of a recording, from its frame `start` on.
+
+    Where windows overlap a step of time belongs to one of them: to this one if it starts at `first` to `last` (not in
+    it), in frames of the window.
+    """
+
+    start: int
+    begin: int
+    end: int
+    first: int
+    last: int
+
+
+@dataclass(frozen=True)
+class Cutter:
+    """How recordings become windows of `length` frames, one every `hop`, the last one ending with the recording.
+
+    `grid` divides every start, so that steps of `grid` frames are the same ones in each window, of which `reach` frames
+    start one.
+    """
+
+    frontend: Frontend
+    length: int
+    hop: int
+    grid: int
+    reach: int
+
+    @classmethod
+    def of(cls, frontend: Frontend, overlap: float, *, most_seconds: float = 0.0) -> "Cutter":
+        """Windows as long as the model's input, or as `most_seconds` (0: no matter), sharing `overlap` (0 to 1)."""
+        length = frontend.target_length
+        if most_seconds:
+            most = torch.tensor(round(most_seconds * frontend.sample_rate))
+            length = min(length, max(1, int(frontend.frames(most))))
+        return cls(frontend, length, max(1, round(length * (1 - overlap))), 1, length)
+
+    @classmethod
+    def in_steps(cls, frontend: Frontend, overlap: float, encoder: SSASTEncoder) -> "Cutter":
+        """Windows as long as the model's input, at whole steps of its patches, none of which is left out between."""
+        grid = encoder.stride[1]
+        reach = encoder.grid[1] * grid
+        hop = max(grid, min(round(encoder.target_length * (1 - overlap) / grid) * grid, reach))
+        return cls(frontend, encoder.target_length, hop, grid, reach)
+
+    def cut(self, samples: int) -> list[Window]:
+        """The windows of a recording; one with all its samples where it is not longer than that."""
+        frames = int(self.frontend.frames(torch.tensor(samples)))
+        if frames <= self.length:
+            return [Window(0, 0, samples, 0, self.reach)]
+        tail = -(-(frames - self.length) // self.grid) * self.grid
+        starts = [*range(0, frames - self.length, self.hop), tail]
+        edges = [self._between(one, other) for one, other in itertools.pairwise(starts)]
+        firsts, lasts = [0, *edges], [*edges, tail + self.reach]
+        return [
+            Window(start, *self._samples(start, samples), first - start, last - start)
+            for start, first, last in zip(starts, firsts, lasts, strict=True)
+        ]
+
+    def _between(self, start: int, following: int) -> int:
+        """The frame in the middle of what two windows share, where the second takes over from the first."""
+        return (start + self.reach + following) // 2 // self.grid * self.grid
+
+    def _samples(self, start: int, samples: int) -> tuple[int, int]:
+        begin, shift = start * self.frontend.shift, self.frontend.shift
+        end = begin + (self.length - 1) * shift + self.frontend.window_size
+        return begin, samples if samples - end < shift else end
+
+    def seconds(self, samples: int) -> float:
+        """The time of a sample."""
+        return samples / self.frontend.sample_rate
+
+
+def window_batches(recordings: Iterable[Batch], cutter: Cutter, size: int) -> Iterator[Batch]:
+    """Batches of at most `size` windows, in order, of the loader's batches of one recording or, left out, of none.
+
+    They are the loader's, with "windows" and with "steps", how many recordings a batch finishes. Short recordings share
+    a batch; of the windows of a long one only those of one batch are there at a time.
+    """
+    waiting: list[Waiting] = []
+    steps = 0
+    for batch in recordings:
+        lengths = batch["lengths"].tolist()
+        for uid, waveform_S, length in zip(batch["uid"], batch["waveform"], lengths, strict=True):
+            waiting.append((uid, waveform_S, cutter.cut(length)))
+        steps += 1
+        if sum(len(windows) for _, _, windows in waiting) >= size:
+            yield from _packed(waiting, size, steps)
+            waiting, steps = [], 0
+    if steps:
+        yield from _packed(waiting, size, steps)
+
+
+def _packed(waiting: list[Waiting], size: int, steps: int) -> Iterator[Batch]:
+    pieces = [(uid, waveform_S, window) for uid, waveform_S, windows in waiting for window in windows]
+    for start in range(0, max(1, len(pieces)), size):
+        part = pieces[start : start + size]
+        items = [
+            {"uid": uid, "waveform": waveform_S[None, window.begin : window.end], "targets": torch.empty(0)}
+            for uid, waveform_S, window in part
+        ]
+        is_last = start + size >= len(pieces)
+        yield {**collate(items), "windows": [window for _, _, window in part], "steps": steps if is_last else 0}
+
+
+def window_rows(cutter: Cutter, batch: Batch, values_BN: Tensor) -> pa.Table:
+    """One row a window: uid, start_seconds and end_seconds in the recording, values."""
+    windows: list[Window] = batch["windows"]
+    return pa.table(
+        {
+            "uid": batch["uid"],
+            "start_seconds": [cutter.seconds(window.begin) for window in windows],
+            "end_seconds": [cutter.seconds(window.end) for window in windows],
+            "values": float_lists(values_BN),
+        }
+    )
+
+
+def step_rows(cutter: Cutter, middle_T: Tensor, batch: Batch, values_BTD: Tensor) -> pa.Table:
+    """One row a step of time: uid, time (its middle, in seconds of the recording), values.
+
+    Each step comes from the window that has it farthest from its edges; steps that start in padding are left out.
+    """
+    frames_B = cutter.frontend.frames(batch["lengths"]).tolist()
+    begins_T = np.arange(len(middle_T)) * cutter.grid
+    kept, times, uids = [], [], []
+    for uid, window, frames, values_TD in zip(batch["uid"], batch["windows"], frames_B, values_BTD, strict=True):
+        own_T = (begins_T >= window.first) & (begins_T < min(window.last, frames))
+        kept.append(values_TD[torch.from_numpy(own_T)])
+        times.append(cutter.frontend.seconds(middle_T[torch.from_numpy(own_T)].double() + window.start))
+        uids += [uid] * int(own_T.sum())
+    time = pa.array(torch.cat(times).numpy(), pa.float64())
+    return pa.table({"uid": uids, "time": time, "values": float_lists(torch.cat(kept))})
+
+
+def frame_seconds(frames: int) -> float:
+    """How long so many frames last, about: 10 ms each, and the rest of the last one's window."""
+    return ((frames - 1) * SHIFT_MS + WINDOW_MS) / 1000
