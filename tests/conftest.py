@@ -123,7 +123,24 @@ def record() -> Callable[..., Path]:
     return write_recording
 
 
+@pytest.fixture(scope="session")
+def published_tiny(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A file as the authors publish them, of the size and patches of SSAST-Tiny-Frame-400, for 64 frames."""
+    import torch
+
+    from ssast.model.pretraining import SSASTForPreTraining
+
+    model = SSASTForPreTraining("tiny", 128, 2, target_length=64, mask_patch=8, seed=0)
+    state = {"p_input_fdim": torch.tensor(128), "p_input_tdim": torch.tensor(64), **model.state_dict()}
+    for head in ("v.head", "v.head_dist"):
+        state |= {f"{head}.weight": torch.zeros(1000, 192), f"{head}.bias": torch.zeros(1000)}
+    path = tmp_path_factory.mktemp("published") / "tiny.pth"
+    torch.save({f"module.{name}": value for name, value in state.items()}, path)
+    return path
+
+
 @pytest.fixture(scope="session", autouse=True)
 def _own_cache(tmp_path_factory: pytest.TempPathFactory) -> None:
-    """Keep what tests fetch out of the user's own cache."""
+    """Keep what tests fetch out of the user's own cache, and published weights off the network: nothing answers."""
     os.environ["SSAST_CACHE"] = str(tmp_path_factory.mktemp("cache"))
+    os.environ["SSAST_WEIGHTS_URL"] = "http://127.0.0.1:9/nowhere"

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from ssast.model.pretraining import SSASTForPreTraining
     from ssast.model.pretraining import SSASTForPreTraining as ASTModel_pretrain
     from ssast.modes.attend import attention
+    from ssast.modes.places import weights
     from ssast.modes.run import evaluate, extract, finetune, pretrain
 
 __version__ = "0.1.0"
@@ -29,6 +30,7 @@ _HOMES = {
     "evaluate": "ssast.modes.run:evaluate",
     "extract": "ssast.modes.run:extract",
     "attention": "ssast.modes.attend:attention",
+    "weights": "ssast.modes.places:weights",
     # The seed's names of the two models.
     "ASTModel_pretrain": "ssast.model.pretraining:SSASTForPreTraining",
     "ASTModel_finetune": "ssast.model.classification:SSASTForAudioClassification",
@@ -48,6 +50,7 @@ __all__ = [
     "extract",
     "finetune",
     "pretrain",
+    "weights",
 ]
 
 

@@ -391,11 +391,12 @@ def test_pretrained_models_that_cannot_be_used(capsys, desk, mode, changes, sent
     assert sentence in complaint(capsys, desk, mode, changes(desk))
 
 
-def test_the_default_model_that_is_not_here_is_explained(capsys, desk, monkeypatch):
+def test_the_default_model_that_cannot_be_fetched_is_explained(capsys, desk, monkeypatch):
     """A first run without --pretrained_mdl_path once only said that a file nobody had named does not exist."""
     monkeypatch.chdir(desk.place)
     said = complaint(capsys, desk, "finetune", {"pretrained_mdl_path": None})
-    assert "--pretrained_mdl_path is missing, and its default SSAST-Base-Frame-400.pth is not in this folder" in said
+    assert "SSAST-Base-Frame-400 is not on this machine" in said
+    assert "open that address in a browser" in said
 
 
 @check_all(

@@ -1,7 +1,8 @@
 """The key of a content and a way to get it in; a local file of it out, fetched once by all processes of this machine.
 
 The folder is $SSAST_CACHE, else ~/.cache/ssast: `files/` holds the contents, `partial/` what is on its way, `held/`
-what running processes hold under its own name, `locks/` one lock for some of the keys each.
+what running processes hold under its own name, `locks/` one lock for some of the keys each. Published weights lie
+beside them in `weights/` (weights.py), and never make room.
 """
 
 import atexit
@@ -132,13 +133,7 @@ class Cache:
     @contextlib.contextmanager
     def _lock(self, name: str) -> Iterator[None]:
         """Keep every other process and thread out; the system ends it with the process."""
-        with open(self._made("locks") / name, "w") as file:
-            try:
-                import fcntl
-            except ImportError:  # Windows: two processes may fetch the same file, and both get it whole
-                yield
-                return
-            fcntl.flock(file, fcntl.LOCK_EX)
+        with locked(self._made("locks") / name):
             yield
 
     @contextlib.contextmanager
@@ -173,8 +168,26 @@ def _is_there(place: Path, size: int | None) -> bool:
 _caches: dict[tuple[str, int], Cache] = {}
 
 
+def cache_folder() -> Path:
+    """Where this machine keeps what was fetched; nothing of it need exist yet."""
+    return Path(os.environ.get("SSAST_CACHE") or "~/.cache/ssast").expanduser().absolute()
+
+
+@contextlib.contextmanager
+def locked(place: Path) -> Iterator[None]:
+    """Keep every other process and thread that locks this file out; the system ends it with the process."""
+    with open(place, "w") as file:
+        try:
+            import fcntl
+        except ImportError:  # Windows: two processes may fetch the same file, and both get it whole
+            yield
+            return
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield
+
+
 def cache(limit_gb: float) -> Cache:
     """The cache of this machine with this limit."""
-    folder = Path(os.environ.get("SSAST_CACHE") or "~/.cache/ssast").expanduser().absolute()
+    folder = cache_folder()
     limit = int(limit_gb * GB)
     return _caches.setdefault((str(folder), limit), Cache(folder, limit))

@@ -1,6 +1,7 @@
 """A published checkpoint or an own folder goes in, its config and state dict come out, and nothing is executed."""
 
 import os
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,47 @@ IMAGENET_CLASSES = (
     1000  # Published: the heads of the image model that the encoder was made from stay in the file, unused
 )
 _FRAGMENTS = ("v.head.", "v.head_dist.", "p_input_")
+ENDING = ".pth"
+
+
+@dataclass(frozen=True)
+class Published:
+    """Weights that the authors publish: what they are, and the part of their address that is their own."""
+
+    model_size: str
+    fshape: int
+    tshape: int
+    best_for: str
+    where: str
+
+    def address(self, name: str) -> str:
+        """Where the authors' page leads for it."""
+        return f"https://www.dropbox.com/s/{self.where}/{name}{ENDING}?dl=1"
+
+
+# Source: the tables of github.com/YuanGongND/ssast. The number in a name counts the hidden patches of pretraining; the
+# audio_model_* are those of the paper's ablation study (table 2), each unlike SSAST-Base-Patch-400 in one thing.
+PUBLISHED = {
+    "SSAST-Base-Frame-400": Published("base", 128, 2, "speech", "nx6nl4d4bl71sm8"),
+    "SSAST-Base-Patch-400": Published("base", 16, 16, "sounds of all kinds", "ewrzpco95n9jdz6"),
+    "SSAST-Base-Frame-250": Published("base", 128, 2, "analysis: fewer patches hidden", "4e6l7ulhwrfoana"),
+    "SSAST-Base-Patch-250": Published("base", 16, 16, "analysis: fewer patches hidden", "mxrm9qog6aj8hif"),
+    "SSAST-Small-Patch-400": Published("small", 16, 16, "less memory", "i24w446rl9pkf05"),
+    "SSAST-Tiny-Frame-400": Published("tiny", 128, 2, "speech, on little memory", "rx7g60ruzawffzv"),
+    "SSAST-Tiny-Patch-400": Published("tiny", 16, 16, "least memory", "fkbtf78y94113wz"),
+    "audio_model_100m": Published("base", 16, 16, "ablation: 100 patches hidden", "0oyrtfbjzkwho2p"),
+    "audio_model_dis": Published("base", 16, 16, "ablation: telling patches apart only", "znuzgwf2zvrpjkr"),
+    "audio_model_gen": Published("base", 16, 16, "ablation: drawing patches only", "u6ws5fjrid10x4p"),
+    "audio_model_as20k": Published("base", 16, 16, "ablation: from AudioSet-20K", "y6x2ck2ca3tb7d9"),
+    "audio_model_as": Published("base", 16, 16, "ablation: from AudioSet-2M alone", "m9p782df3faql1q"),
+    "audio_model_librispeech": Published("base", 16, 16, "ablation: from Librispeech alone", "f4bn2qelu3m8ksu"),
+}
+
+
+def published_name(text: str) -> str | None:
+    """The name in the table that a bare word means, whatever its capitals, with or without .pth; None for others."""
+    bare = text[: -len(ENDING)] if text.lower().endswith(ENDING) else text
+    return next((name for name in PUBLISHED if name.casefold() == bare.casefold()), None)
 
 
 def read_checkpoint(path: str | os.PathLike) -> Checkpoint:
@@ -30,7 +72,10 @@ def read_checkpoint(path: str | os.PathLike) -> Checkpoint:
     if os.path.isdir(place):
         return read_folder(place)
     if not os.path.exists(place):
-        raise UserError(f"{place} does not exist; give a published .pth file or a folder made by save_pretrained.")
+        named = f"; ssast.weights({place.name!r}) fetches it and gives its path" if published_name(str(place)) else ""
+        raise UserError(
+            f"{place} does not exist; give a published .pth file or a folder made by save_pretrained{named}."
+        )
     if place.name == WEIGHTS:
         raise UserError(f"{place} is the weights of a model folder; give the folder, {place.parent}.")
     return _read_published(load_tensors(place), str(place))

@@ -251,11 +251,6 @@ def classification_model(options: Options, labels: list[str], settings: Settings
     size: Settings = {name: getattr(options, name) for name in ("model_size", "fshape", "tshape")}
     if options.pretrained_mdl_path is None:
         return SSASTForAudioClassification(**size, **kept)
-    if "pretrained_mdl_path" not in options.given and not os.path.exists(options.pretrained_mdl_path):
-        raise UserError(
-            f"--pretrained_mdl_path is missing, and its default {options.pretrained_mdl_path} is not in this folder; "
-            "give a published .pth file, the folder that pretrain wrote, or none for random weights."
-        )
     size = {name: value for name, value in size.items() if name in options.given}
     with local_model(options, options.pretrained_mdl_path) as path:
         return SSASTForAudioClassification.from_published(path, **size, **kept)

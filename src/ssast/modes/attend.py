@@ -19,7 +19,7 @@ from ssast.model.removal import SHARES
 from ssast.modes.assemble import Rows, Settings, Work, dataset, finetuned_model, model_settings, prepare, rows, say
 from ssast.modes.looking import Finetuned, Found, Looker, Pretrained
 from ssast.modes.options import Options
-from ssast.modes.places import at, local_model
+from ssast.modes.places import local_model, model_source
 from ssast.modes.runfolder import fingerprint, nothing_half_written, open_folder
 from ssast.modes.uploads import uploaded
 from ssast.report.clip_figure import clip_figure
@@ -44,7 +44,7 @@ def attention(options: Options | None = None, /, **overrides: Any) -> Path:
     model = _model(options)
     settings = model_settings(options, model.frontend)
     source = _chosen(options, rows(options, [], "MSE"))
-    files = fingerprint(at(options, _address(options)), source.source)
+    files = fingerprint(model_source(options, _address(options)), source.source)
     root = open_folder(options, clips={"attention": len(source.frame)}, files=files, trains=False)
     folder = root / "attention"
     folder.mkdir(exist_ok=True)

@@ -27,7 +27,7 @@ from ssast.modes.assemble import (
     training_rows,
 )
 from ssast.modes.options import Options
-from ssast.modes.places import at
+from ssast.modes.places import at, model_source
 from ssast.modes.repeats import repeated
 from ssast.modes.runfolder import fingerprint, nothing_half_written, open_folder, run_key
 from ssast.modes.scoring import clip_values, evaluate_model, save_thresholds
@@ -183,8 +183,9 @@ def _start(options: Options, *sources: Rows) -> tuple[Path, str]:
 
 def _files(options: Options, *sources: Rows) -> dict[str, str]:
     """The SHA-256 of every file that the result depends on, the recordings left out."""
-    named = (options.label_txt, options.pretrained_mdl_path, options.finetuned_mdl_path)
-    places = [at(options, name) for name in named if name is not None]
+    model = options.finetuned_mdl_path or options.pretrained_mdl_path
+    places = [at(options, options.label_txt)] if options.label_txt else []
+    places += [model_source(options, model)] if model else []
     return fingerprint(*places, *(source.source for source in sources))
 
 
