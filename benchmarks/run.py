@@ -19,7 +19,7 @@ from published import our_step, published_step
 
 from ssast import SSASTForAudioClassification, SSASTForPreTraining
 from ssast.engine.hardware import native_bf16
-from ssast.engine.train import Recipe, optimiser
+from ssast.engine.optimise import Recipe, optimiser
 from ssast.report.metrics import score
 
 CPU = torch.device("cpu")

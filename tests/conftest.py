@@ -28,11 +28,11 @@ def dies(monkeypatch):
     def within(owner: Any, name: str, *, after: int) -> Iterator[None]:
         whole, calls = getattr(owner, name), []
 
-        def dying(*arguments: Any) -> Any:
+        def dying(*arguments: Any, **named: Any) -> Any:
             if len(calls) == after:
                 raise Killed
             calls.append(arguments)
-            return whole(*arguments)
+            return whole(*arguments, **named)
 
         with monkeypatch.context() as patched:
             patched.setattr(owner, name, dying)

@@ -10,7 +10,7 @@ from importlib import import_module
 from typing import Any, NoReturn
 
 from ssast import __version__
-from ssast.errors import UserError
+from ssast.errors import Interrupted, UserError
 from ssast.modes.catalogue import ALIASES, MODES, SPELLINGS
 from ssast.modes.declare import Spec, suggestion
 from ssast.modes.options import SPECS
@@ -31,6 +31,9 @@ def main(argv: Sequence[str] | None = None, *, prog: str = "ssast") -> int:
     except UserError as error:
         print(f"ssast: {' '.join(str(error).splitlines())}", file=sys.stderr)
         return USER_ERROR
+    except Interrupted as event:
+        print(f"\nssast: {event}", file=sys.stderr)
+        return INTERRUPTED
     except KeyboardInterrupt:
         print("\nssast: interrupted; the same command goes on from what was saved", file=sys.stderr)
         return INTERRUPTED

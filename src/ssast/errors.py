@@ -7,3 +7,7 @@ class UserError(ValueError):
 
 class AudioError(UserError):
     """One recording cannot be used as it is; the sentence gives the reason, the data set adds the uid."""
+
+
+class Interrupted(Exception):  # noqa: N818 - it is an event, not an error
+    """SIGINT or SIGTERM came in a training run, whose state is saved; the text says how to go on."""

@@ -10,8 +10,9 @@ from torch import nn
 
 from ssast.engine.checkpoint import read_state
 from ssast.engine.hardware import engine
-from ssast.engine.train import Feed, Interrupted, Recipe, train
-from ssast.errors import UserError
+from ssast.engine.optimise import Recipe
+from ssast.engine.train import Feed, train
+from ssast.errors import Interrupted, UserError
 
 DATA = torch.randn(24, 6, generator=torch.Generator().manual_seed(1))
 TARGET = DATA @ torch.arange(6.0)

@@ -404,7 +404,7 @@ def test_a_finished_run_is_not_trained_again(still_corpus, pretrained, tmp_path,
     options = usual(still_corpus, pretrained_mdl_path=str(pretrained), **FINETUNING, exp_dir=str(tmp_path / "out"))
     first = weights(ssast.finetune(**options))
 
-    def refuse(*args):
+    def refuse(*args, **kwargs):
         raise AssertionError("it trains")
 
     with monkeypatch.context() as patched:
@@ -448,7 +448,7 @@ def test_a_run_that_is_cut_off_goes_on_to_the_same_bytes(
         ssast.finetune(**options)
     assert not (tmp_path / "out" / "model.safetensors").exists()
     step, seen = train.Run.step, []
-    monkeypatch.setattr(train.Run, "step", lambda run, batch: (seen.append(batch), step(run, batch))[1])
+    monkeypatch.setattr(train.Run, "step", lambda run, batch, **how: (seen.append(batch), step(run, batch, **how))[1])
     folder = ssast.finetune(**options)
     assert len(seen) + steps == 6
     assert weights(folder) == weights(undisturbed)

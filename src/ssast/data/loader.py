@@ -5,12 +5,13 @@ Shapes: B clips, S samples, N labels.
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
-from torch.utils.data import BatchSampler, DataLoader, Dataset, Sampler
+from torch.utils.data import DataLoader, Dataset, Sampler
 
 from ssast.errors import AudioError, UserError
 
@@ -60,24 +61,67 @@ def _padded(waveforms: list[Tensor]) -> Tensor:
     return torch.nn.utils.rnn.pad_sequence(waveforms, batch_first=True)
 
 
-class EpochSampler(Sampler[tuple[int, int]]):
-    """(index, epoch) of each clip from number `start` on; the order depends on (shuffle_seed, epoch) alone.
+Key = tuple[int, int]
+"""What an item is asked for by: its index and the epoch."""
 
-    Without a `shuffle_seed` the clips come as they lie.
+
+class EpochSampler(Sampler[Key]):
+    """(index, epoch) of each clip from number `start` up to `stop`; the order depends on (shuffle_seed, epoch) alone.
+
+    Without a `shuffle_seed` the clips come as they lie. With `weights`, one a clip, as many as there are are drawn with
+    replacement, each with a chance in proportion to its weight.
     """
 
-    def __init__(self, size: int, *, shuffle_seed: int | None = None, epoch: int = 0, start: int = 0):
-        self.size, self.shuffle_seed, self.epoch, self.start = size, shuffle_seed, epoch, start
+    def __init__(
+        self,
+        size: int,
+        *,
+        shuffle_seed: int | None = None,
+        epoch: int = 0,
+        start: int = 0,
+        stop: int | None = None,
+        weights: Sequence[float] | None = None,
+    ):
+        self.size, self.shuffle_seed, self.epoch, self.start, self.weights = size, shuffle_seed, epoch, start, weights
+        self.stop = size if stop is None else min(stop, size)
 
     def __len__(self) -> int:
-        return max(0, self.size - self.start)
+        return max(0, self.stop - self.start)
 
-    def __iter__(self) -> Iterator[tuple[int, int]]:
+    def __iter__(self) -> Iterator[Key]:
         order = list(range(self.size))
         if self.shuffle_seed is not None:
             generator = torch.Generator().manual_seed(derive_seed(self.shuffle_seed, self.epoch, ORDER))
-            order = torch.randperm(self.size, generator=generator).tolist()
-        return iter([(index, self.epoch) for index in order[self.start :]])
+            order = self._drawn(generator).tolist()
+        return iter([(index, self.epoch) for index in order[self.start : self.stop]])
+
+    def _drawn(self, generator: torch.Generator) -> Tensor:
+        if self.weights is None:
+            return torch.randperm(self.size, generator=generator)
+        weights = torch.tensor(self.weights, dtype=torch.float64)
+        return torch.multinomial(weights, self.size, replacement=True, generator=generator)
+
+
+class Pieces(Sampler[list[Key]]):
+    """Each batch of `batch_size` clips in pieces of `piece_size`; process `share[0]` of `share[1]` gets its own.
+
+    Every process gets equally many pieces of a batch, `each`; those past the batch's end are empty. Piece number p of
+    the batch belongs to process p modulo their number.
+    """
+
+    def __init__(self, clips: EpochSampler, batch_size: int, piece_size: int, share: tuple[int, int]):
+        self.clips, self.batch_size, self.piece_size, self.share = clips, batch_size, piece_size, share
+        self.each = -(-batch_size // (piece_size * share[1]))
+
+    def __len__(self) -> int:
+        return -(-len(self.clips) // self.batch_size) * self.each
+
+    def __iter__(self) -> Iterator[list[Key]]:
+        rank, processes = self.share
+        clips = iter(self.clips)
+        while batch := list(islice(clips, self.batch_size)):
+            for number in range(rank, self.each * processes, processes):
+                yield batch[number * self.piece_size : (number + 1) * self.piece_size]
 
 
 class _Guarded(Dataset[Any]):
@@ -104,22 +148,15 @@ class _Guarded(Dataset[Any]):
 
 
 class Loader(DataLoader[Any]):
-    """Collated batches of one epoch; made by `loader`. `at` turns to another epoch and keeps the workers."""
+    """Collated pieces of the batches of one epoch; made by `loader`. `at` turns to another and keeps the workers."""
 
     def __init__(
-        self,
-        dataset: Any,
-        sampler: EpochSampler,
-        batch_size: int,
-        skip: bool,
-        report: Report | None,
-        is_part: bool = False,
-        **how: Any,
+        self, dataset: Any, pieces: Pieces, skip: bool, report: Report | None, is_part: bool = False, **how: Any
     ):
-        self.skip, self.report, self.clips, self.is_part = skip, report, sampler, is_part
+        self.skip, self.report, self.clips, self.batches, self.is_part = skip, report, pieces.clips, pieces, is_part
         super().__init__(
             _Guarded(dataset),
-            batch_sampler=BatchSampler(sampler, batch_size, drop_last=False),  # type: ignore[arg-type]
+            batch_sampler=pieces,
             collate_fn=collate,
             generator=torch.Generator(),  # else torch draws from its global one
             **how,
@@ -130,7 +167,7 @@ class Loader(DataLoader[Any]):
 
     def at(self, epoch: int, start: int = 0) -> "Loader":
         """The same loader, from batch `start` of `epoch` on."""
-        self.clips.epoch, self.clips.start = epoch, start * self.batch_sampler.batch_size  # type: ignore[union-attr]
+        self.clips.epoch, self.clips.start = epoch, start * self.batches.batch_size
         return self
 
     def __iter__(self) -> Iterator[dict[str, Any]]:  # type: ignore[override]
@@ -168,35 +205,46 @@ def loader(
     dataset: Any,
     *,
     batch_size: int,
+    piece_size: int | None = None,
+    share: tuple[int, int] = (0, 1),
     num_workers: int = 0,
     shuffle_seed: int | None = None,
+    weights: Sequence[float] | None = None,
     epoch: int = 0,
     start: int = 0,
+    stop: int | None = None,
     pin: bool = True,
     on_bad_audio: str = "error",
     report: Report | None = None,
     context: str | None = None,
     is_part: bool = False,
 ) -> Loader:
-    """Collated batches of an epoch from batch `start` on, their order from (shuffle_seed, epoch).
+    """Collated batches of an epoch from batch `start` to `stop`, their order from (shuffle_seed, epoch).
+
+    With a `piece_size` a batch comes in pieces of so many clips; `share` is (number of this process, number of
+    processes), and only its own pieces come, see `Pieces`. `weights` are those of `EpochSampler`.
 
     A recording that cannot be used ends the run in one sentence, or with `on_bad_audio="skip"` is left out and given to
     `report` as (uid, reason) - called, or appended where it is a list. Batches keep their numbers: one whose recordings
-    are all left out comes with an empty "uid". `context` is how workers start (fork, spawn). Memory is pinned only
-    where CUDA is. UserError where none of the recordings can be used, unless they are part of a larger data set.
+    are all left out comes with an empty "uid". `context` is how workers start (fork, spawn, forkserver; None: as torch
+    does). Memory is pinned only where CUDA is. UserError where none of the recordings can be used, unless they are part
+    of a larger data set.
     """
-    if batch_size < 1 or num_workers < 0:
-        raise UserError(f"batch_size is {batch_size} and num_workers {num_workers}; expected at least 1 and 0.")
+    if batch_size < 1 or num_workers < 0 or (piece_size is not None and piece_size < 1):
+        raise UserError(
+            f"batch_size is {batch_size}, piece_size {piece_size} and num_workers {num_workers}; "
+            "expected at least 1, 1 and 0."
+        )
     if on_bad_audio not in ("error", "skip"):
         raise UserError(f"on_bad_audio is {on_bad_audio!r}; expected error or skip.")
-    sampler = EpochSampler(len(dataset), shuffle_seed=shuffle_seed, epoch=epoch, start=start * batch_size)
+    first, last = start * batch_size, None if stop is None else stop * batch_size
+    clips = EpochSampler(len(dataset), shuffle_seed=shuffle_seed, epoch=epoch, start=first, stop=last, weights=weights)
     return Loader(
         dataset,
-        sampler,
-        batch_size,
+        Pieces(clips, batch_size, piece_size or batch_size, share),
         on_bad_audio == "skip",
         report,
-        is_part,
+        is_part or share[1] > 1,
         num_workers=num_workers,
         persistent_workers=num_workers > 0,
         pin_memory=pin and torch.cuda.is_available(),

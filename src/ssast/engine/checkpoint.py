@@ -1,6 +1,7 @@
 """The state of a training run in, one file that is there whole or not at all out, and back."""
 
 import os
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -25,9 +26,9 @@ class Progress:
 
 
 def trainable_state(model: nn.Module) -> dict[str, Tensor]:
-    """Copies of the model's state that training changes: all but the frozen parameters."""
+    """The model's state that training changes: all but the frozen parameters."""
     frozen = {name for name, parameter in model.named_parameters() if not parameter.requires_grad}
-    return {name: value.detach().cpu().clone() for name, value in model.state_dict().items() if name not in frozen}
+    return {name: value.detach() for name, value in model.state_dict().items() if name not in frozen}
 
 
 def load_trainable(model: nn.Module, state: dict[str, Tensor]) -> None:
@@ -67,6 +68,69 @@ def read_state(path: Path) -> dict[str, Any] | None:
             f"{path} is not a readable checkpoint; delete it, or start anew with --resume never."
         ) from error
     return state
+
+
+def to_cpu(value: Any) -> Any:
+    """A copy of nested lists, tuples and mappings with every tensor copied to memory that training does not touch."""
+    if isinstance(value, Tensor):
+        return value.detach().to("cpu", copy=True)
+    if isinstance(value, dict):
+        return {key: to_cpu(item) for key, item in value.items()}
+    return type(value)(map(to_cpu, value)) if isinstance(value, list | tuple) else value
+
+
+class Keeper:
+    """Writes the states of a run in the background, one after the other, each whole or not at all.
+
+    Beside `last.pt`, the newest, and `best.pt` it keeps the `older` states before the newest as `step-NUMBER.pt`.
+    """
+
+    def __init__(self, folder: Path, *, older: int = 0):
+        self.folder, self.older = folder, older
+        self.writer = ThreadPoolExecutor(max_workers=1, thread_name_prefix="checkpoints")
+        self.pending: list[Future[None]] = []
+
+    @property
+    def last(self) -> Path:
+        """Where the newest state lies."""
+        return self.folder / "last.pt"
+
+    @property
+    def best(self) -> Path:
+        """Where the best weights lie."""
+        return self.folder / "best.pt"
+
+    def write_last(self, state: dict[str, Any], step: int) -> None:
+        """Write the newest state. Waits for the one before; UserError where that could not be written."""
+        self._add(self._write_last, to_cpu(state), step)
+
+    def write_best(self, state: dict[str, Any]) -> None:
+        """Write the best weights, as `write_last` does."""
+        self._add(write_state, self.best, to_cpu(state))
+
+    def _add(self, function: Any, *arguments: Any) -> None:
+        self.flush()
+        self.pending.append(self.writer.submit(function, *arguments))
+
+    def _write_last(self, state: dict[str, Any], step: int) -> None:
+        write_state(self.last, state)
+        if not self.older:
+            return
+        named = self.folder / f"step-{step:09d}.pt"
+        named.unlink(missing_ok=True)
+        os.link(self.last, named)
+        # The newest bears both names.
+        for old in sorted(self.folder.glob("step-*.pt"))[: -self.older - 1]:
+            old.unlink()
+
+    def flush(self) -> None:
+        """Come back when everything is written; UserError where something could not be."""
+        while self.pending:
+            self.pending.pop().result()
+
+    def close(self) -> None:
+        """Come back when everything is written, well or not, and end the thread."""
+        self.writer.shutdown(wait=True)
 
 
 def sweep_strays(folder: Path) -> None:

@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
+import numpy as np
 import torch
 from accelerate import Accelerator
 from accelerate.state import AcceleratorState, PartialState
@@ -63,3 +64,10 @@ def own_chance(device: torch.device) -> Iterator[None]:
     """Inside, torch's global generators may be seeded; after it they stand as before."""
     with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
         yield
+
+
+def chance(device: torch.device, *key: int) -> torch.Generator:
+    """A generator that depends on the key alone; torch's global generators are seeded alike, for dropout."""
+    seed = int(np.random.SeedSequence(key).generate_state(1, np.uint64)[0] >> 1)
+    torch.manual_seed(seed)
+    return torch.Generator(device=device).manual_seed(seed)

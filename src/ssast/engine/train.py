@@ -1,27 +1,27 @@
 """A model with `loss(batch)` and batches in; trained weights, the best of them by validation, and a log out."""
 
+import itertools
 import math
-import signal
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from types import FrameType
 from typing import Any, Protocol
 
-import numpy as np
 import torch
 from accelerate import Accelerator
 from torch import Tensor, nn
-from torch.optim.lr_scheduler import LRScheduler, OneCycleLR
 from tqdm import tqdm
 
-from ssast.engine.checkpoint import Progress, load_trainable, read_state, sweep_strays, trainable_state, write_state
-from ssast.engine.hardware import own_chance, to_device
+from ssast.engine import crew
+from ssast.engine.checkpoint import Keeper, Progress, load_trainable, read_state, sweep_strays, trainable_state
+from ssast.engine.hardware import chance, own_chance, to_device
 from ssast.engine.log import RunLog
-from ssast.errors import UserError
+from ssast.engine.optimise import Recipe, optimiser, schedule
+from ssast.engine.stopping import asked_to_stop
+from ssast.engine.sums import Means, Sums
+from ssast.errors import Interrupted, UserError
 
 Batch = dict[str, Any]
 VALIDATION = 1 << 20  # keeps the chance of validation apart from that of every training step
@@ -36,28 +36,18 @@ class Trainable(Protocol):
 
 
 @dataclass(frozen=True)
-class Recipe:
-    """How to train: rates per optimiser step, seeds, and the longest time [s] between two checkpoints."""
-
-    epochs: int = 1
-    learning_rate: float = 3e-4
-    optim: str = "adam"
-    weight_decay: float = 1e-4
-    scheduler: str | None = None
-    max_lr: float = 0.01
-    seed: int = 0
-    save_every_seconds: float = 60.0
-    tensorboard: bool = False
-
-
-@dataclass(frozen=True)
 class Feed:
-    """The batches: `train(epoch, start)` yields an epoch's `steps` from number `start` on, `validation()` all."""
+    """The batches: `train(epoch, start)` yields those of an epoch's `steps` from number `start` on.
+
+    A step's batch comes in `pieces`, one after the other, which go through the model one at a time; of several
+    processes each gets its own pieces, some perhaps empty. `validation()` gives the process its share of batches.
+    """
 
     train: Callable[[int, int], Iterable[Batch]]
     validation: Callable[[], Iterable[Batch]]
     steps: int
     prepare: Callable[..., Batch]
+    pieces: int = 1
 
 
 @dataclass(frozen=True)
@@ -69,82 +59,20 @@ class Outcome:
     steps: int
 
 
-class Interrupted(Exception):  # noqa: N818 - it is an event, not an error
-    """SIGINT or SIGTERM came and the run's state is saved."""
-
-
-def chance(device: torch.device, *key: int) -> torch.Generator:
-    """A generator that depends on the key alone; torch's global generators are seeded alike, for dropout."""
-    seed = int(np.random.SeedSequence(key).generate_state(1, np.uint64)[0] >> 1)
-    torch.manual_seed(seed)
-    return torch.Generator(device=device).manual_seed(seed)
-
-
-def optimiser(model: nn.Module, recipe: Recipe) -> torch.optim.Optimizer:
-    """Adam or AdamW over what is trainable; weight decay belongs to AdamW, as in the seed."""
-    parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]
-    fused = parameters[0].device.type in ("cpu", "cuda")
-    if recipe.optim == "adamw":
-        return torch.optim.AdamW(parameters, lr=recipe.learning_rate, weight_decay=recipe.weight_decay, fused=fused)
-    if recipe.optim == "adam":
-        return torch.optim.Adam(parameters, lr=recipe.learning_rate, fused=fused)
-    raise UserError(f"optim {recipe.optim!r} is unknown; give --optim adam or adamw.")
-
-
-def schedule(optimizer: torch.optim.Optimizer, recipe: Recipe, steps: int) -> LRScheduler | None:
-    """The learning-rate schedule over all `steps`, stepped once an optimiser step."""
-    if recipe.scheduler is None:
-        return None
-    if recipe.scheduler == "onecycle":
-        return OneCycleLR(optimizer, max_lr=recipe.max_lr, total_steps=steps)
-    raise UserError(f"scheduler {recipe.scheduler!r} is unknown; give --scheduler onecycle or None.")
-
-
 @torch.no_grad()
 def validate(model: Trainable, feed: Feed, accelerator: Accelerator, seed: int) -> dict[str, float]:
-    """Mean of each number of `model.loss` over the validation clips, all counting alike; {} without clips."""
-    sums: dict[str, float] = {}
-    clips = 0
+    """Mean of each number of `model.loss` over the validation clips of all processes; {} without clips."""
+    sums = Sums(accelerator.device)
     with own_chance(accelerator.device):
         for index, batch in enumerate(feed.validation()):
-            if not batch["uid"]:  # all its recordings were skipped
+            if not batch["uid"]:  # all its recordings were skipped, or the clips ended with another process
                 continue
-            # The same masks every epoch, so that epochs can be compared.
-            generator = chance(accelerator.device, seed, VALIDATION, index)
+            # The same masks every epoch, so that epochs can be compared, whoever computes them.
+            generator = chance(accelerator.device, seed, VALIDATION, index * crew.size() + crew.rank())
             with accelerator.autocast():
                 losses = model.loss(feed.prepare(to_device(batch, accelerator.device)), generator)
-            _add(sums, _numbers(losses), len(batch["uid"]))
-            clips += len(batch["uid"])
-    return {name: value / clips for name, value in sums.items()}
-
-
-def _numbers(losses: dict[str, Tensor]) -> dict[str, float]:
-    return {name: float(value.detach()) for name, value in losses.items()}
-
-
-def _add(sums: dict[str, float], numbers: dict[str, float], clips: int) -> None:
-    for name, value in numbers.items():
-        sums[name] = sums.get(name, 0.0) + value * clips
-
-
-@contextmanager
-def _asked_to_stop() -> Iterator[threading.Event]:
-    """An event that SIGINT and SIGTERM set; a second SIGINT ends the process at once, as without us."""
-    asked = threading.Event()
-    if threading.current_thread() is not threading.main_thread():
-        yield asked
-        return
-
-    def note(number: int, frame: FrameType | None) -> None:
-        asked.set()
-        signal.signal(signal.SIGINT, signal.default_int_handler)
-
-    before = {number: signal.signal(number, note) for number in (signal.SIGINT, signal.SIGTERM)}
-    try:
-        yield asked
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
+            sums.add(losses, len(batch["uid"]))
+    return sums.means().numbers
 
 
 class Run:
@@ -154,20 +82,34 @@ class Run:
         self.model, self.feed, self.recipe, self.accelerator, self.key = model, feed, recipe, accelerator, key
         self.trained: Any = model  # the same object, seen as something with a loss
         self.optimizer = optimiser(model, recipe)
+        self.parameters = [one for group in self.optimizer.param_groups for one in group["params"]]
         self.scheduler = schedule(self.optimizer, recipe, recipe.epochs * feed.steps)
         self.progress = Progress()
-        self.last, self.best = folder / "checkpoints" / "last.pt", folder / "checkpoints" / "best.pt"
+        self.keeper = Keeper(folder / "checkpoints", older=recipe.keep_checkpoints - 1)
         self.saved_at = time.monotonic()
+        self.first_step = 0
+
+    @property
+    def steps_here(self) -> int:
+        """The steps that this process has done."""
+        return self.progress.step - self.first_step
 
     @property
     def rate(self) -> float:
         """The learning rate that the next step takes."""
         return float(self.optimizer.param_groups[0]["lr"])
 
+    @property
+    def is_over(self) -> bool:
+        """Whether all epochs are done, or the validation loss has not fallen for `patience` of them."""
+        place, patience = self.progress, self.recipe.patience
+        return place.epoch >= self.recipe.epochs or bool(patience and place.epoch - 1 - place.best_epoch >= patience)
+
     def restore(self) -> bool:
         """Go on from `last.pt` where it holds a run of the same key."""
-        sweep_strays(self.last.parent)
-        state = read_state(self.last)
+        if crew.is_main():
+            sweep_strays(self.keeper.folder)
+        state = read_state(self.keeper.last)
         if state is None or state["key"] != self.key:
             return False
         load_trainable(self.model, state["model"])
@@ -175,10 +117,14 @@ class Run:
         if self.scheduler is not None:
             self.scheduler.load_state_dict(state["scheduler"])
         self.progress = Progress(**state["progress"])
+        self.first_step = self.progress.step
         return True
 
     def save(self) -> None:
-        """Write `last.pt`, whole or not at all."""
+        """Write `last.pt` in the background, whole or not at all."""
+        self.saved_at = time.monotonic()
+        if not crew.is_main():
+            return
         scheduler = self.scheduler.state_dict() if self.scheduler is not None else None
         state = {
             "key": self.key,
@@ -187,42 +133,70 @@ class Run:
             "optimizer": self.optimizer.state_dict(),
             "scheduler": scheduler,
         }
-        write_state(self.last, state)
-        self.saved_at = time.monotonic()
+        self.keeper.write_last(state, self.progress.step)
 
-    def step(self, batch: Batch) -> dict[str, float]:
-        """One optimiser step; the numbers of `model.loss`. UserError with the uids when the loss is not finite."""
-        place = self.progress
-        if not batch["uid"]:  # all its recordings were skipped; the batches after it keep their numbers
-            place.step_in_epoch += 1
-            return {}
-        generator = chance(self.accelerator.device, self.recipe.seed, place.epoch, place.step_in_epoch)
-        with self.accelerator.autocast():
-            prepared = self.feed.prepare(to_device(batch, self.accelerator.device), generator)
-            losses = self.trained.loss(prepared, generator)
-        numbers = _numbers(losses)
-        if not math.isfinite(numbers["loss"]):
-            uids = ", ".join(batch["uid"])
-            kept = f"; the state before is in {self.last.parent}" if self.last.exists() else ""
-            raise UserError(
-                f"the loss became {numbers['loss']} in epoch {place.epoch + 1} on the clips {uids}; lower "
-                f"--learning_rate or --max_lr, or look at these clips{kept}."
-            )
+    def step(self, pieces: list[Batch], *, stop: bool = False) -> Means:
+        """One optimiser step on a batch in pieces; the means of `model.loss` over all of it, on all processes.
+
+        `stop` says that this process was asked to stop. UserError with the uids when the loss is not finite.
+        """
+        place, sums = self.progress, Sums(self.accelerator.device)
         self.optimizer.zero_grad(set_to_none=True)
-        self.accelerator.backward(losses["loss"])
+        for number, piece in enumerate(pieces):
+            if piece["uid"]:  # else all its recordings were skipped, or the epoch ended before it
+                self._add_gradients(piece, number * crew.size() + crew.rank(), sums)
+        means = sums.means(stop=stop)
+        if not all(map(math.isfinite, means.numbers.values())):
+            raise self._not_finite(means.numbers["loss"], pieces)
+        if means.clips:
+            self._descend(means.count)
+            for name, value in means.numbers.items():
+                place.sums[name] = place.sums.get(name, 0.0) + value * means.count
+            place.sums["count"] = place.sums.get("count", 0.0) + means.count
+            place.step += 1
+        place.step_in_epoch += 1  # batches after one that was skipped keep their numbers
+        return means
+
+    def _add_gradients(self, piece: Batch, number: int, sums: Sums) -> None:
+        """Gradients and numbers of piece `number` of the step, which draws its own chance."""
+        place, device = self.progress, self.accelerator.device
+        generator = chance(device, self.recipe.seed, place.epoch, place.step_in_epoch, number)
+        with self.accelerator.autocast():
+            losses = self.trained.loss(self.feed.prepare(to_device(piece, device), generator), generator)
+        weight = sums.add(losses, len(piece["uid"]))
+        self.accelerator.backward(losses["loss"] if self._is_whole else losses["loss"] * weight)
+
+    @property
+    def _is_whole(self) -> bool:
+        """Whether a step's batch goes through the model at once, so that its mean needs no other's."""
+        return self.feed.pieces == 1 and crew.size() == 1
+
+    def _descend(self, count: float) -> None:
+        """The optimiser's step with the gradients of all pieces, whose losses are means of `count` values in all."""
+        crew.sum_gradients(self.parameters)
+        gradients = [parameter.grad for parameter in self.parameters if parameter.grad is not None]
+        if not self._is_whole:
+            torch._foreach_mul_(gradients, 1 / max(count, 1.0))
+        if self.recipe.clip_grad:
+            nn.utils.clip_grad_norm_(self.parameters, self.recipe.clip_grad)
         self.optimizer.step()
         if self.scheduler is not None:
             self.scheduler.step()
-        _add(place.sums, numbers | {"clips": 1.0}, len(batch["uid"]))
-        place.step += 1
-        place.step_in_epoch += 1
-        return numbers
+
+    def _not_finite(self, loss: float, pieces: list[Batch]) -> UserError:
+        self.keeper.flush()
+        uids = ", ".join(uid for piece in pieces for uid in piece["uid"])
+        kept = f"; the state before is in {self.keeper.folder}" if self.keeper.last.exists() else ""
+        return UserError(
+            f"the loss became {loss} in epoch {self.progress.epoch + 1} on the clips {uids}; lower "
+            f"--learning_rate or --max_lr, or look at these clips{kept}."
+        )
 
     def end_epoch(self) -> dict[str, Any]:
         """Validate, keep the weights where they are the best so far, and turn to the next epoch; the epoch's report."""
         place = self.progress
-        clips = place.sums.pop("clips", 0.0)
-        report = {f"train_{name}": value / clips for name, value in place.sums.items()} if clips else {}
+        count = place.sums.pop("count", 0.0)
+        report = {f"train_{name}": value / count for name, value in place.sums.items()} if count else {}
         self.model.eval()
         found = validate(self.trained, self.feed, self.accelerator, self.recipe.seed)
         self.model.train()
@@ -231,7 +205,8 @@ class Run:
         if not found or found["loss"] < place.best_loss or place.best_epoch < 0:
             place.best_loss, place.best_epoch = found.get("loss", float("nan")), place.epoch
             best = {"key": self.key, "epoch": place.epoch, "model": trainable_state(self.model), "report": report}
-            write_state(self.best, best)
+            if crew.is_main():
+                self.keeper.write_best(best)
         place.epoch, place.step_in_epoch, place.sums = place.epoch + 1, 0, {}
         self.save()
         return report
@@ -248,51 +223,84 @@ def train(
     """
     model.to(accelerator.device).train()
     run = Run(model, feed, recipe, folder, accelerator, key)
-    resumed = run.restore()
-    log = RunLog(folder, resume_step=run.progress.step, tensorboard=recipe.tensorboard)
-    if resumed:
-        tqdm.write(_where(run))
-    first = run.progress.step
-    with own_chance(accelerator.device), _asked_to_stop() as asked:
-        while run.progress.epoch < recipe.epochs:
-            _epoch(run, log, asked)
-    log.close()
-    best = read_state(run.best)
-    if best is None:
-        raise UserError(
-            f"{run.best} is gone, and with it the best weights of this run; start anew with --resume never."
-        )
+    try:
+        _run(run, folder)
+    finally:
+        run.keeper.close()
+    best = _best(run)
     load_trainable(model, best["model"])
     model.eval()
-    return Outcome(run.progress.best_epoch, best["report"], run.progress.step - first)
+    return Outcome(run.progress.best_epoch, best["report"], run.steps_here)
+
+
+def _run(run: Run, folder: Path) -> None:
+    """All epochs that are left, each with its report; comes back when the last state is written."""
+    resumed = run.restore()
+    crew.wait()  # before the first checkpoint is replaced, all have read it
+    log = RunLog(folder, resume_step=run.progress.step, tensorboard=run.recipe.tensorboard) if crew.is_main() else None
+    if resumed and log:
+        tqdm.write(_where(run))
+    with own_chance(run.accelerator.device), asked_to_stop() as asked:
+        while not run.is_over:
+            _epoch(run, log, asked)
+    if log:
+        if run.progress.epoch < run.recipe.epochs:
+            tqdm.write(f"stopped early: no better validation loss in the last {run.recipe.patience} epochs")
+        log.close()
+    run.keeper.flush()
+    crew.wait()
+
+
+def _best(run: Run) -> dict[str, Any]:
+    best = read_state(run.keeper.best)
+    if best is None:
+        raise UserError(
+            f"{run.keeper.best} is gone, and with it the best weights of this run; start anew with --resume never."
+        )
+    return best
 
 
 def _where(run: Run) -> str:
     place = run.progress
-    if place.epoch == run.recipe.epochs:
+    if run.is_over:
         return "this run is trained already; --resume never trains it anew"
     return f"going on in epoch {place.epoch + 1}, after {place.step_in_epoch} of {run.feed.steps} batches"
 
 
-def _epoch(run: Run, log: RunLog, asked: threading.Event) -> None:
+def _steps(batches: Iterable[Batch], pieces: int) -> Iterator[list[Batch]]:
+    """The pieces of each step together."""
+    several = iter(batches)
+    while step := list(itertools.islice(several, pieces)):
+        yield step
+
+
+def _epoch(run: Run, log: RunLog | None, asked: threading.Event) -> None:
     """The rest of the epoch that the run stands in, with its bar, its checkpoints and its report."""
     place, began, seen = run.progress, time.monotonic(), 0
     title = f"epoch {place.epoch + 1}/{run.recipe.epochs}"
+    how: dict[str, Any] = {"total": run.feed.steps, "initial": place.step_in_epoch, "desc": title, "unit": "batch"}
     batches = run.feed.train(place.epoch, place.step_in_epoch)
-    with tqdm(total=run.feed.steps, initial=place.step_in_epoch, desc=title, unit="batch", dynamic_ncols=True) as bar:
-        for batch in batches:
-            losses = run.step(batch)
-            seen += len(batch["uid"])
-            speed = seen / (time.monotonic() - began)
-            bar.set_postfix(loss=f"{losses.get('loss', math.nan):.4f}", lr=f"{run.rate:.2g}", clips_s=f"{speed:.1f}")
-            bar.update()
-            if asked.is_set():
+    with tqdm(**how, dynamic_ncols=True, disable=not crew.is_main()) as bar:
+        for pieces in _steps(batches, run.feed.pieces):
+            means = run.step(pieces, stop=asked.is_set())
+            seen += means.clips
+            _show(bar, means, run.rate, seen / (time.monotonic() - began))
+            if means.stops or (crew.size() == 1 and asked.is_set()):
                 run.save()
+                run.keeper.flush()
                 raise Interrupted(f"stopped after step {place.step}; the same command goes on from there")
             if time.monotonic() - run.saved_at > run.recipe.save_every_seconds:
                 run.save()
     speed = seen / (time.monotonic() - began)
     epoch, step = place.epoch + 1, place.step
     report = run.end_epoch()
-    log.report(epoch=epoch, step=step, learning_rate=run.rate, clips_per_second=round(speed, 2), **report)
-    tqdm.write(f"{title}: " + ", ".join(f"{name.replace('_', ' ')} {value:.4f}" for name, value in report.items()))
+    if log:
+        log.report(epoch=epoch, step=step, learning_rate=run.rate, clips_per_second=round(speed, 2), **report)
+        shown = (f"{name.replace('_', ' ')} {value:.4f}" for name, value in report.items())
+        tqdm.write(f"{title}: " + ", ".join(shown))
+
+
+def _show(bar: tqdm, means: Means, rate: float, speed: float) -> None:
+    loss = means.numbers.get("loss", math.nan)
+    bar.set_postfix(loss=f"{loss:.4f}", lr=f"{rate:.2g}", clips_s=f"{speed:.1f}")
+    bar.update()

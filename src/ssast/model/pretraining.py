@@ -23,7 +23,10 @@ GENERATIVE_WEIGHT = 10.0
 
 @dataclass(frozen=True)
 class PreTrainingOutput:
-    """Losses, accuracy and that of guessing (0-dim, float32; None where the objective has none); their masks (B, M)."""
+    """Losses, accuracy and that of guessing (0-dim, float32; None where the objective has none); their masks (B, M).
+
+    `count` is the number of hidden patches that they are means over, padding left out by a model with `mask_padding`.
+    """
 
     loss: Tensor
     nce: Tensor | None
@@ -31,6 +34,7 @@ class PreTrainingOutput:
     chance: Tensor | None
     mse: Tensor | None
     mask_index: Tensor
+    count: Tensor
 
 
 def _mean(values: Tensor, valid: Tensor) -> Tensor:
@@ -261,10 +265,14 @@ class SSASTForPreTraining(nn.Module, FolderMixin):
         target_BMK = take(patches_BPK.detach(), mask_index_BM).float()
         valid_BM = None if valid_BP is None else valid_BP.gather(1, mask_index_BM)
         losses = self._losses(self, hidden_BMD, target_BMK, valid_BM)
-        return PreTrainingOutput(losses.loss, losses.nce, losses.accuracy, losses.chance, losses.mse, mask_index_BM)
+        measured = (losses.loss, losses.nce, losses.accuracy, losses.chance, losses.mse)
+        return PreTrainingOutput(*measured, mask_index_BM, (mask_index_BM >= 0 if valid_BM is None else valid_BM).sum())
 
     def loss(self, batch: dict[str, Any], generator: torch.Generator | None = None) -> dict[str, Tensor]:
-        """The "loss" and what there is of nce, accuracy, chance, mse, for a batch with "fbank" and maybe "frames"."""
+        """The "loss" and what there is of nce, accuracy, chance, mse, and the "count" of patches they are means over.
+
+        `batch` has "fbank" and maybe "frames".
+        """
         output = self(batch["fbank"], frames=batch.get("frames"), generator=generator)
-        parts = {name: getattr(output, name) for name in ("loss", "nce", "accuracy", "chance", "mse")}
+        parts = {name: getattr(output, name) for name in ("loss", "nce", "accuracy", "chance", "mse", "count")}
         return {name: value for name, value in parts.items() if value is not None}

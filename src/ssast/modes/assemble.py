@@ -1,30 +1,40 @@
 """Checked options in; the parts that every mode is made of out: rows, data sets, batches, models, run folders."""
 
+import dataclasses
 import math
 import os
+import shutil
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 import torch
 from accelerate import Accelerator
+from numpy.typing import NDArray
 
 from ssast.audio.frontend import Frontend
+from ssast.data.balance import clip_weights, positive_weights
 from ssast.data.dataset import AudioDataset
 from ssast.data.loader import loader
 from ssast.data.prepare import Prepare
 from ssast.data.recordings import check_uid
-from ssast.data.splits import check_targets, find_split, read_labels, read_split, split_validation
+from ssast.data.splits import check_targets, find_split, read_labels, read_split, split_validation, targets
 from ssast.data.storage import Location, forget
+from ssast.engine import crew
 from ssast.engine.hardware import engine
 from ssast.engine.infer import loader_size
-from ssast.engine.train import Feed, Recipe
+from ssast.engine.optimise import Recipe
+from ssast.engine.train import Feed
 from ssast.errors import UserError
 from ssast.model.classification import SSASTForAudioClassification
+from ssast.model.encoder import SSASTEncoder
+from ssast.model.lora import add_lora
 from ssast.model.older import is_older
 from ssast.model.pretraining import SSASTForPreTraining
+from ssast.modes.groups import TRAIN
 from ssast.modes.inherited import older_model
 from ssast.modes.left_out import BadAudio
 from ssast.modes.options import Options
@@ -42,6 +52,11 @@ class Rows:
     labels: list[str]
     source: Location
 
+    @property
+    def targets(self) -> NDArray[np.float64]:
+        """The rows' labels as numbers (rows, labels), NaN where a cell is empty."""
+        return targets(self.frame, self.labels).numpy().astype(np.float64)
+
 
 @dataclass(frozen=True)
 class Work:
@@ -56,12 +71,16 @@ class Work:
         """The work of a mode, its options checked; UserError where they do not go together."""
         resolved = resolve(options, mode=mode, **overrides)
         forget()
+        if mode in TRAIN and resolved.micro_batch is None:
+            pieces = -(-resolved.batch_size // crew.size())
+            resolved = dataclasses.replace(resolved, micro_batch=pieces)
         return cls(resolved, engine(resolved.device, resolved.precision), BadAudio())
 
 
 def say(text: str) -> None:
-    """One line to the user."""
-    print(text, flush=True)
+    """One line to the user, from the one process that speaks."""
+    if crew.is_main():
+        print(text, flush=True)
 
 
 def training_rows(options: Options, labels: list[str]) -> tuple[Rows, Rows]:
@@ -186,20 +205,71 @@ def prepare(options: Options, settings: Settings, device: torch.device, *, augme
 
 def feed(work: Work, train: Rows, held_out: Rows, settings: Settings) -> Feed:
     """The batches of a training run."""
-    options = work.options
-    kind: Settings = {"batch_size": options.batch_size, "num_workers": options.num_workers, "report": work.bad}
-    kind["on_bad_audio"] = options.on_bad_audio
+    options, among = work.options, crew.size()
     state = Path(options.exp_dir) / "checkpoints"
     goes_on = options.resume != "never" and (state / "last.pt").exists()
     work.bad.remember(state / "bad_audio.jsonl", goes_on=goes_on)
-    training = loader(dataset(options, train, settings, augment=True), shuffle_seed=options.seed, **kind)
-    validation = loader(dataset(options, held_out, settings, augment=False), **kind)
+    drawn: Settings = {"shuffle_seed": options.seed, "piece_size": options.micro_batch}
+    if options.balanced:
+        drawn["weights"] = clip_weights(train.targets).tolist()
+    training = loader(
+        dataset(options, train, settings, augment=True), batch_size=options.batch_size, **drawn, **_loading(work)
+    )
+    validation = loader(
+        dataset(options, held_out, settings, augment=False),
+        batch_size=options.batch_size * among,
+        piece_size=options.batch_size,
+        **_loading(work),
+    )
     return Feed(
         train=training.at,
         validation=lambda: validation,
         steps=math.ceil(len(train.frame) / options.batch_size),
         prepare=prepare(options, settings, work.accelerator.device, augment=True),
+        pieces=training.batches.each,
     )
+
+
+def _loading(work: Work) -> Settings:
+    """How every loader of a mode reads, and which of the pieces this process reads."""
+    options = work.options
+    return {
+        "num_workers": options.num_workers,
+        "on_bad_audio": options.on_bad_audio,
+        "report": work.bad,
+        "context": None if options.worker_start == "auto" else options.worker_start,
+        "share": (crew.rank(), crew.size()),
+    }
+
+
+def trained_parts(options: Options, model: SSASTForAudioClassification, train: Rows) -> None:
+    """Make the model learn what the options ask for beside the head, and count rare labels as they ask."""
+    if options.unfreeze_last:
+        model.unfreeze_last(options.unfreeze_last)
+    if options.lora_rank:
+        add_lora(model.v, rank=options.lora_rank, alpha=options.lora_alpha, seed=options.seed)
+    if options.pos_weight:
+        weights = positive_weights(train.targets)
+        shown = ", ".join(f"{label} {weight:.3g}" for label, weight in zip(train.labels, weights, strict=True))
+        say(f"each yes counts: {shown}")
+        model.weigh_positives(weights.tolist())
+
+
+def compiled(options: Options, encoder: SSASTEncoder) -> None:
+    """With --compile, the encoder's blocks compiled when they first run; UserError where there is no compiler."""
+    if not options.compile:
+        return
+    if not any(map(shutil.which, ("g++", "clang++", "c++"))):
+        raise UserError("--compile True needs a C++ compiler, and none was found; install g++, or leave it out.")
+    for block in encoder.blocks:
+        block.compile()
+
+
+def save(model: SSASTForPreTraining | SSASTForAudioClassification, folder: Path) -> None:
+    """The model in its folder, written by one process and seen by all."""
+    if crew.is_main():
+        model.save_pretrained(folder)
+    crew.wait()
 
 
 def row_batches(
@@ -211,8 +281,7 @@ def row_batches(
     size = loader_size(options.batch_size, device)
 
     def batches(start: int) -> Iterable[dict[str, Any]]:
-        kind: Settings = {"num_workers": options.num_workers, "on_bad_audio": options.on_bad_audio}
-        return loader(data, batch_size=size, start=start, report=work.bad, **kind)
+        return loader(data, batch_size=size, start=start, **{**_loading(work), "share": (0, 1)})
 
     return batches, math.ceil(len(data) / size), prepare(options, settings, device, augment=False)
 

@@ -16,13 +16,16 @@ from ssast.modes.groups import (
     DEMO,
     EVERY,
     HEAD,
+    HEADS,
     MACHINE,
     MODEL,
     NOWHERE,
     PRETRAINING,
     RUN,
     SCORES,
+    TRAIN,
     TRAINING,
+    WORK,
 )
 
 # Stands for "whatever differs from its default".
@@ -60,6 +63,26 @@ class Options(DataOptions):
         shown="ft_cls; pretrain: pretrain_joint",
     )
     freeze: bool = option(True, "keep the base model as it is and train only the head", RUN, modes=("finetune",))
+    unfreeze_last: int = option(
+        0,
+        "with a frozen base: so many of the last blocks that the layer needs train all the same",
+        RUN,
+        unit="blocks",
+        low=0,
+        high=12,
+        modes=("finetune",),
+    )
+    lora_rank: int = option(
+        0,
+        "with a frozen base: train low-rank additions (LoRA) of this rank in every block's attention, 0: none",
+        RUN,
+        low=0,
+        high=1024,
+        modes=("finetune",),
+    )
+    lora_alpha: int = option(
+        16, "weight of these additions, times 1 / rank", RUN, low=1, high=100000, modes=("finetune",)
+    )
     weighted: bool = option(False, "learn a weighted sum of the hidden states 0 to 12", RUN, modes=("finetune",))
     layer: int = option(
         -1,
@@ -90,9 +113,26 @@ class Options(DataOptions):
     )
     mask_padding: bool = option(False, "keep padding out of attention, pooling and pretext targets", MODEL)
     # Training
-    batch_size: int = option(8, "clips in a batch", TRAINING, low=1, modes=BATCHED)
+    batch_size: int = option(
+        8, "clips in a batch; in training those of one step, over all processes", TRAINING, low=1, modes=BATCHED
+    )
+    micro_batch: int | None = option(
+        None,
+        "clips that go through the model at once in each process; gradients of a batch's pieces are added up",
+        TRAINING,
+        low=1,
+        modes=TRAIN,
+        shown="batch_size over the number of processes, fewer where a GPU's memory asks for it",
+    )
     num_workers: int = option(0, "processes that load recordings; 0: the main one does", TRAINING, low=0, modes=EVERY)
     learning_rate: float = option(0.0003, "how far a step goes; onecycle has --max_lr instead", TRAINING, above=0)
+    head_lr: float | None = option(
+        None,
+        "learning rate of the head where it differs; onecycle keeps the ratio",
+        TRAINING,
+        above=0,
+        modes=HEADS,
+    )
     epochs: int = option(1, "passes over the training recordings", TRAINING, low=1)
     optim: str = option("adam", "optimizer", TRAINING, choices=("adam", "adamw"))
     weight_decay: float = option(0.0001, "weight decay of adamw", TRAINING, low=0)
@@ -101,10 +141,30 @@ class Options(DataOptions):
         "loss: BCE for yes/no labels (0 or 1), MSE for numbers",
         TRAINING,
         choices=("BCE", "MSE"),
-        modes=("finetune", "check"),
+        modes=(*HEADS, "check"),
     )
     scheduler: str | None = option(None, "course of the learning rate; none: constant", TRAINING, choices=("onecycle",))
     max_lr: float = option(0.01, "highest learning rate of onecycle", TRAINING, above=0)
+    clip_grad: float = option(0.0, "largest norm of the gradients of one step, 0: any", TRAINING, low=0)
+    patience: int = option(
+        0,
+        "end training after so many epochs without a better validation loss, 0: never",
+        TRAINING,
+        unit="epochs",
+        low=0,
+    )
+    pos_weight: bool = option(
+        False,
+        "weigh the yes of each label by the number of no for one yes in the training rows (BCE)",
+        TRAINING,
+        modes=HEADS,
+    )
+    balanced: bool = option(
+        False,
+        "draw training clips with replacement, those with rare values of the labels more often (BCE)",
+        TRAINING,
+        modes=HEADS,
+    )
     val_share: float = option(
         0.1,
         "share of train.csv held out to choose the best epoch; by speaker where the csv names them",
@@ -113,9 +173,17 @@ class Options(DataOptions):
         below=1,
     )
     save_every_seconds: float = option(
-        60.0, "time between two checkpoints of an unfinished run", TRAINING, unit="seconds", low=0
+        60.0, "time between two checkpoints of an unfinished run", TRAINING, unit="seconds", low=0, modes=TRAIN
     )
-    tensorboard: bool = option(False, "also write TensorBoard logs", TRAINING)
+    keep_checkpoints: int = option(
+        1,
+        "checkpoints of an unfinished run to keep, the newest ones, besides the best weights",
+        TRAINING,
+        low=1,
+        high=1000,
+        modes=TRAIN,
+    )
+    tensorboard: bool = option(False, "also write TensorBoard logs", TRAINING, modes=TRAIN)
     # Pretraining
     mask_patch: int = option(400, "patches hidden in each clip", PRETRAINING, unit="patches", low=1)
     cluster_factor: int = option(
@@ -147,9 +215,7 @@ class Options(DataOptions):
         high=10000,
         modes=("finetune",),
     )
-    seeds: int = option(
-        1, "repeat the run with so many seeds, from --seed up", SCORES, low=1, high=1000, modes=("finetune",)
-    )
+    seeds: int = option(1, "repeat the run with so many seeds, from --seed up", SCORES, low=1, high=1000, modes=HEADS)
     runs: str | None = option(None, "folders of the runs to compare, with commas between", SCORES, modes=("compare",))
     # Attention
     uids: str | None = option(
@@ -164,7 +230,28 @@ class Options(DataOptions):
         MACHINE,
         choices=("auto", "fp32", "bf16"),
     )
+    compile: bool = option(
+        False,
+        "compile the blocks of the model before the first batch (torch.compile; minutes, for long runs)",
+        MACHINE,
+        modes=BATCHED,
+    )
+    worker_start: str = option(
+        "auto",
+        "how the processes of num_workers start; auto: as Python does on this system",
+        MACHINE,
+        choices=("auto", "fork", "spawn", "forkserver"),
+        modes=WORK,
+    )
     seed: int = option(0, "where all chance starts: the same seed, the same result", MACHINE, low=0, high=2**32 - 1)
+    features: str = option(
+        "auto",
+        "auto: with a frozen base and no augmentation each recording goes through the base once, and its pooled states "
+        "are kept in the cache (--cache_gb); never: keep none",
+        MACHINE,
+        choices=("auto", "never"),
+        modes=HEADS,
+    )
     resume: str = option(
         "auto",
         "auto: go on with the unfinished run of the output folder; never: start anew",

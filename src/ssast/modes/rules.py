@@ -31,7 +31,8 @@ def validate(options: Any) -> None:
         for problem in _sources(options):
             raise UserError(problem)
         return
-    for problem in (*_task(options), *_sources(options), *_model(options), *_cloud(options), *_spectrogram(options)):
+    checks = (_task, _sources, _model, _training, _cloud, _spectrogram)
+    for problem in (problem for check in checks for problem in check(options)):
         raise UserError(problem)
 
 
@@ -47,12 +48,12 @@ def _sources(options: Any) -> Iterator[str]:
     if options.prefix is None:
         yield f"{options.mode} needs -i/--prefix, the folder that holds <uid>/waveform.EXT"
     if options.data_split_root is None:
-        what = "with train.csv" if options.mode == "pretrain" else "with train.csv and test.csv"
+        what = "with train.csv" if options.mode in ("pretrain", "sweep") else "with train.csv and test.csv"
         or_file = ", or one csv file" if options.mode in ("evaluate", "extract", "attention", "check") else ""
         yield f"{options.mode} needs -d/--data_split_root, the folder {what}{or_file}"
     if options.mode == "finetune" and options.folds == 1:
         yield "--folds 1 leaves nothing to train on; give 0 for no cross-validation, or at least 2"
-    if options.label_txt is None and options.mode in ("finetune", "evaluate"):
+    if options.label_txt is None and options.mode in ("finetune", "sweep", "evaluate"):
         yield f"{options.mode} needs -l/--label_txt, a text file with one label a line"
 
 
@@ -60,7 +61,7 @@ def _model(options: Any) -> Iterator[str]:
     finetuned = options.finetuned_mdl_path
     if options.mode == "evaluate" and finetuned is None:
         yield "evaluate needs --finetuned_mdl_path, the folder that finetune wrote"
-    if options.mode in ("pretrain", "finetune") and finetuned is not None:
+    if options.mode in ("pretrain", "finetune", "sweep") and finetuned is not None:
         yield (
             f"{options.mode} cannot have --finetuned_mdl_path; "
             "to start from a model folder give it as --pretrained_mdl_path"
@@ -70,6 +71,22 @@ def _model(options: Any) -> Iterator[str]:
             f"--embedding_type {options.embedding_type} needs a fine-tuned model: give --finetuned_mdl_path, "
             "or --embedding_type pt for the pretrained one"
         )
+
+
+def _training(options: Any) -> Iterator[str]:
+    if options.micro_batch is not None and options.micro_batch > options.batch_size:
+        yield (
+            f"--micro_batch {options.micro_batch} is more than the {options.batch_size} clips of a batch; "
+            "give fewer, or a larger --batch_size"
+        )
+    if options.mode not in ("finetune", "sweep"):
+        return
+    for name in ("unfreeze_last", "lora_rank"):
+        if options.mode == "finetune" and getattr(options, name) and not options.freeze:
+            yield f"--{name} belongs to a frozen base, but --freeze is False; give one of the two"
+    for name in ("pos_weight", "balanced"):
+        if getattr(options, name) and options.loss != "BCE":
+            yield f"--{name} True belongs to yes/no labels, but --loss is {options.loss}; leave it out"
 
 
 def _cloud(options: Any) -> Iterator[str]:
@@ -94,7 +111,7 @@ def _spectrogram(options: Any) -> Iterator[str]:
         yield f"--freqm {options.freqm} is more than the {options.num_mel_bins} mel bins there are; give at most those"
     if options.timem > options.target_length:
         yield f"--timem {options.timem} is more than the {options.target_length} frames there are; give at most those"
-    if options.pretrained_mdl_path is None and options.mode in ("pretrain", "finetune"):
+    if options.pretrained_mdl_path is None and options.mode in ("pretrain", "finetune", "sweep"):
         yield from _new_model(options)
 
 

@@ -8,6 +8,7 @@ import torch
 from ssast.data.storage import whole_file
 from ssast.engine.train import train
 from ssast.model.classification import SSASTForAudioClassification
+from ssast.model.lora import merge_lora
 from ssast.model.masking import check_mask_patch
 from ssast.modes.assemble import (
     Rows,
@@ -15,6 +16,7 @@ from ssast.modes.assemble import (
     Work,
     audio_settings,
     classification_model,
+    compiled,
     data_name,
     feed,
     finetuned_model,
@@ -22,8 +24,10 @@ from ssast.modes.assemble import (
     pretraining_model,
     recipe,
     rows,
+    save,
     say,
     target_labels,
+    trained_parts,
     training_rows,
 )
 from ssast.modes.options import Options
@@ -46,9 +50,10 @@ def pretrain(options: Options | None = None, /, **overrides: Any) -> Path:
     model = pretraining_model(options, settings)
     check_mask_patch(options.mask_patch, model.v.num_patches)
     batches = feed(work, train_rows, held_out, settings)
+    compiled(options, model.v)
     folder, key = _start(options, train_rows, held_out)
     outcome = train(model, batches, recipe(options), folder, work.accelerator, key=key)
-    model.save_pretrained(folder)
+    save(model, folder)
     work.bad.write(folder)
     if "validation_accuracy" in outcome.report:
         accuracy, chance = outcome.report["validation_accuracy"], outcome.report["validation_chance"]
@@ -70,9 +75,12 @@ def finetune(options: Options | None = None, /, **overrides: Any) -> Path:
     test = rows(options, labels, options.loss)
     model = classification_model(options, labels, settings)
     batches = feed(work, train_rows, held_out, settings)
+    trained_parts(options, model, train_rows)
+    compiled(options, model.v)
     folder, key = _start(options, train_rows, held_out, test)
     outcome = train(model, batches, recipe(options), folder, work.accelerator, key=key)
-    model.save_pretrained(folder)
+    merge_lora(model.v)
+    save(model, folder)
     say(f"fine-tuned model of epoch {outcome.best_epoch + 1} in {folder}; evaluating it on {test.source}")
     saved = SSASTForAudioClassification.from_pretrained(folder)
     save_thresholds(work, saved, held_out, settings, folder)

@@ -15,7 +15,7 @@ from ssast.engine import infer
 from ssast.engine.hardware import uses_bf16
 from ssast.errors import UserError
 from ssast.model.classification import SSASTForAudioClassification
-from ssast.modes.assemble import Rows, Settings, Work, data_name, dataset, row_batches, say
+from ssast.modes.assemble import Rows, Settings, Work, compiled, data_name, dataset, row_batches, say
 from ssast.modes.options import Options
 from ssast.modes.places import at, model_path
 from ssast.modes.runfile import read_mapping
@@ -49,6 +49,7 @@ def clip_values(
     if uses_bf16(work.accelerator):
         # Autocast would cast the weights in every batch. The head keeps fp32, else scores come in coarse steps.
         model.v.to(torch.bfloat16)
+    compiled(work.options, model.v)
     batches, steps, prepare = row_batches(work, source, settings)
     parts = folder / ".parts" / work.options.mode
 

@@ -1,0 +1,95 @@
+"""The processes of a run, as `accelerate launch` or `torchrun` starts them: who writes, whose share is what, sums.
+
+A process that was started alone is a crew of one, for which everything here costs nothing.
+"""
+
+import os
+from collections.abc import Iterable, Sequence
+
+import torch
+import torch.distributed as dist
+from torch import Tensor, nn
+
+BUCKET_VALUES = 1 << 25
+"""Gradients travel in packs of about so many values: few messages, little memory beside them."""
+
+
+def rank() -> int:
+    """The number of this process among those of the run, from 0."""
+    return int(os.environ.get("RANK", "0"))
+
+
+def size() -> int:
+    """How many processes the run has."""
+    return int(os.environ.get("WORLD_SIZE", "1"))
+
+
+def is_main() -> bool:
+    """Whether this process is the one that writes files and speaks to the user."""
+    return rank() == 0
+
+
+def wait() -> None:
+    """Go on when all have come here."""
+    if size() > 1:
+        total(torch.zeros(1))
+
+
+def total(values: Tensor) -> Tensor:
+    """The sum of a tensor over all processes, on its own device."""
+    if size() > 1:
+        moved = values.to(_device())
+        dist.all_reduce(moved)
+        return moved.to(values.device)
+    return values
+
+
+def share(numbers: Sequence[range]) -> list[range]:
+    """The part of some ranges of numbers that falls to this process: as many as to any other, lying together."""
+    count = sum(map(len, numbers))
+    first, last = count * rank() // size(), count * (rank() + 1) // size()
+    found = []
+    for piece in numbers:
+        own = piece[max(first, 0) : max(last, 0)]
+        found += [own] if own else []
+        first, last = first - len(piece), last - len(piece)
+    return found
+
+
+def sum_gradients(parameters: Iterable[nn.Parameter]) -> None:
+    """Give every process the sum of all gradients; a parameter that has one nowhere stays without."""
+    if size() == 1:
+        return
+    everyone = list(parameters)
+    used = total(torch.tensor([float(one.grad is not None) for one in everyone]))
+    wanted = [one for one, count in zip(everyone, used.tolist(), strict=True) if count]
+    for parameter in wanted:
+        if parameter.grad is None:
+            parameter.grad = torch.zeros_like(parameter)
+    for bucket in _buckets([parameter.grad for parameter in wanted if parameter.grad is not None]):
+        flat = torch.cat([gradient.flatten() for gradient in bucket])
+        dist.all_reduce(flat)
+        for gradient, summed in zip(bucket, flat.split([one.numel() for one in bucket]), strict=True):
+            gradient.copy_(summed.view_as(gradient))
+
+
+def _buckets(gradients: list[Tensor]) -> Iterable[list[Tensor]]:
+    bucket: list[Tensor] = []
+    for gradient in gradients:
+        bucket.append(gradient)
+        if sum(one.numel() for one in bucket) > BUCKET_VALUES:
+            yield bucket
+            bucket = []
+    if bucket:
+        yield bucket
+
+
+def leave() -> None:
+    """Take leave of the other processes, so that none waits or warns."""
+    if size() > 1 and dist.is_initialized():
+        dist.destroy_process_group()
+
+
+def _device() -> torch.device:
+    """Where the processes' messages lie: on the GPU under NCCL."""
+    return torch.device("cuda", torch.cuda.current_device()) if "nccl" in dist.get_backend() else torch.device("cpu")
