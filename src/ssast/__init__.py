@@ -12,8 +12,10 @@ if TYPE_CHECKING:
     from ssast.model.pretraining import SSASTForPreTraining
     from ssast.model.pretraining import SSASTForPreTraining as ASTModel_pretrain
     from ssast.modes.attend import attention
+    from ssast.modes.predicting import predict
     from ssast.modes.places import weights
     from ssast.modes.run import evaluate, extract, finetune, pretrain
+    from ssast.modes.statistics import stats
 
 __version__ = "0.1.0"
 
@@ -21,7 +23,8 @@ __version__ = "0.1.0"
 _HOMES = {
     "SSASTEncoder": "ssast.model.encoder:SSASTEncoder",
     "SSASTForPreTraining": "ssast.model.pretraining:SSASTForPreTraining",
-    "SSASTForAudioClassification": "ssast.model.classification:SSASTForAudioClassification",
+    # From where it can hear: model.predict needs what reads recordings.
+    "SSASTForAudioClassification": "ssast.engine.hearing:SSASTForAudioClassification",
     "ClassificationHead": "ssast.model.classification:ClassificationHead",
     "AudioDataset": "ssast.data.dataset:AudioDataset",
     "Frontend": "ssast.audio.frontend:Frontend",
@@ -30,10 +33,12 @@ _HOMES = {
     "evaluate": "ssast.modes.run:evaluate",
     "extract": "ssast.modes.run:extract",
     "attention": "ssast.modes.attend:attention",
+    "predict": "ssast.modes.predicting:predict",
+    "stats": "ssast.modes.statistics:stats",
     "weights": "ssast.modes.places:weights",
     # The seed's names of the two models.
     "ASTModel_pretrain": "ssast.model.pretraining:SSASTForPreTraining",
-    "ASTModel_finetune": "ssast.model.classification:SSASTForAudioClassification",
+    "ASTModel_finetune": "ssast.engine.hearing:SSASTForAudioClassification",
 }
 
 __all__ = [
@@ -49,7 +54,9 @@ __all__ = [
     "evaluate",
     "extract",
     "finetune",
+    "predict",
     "pretrain",
+    "stats",
     "weights",
 ]
 

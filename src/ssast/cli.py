@@ -5,7 +5,7 @@ import os
 import shutil
 import sys
 import textwrap
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from importlib import import_module
 from typing import Any, NoReturn
 
@@ -85,12 +85,18 @@ def _read(words: list[str], prog: str, mode: str | None) -> dict[str, str]:
         name = word.partition("=")[0]
         if name.startswith("-"):
             raise UserError(f"there is no option {name}{suggestion(name, flags) or f'; {how} lists them all'}")
-    bare = MODES[mode].words if mode in MODES else ""
-    if rest and bare and bare not in found:
-        return {**vars(found), bare: ",".join(rest)}
-    if rest:
+    return {**vars(found), **_bare(rest, MODES[mode].words.split() if mode in MODES else [], vars(found))}
+
+
+def _bare(rest: list[str], names: list[str], found: Mapping[str, str]) -> dict[str, str]:
+    """What bare words are for: one for each option of the mode that takes some, the rest for the last of them."""
+    open_names = [name for name in names if name not in found]
+    if rest and not open_names:
         raise UserError(f"{rest[0]!r} belongs to no option; write --name value, with quotes around a value with spaces")
-    return vars(found)
+    *single, last = open_names or [""]
+    filled = dict(zip(single, rest, strict=False))
+    more = rest[len(single) :]
+    return filled | ({last: ("\n" if SPECS[last].is_many else ",").join(more)} if more else {})
 
 
 def _glued(words: list[str]) -> list[str]:

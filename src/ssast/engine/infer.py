@@ -116,13 +116,16 @@ def infer(
     return Rows(folder)
 
 
-@torch.inference_mode()
 def values(apply: Callable[[Batch], Tensor], batch: Batch, accelerator: Accelerator) -> Tensor:
     """What `apply` says of a batch's clips, in memory as float32: for a clip the same bytes in any batch of a CPU."""
-    if not batch["uid"]:
-        return torch.empty(0, 0)
-    if accelerator.device.type != "cpu":
-        return apply(to_device(batch, accelerator.device)).float().cpu()
+    return on_device(apply, batch, accelerator.device) if batch["uid"] else torch.empty(0, 0)
+
+
+@torch.inference_mode()
+def on_device(apply: Callable[[Batch], Tensor], batch: Batch, device: torch.device) -> Tensor:
+    """The same for a batch that is not empty, without an engine."""
+    if device.type != "cpu":
+        return apply(to_device(batch, device)).float().cpu()
     return torch.cat([apply(piece) for piece in _pieces(batch)])[: len(batch["uid"])].float()
 
 

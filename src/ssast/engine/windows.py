@@ -4,7 +4,7 @@ Shapes: S samples, B windows, N labels, T steps of time, D width.
 """
 
 import itertools
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -12,7 +12,7 @@ import pyarrow as pa
 import torch
 from torch import Tensor
 
-from ssast.audio.frontend import SHIFT_MS, WINDOW_MS, Frontend
+from ssast.audio.frontend import Frontend
 from ssast.data.loader import collate
 from ssast.engine.infer import Batch, float_lists
 from ssast.model.encoder import SSASTEncoder
@@ -156,6 +156,31 @@ def step_rows(cutter: Cutter, middle_T: Tensor, batch: Batch, values_BTD: Tensor
     return pa.table({"uid": uids, "time": time, "values": float_lists(torch.cat(kept))})
 
 
-def frame_seconds(frames: int) -> float:
-    """How long so many frames last, about: 10 ms each, and the rest of the last one's window."""
-    return ((frames - 1) * SHIFT_MS + WINDOW_MS) / 1000
+@dataclass(frozen=True)
+class Heard:
+    """What was said of a whole recording: its length, how many windows it had, and one value (N,) a label."""
+
+    uid: str
+    seconds: float
+    windows: int
+    values: np.ndarray
+
+
+POOLINGS: dict[str, Callable[[np.ndarray], np.ndarray]] = {
+    "mean": lambda values_WN: values_WN.mean(axis=0, dtype=np.float64),
+    "max": lambda values_WN: values_WN.max(axis=0),
+}
+"""How the values of windows become those of the recording."""
+
+
+def pool_windows(tables: Iterable[pa.Table], pooling: str) -> Iterator[Heard]:
+    """The recordings of tables of `window_rows`, one after the other, each made of all its windows."""
+    for uid, rows in itertools.groupby(_rows(tables), key=lambda row: row[0]):
+        ends, values = zip(*((end, values_N) for _, end, values_N in rows), strict=True)
+        yield Heard(uid, max(ends), len(ends), POOLINGS[pooling](np.stack(values)).astype(np.float32))
+
+
+def _rows(tables: Iterable[pa.Table]) -> Iterator[tuple[str, float, np.ndarray]]:
+    for table in tables:
+        values_WN = table["values"].combine_chunks().flatten().to_numpy().reshape(table.num_rows, -1)
+        yield from zip(table["uid"].to_pylist(), table["end_seconds"].to_pylist(), values_WN, strict=True)

@@ -358,8 +358,7 @@ class SSASTForAudioClassification(nn.Module, FolderMixin):
             states_BNK = self._gather(fbank_BTF, frames, wanted, pool)
             summed_BK = states_BNK[:, 0] if embedding_type == "pt" else self._combine(states_BNK, self.weightsum)
             steps_BSD = summed_BK.unflatten(1, (self.v.grid[1], self.v.width))
-            middle_S = torch.arange(self.v.grid[1]) * self.v.stride[1] + (self.v.shape[1] - 1) / 2
-            return self.mlp_head.dense(steps_BSD) if embedding_type == "ft" else steps_BSD, middle_S
+            return self.mlp_head.dense(steps_BSD) if embedding_type == "ft" else steps_BSD, self.v.middles
 
     def predict(self, recordings: Any, sample_rate: int | None = None, **how: Any) -> Any:
         """Probabilities (BCE) or values (MSE) of recordings as a pandas table: a row a recording, a column a label.

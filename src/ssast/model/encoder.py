@@ -170,6 +170,11 @@ class SSASTEncoder(nn.Module):
         self.norm = nn.LayerNorm(size.width, eps=EPS)
         self._initialise()
 
+    @property
+    def middles(self) -> Tensor:
+        """The middle of each step of time, that is of a column of patches, in frames: (steps,)."""
+        return torch.arange(self.grid[1]) * self.stride[1] + (self.shape[1] - 1) / 2
+
     def _initialise(self) -> None:
         """Xavier weights, sinusoidal positions (both train on); the prefix as published, normal with deviation 0.02.
 

@@ -326,7 +326,14 @@ def classification_model(options: Options, labels: list[str], settings: Settings
 
 
 def finetuned_model(options: Options) -> SSASTForAudioClassification:
-    """The model of --finetuned_mdl_path."""
+    """The model of --finetuned_mdl_path; --mask_padding, where it is given, goes before its own."""
+    model = _finetuned(options)
+    if "mask_padding" in options.given:
+        model.mask_padding = options.mask_padding
+    return model
+
+
+def _finetuned(options: Options) -> SSASTForAudioClassification:
     address = _needed(options.finetuned_mdl_path, "finetuned_mdl_path", "the folder that fine-tuning wrote")
     with local_model(options, address) as path:
         if is_older(path):

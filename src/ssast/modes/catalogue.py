@@ -7,7 +7,7 @@ from dataclasses import dataclass
 class Mode:
     """One thing that ssast does, for the list of modes; `function` is "module:name".
 
-    `words` names the option that bare words on the command line fill, with commas between.
+    `words` names the options that bare words on the command line fill: one each, and the last one the rest.
     """
 
     summary: str
@@ -49,6 +49,19 @@ MODES = {
         "a page to see and hear it, a picture and a file of values for each clip",
         "ssast.modes.attend:attention",
     ),
+    "predict": Mode(
+        "say what a fine-tuned model makes of any recordings; no csv is needed",
+        "a fine-tuned model, audio files or folders, as in `ssast predict MODEL FILES`",
+        "predicted.csv, a row a recording, and predicted_windows.csv, a row a window",
+        "ssast.modes.predicting:predict",
+        words="finetuned_mdl_path files",
+    ),
+    "stats": Mode(
+        "measure the mean and standard deviation of a data set's log-mel values, to normalise by",
+        "recordings, train.csv",
+        "stats.yaml, to be given to the next run with --config",
+        "ssast.modes.statistics:stats",
+    ),
     "check": Mode(
         "look through a data set before a long run: recordings, csv files, labels, what the splits share",
         "recordings, csv files, perhaps labels.txt",
@@ -77,7 +90,7 @@ MODES = {
 }
 
 # The seed's other names. `train` is pretrain or finetune, as the task says.
-ALIASES = {"eval": "evaluate", "eval-only": "evaluate", "extraction": "extract"}
+ALIASES = {"eval": "evaluate", "eval-only": "evaluate", "extraction": "extract", "embed": "extract"}
 SPELLINGS = ("train", *MODES, *ALIASES)
 
 PRETEXT_TASKS = ("pretrain_mpc", "pretrain_mpg", "pretrain_joint")

@@ -10,6 +10,7 @@ from ssast.modes.groups import (
     CLOUD,
     EVERY,
     FBANK,
+    HEAR,
     LABELLED,
     LOADING,
     READ,
@@ -53,7 +54,7 @@ class DataOptions:
         is_path=True,
         modes=LABELLED,
     )
-    lib: bool = option(False, "read recordings with librosa", LOADING)
+    lib: bool = option(False, "read recordings with librosa", LOADING, modes=(*READ, "predict"))
     pretrained_mdl_path: str | None = option(
         "SSAST-Base-Frame-400.pth",
         "pretrained model to start from: a published .pth or a model folder; none: random weights",
@@ -63,14 +64,23 @@ class DataOptions:
         is_path=True,
     )
     finetuned_mdl_path: str | None = option(
-        None, "fine-tuned model to use: a model folder, or an older .pt file", LOADING, modes=USE, is_path=True
+        None, "fine-tuned model to use: a model folder, or an older .pt file", LOADING, modes=(*USE, "predict"), is_path=True
+    )
+    files: str | None = option(
+        None,
+        "what to predict: audio files, or folders with some in or below them, here or at addresses; one a line",
+        LOADING,
+        modes=("predict",),
+        is_path=True,
+        is_needed=True,
+        is_many=True,
     )
     on_bad_audio: str = option(
         "error",
         "what a recording that cannot be used does: end the run, or be left out and named",
         LOADING,
         choices=("error", "skip"),
-        modes=WORK,
+        modes=(*WORK, *HEAR),
     )
     # Google cloud storage
     bucket_name: str | None = option(
@@ -85,7 +95,7 @@ class DataOptions:
         CLOUD,
         unit="GB",
         above=0,
-        modes=READ,
+        modes=(*READ, "predict"),
     )
     # Saving data
     dataset: str | None = option(
@@ -98,9 +108,9 @@ class DataOptions:
         "", "folder inside the bucket to save to, without gs:// and bucket name", SAVING, modes=SEND
     )
     # Audio and spectrogram
-    dataset_mean: float = option(-4.2677393, "mean of the data set's log-mel values", AUDIO)
+    dataset_mean: float = option(-4.2677393, "mean of the data set's log-mel values", AUDIO, modes=WORK)
     dataset_std: float = option(
-        4.5689974, "their standard deviation; values become (x - mean) / (2 std)", AUDIO, above=0
+        4.5689974, "their standard deviation; values become (x - mean) / (2 std)", AUDIO, above=0, modes=WORK
     )
     resample_rate: int = option(
         16000, "sample rate that every recording is brought to", AUDIO, unit="Hz", low=1000, high=384000
@@ -112,6 +122,22 @@ class DataOptions:
     num_mel_bins: int = option(128, "frequency bins of the spectrogram", AUDIO, unit="mel bins", low=1, high=1024)
     target_length: int = option(
         1024, "length that spectrograms are cut or padded to", AUDIO, unit="frames of 10 ms", low=1
+    )
+    window_overlap: float = option(
+        0.5,
+        "recordings longer than target_length are cut into windows that share so much (extract: over time)",
+        AUDIO,
+        unit="share of a window",
+        low=0,
+        high=0.95,
+        modes=("predict", "extract"),
+    )
+    window_pooling: str = option(
+        "mean",
+        "how the scores of its windows become those of a recording",
+        AUDIO,
+        choices=("mean", "max"),
+        modes=("predict",),
     )
     # Waveform augmentation: for each kind how often, then how much
     tshift: float = option(0.0, "shift in time", WAVEFORM, **_PROBABILITY)

@@ -27,7 +27,8 @@ class Group:
 class Spec:
     """One option: everything that the command line, a YAML file, the help and the documentation need to know of it.
 
-    `low` and `high` are allowed values, `above` and `below` are not. `shown` replaces the default in the help.
+    `low` and `high` are allowed values, `above` and `below` are not. `shown` replaces the default in the help. Text
+    with `is_many` stands for one value a line, and Python may give a list.
     """
 
     help: str
@@ -43,6 +44,7 @@ class Spec:
     shown: str = ""
     is_path: bool = False
     is_needed: bool = False
+    is_many: bool = False
     # The rest is read from the annotated field.
     name: str = ""
     default: Any = None
@@ -94,6 +96,8 @@ class Spec:
 
         Raises UserError, with `called` as the name of the option in the sentence.
         """
+        if self.is_many and isinstance(value, list | tuple):
+            value = "\n".join(os.fspath(one) for one in value)
         plain = os.fspath(value) if isinstance(value, os.PathLike) else value
         if self.optional and (plain is None or (isinstance(plain, str) and plain.casefold() == "none")):
             return None

@@ -23,6 +23,7 @@ from ssast.modes.groups import (
     PRETRAINING,
     RUN,
     SCORES,
+    USE,
     TRAIN,
     TRAINING,
     WORK,
@@ -99,6 +100,9 @@ class Options(DataOptions):
         choices=("ft", "pt", "wt"),
         modes=("extract",),
     )
+    over_time: bool = option(
+        False, "an embedding for each step of time in place of one a recording", RUN, modes=("extract",)
+    )
     # Model
     model_size: str = option(
         "base", "size of the model; that of the pretrained one", MODEL, choices=("tiny", "small", "base", "base_nokd")
@@ -111,7 +115,13 @@ class Options(DataOptions):
     tstride: int | None = option(
         None, "step between patches", MODEL, unit="frames", low=1, shown="the patch width, 2 for frame models"
     )
-    mask_padding: bool = option(False, "keep padding out of attention, pooling and pretext targets", MODEL)
+    mask_padding: bool = option(
+        False,
+        "keep padding out of attention, pooling and pretext targets",
+        MODEL,
+        modes=(*MODEL.modes, *USE, "predict"),
+        shown="False; a fine-tuned model's own",
+    )
     # Training
     batch_size: int = option(
         8, "clips in a batch; in training those of one step, over all processes", TRAINING, low=1, modes=BATCHED

@@ -27,6 +27,14 @@ def validate(options: Any) -> None:
         for problem in _cloud(options):
             raise UserError(problem)
         return
+    if options.mode == "predict":
+        for problem in (*_predict(options), *_cloud(options)):
+            raise UserError(problem)
+        return
+    if options.mode == "stats":
+        for problem in (*_sources(options), *_cloud(options)):
+            raise UserError(problem)
+        return
     if options.mode == "check":
         for problem in _sources(options):
             raise UserError(problem)
@@ -55,6 +63,12 @@ def _sources(options: Any) -> Iterator[str]:
         yield "--folds 1 leaves nothing to train on; give 0 for no cross-validation, or at least 2"
     if options.label_txt is None and options.mode in ("finetune", "sweep", "evaluate"):
         yield f"{options.mode} needs -l/--label_txt, a text file with one label a line"
+
+
+def _predict(options: Any) -> Iterator[str]:
+    if options.finetuned_mdl_path is None or options.files is None:
+        lacks = "a model" if options.finetuned_mdl_path is None else "recordings"
+        yield f"predict lacks {lacks}; write `ssast predict MODEL FILES`, a fine-tuned model and audio files or folders"
 
 
 def _model(options: Any) -> Iterator[str]:

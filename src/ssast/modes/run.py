@@ -31,6 +31,7 @@ from ssast.modes.assemble import (
     training_rows,
 )
 from ssast.modes.options import Options
+from ssast.modes.over_time import step_values
 from ssast.modes.places import at, model_source
 from ssast.modes.repeats import repeated
 from ssast.modes.runfolder import fingerprint, nothing_half_written, open_folder, run_key
@@ -105,7 +106,10 @@ def evaluate(options: Options | None = None, /, **overrides: Any) -> Path:
 @uploaded("extract")
 @nothing_half_written
 def extract(options: Options | None = None, /, **overrides: Any) -> Path:
-    """Write one embedding a recording; the parquet file with the columns `uid` and `embedding`."""
+    """Write one embedding a recording; the parquet file with the columns `uid` and `embedding`.
+
+    With `over_time` one for each step of time, and a column `time` with its middle in seconds.
+    """
     work = Work.of(options, "extract", overrides)
     options = work.options
     model, settings = _extraction_model(options)
@@ -114,6 +118,8 @@ def extract(options: Options | None = None, /, **overrides: Any) -> Path:
     task = model.task if "task" not in options.given else options.task
     kind: dict[str, Any] = {"embedding_type": options.embedding_type, "layer": layer, "task": task}
     model.check_embedding(options.embedding_type, layer, task)
+    if options.over_time:
+        model.check_over_time(options.embedding_type, layer)
     files = _files(options, source)
     folder = open_folder(options, clips={"extract": len(source.frame)}, files=files, trains=False)
 
@@ -121,7 +127,12 @@ def extract(options: Options | None = None, /, **overrides: Any) -> Path:
         return model.extract_embedding(batch["fbank"], frames=batch["frames"], **kind)
 
     name = _embedding_name(data_name(options, source.source), model.config["model_size"], **kind)
-    done = clip_values(work, embed, model, source, settings, folder, f"{name} {sorted(files.values())}")
+    key = f"{name} {sorted(files.values())}"
+    if options.over_time:
+        name = name.replace("_embeddings.pqt", "_embeddings_over_time.pqt")
+        done = step_values(work, model, source, settings, folder, key, kind)
+    else:
+        done = clip_values(work, embed, model, source, settings, folder, key)
     count = done.write_parquet(folder / name, "embedding")
     done.remove()
     work.bad.write(folder)

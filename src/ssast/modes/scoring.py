@@ -35,6 +35,14 @@ SOUND_CHARACTERS = 3_500_000
 """Room for sounds in the report page, which stays below 5 MB."""
 
 
+def ready(work: Work, model: SSASTForAudioClassification) -> None:
+    """Bring the model to where it runs, as it runs there."""
+    model.eval().to(work.accelerator.device)
+    if uses_bf16(work.accelerator):
+        # Autocast would cast the weights in every batch. The head keeps fp32, else scores come in coarse steps.
+        model.v.to(torch.bfloat16)
+
+
 def clip_values(
     work: Work,
     apply: Any,
@@ -45,12 +53,14 @@ def clip_values(
     key: str,
 ) -> infer.Rows:
     """One value a clip of `source`, in the run folder's parts."""
-    model.eval().to(work.accelerator.device)
-    if uses_bf16(work.accelerator):
-        # Autocast would cast the weights in every batch. The head keeps fp32, else scores come in coarse steps.
-        model.v.to(torch.bfloat16)
+    ready(work, model)
     compiled(work.options, model.v)
     batches, steps, prepare = row_batches(work, source, settings)
+    return one_pass(work, lambda batch: apply(prepare(batch)), batches, steps, folder, key)
+
+
+def one_pass(work: Work, apply: Any, batches: Any, steps: int, folder: Path, key: str, **how: Any) -> infer.Rows:
+    """`infer` with its parts and the reasons of recordings left out below `folder`; `how` as it takes it."""
     parts = folder / ".parts" / work.options.mode
 
     def batches_from(start: int) -> Iterable[infer.Batch]:
@@ -59,13 +69,14 @@ def clip_values(
         return batches(start)
 
     return infer.infer(
-        lambda batch: apply(prepare(batch)),
+        apply,
         batches_from,
         steps=steps,
         folder=parts,
         key=f"{key} {run_key(work.options, {})}",
         accelerator=work.accelerator,
         title=work.options.mode,
+        **how,
     )
 
 
