@@ -18,6 +18,8 @@ from ssast.modes.settle import from_args
 
 USER_ERROR = 2
 INTERRUPTED = 130
+SHARED = ("pretrain", "finetune", "evaluate", "extract")
+"""Modes that several processes can do together."""
 HELP = {"-h", "--help", "--help-all"}
 TITLE = "Pretrain, fine-tune, evaluate and look inside the Self-Supervised Audio Spectrogram Transformer (SSAST)."
 
@@ -61,8 +63,21 @@ def _run(words: list[str], prog: str) -> int:
         raise UserError(f"the mode is named twice, {mode} and --mode {texts['mode']}; leave one out")
     options = from_args({**texts, "mode": mode} if mode else texts)
     module, function = MODES[options.mode].function.split(":")
+    if int(os.environ.get("WORLD_SIZE", "1")) > 1:
+        return _among_others(options.mode, getattr(import_module(module), function), options)
     outcome = getattr(import_module(module), function)(options)
     return outcome if isinstance(outcome, int) else 0
+
+
+def _among_others(mode: str, function: Any, options: Any) -> int:
+    """Run the mode as one of the processes that `accelerate launch` or `torchrun` started."""
+    from ssast.engine import crew
+
+    if mode not in SHARED:
+        raise UserError(f"{mode} runs in one process; start it without accelerate launch or torchrun.")
+    function(options)
+    crew.leave()
+    return 0
 
 
 def _mode(word: str) -> str:

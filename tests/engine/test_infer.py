@@ -16,15 +16,15 @@ WEIGHT = torch.randn(64, 48, generator=torch.Generator().manual_seed(2))
 
 
 def batches(size=4, rows=21, skipped=()):
-    """The batches from a number on; those numbered in `skipped` have lost all their clips."""
+    """The batches from one number to another; those numbered in `skipped` have lost all their clips."""
 
-    def start_at(start):
-        for number in range(start, -(-rows // size)):
+    def between(start, stop):
+        for number in range(start, stop):
             part = list(range(number * size, min((number + 1) * size, rows)))
             kept = [] if number in skipped else part
             yield {"uid": [f"{row:03d}" for row in kept], "x": DATA[kept], "frames": torch.tensor(kept)}
 
-    return start_at
+    return between
 
 
 def project(batch):
@@ -145,3 +145,15 @@ def test_what_is_left_of_a_pass_can_be_removed(tmp_path):
     assert json.loads((tmp_path / "parts" / "key.json").read_text()) == "a"
     done.remove()
     assert not (tmp_path / "parts").exists()
+
+
+def test_only_the_gaps_between_the_parts_are_computed(tmp_path, every_batch_a_part):
+    """A process of several that died leaves a gap in the middle."""
+    whole = read(run(tmp_path / "whole"), tmp_path)
+    done = run(tmp_path)
+    for part in done.parts[1:3]:
+        part.unlink()
+    seen = []
+    again = run(tmp_path, lambda batch: (seen.append(batch["uid"][0]), project(batch))[1])
+    assert seen == ["004", "008"]
+    assert read(again, tmp_path) == whole

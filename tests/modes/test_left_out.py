@@ -81,7 +81,7 @@ def test_reasons_from_before_a_kill_are_not_lost(usual, model, broken, monkeypat
     monkeypatch.setattr(infer, "SECONDS_A_PART", -1.0)
     monkeypatch.setattr(infer, "CPU_CLIPS", 1)
     usual |= {"data_split_root": str(broken.splits / "train.csv"), "batch_size": 1, "finetuned_mdl_path": model}
-    with dies(infer, "_values", after=6):
+    with dies(infer, "values", after=6):
         ssast.extract(**usual)
     path = ssast.extract(**usual)
     assert named(path.parent) == ["0001", "0002"]

@@ -52,6 +52,11 @@ class Cache:
                 self._fill(place, fill)
         return place
 
+    def find(self, key: str, size: int | None = None) -> Path | None:
+        """The file of a key where it is there in this size; as with `get` it may be gone at any later time."""
+        place = self.folder / "files" / key[:2] / key
+        return place if _is_there(place, size) else None
+
     def hold(self) -> Path:
         """An empty folder that lasts until this process ends."""
         with self._sentences():

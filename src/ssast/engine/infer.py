@@ -7,6 +7,7 @@ import shutil
 import time
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ from torch import Tensor
 from tqdm import tqdm
 
 from ssast.data.storage import whole_file
+from ssast.engine import crew
 from ssast.engine.hardware import to_device
 
 Batch = dict[str, Any]
@@ -84,7 +86,7 @@ def clip_rows(batch: Batch, values_BD: Tensor) -> pa.Table:
 
 def infer(
     apply: Callable[[Batch], Tensor],
-    batches: Callable[[int], Iterable[Batch]],
+    batches: Callable[[int, int], Iterable[Batch]],
     *,
     steps: int,
     folder: Path,
@@ -94,26 +96,38 @@ def infer(
     rows: Callable[[Batch, Tensor], pa.Table] = clip_rows,
     unit: str = "batch",
 ) -> Rows:
-    """Run `apply` (prepared batch -> (B, ...)) over `batches(start)`, from where a pass of the same `key` stopped.
+    """Run `apply` (prepared batch -> (B, ...)) over `batches(start, stop)`, without what a pass of the same `key` did.
 
+    Of several processes each takes its share of the steps, writes its own parts, and comes back when all are there.
     `steps` is the number of steps in all, each a `unit`. A batch is one step, unless it says under "steps" how many it
     finishes: with 0 the next one goes on with the same. `rows` makes table rows of a batch and its values. Parts lie in
     `folder`; parts of another key are deleted first. Nothing but one part is held in memory.
     """
-    start = _open_parts(folder, key)
-    with tqdm(total=steps, initial=start, desc=title, unit=unit, dynamic_ncols=True) as bar:
-        part = _Part(folder, start)
-        for batch in batches(start):
-            done = batch.get("steps", 1)
-            part.add(rows(batch, values(apply, batch, accelerator)) if batch["uid"] else None, done)
-            bar.update(done)
-            is_old = time.monotonic() - part.opened > SECONDS_A_PART
-            if done and (is_old or part.bytes > BYTES_A_PART):
-                part = part.close()
-            elif part.bytes > BYTES_A_PART:
-                part.spill()
-        part.close()
+    missing = _open_parts(folder, key, steps)
+    own = crew.share(missing)
+    done = (steps - sum(map(len, missing))) if crew.size() == 1 else 0
+    how: dict[str, Any] = {"total": done + sum(map(len, own)), "initial": done, "desc": title, "unit": unit}
+    with tqdm(**how, dynamic_ncols=True, disable=not crew.is_main()) as bar:
+        for numbers in own:
+            part = _Part(folder, numbers.start)
+            for batch in batches(numbers.start, numbers.stop):
+                part = _keep(part, rows(batch, values(apply, batch, accelerator)) if batch["uid"] else None, batch)
+                bar.update(batch.get("steps", 1))
+            part.close()
+    crew.wait()
     return Rows(folder)
+
+
+def _keep(part: "_Part", table: pa.Table | None, batch: Batch) -> "_Part":
+    """Add a batch's rows to a part; the part to go on with, a new one where this is full or old enough."""
+    done = batch.get("steps", 1)
+    part.add(table, done)
+    is_old = time.monotonic() - part.opened > SECONDS_A_PART
+    if done and (is_old or part.bytes > BYTES_A_PART):
+        return part.close()
+    if part.bytes > BYTES_A_PART:
+        part.spill()
+    return part
 
 
 def values(apply: Callable[[Batch], Tensor], batch: Batch, accelerator: Accelerator) -> Tensor:
@@ -143,20 +157,25 @@ def loader_size(batch_size: int, device: torch.device) -> int:
     return -(-batch_size // CPU_CLIPS) * CPU_CLIPS if device.type == "cpu" else batch_size
 
 
-def _open_parts(folder: Path, key: str) -> int:
-    """Make the parts folder ready for `key`; the number of batches that are done already."""
-    note = folder / "key.json"
-    if not note.exists() or json.loads(note.read_text() or "null") != key:
-        shutil.rmtree(folder, ignore_errors=True)
-        folder.mkdir(parents=True)
-        with whole_file(note) as beside:
-            Path(beside).write_text(json.dumps(key))
-    parts = list(folder.glob("part-*.parquet"))
-    start = max((_numbers(part)[1] for part in parts), default=0)
-    for part in parts:
-        if _numbers(part)[0] >= start:  # spilled from a step that was never finished
-            part.unlink()
-    return start
+def _open_parts(folder: Path, key: str, steps: int) -> list[range]:
+    """Make the parts folder ready for `key`; the steps that no part holds yet."""
+    if crew.is_main():
+        note = folder / "key.json"
+        if not note.exists() or json.loads(note.read_text() or "null") != key:
+            shutil.rmtree(folder, ignore_errors=True)
+            folder.mkdir(parents=True)
+            with whole_file(note) as beside:
+                Path(beside).write_text(json.dumps(key))
+        finished = {first for first, end in map(_numbers, folder.glob("part-*.parquet")) if end > first}
+        for part in folder.glob("part-*.parquet"):
+            if _numbers(part)[0] not in finished:  # spilled from a step that was never finished
+                part.unlink()
+    crew.wait()
+    done = sorted(_numbers(part) for part in folder.glob("part-*.parquet"))
+    edges = [(0, 0), *done, (steps, steps)]
+    gaps = [range(end, first) for (_, end), (first, _) in pairwise(edges) if first > end]
+    crew.wait()  # all have looked before the first writes
+    return gaps
 
 
 def _numbers(part: Path) -> tuple[int, int]:

@@ -274,14 +274,15 @@ def save(model: SSASTForPreTraining | SSASTForAudioClassification, folder: Path)
 
 def row_batches(
     work: Work, source: Rows, settings: Settings
-) -> tuple[Callable[[int], Iterable[dict[str, Any]]], int, Prepare]:
-    """The batches of these rows in their order, from a batch on; how many in all; and what prepares them."""
+) -> tuple[Callable[[int, int], Iterable[dict[str, Any]]], int, Prepare]:
+    """The batches of these rows in their order, from one up to another; how many in all; and what prepares them."""
     options, device = work.options, work.accelerator.device
     data = dataset(options, source, settings, augment=False)
     size = loader_size(options.batch_size, device)
 
-    def batches(start: int) -> Iterable[dict[str, Any]]:
-        return loader(data, batch_size=size, start=start, **{**_loading(work), "share": (0, 1)})
+    def batches(start: int, stop: int) -> Iterable[dict[str, Any]]:
+        how = {**_loading(work), "share": (0, 1)}  # what is shared out is ranges of batches
+        return loader(data, batch_size=size, start=start, stop=stop, **how)
 
     return batches, math.ceil(len(data) / size), prepare(options, settings, device, augment=False)
 

@@ -7,6 +7,7 @@ from pathlib import Path
 import pandas as pd
 
 from ssast.data.storage import whole_file
+from ssast.engine import crew
 
 
 class BadAudio:
@@ -29,7 +30,7 @@ class BadAudio:
     def remember(self, journal: Path, *, goes_on: bool = True) -> None:
         """Note further ones in `journal` at once; take up those of a killed run there, or drop them with the run."""
         self.journal = journal
-        if not goes_on:
+        if not goes_on and crew.is_main():
             with contextlib.suppress(FileNotFoundError, NotADirectoryError):  # the folder is opened, or refused, later
                 journal.unlink()
         elif journal.exists():
@@ -40,6 +41,10 @@ class BadAudio:
 
     def write(self, folder: Path) -> None:
         """bad_audio.csv (uid, reason) in `folder`, and how many on the screen; nothing where all could be used."""
+        if not crew.is_main():
+            return
+        if self.journal is not None:
+            self.remember(self.journal)  # other processes note there what they met
         (folder / "bad_audio.csv").unlink(missing_ok=True)
         if not self.reasons:
             return

@@ -11,6 +11,7 @@ import pandas as pd
 from ssast.data.folds import assign_folds
 from ssast.data.splits import check_targets, find_split, read_split, targets
 from ssast.data.storage import whole_file
+from ssast.engine import crew
 from ssast.modes.assemble import Rows, audio_settings, data_name, say, target_labels
 from ssast.modes.options import Options
 from ssast.modes.places import model_source
@@ -40,7 +41,8 @@ def _over_seeds(options: Options, finetune: Finetune) -> Path:
     for seed in range(options.seed, options.seed + options.seeds):
         say(f"seed {seed}, {len(homes) + 1} of {options.seeds}")
         homes.append(finetune(options, seed=seed, seeds=1, exp_dir=str(folder / f"seed-{seed}")))
-    _write_spread(folder / "seeds.csv", homes)
+    if crew.is_main():
+        _write_spread(folder / "seeds.csv", homes)
     return folder
 
 
@@ -59,10 +61,14 @@ def _over_folds(options: Options, finetune: Finetune) -> Path:
     homes: list[Path] = []
     for fold in range(options.folds):
         home = folder / f"fold-{fold + 1}"
-        _write_split(home / "splits", frame, fold_R == fold)
+        if crew.is_main():
+            _write_split(home / "splits", frame, fold_R == fold)
+        crew.wait()
         say(f"fold {fold + 1} of {options.folds}")
         own: dict[str, Any] = {"exp_dir": str(home), "data_split_root": str(home / "splits"), "folds": 0}
         homes.append(finetune(options, **own, dataset=data_name(options, place)))
+    if not crew.is_main():
+        return folder
     predictions, thresholds = _pooled(homes, labels, frame)
     metrics = measure(predictions, options.loss, thresholds if options.loss == "BCE" else {}, options.resamples)
     say(f"all {options.folds} folds together")

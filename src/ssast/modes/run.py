@@ -6,6 +6,7 @@ from typing import Any
 import torch
 
 from ssast.data.storage import whole_file
+from ssast.engine import crew
 from ssast.engine.train import train
 from ssast.model.classification import SSASTForAudioClassification
 from ssast.model.lora import merge_lora
@@ -33,6 +34,7 @@ from ssast.modes.assemble import (
 from ssast.modes.options import Options
 from ssast.modes.over_time import step_values
 from ssast.modes.places import at, model_source
+from ssast.modes.pooling import keeps_features, pooled_feed
 from ssast.modes.repeats import repeated
 from ssast.modes.runfolder import fingerprint, nothing_half_written, open_folder, run_key
 from ssast.modes.scoring import clip_values, evaluate_model, save_thresholds
@@ -50,8 +52,8 @@ def pretrain(options: Options | None = None, /, **overrides: Any) -> Path:
     train_rows, held_out = training_rows(options, [])
     model = pretraining_model(options, settings)
     check_mask_patch(options.mask_patch, model.v.num_patches)
-    batches = feed(work, train_rows, held_out, settings)
     compiled(options, model.v)
+    batches = feed(work, train_rows, held_out, settings)
     folder, key = _start(options, train_rows, held_out)
     outcome = train(model, batches, recipe(options), folder, work.accelerator, key=key)
     save(model, folder)
@@ -75,10 +77,12 @@ def finetune(options: Options | None = None, /, **overrides: Any) -> Path:
     train_rows, held_out = training_rows(options, labels)
     test = rows(options, labels, options.loss)
     model = classification_model(options, labels, settings)
-    batches = feed(work, train_rows, held_out, settings)
     trained_parts(options, model, train_rows)
     compiled(options, model.v)
+    batches = feed(work, train_rows, held_out, settings)
     folder, key = _start(options, train_rows, held_out, test)
+    if keeps_features(work, model):
+        batches = pooled_feed(work, model, batches, settings, train_rows, held_out)
     outcome = train(model, batches, recipe(options), folder, work.accelerator, key=key)
     merge_lora(model.v)
     save(model, folder)
@@ -133,10 +137,11 @@ def extract(options: Options | None = None, /, **overrides: Any) -> Path:
         done = step_values(work, model, source, settings, folder, key, kind)
     else:
         done = clip_values(work, embed, model, source, settings, folder, key)
-    count = done.write_parquet(folder / name, "embedding")
-    done.remove()
-    work.bad.write(folder)
-    say(f"{count} embeddings in {folder / name}")
+    if crew.is_main():
+        count = done.write_parquet(folder / name, "embedding")
+        done.remove()
+        work.bad.write(folder)
+        say(f"{count} embeddings in {folder / name}")
     return folder / name
 
 
@@ -195,8 +200,9 @@ def _start(options: Options, *sources: Rows) -> tuple[Path, str]:
     names = ("train", "validation", "test")
     clips = {name: len(source.frame) for name, source in zip(names, sources, strict=False)}
     folder = open_folder(options, clips=clips, files=files, trains=True)
-    with whole_file(folder / "validation.csv") as beside:
-        sources[1].frame.to_csv(beside)
+    if crew.is_main():
+        with whole_file(folder / "validation.csv") as beside:
+            sources[1].frame.to_csv(beside)
     return folder, run_key(options, files)
 
 

@@ -14,6 +14,7 @@ import torch
 
 from ssast import __version__
 from ssast.data.storage import Location, as_location, writable_folder
+from ssast.engine import crew
 from ssast.errors import UserError
 from ssast.modes.options import SPECS, Options
 from ssast.modes.runfile import read_mapping
@@ -63,7 +64,7 @@ def _undone(folder: Path) -> Iterator[None]:
     try:
         yield
     except UserError:
-        if not _matching(folder, PROGRESS):
+        if crew.is_main() and not _matching(folder, PROGRESS):
             for path in set(_matching(folder, FIRST_FILES)) - before:
                 shutil.rmtree(path) if path.is_dir() else path.unlink()
             with contextlib.suppress(OSError):  # something else lies in it
@@ -109,11 +110,13 @@ def _sha256(file: IO[bytes]) -> str:
 def open_folder(options: Options, *, clips: dict[str, int], files: dict[str, str], trains: bool) -> Path:
     """Make the output folder and leave the record in it; UserError where it holds another training run's state."""
     folder = writable_folder(options.exp_dir)
-    path = record_path(folder, options.mode, trains)
-    if trains:
-        _agree(options, path, folder / "checkpoints", files)
-    extra = {"clips": clips, "files": files, "versions": versions()}
-    write_record(path, options, extra)
+    if crew.is_main():
+        path = record_path(folder, options.mode, trains)
+        if trains:
+            _agree(options, path, folder / "checkpoints", files)
+        extra = {"clips": clips, "files": files, "versions": versions()}
+        write_record(path, options, extra)
+    crew.wait()
     return folder
 
 

@@ -11,13 +11,14 @@ import torch
 
 from ssast.data.splits import subject_column
 from ssast.data.storage import Location, whole_file
-from ssast.engine import infer
+from ssast.engine import crew, infer
 from ssast.engine.hardware import uses_bf16
 from ssast.errors import UserError
 from ssast.model.classification import SSASTForAudioClassification
 from ssast.modes.assemble import Rows, Settings, Work, compiled, data_name, dataset, row_batches, say
 from ssast.modes.options import Options
 from ssast.modes.places import at, model_path
+from ssast.modes.pooling import keeps_features, pooled_rows
 from ssast.modes.runfile import read_mapping
 from ssast.modes.runfolder import fingerprint, record_path, run_key
 from ssast.report.html import sound_uri, write_page
@@ -38,6 +39,7 @@ SOUND_CHARACTERS = 3_500_000
 def ready(work: Work, model: SSASTForAudioClassification) -> None:
     """Bring the model to where it runs, as it runs there."""
     model.eval().to(work.accelerator.device)
+    compiled(work.options, model.v)
     if uses_bf16(work.accelerator):
         # Autocast would cast the weights in every batch. The head keeps fp32, else scores come in coarse steps.
         model.v.to(torch.bfloat16)
@@ -51,11 +53,13 @@ def clip_values(
     settings: Settings,
     folder: Path,
     key: str,
+    *,
+    pooled: bool = False,
 ) -> infer.Rows:
-    """One value a clip of `source`, in the run folder's parts."""
+    """One value a clip of `source`, in the run folder's parts; `pooled` gives `apply` batches of pooled states."""
     ready(work, model)
-    compiled(work.options, model.v)
-    batches, steps, prepare = row_batches(work, source, settings)
+    given = pooled_rows(work, model, source, settings) if pooled else row_batches(work, source, settings)
+    batches, steps, prepare = given
     return one_pass(work, lambda batch: apply(prepare(batch)), batches, steps, folder, key)
 
 
@@ -63,10 +67,10 @@ def one_pass(work: Work, apply: Any, batches: Any, steps: int, folder: Path, key
     """`infer` with its parts and the reasons of recordings left out below `folder`; `how` as it takes it."""
     parts = folder / ".parts" / work.options.mode
 
-    def batches_from(start: int) -> Iterable[infer.Batch]:
+    def batches_from(start: int, stop: int) -> Iterable[infer.Batch]:
         # Parts that a killed pass left come with the reasons of the recordings that they lack.
         work.bad.remember(parts / "bad_audio.jsonl")
-        return batches(start)
+        return batches(start, stop)
 
     return infer.infer(
         apply,
@@ -82,14 +86,23 @@ def one_pass(work: Work, apply: Any, batches: Any, steps: int, folder: Path, key
 
 def predict_rows(
     work: Work, model: SSASTForAudioClassification, source: Rows, settings: Settings, folder: Path
-) -> tuple[Predictions, infer.Rows]:
-    """What the model says of these rows, and the parts in `folder`, to be removed once the results are in place."""
+) -> tuple[Predictions, infer.Rows] | None:
+    """What the model says of these rows, and the parts in `folder`, to be removed once the results are in place.
+
+    None in a process that only does its share.
+    """
+    pooled = work.options.mode == "finetune" and keeps_features(work, model)
 
     def predict(batch: dict[str, Any]) -> torch.Tensor:
+        if pooled:
+            return model.score_pooled(batch["pooled"])
         return model.predict_scores(batch["fbank"], frames=batch["frames"])
 
     files = fingerprint(source.source, at(work.options, work.options.finetuned_mdl_path or str(folder)))
-    done = clip_values(work, predict, model, source, settings, folder, f"{sorted(files.values())} {len(source.frame)}")
+    key = f"{sorted(files.values())} {len(source.frame)}"
+    done = clip_values(work, predict, model, source, settings, folder, key, pooled=pooled)
+    if not crew.is_main():
+        return None
     uids = [uid for table in done.tables() for uid in table["uid"].to_pylist()]
     values = [row for table in done.tables() for row in table["values"].to_pylist()]
     scores = np.array(values, dtype=np.float32).reshape(len(uids), -1)
@@ -113,10 +126,14 @@ def save_thresholds(
     work: Work, model: SSASTForAudioClassification, held_out: Rows, settings: Settings, folder: Path
 ) -> None:
     """Choose each label's threshold on the held-out validation rows and keep it in the model folder."""
-    (folder / THRESHOLDS).unlink(missing_ok=True)
+    if crew.is_main():
+        (folder / THRESHOLDS).unlink(missing_ok=True)
     if model.config["loss"] != "BCE":
         return
-    predictions, done = predict_rows(work, model, held_out, settings, folder)
+    predicted = predict_rows(work, model, held_out, settings, folder)
+    if predicted is None:
+        return
+    predictions, done = predicted
     found = choose_thresholds(predictions.targets, predictions.scores, predictions.labels)
     content = {
         "rule": "largest sensitivity + specificity on the validation clips; 0.5 where they do not hold both classes",
@@ -150,7 +167,10 @@ def evaluate_model(
     work: Work, model: SSASTForAudioClassification, test: Rows, settings: Settings, folder: Path
 ) -> None:
     """predictions, metrics.json, aucs.csv and report.html of `test` in `folder`, and the scores on the screen."""
-    predictions, done = predict_rows(work, model, test, settings, folder)
+    predicted = predict_rows(work, model, test, settings, folder)
+    if predicted is None:
+        return
+    predictions, done = predicted
     thresholds = read_thresholds(model_home(work.options, folder))
     metrics = measure(predictions, model.config["loss"], thresholds, work.options.resamples)
     write_scores(folder, predictions, metrics)

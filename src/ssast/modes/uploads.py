@@ -14,6 +14,7 @@ from tempfile import TemporaryDirectory
 from typing import Any, TypeVar
 
 from ssast.data.storage import Location, bucket_address, whole_file
+from ssast.engine import crew
 from ssast.errors import UserError
 from ssast.modes.options import Options
 from ssast.modes.places import at
@@ -132,7 +133,7 @@ def uploaded(mode: str) -> Callable[[Mode], Mode]:
         @functools.wraps(function)
         def run(options: Options | None = None, /, **overrides: Any) -> Any:
             resolved = resolve(options, mode=mode, **overrides)
-            if not (resolved.cloud and resolved.bucket_name) or _inside.get():
+            if not (resolved.cloud and resolved.bucket_name) or _inside.get() or not crew.is_main():
                 return function(resolved)
             inside = _inside.set(True)
             try:

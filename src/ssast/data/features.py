@@ -1,0 +1,239 @@
+"""Recordings and what their pooled states depend on in; the states that were kept on this machine, or are new, out.
+
+Each recording has a file of its own in the cache, found by what is in the recording and by what made the states, so
+that other splits, seeds and runs find it too. A run reads them from one table, which lasts as long as it does.
+Shapes: R recordings, K poolings, N layers, D width, B clips of a batch.
+"""
+
+import hashlib
+import os
+import shutil
+import time
+import weakref
+import zlib
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from ssast.data.cache import Cache
+from ssast.data.loader import Loader
+from ssast.data.recordings import Found, find_recording
+from ssast.data.storage import Location
+from ssast.data.whole import first_line
+from ssast.errors import AudioError, UserError
+
+FORMAT = "pooled 1"
+CHECKSUM_BYTES = 4
+AT_ONCE = 8
+SETTLED_SECONDS = 2.0
+"""A file that changed no longer ago than this [s] may change again within the same tick of the disk's clock."""
+
+Values = NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class States:
+    """Which states of a clip: those of `layers`, pooled in the ways of `tasks`, `width` float32 values each."""
+
+    tasks: tuple[str, ...]
+    layers: tuple[int, ...]
+    width: int
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """(K, N, D)"""
+        return len(self.tasks), len(self.layers), self.width
+
+    @property
+    def bytes(self) -> int:
+        """The bytes of one clip."""
+        return 4 * len(self.tasks) * len(self.layers) * self.width
+
+    def within(self, larger: "States") -> tuple[list[int], list[int]]:
+        """Where these tasks and layers are among those of `larger`."""
+        return [larger.tasks.index(task) for task in self.tasks], [larger.layers.index(one) for one in self.layers]
+
+
+class FeatureStore:
+    """Pooled states of recordings in the cache, by content; `made_by` names all else that they depend on.
+
+    What was kept with `whole`, a larger choice of states, serves as well.
+    """
+
+    def __init__(self, cache: Cache, made_by: str, states: States, whole: States):
+        self.cache, self.made_by, self.states, self.whole = cache, made_by, states, whole
+
+    def find(self, content: str | None) -> Values | None:
+        """The states (K, N, D) of a recording; None where they are not kept, or were damaged."""
+        if content is None:
+            return None
+        own = self._read(content, self.states)
+        if own is not None or self.states == self.whole:
+            return own
+        larger = self._read(content, self.whole)
+        return None if larger is None else larger[np.ix_(*self.states.within(self.whole))]
+
+    def keep(self, content: str | None, values_KND: Values) -> None:
+        """Keep the states of a recording, whole or not at all; the least recently used go where room is short."""
+        if content is None:
+            return
+        raw = np.ascontiguousarray(values_KND, dtype="<f4").tobytes()
+        packed = raw + zlib.crc32(raw).to_bytes(CHECKSUM_BYTES, "little")
+
+        def fill(beside: Path) -> None:
+            beside.write_bytes(packed)
+
+        self.cache.get(self._key(content, self.states), len(packed), fill)
+
+    def _read(self, content: str, states: States) -> Values | None:
+        place = self.cache.find(self._key(content, states), states.bytes + CHECKSUM_BYTES)
+        if place is None:
+            return None
+        try:
+            packed = place.read_bytes()
+        except FileNotFoundError:  # another process made room
+            return None
+        raw = packed[:-CHECKSUM_BYTES]
+        if len(raw) != states.bytes or zlib.crc32(raw).to_bytes(CHECKSUM_BYTES, "little") != packed[-CHECKSUM_BYTES:]:
+            place.unlink(missing_ok=True)
+            return None
+        return np.frombuffer(raw, dtype="<f4").reshape(states.shape)
+
+    def _key(self, content: str, states: States) -> str:
+        return name_of(FORMAT, self.made_by, content, states.tasks, states.layers, states.width)
+
+
+def name_of(*parts: Any) -> str:
+    """A name for plain values that changes with any of them."""
+    return hashlib.sha256(repr(parts).encode()).hexdigest()
+
+
+def weights_name(module: nn.Module) -> str:
+    """A name for the values of a module's parameters and buffers."""
+    digest = hashlib.sha256()
+    for name, value in sorted(module.state_dict().items()):
+        digest.update(f"{name} {value.dtype} {tuple(value.shape)} ".encode())
+        digest.update(value.detach().cpu().contiguous().flatten().view(torch.uint8).numpy())
+    return digest.hexdigest()
+
+
+def contents(root: Location, uids: Sequence[str], cache: Cache) -> list[str | None]:
+    """A name for what is in each recording, shared by equal ones; None where it cannot be read.
+
+    A local file is read once; then its name is known until its size, its times or its place on the disk change. Files
+    in a bucket go by what the store says of them.
+    """
+    one = partial(_content, root, cache)
+    if root.is_local:
+        return [one(uid) for uid in uids]
+    with ThreadPoolExecutor(AT_ONCE) as threads:
+        return list(threads.map(one, uids))
+
+
+def _content(root: Location, cache: Cache, uid: str) -> str | None:
+    try:
+        found = find_recording(root, uid)
+        held = _local_content(found, cache) if root.is_local else _remote_content(found)
+    except (AudioError, FileNotFoundError):
+        return None  # said when it is read
+    return name_of(held, found.extension, found.sample_rate)
+
+
+def _local_content(found: Found, cache: Cache) -> str:
+    stat = os.stat(found.location.path)
+    known = name_of("content", str(found.location), stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns, stat.st_ino)
+    size = hashlib.sha256().digest_size * 2
+    place = cache.find(known, size)
+    with suppress(FileNotFoundError):
+        if place is not None:
+            return place.read_text(encoding="ascii")
+    with open(found.location.path, "rb") as file:
+        name = hashlib.file_digest(file, "sha256").hexdigest()
+
+    def fill(beside: Path) -> None:
+        beside.write_text(name, encoding="ascii")
+
+    if time.time() - max(stat.st_mtime, stat.st_ctime) > SETTLED_SECONDS:
+        cache.get(known, size, fill)
+    return name
+
+
+def _remote_content(found: Found) -> str:
+    return found.location.content_key() or hashlib.sha256(found.location.read_bytes()).hexdigest()
+
+
+class Table:
+    """The states of a run's recordings in one file, which goes with the run; memory holds what is being read of it."""
+
+    def __init__(self, cache: Cache, uids: Sequence[str], states: States):
+        self.states, self.row_of = states, {uid: row for row, uid in enumerate(uids)}
+        self.is_there = np.zeros(len(uids), dtype=bool)
+        folder = cache.hold()
+        self._path = folder / "states"
+        self._file = open(self._path, "w+b")  # noqa: SIM115 - it stays open until all rows are there
+        self._values: Any = None
+        weakref.finalize(self, shutil.rmtree, folder, ignore_errors=True)
+
+    def put(self, uid: str, values_KND: Values | None) -> bool:
+        """Take the states of a recording; False where there are none."""
+        if values_KND is None:
+            return False
+        row = self.row_of[uid]
+        with self._sentence():
+            self._file.seek(row * self.states.bytes)
+            self._file.write(np.ascontiguousarray(values_KND, dtype="<f4").tobytes())
+        self.is_there[row] = True
+        return True
+
+    def finish(self) -> "Table":
+        """The table, ready to be read."""
+        shape = (len(self.row_of), *self.states.shape)
+        with self._sentence():
+            self._file.truncate(shape[0] * self.states.bytes)
+            self._file.close()
+        self._values = np.memmap(self._path, "<f4", "r", shape=shape) if shape[0] else np.zeros(shape, "<f4")
+        return self
+
+    def __contains__(self, uid: str) -> bool:
+        return bool(self.is_there[self.row_of[uid]])
+
+    def read(self, uids: Sequence[str], states: States) -> Tensor:
+        """The states (B, N, D) of these recordings, in the one pooling of `states`."""
+        (task,), layers = states.within(self.states)
+        rows = [self.row_of[uid] for uid in uids]
+        return torch.from_numpy(np.array(self._values[rows, task])[:, layers])
+
+    @contextmanager
+    def _sentence(self) -> Iterator[None]:
+        try:
+            yield
+        except OSError as error:
+            raise UserError(
+                f"cannot write {self._path}: {first_line(error).lower()}; free space, set SSAST_CACHE to another "
+                "folder, or pass --features never."
+            ) from error
+
+
+@dataclass(frozen=True)
+class PooledBatches:
+    """The batches of a loader with pooled states in place of recordings; those without states are left out."""
+
+    loader: Loader
+    table: Table
+    states: States
+
+    def __iter__(self) -> Iterator[dict[str, Any]]:
+        data = self.loader.dataset.dataset  # type: ignore[attr-defined]
+        for keys in self.loader.batch_sampler or ():
+            rows = [index for index, _ in keys if data.uids[index] in self.table]
+            uids = [data.uids[row] for row in rows]
+            yield {"uid": uids, "targets": data.targets[rows], "pooled": self.table.read(uids, self.states)}

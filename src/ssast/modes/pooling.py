@@ -1,0 +1,171 @@
+"""A frozen model and rows in; their pooled states out, each computed once and kept on this machine for later runs."""
+
+import math
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import nullcontext
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, cast
+
+import pandas as pd
+import torch
+from tqdm import tqdm
+
+from ssast import __version__
+from ssast.data.cache import cache
+from ssast.data.features import FeatureStore, PooledBatches, States, Table, Values, contents, name_of, weights_name
+from ssast.data.loader import Loader, loader
+from ssast.engine import crew, infer
+from ssast.engine.hardware import uses_bf16
+from ssast.engine.train import Feed
+from ssast.errors import UserError
+from ssast.model.classification import SSASTForAudioClassification
+from ssast.model.encoder import NUM_STATES
+from ssast.model.head import POOLINGS
+from ssast.modes.assemble import Rows, Settings, Work, dataset, prepare, say
+from ssast.modes.places import recordings
+
+DRAWN = ("tshift", "speed", "gauss", "pshift", "gain", "stretch", "mixup", "freqm", "timem", "noise", "cdo", "shift")
+"""The options that make a clip sound or look otherwise in every epoch."""
+SHAPE = ("model_size", "fshape", "tshape", "fstride", "tstride", "num_mel_bins", "target_length", "mask_padding")
+
+
+def keeps_features(work: Work, model: SSASTForAudioClassification) -> bool:
+    """Whether a clip's pooled states are the same in every epoch, and are to be kept."""
+    options = work.options
+    is_still = options.freeze and not options.unfreeze_last and not options.lora_rank
+    is_still = is_still and not any(parameter.requires_grad for parameter in model.v.parameters())
+    is_drawn = any(getattr(options, name) for name in DRAWN)
+    return options.features == "auto" and is_still and not is_drawn and crew.size() == 1
+
+
+def own_states(model: SSASTForAudioClassification) -> States:
+    """The states that the head of a model takes."""
+    return States((model.task,), model.layers, model.v.width)
+
+
+def all_states(model: SSASTForAudioClassification) -> States:
+    """Every state in every pooling: what a sweep looks through."""
+    return States(tuple(POOLINGS), tuple(range(NUM_STATES)), model.v.width)
+
+
+@dataclass(frozen=True)
+class Pooler:
+    """What computes pooled states: a model, how recordings reach it, which states are asked for, and the arithmetic.
+
+    With `autocast` they are as the training loop computes them, else as scoring does: the same in fp32, not in bf16.
+    """
+
+    work: Work
+    model: SSASTForAudioClassification
+    settings: Settings
+    states: States
+    autocast: bool
+
+    def made_by(self) -> str:
+        """A name for all that the states depend on beside the recording and which of them are asked for."""
+        half = uses_bf16(self.work.accelerator)
+        arithmetic = ("bf16 by autocast" if self.autocast else "bf16") if half else "fp32"
+        shape = [(name, self.model.config[name]) for name in SHAPE]
+        sound = [*sorted(self.settings.items()), ("lib", self.work.options.lib)]
+        ran_on = (self.work.accelerator.device.type, arithmetic, __version__, str(torch.__version__))
+        return name_of(weights_name(self.model.v), shape, sound, ran_on)
+
+    def compute(self, source: Rows) -> Iterator[tuple[str, Values]]:
+        """The uid and the states (K, N, D) of each recording that can be used, batch by batch through the model."""
+        options, device = self.work.options, self.work.accelerator.device
+        data = dataset(options, Rows(source.frame, [], source.source), self.settings, augment=False)
+        size = infer.loader_size(options.batch_size, device)
+        kind: Settings = {"num_workers": options.num_workers, "on_bad_audio": options.on_bad_audio}
+        kind["context"] = None if options.worker_start == "auto" else options.worker_start
+        batches = loader(data, batch_size=size, is_part=True, report=self.work.bad, **kind)
+        apply = self._apply()
+        with tqdm(total=len(data), desc="pooling", unit="clip", dynamic_ncols=True) as bar:
+            for number, batch in enumerate(batches):
+                values_BKND = infer.values(apply, batch, self.work.accelerator).numpy()
+                yield from zip(batch["uid"], values_BKND, strict=False)
+                bar.update(min(size, len(data) - number * size))
+
+    def _apply(self) -> Callable[[dict[str, Any]], torch.Tensor]:
+        ready = prepare(self.work.options, self.settings, self.work.accelerator.device, augment=False)
+        around = self.work.accelerator.autocast if self.autocast else nullcontext
+
+        def pool(batch: dict[str, Any]) -> torch.Tensor:
+            with around():
+                made = ready(batch)
+                states = self.states
+                return self.model.poolings(made["fbank"], made["frames"], layers=states.layers, tasks=states.tasks)
+
+        return pool
+
+
+def pooled_table(pooler: Pooler, *sources: Rows) -> Table:
+    """The states of these rows' recordings: from the cache as far as it has them, the others computed and kept."""
+    options, model, root = pooler.work.options, pooler.model, recordings(pooler.work.options)
+    model.to(pooler.work.accelerator.device).eval()
+    disk = cache(options.cache_gb)
+    store = FeatureStore(disk, pooler.made_by(), pooler.states, all_states(model))
+    rows = Rows(pd.concat([source.frame for source in sources]), [], sources[0].source)
+    uids = list(rows.frame.index)
+    keeps = options.features == "auto"
+    content_of = dict(zip(uids, contents(root, uids, disk) if keeps else [None] * len(uids), strict=True))
+    table = Table(disk, uids, pooler.states)
+    missing = [uid for uid, content in content_of.items() if not table.put(uid, store.find(content))]
+    if pooler.autocast:
+        say(_sentence(len(missing), len(uids), disk.folder if keeps else None))
+    for uid, values_KND in pooler.compute(replace(rows, frame=rows.frame.loc[missing])) if missing else ():
+        table.put(uid, values_KND)
+        store.keep(content_of[uid], values_KND)
+    return table.finish()
+
+
+def _sentence(missing: int, clips: int, folder: Path | None) -> str:
+    once = "the base is frozen and recordings stay as they are: each goes through the base once"
+    if folder is None:
+        return f"{once}, and nothing of it is kept"
+    known = "none" if missing == clips else f"{clips - missing}" if missing else "all"
+    return f"{once} ({known} of the {clips} did before), and its pooled states are kept in {folder}"
+
+
+def with_pooled(feed: Feed, table: Table, states: States) -> Feed:
+    """The same batches in the same order, with pooled states in place of recordings."""
+
+    def swapped(batches: Iterable[dict[str, Any]]) -> PooledBatches:
+        return PooledBatches(cast(Loader, batches), table, states)
+
+    return replace(
+        feed,
+        train=lambda epoch, start: swapped(feed.train(epoch, start)),
+        validation=lambda: swapped(feed.validation()),
+        prepare=lambda batch, generator=None: batch,
+    )
+
+
+def pooled_feed(work: Work, model: SSASTForAudioClassification, feed: Feed, settings: Settings, *sources: Rows) -> Feed:
+    """`with_pooled` for a model's own head, the recordings of these rows pooled first."""
+    states = own_states(model)
+    table = pooled_table(Pooler(work, model, settings, states, autocast=True), *sources)
+    check_some(table, sources[0])
+    return with_pooled(feed, table, states)
+
+
+def check_some(table: Table, source: Rows) -> None:
+    """UserError where not one of the recordings could be used."""
+    if not table.is_there.any():
+        raise UserError(f"none of the recordings of {source.source} can be used; `ssast check` says why.")
+
+
+def pooled_rows(
+    work: Work, model: SSASTForAudioClassification, source: Rows, settings: Settings
+) -> tuple[Callable[..., Iterable[dict[str, Any]]], int, Callable[[dict[str, Any]], dict[str, Any]]]:
+    """As `row_batches`, with pooled states in place of recordings."""
+    states, uids = own_states(model), list(source.frame.index)
+    table = pooled_table(Pooler(work, model, settings, states, autocast=False), source)
+    size = infer.loader_size(work.options.batch_size, work.accelerator.device)
+
+    def batches(start: int, stop: int | None = None) -> Iterator[dict[str, Any]]:
+        for first in range(start * size, len(uids) if stop is None else min(stop * size, len(uids)), size):
+            there = [uid for uid in uids[first : first + size] if uid in table]
+            yield {"uid": there, "pooled": table.read(there, states)}
+
+    return batches, math.ceil(len(uids) / size), lambda batch: batch

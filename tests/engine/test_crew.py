@@ -1,0 +1,190 @@
+"""The processes of a run: what each does, and that several leave what one leaves."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pyarrow.parquet as pq
+import pytest
+import torch
+from torch import nn
+
+from ssast.engine import crew
+
+TOGETHER = (sys.executable, "-m", "torch.distributed.run", "--nproc_per_node")
+ALONE = {"OMP_NUM_THREADS": "1", "PYTHONWARNINGS": "ignore"}
+
+
+@pytest.mark.parametrize(
+    ("numbers", "processes", "expected"),
+    [
+        ([range(10)], 3, [[range(3)], [range(3, 6)], [range(6, 10)]]),
+        ([range(2), range(5, 9)], 2, [[range(2), range(5, 6)], [range(6, 9)]]),
+        ([range(4, 5)], 3, [[], [], [range(4, 5)]]),
+        ([], 2, [[], []]),
+    ],
+)
+def test_ranges_of_numbers_are_shared_out_in_order_and_evenly(monkeypatch, numbers, processes, expected):
+    monkeypatch.setenv("WORLD_SIZE", str(processes))
+    for number, own in enumerate(expected):
+        monkeypatch.setenv("RANK", str(number))
+        assert crew.share(numbers) == own
+
+
+def test_a_process_alone_writes_and_changes_nothing():
+    layer = nn.Linear(2, 2)
+    layer(torch.ones(1, 2)).sum().backward()
+    before = layer.weight.grad.clone()
+    crew.sum_gradients(layer.parameters())
+    crew.wait()
+    assert torch.equal(layer.weight.grad, before)
+    assert crew.is_main()
+    assert crew.share([range(3)]) == [range(3)]
+    assert torch.equal(crew.total(torch.ones(2)), torch.ones(2))
+
+
+SUMS = """
+import torch
+from accelerate import Accelerator
+from torch import nn
+from ssast.engine import crew
+
+Accelerator(cpu=True)
+crew.BUCKET_VALUES = 3
+layers = [nn.Linear(2, 2) for _ in range(3)]
+for number, layer in enumerate(layers[: 1 + crew.rank()]):
+    for parameter in layer.parameters():
+        parameter.grad = torch.full_like(parameter, 10.0 ** crew.rank())
+crew.sum_gradients([parameter for layer in layers for parameter in layer.parameters()])
+found = [None if layer.weight.grad is None else layer.weight.grad.unique().tolist() for layer in layers]
+assert found == [[11.0], [10.0], None], found
+assert crew.total(torch.tensor([crew.rank() + 1.0])).tolist() == [3.0]
+crew.leave()
+"""
+
+
+@pytest.mark.slow
+def test_gradients_are_summed_over_the_processes_and_none_is_made_where_none_is(tmp_path):
+    (tmp_path / "sums.py").write_text(SUMS)
+    done = subprocess.run([*TOGETHER, "2", str(tmp_path / "sums.py")], env=os.environ | ALONE, capture_output=True)
+    assert done.returncode == 0, done.stderr.decode()
+
+
+def ssast(processes: int, *words: str, check: bool = True) -> subprocess.CompletedProcess:
+    alone = (sys.executable,) if processes == 1 else (*TOGETHER, str(processes))
+    done = subprocess.run([*alone, "-m", "ssast", *words], env=os.environ | ALONE, capture_output=True, text=True)
+    assert not check or done.returncode == 0, done.stderr
+    return done
+
+
+def data(corpus) -> list[str]:
+    return ["-i", str(corpus.audio), "-l", str(corpus.folder / "labels.txt"), "--device", "cpu", "--precision", "fp32"]
+
+
+def losses(folder: Path) -> list[float]:
+    lines = map(json.loads, (folder / "log.jsonl").read_text().splitlines())
+    return [line[name] for line in lines for name in ("train_loss", "validation_loss")]
+
+
+@pytest.mark.slow
+def test_two_processes_train_as_one_does(still_corpus, tmp_path):
+    """Fifty steps with everything that draws chance: dropout, masks, mixup, noise."""
+    how = [*data(still_corpus), "-d", str(still_corpus.splits), "--pretrained_mdl_path", "none", "--model_size", "tiny"]
+    how += ["--target_length", "32", "--freeze", "False", "--epochs", "17", "--batch_size", "4", "--micro_batch", "2"]
+    how += ["--mixup", "0.5", "--noise", "True", "--freqm", "8", "--gauss", "0.5", "--learning_rate", "0.001"]
+    how += ["--resamples", "0", "--clip_grad", "1"]
+    for processes in (1, 2):
+        ssast(processes, "finetune", *how, "-o", str(tmp_path / str(processes)))
+    one, two = losses(tmp_path / "1"), losses(tmp_path / "2")
+    assert len(one) == 34
+    assert one == pytest.approx(two, rel=1e-5)
+    assert len(set(one)) > 30, "it trains"
+    for name in ("predictions.csv", "aucs.csv", "validation.csv"):
+        assert (tmp_path / "1" / name).read_text().count("\n") == (tmp_path / "2" / name).read_text().count("\n")
+
+
+@pytest.fixture(scope="module")
+def model(still_corpus, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("model") / "run"
+    how = ["--pretrained_mdl_path", "none", "--model_size", "tiny", "--target_length", "32", "--resamples", "0"]
+    ssast(1, "finetune", *data(still_corpus), "-d", str(still_corpus.splits), *how, "-o", str(folder))
+    return folder
+
+
+def rows(folder: Path) -> list:
+    return pq.read_table(next(folder.glob("*.pqt"))).to_pylist()
+
+
+@pytest.mark.slow
+def test_extraction_by_one_two_and_three_processes_gives_the_same_table(still_corpus, model, tmp_path):
+    how = [*data(still_corpus), "-d", str(still_corpus.splits / "train.csv"), "--finetuned_mdl_path", str(model)]
+    for processes in (1, 2, 3):
+        ssast(processes, "extract", *how, "--batch_size", "1", "-o", str(tmp_path / str(processes)))
+    one, two, three = (rows(tmp_path / str(processes)) for processes in (1, 2, 3))
+    assert len(one) == 12
+    assert one == two == three
+    ssast(2, "evaluate", *how[:-4], "-d", str(still_corpus.splits), *how[-2:], "-o", str(tmp_path / "scores"))
+    assert (tmp_path / "scores" / "predictions.csv").read_bytes() == (model / "predictions.csv").read_bytes()
+
+
+SLOW = """
+import os, signal, sys
+from ssast import cli
+from ssast.engine import crew, infer
+
+whole, infer.CPU_CLIPS, infer.SECONDS_A_PART, done = infer.values, 1, -1.0, []
+
+def dying(*arguments):
+    if crew.rank() == 1 and len(done) == 2:
+        os.kill(os.getpid(), signal.SIGKILL)
+    done.append(1)
+    return whole(*arguments)
+
+infer.values = dying
+sys.exit(cli.main(sys.argv[1:]))
+"""
+
+
+@pytest.mark.slow
+def test_what_a_process_that_died_left_is_done_by_the_next_start(still_corpus, model, tmp_path):
+    how = [*data(still_corpus), "-d", str(still_corpus.splits / "train.csv"), "--finetuned_mdl_path", str(model)]
+    how += ["--batch_size", "1"]
+    (tmp_path / "slow.py").write_text(SLOW)
+    words = [*TOGETHER, "2", str(tmp_path / "slow.py"), "extract", *how, "-o", str(tmp_path / "cut")]
+    assert subprocess.run(words, env=os.environ | ALONE, capture_output=True).returncode != 0
+    parts = list((tmp_path / "cut" / ".parts" / "extract").glob("part-*"))
+    assert parts
+    assert not list((tmp_path / "cut").glob("*.pqt"))
+    ssast(1, "extract", *how, "-o", str(tmp_path / "cut"))
+    ssast(1, "extract", *how, "-o", str(tmp_path / "whole"))
+    cut, whole = rows(tmp_path / "cut"), rows(tmp_path / "whole")
+    assert [row["uid"] for row in cut] == [row["uid"] for row in whole]
+    # The process that died gave the model one clip at once, so that it had more than one part to do.
+    assert all(
+        one["embedding"] == pytest.approx(other["embedding"], abs=1e-5) for one, other in zip(cut, whole, strict=False)
+    )
+
+
+@pytest.mark.slow
+def test_modes_for_one_process_say_so(still_corpus, tmp_path):
+    done = ssast(2, "check", *data(still_corpus), "-d", str(still_corpus.splits), "-o", str(tmp_path), check=False)
+    assert "check runs in one process; start it without accelerate launch or torchrun." in done.stderr
+
+
+@pytest.mark.slow
+def test_a_signal_to_one_process_stops_all_with_the_state_saved(still_corpus, tmp_path):
+    how = [*data(still_corpus), "-d", str(still_corpus.splits), "--model_size", "tiny", "--target_length", "32"]
+    how += ["--mask_patch", "6", "--epochs", "10000", "--batch_size", "2", "-o", str(tmp_path / "run")]
+    words = [*TOGETHER, "2", "-m", "ssast", "pretrain", *how]
+    running = subprocess.Popen(words, env=os.environ | ALONE, stderr=subprocess.PIPE, text=True)
+    log = tmp_path / "run" / "log.jsonl"
+    while running.poll() is None and not (log.exists() and log.read_text()):
+        time.sleep(0.2)
+    running.send_signal(signal.SIGTERM)  # the launcher hands it on
+    said = running.communicate(timeout=60)[1]
+    assert "the same command goes on from there" in said
+    assert (tmp_path / "run" / "checkpoints" / "last.pt").exists()
