@@ -42,3 +42,17 @@ def test_pooling_takes_prefix_or_patches_and_only_valid_ones():
     assert pool_prefix(tokens, 2).flatten().tolist() == [0.5, 6.5]
     assert pool_patches(tokens, 2).flatten().tolist() == [3.5, 9.5]
     assert pool_patches(tokens, 2, valid).flatten().tolist() == [2.5, 0.0]
+
+
+def test_a_published_head_is_layernorm_and_output_layer_alone():
+    head = ClassificationHead(6, 3, kind="published", final_dropout=0.9, activation="tanh", layernorm=False)
+    assert set(head.state_dict()) == {
+        f"head.{name}.{part}" for name in ("norm", "outproj") for part in ("weight", "bias")
+    }
+    pooled = torch.randn(5, 6, generator=torch.Generator().manual_seed(0))
+    norm, output = head.head.norm, head.head.outproj
+    mean, variance = pooled.mean(dim=1, keepdim=True), pooled.var(dim=1, unbiased=False, keepdim=True)
+    expected = ((pooled - mean) / (variance + 1e-5).sqrt() * norm.weight + norm.bias) @ output.weight.T + output.bias
+    assert torch.allclose(head.train()(pooled), expected, atol=1e-6)
+    with pytest.raises(UserError, match="head 'linear' is unknown; choose one of dense, published"):
+        ClassificationHead(6, 3, kind="linear")

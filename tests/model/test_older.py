@@ -9,8 +9,10 @@ import pytest
 import torch
 
 from ssast.errors import UserError
+from ssast.model import original
 from ssast.model.classification import SSASTForAudioClassification
-from ssast.model.older import is_older, read_arguments, read_older
+from ssast.model.older import is_older, lengths_for, read_arguments, read_older
+from ssast.model.torchfile import load_tensors
 
 SIZES = {"model_size": "tiny", "fshape": 128, "tshape": 2, "num_mel_bins": 128, "target_length": 32}
 SETTINGS = {"task": "ft_avgtok", "num_mel_bins": 128, "target_length": 32, "labels": ["a", "b"]}
@@ -145,3 +147,60 @@ def test_what_is_no_record_of_arguments_is_one_sentence(tmp_path, content):
     (tmp_path / "args.pkl").write_bytes(content)
     with pytest.raises(UserError, match="is not the record of an older fine-tuning"):
         read_arguments(tmp_path / "args.pkl")
+
+
+def published_head(state):
+    """The state as the published code names it: its head has no dense layer, and numbers."""
+    numbered = {"mlp_head.head.norm": "mlp_head.0", "mlp_head.head.outproj": "mlp_head.1"}
+    for own, theirs in numbered.items():
+        state = {key.replace(own, theirs): value for key, value in state.items()}
+    return state
+
+
+@pytest.mark.parametrize("task", ["ft_cls", "ft_avgtok"])
+def test_a_file_fine_tuned_by_the_published_code_gives_its_logits(saved, noise, task):
+    before = model(head="published", task=task)
+    path = saved(published_head(older_state(before)), "best_audio_model.pth")
+    after = loaded(path, task=task)
+    fbank = noise(2, 32, 128)
+    assert after(fbank).equal(before(fbank))
+    tensors = load_tensors(path)
+    with torch.no_grad():
+        states = original.states(tensors, fbank, heads=3, stride=(128, 2))
+        expected = original.logits(tensors, states, task=task, layer=-1, weighted=False, activation="relu")
+    assert (after(fbank) - expected).abs().max() < 1e-5
+    assert after.config["head"] == "published"
+    with pytest.raises(UserError, match="embedding_type ft needs the head's dense layer, and the head of this model"):
+        after.extract_embedding(fbank, "ft")
+    assert after.extract_embedding(fbank, "pt").shape == (2, 192)
+
+
+@pytest.mark.parametrize("weighted", [False, True])
+@pytest.mark.parametrize("activation", ["relu", "gelu", "silu", "tanh"])
+def test_logits_of_an_older_head_are_those_of_its_formula(saved, noise, activation, weighted):
+    before = model(activation=activation, weighted=weighted, layer=5)
+    tensors = load_tensors(saved(older_state(before)))
+    fbank = noise(2, 32, 128)
+    with torch.no_grad():
+        states = original.states(tensors, fbank, heads=3, stride=(128, 2))
+        settings = {"task": "ft_avgtok", "layer": 5, "weighted": weighted, "activation": activation}
+        assert (before(fbank) - original.logits(tensors, states, **settings)).abs().max() < 1e-5
+
+
+@pytest.mark.parametrize(
+    ("patches", "shape", "fitting"),
+    [
+        (512, (128, 2), [(128, 2, 1024), (128, 1, 513)]),
+        (1212, (16, 16), [(10, 10, 1024)]),
+        (512, (16, 16), [(16, 16, 1024)]),
+        (7, (16, 16), []),
+    ],
+)
+def test_the_lengths_that_make_so_many_patches_are_named(patches, shape, fitting):
+    assert [tuple(one.values()) for one in lengths_for(patches, *shape)] == fitting
+
+
+def test_settings_that_do_not_fit_the_positions_come_with_some_that_do(saved):
+    path = saved(published_head(older_state(model(head="published"))))
+    with pytest.raises(UserError, match="such as --fstride 128 --tstride 2 --target_length 32 or --fstride 128 --tst"):
+        loaded(path, target_length=1024)

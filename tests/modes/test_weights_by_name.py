@@ -64,6 +64,6 @@ def test_modes_that_have_a_finetuned_model_fetch_none(still_corpus, tmp_path, ca
     model = ssast.SSASTForAudioClassification(2, "tiny", target_length=32, labels=["high", "loud"], seed=0)
     model.save_pretrained(tmp_path / "model")
     words = ["-i", str(still_corpus.audio), "-d", str(still_corpus.splits / "test.csv"), "--device", "cpu"]
-    words += ["--finetuned_mdl_path", str(tmp_path / "model"), "-o", str(tmp_path / "out"), "--resamples", "0"]
+    words += ["--finetuned_mdl_path", str(tmp_path / "model"), "-o", str(tmp_path / "out"), "--target_length", "32"]
     assert cli.main(["extract", *words]) == 0
     assert "fetching" not in capsys.readouterr().out

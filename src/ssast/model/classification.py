@@ -14,7 +14,7 @@ from torch.nn import functional as F
 from ssast.errors import UserError
 from ssast.model.encoder import DEPTH, NUM_STATES, SSASTEncoder, Trace, check_choice, check_layer, seeded
 from ssast.model.folder import FolderMixin, load_exactly
-from ssast.model.head import POOLINGS, ClassificationHead, pool_columns
+from ssast.model.head import DENSE, POOLINGS, PUBLISHED_HEAD, ClassificationHead, pool_columns
 from ssast.model.published import check_sizes, read_checkpoint
 
 NUM_WEIGHTED = DEPTH + 1
@@ -45,7 +45,8 @@ class SSASTForAudioClassification(nn.Module, FolderMixin):
     `weighted` pools the first 13 instead and sums them with `weightsum` (13,), which starts at 1/13 and is used as it
     is. `freeze` trains only the head and `weightsum`. `loss` is BCE (labels 0..1) or MSE (numbers). With
     `mask_padding`, padding stays out of attention and pooling. `labels` (names) and `frontend` (how fbanks are made)
-    are kept with the model. UserError: an unknown choice, a layer that does not exist, other than `num_labels` names.
+    are kept with the model. `head` is dense, or published for the published code's own (LayerNorm and output layer).
+    UserError: an unknown choice, a layer that does not exist, other than `num_labels` names.
     """
 
     # What reads recordings lives on a higher floor, which gives it to the class (ssast.engine.hearing).
@@ -75,6 +76,7 @@ class SSASTForAudioClassification(nn.Module, FolderMixin):
         loss: str = "BCE",
         labels: Sequence[str] | None = None,
         frontend: dict[str, Any] | None = None,
+        head: str = DENSE,
         seed: int | None = None,
     ):
         super().__init__()
@@ -99,7 +101,7 @@ class SSASTForAudioClassification(nn.Module, FolderMixin):
     def _build_top(self) -> None:
         """A fresh head and, for a weighted model, fresh layer weights."""
         options = {name: self.config[name] for name in ("activation", "final_dropout", "layernorm")}
-        self.mlp_head = ClassificationHead(self.v.width, self.num_labels, **options)
+        self.mlp_head = ClassificationHead(self.v.width, self.num_labels, kind=self.config["head"], **options)
         share = torch.full((NUM_WEIGHTED,), 1 / NUM_WEIGHTED)
         self.weightsum = nn.Parameter(share) if self.weighted else None
 
@@ -301,6 +303,11 @@ class SSASTForAudioClassification(nn.Module, FolderMixin):
                 "embedding_type wt needs learned layer weights, but this model was made with weighted False; "
                 "fine-tune with weighted True, or extract pt or ft."
             )
+        if embedding_type == "ft" and self.config["head"] == PUBLISHED_HEAD:
+            raise UserError(
+                "embedding_type ft needs the head's dense layer, and the head of this model, fine-tuned by the "
+                "published code, has none; extract pt."
+            )
 
     def extract_embedding(
         self,
@@ -314,7 +321,8 @@ class SSASTForAudioClassification(nn.Module, FolderMixin):
 
         "pt" is the pooled state number `layer` (None: the model's own), "wt" the pooled states in their learned sum,
         both pooled by `task` where it is given; "ft" is the output of the head's first dense layer, before activation,
-        which needs neither. UserError: another type, "wt" of a model that is not weighted, a layer that does not exist.
+        which needs neither. UserError: another type, "wt" of a model that is not weighted, "ft" of a published head, a
+        layer that does not exist.
         """
         self.check_embedding(embedding_type, layer, task)
         with torch.no_grad():

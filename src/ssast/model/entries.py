@@ -10,7 +10,7 @@ MOST = 1_000_000
 COUNTS = {"num_labels", "fshape", "tshape", "num_mel_bins", "target_length", "mask_patch", "cluster_factor"}
 STEPS = {"fstride", "tstride"}
 SWITCHES = {"weighted", "freeze", "layernorm", "mask_padding"}
-WORDS = {"class", "model_size", "task", "activation", "loss", "objective"}
+WORDS = {"class", "model_size", "task", "activation", "loss", "objective", "head"}
 
 
 def check_entries(config: Mapping[str, Any], source: str) -> None:

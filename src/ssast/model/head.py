@@ -34,13 +34,15 @@ def pool_columns(tokens_BLD: Tensor, num_prefix: int, grid: tuple[int, int]) -> 
 
 
 POOLINGS = {"ft_cls": pool_prefix, "ft_avgtok": pool_patches}
+DENSE, PUBLISHED_HEAD = HEADS = ("dense", "published")
 
 
 class ClassificationHead(nn.Module):
     """Dense layer, activation, LayerNorm (optional), dropout, output layer: (B, in_features) -> (B, num_labels).
 
     `hidden` is the dense layer's width (None: `in_features`), `activation` relu, gelu, silu or tanh, `final_dropout`
-    a probability 0..1. UserError: another activation, a dropout outside its range.
+    a probability 0..1. The `kind` published is that of the published code instead: LayerNorm and output layer, nothing
+    else, so the other settings mean nothing to it. UserError: another activation, a dropout outside its range.
     """
 
     def __init__(
@@ -52,19 +54,26 @@ class ClassificationHead(nn.Module):
         activation: str = "relu",
         final_dropout: float = 0.2,
         layernorm: bool = True,
+        kind: str = DENSE,
     ):
         super().__init__()
+        check_choice("head", kind, HEADS)
         check_choice("activation", activation, ACTIVATIONS)
         if not 0 <= final_dropout <= 1:
             raise UserError(f"final_dropout is {final_dropout}, but it is a probability; give a number from 0 to 1.")
         if num_labels < 1:
             raise UserError(f"num_labels is {num_labels}, but a head needs at least 1 label; give the labels to learn.")
         width = in_features if hidden is None else hidden
-        layers: OrderedDict[str, nn.Module] = OrderedDict(dense=nn.Linear(in_features, width))
-        layers["activation"] = ACTIVATIONS[activation]()
-        if layernorm:
+        layers: OrderedDict[str, nn.Module] = OrderedDict()
+        if kind == PUBLISHED_HEAD:
+            width = in_features
+        else:
+            layers["dense"] = nn.Linear(in_features, width)
+            layers["activation"] = ACTIVATIONS[activation]()
+        if layernorm or kind == PUBLISHED_HEAD:
             layers["norm"] = nn.LayerNorm(width)
-        layers["dropout"] = nn.Dropout(final_dropout)
+        if kind != PUBLISHED_HEAD:
+            layers["dropout"] = nn.Dropout(final_dropout)
         layers["outproj"] = nn.Linear(width, num_labels)
         self.head = nn.Sequential(layers)
 

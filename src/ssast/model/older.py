@@ -1,10 +1,10 @@
-"""A fine-tuned `.pt` of the seed's own making, and the `args.pkl` beside it, go in; a checkpoint comes out.
+"""A fine-tuned file of the seed's or the published code's making, and an `args.pkl`, go in; a checkpoint comes out.
 
 Neither is executed: `args.pkl` is read as a list of plain values, the weights as tensors.
 """
 
 import os
-from collections.abc import Mapping
+from collections.abc import Collection, Iterator, Mapping
 from io import BytesIO
 from pathlib import Path
 from typing import Any
@@ -15,6 +15,7 @@ from torch import Tensor
 from ssast.errors import UserError
 from ssast.model.encoder import SIZES, patch_grid
 from ssast.model.folder import Checkpoint
+from ssast.model.head import DENSE, PUBLISHED_HEAD
 from ssast.model.pickles import Made, Named, Refused, read_pickle
 from ssast.model.torchfile import load_tensors
 
@@ -29,8 +30,13 @@ MOST_BYTES = 1 << 20
 PLAIN = (bool, int, float, str, type(None))
 # The image model's own heads stay in the file, unused.
 FRAGMENTS = ("v.head.", "v.head_dist.")
-NEEDED = ("v.cls_token", "v.pos_embed", "v.patch_embed.proj.weight", "mlp_head.head.dense.weight")
+NEEDED = ("v.cls_token", "v.pos_embed", "v.patch_embed.proj.weight")
+FIRST_LAYER = {DENSE: "mlp_head.head.dense.weight", PUBLISHED_HEAD: "mlp_head.head.norm.weight"}
 OUTPUT = "mlp_head.head.outproj.weight"
+# Published: the head is LayerNorm and Linear, numbered and not named.
+NUMBERED = {"mlp_head.0.": "mlp_head.head.norm.", "mlp_head.1.": "mlp_head.head.outproj."}
+COMMON_LENGTHS = (1024, 512, 256, 128, 100, 400, 800, 200)
+"""Lengths in frames that a model is likely to have been made for, the likeliest first."""
 
 
 def is_older(path: str | os.PathLike) -> bool:
@@ -80,16 +86,14 @@ def _is_plain(value: Any) -> bool:
 def read_older(path: str | os.PathLike, settings: Mapping[str, Any]) -> Checkpoint:
     """The checkpoint of a fine-tuned `.pt`, for `SSASTForAudioClassification.from_checkpoint`.
 
-    The file says the model's size, the shape of its patches, whether its head has a LayerNorm, and how many labels it
-    has. `settings` are the other entries of the model's config (task, layer, fstride, tstride, target_length,
-    num_mel_bins, labels, ...); `weighted` None takes a `weightsum` that was trained for one that is used. UserError
-    where the file is missing, no such model, or contradicts the settings.
+    The file says the model's size, the shape of its patches, the kind of its head, whether that has a LayerNorm, and
+    how many labels it has. `settings` are the other entries of the model's config (task, layer, fstride, tstride,
+    target_length, num_mel_bins, labels, ...); `weighted` None takes a `weightsum` that was trained for one that is
+    used. UserError where the file is missing, no such model, or contradicts the settings.
     """
     place = Path(path)
-    if not place.is_file():
-        raise UserError(f"{place} does not exist; give --finetuned_mdl_path a model folder, or an older .pt file.")
-    tensors = {key: value for key, value in load_tensors(place).items() if not key.startswith(FRAGMENTS)}
-    config = {**settings, **_sizes(tensors, str(place))}
+    tensors, sizes = read_sizes(place)
+    config = {**settings, **sizes}
     config["class"] = "SSASTForAudioClassification"
     config["weighted"] = _weighted(tensors, config.get("weighted"), str(place))
     if not config["weighted"]:
@@ -99,9 +103,34 @@ def read_older(path: str | os.PathLike, settings: Mapping[str, Any]) -> Checkpoi
     return Checkpoint(str(place), config, {key: value.float() for key, value in tensors.items()})
 
 
-def _sizes(tensors: Mapping[str, Tensor], source: str) -> dict[str, Any]:
+def read_sizes(place: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    """The tensors of a fine-tuned file under the names that they have here, and the settings that they tell.
+
+    UserError where the file is missing or no such model.
+    """
+    if not place.is_file():
+        raise UserError(f"{place} does not exist; give --finetuned_mdl_path a model folder, or an older .pt file.")
+    tensors = {key: value for key, value in load_tensors(place).items() if not key.startswith(FRAGMENTS)}
+    head = PUBLISHED_HEAD if has_numbered_head(tensors) else DENSE
+    if head == PUBLISHED_HEAD:
+        tensors = {own_name(key): value for key, value in tensors.items()}
+    return tensors, _sizes(tensors, head, str(place))
+
+
+def has_numbered_head(names: Collection[str]) -> bool:
+    """Whether tensors are those of a model that the published code fine-tuned."""
+    return "mlp_head.0.weight" in names and "mlp_head.1.weight" in names
+
+
+def own_name(key: str) -> str:
+    """The name here of a tensor of the published head, `module.` taken off; that of any other is its own."""
+    start = len("mlp_head.0.")
+    return NUMBERED.get(key[:start], key[:start]) + key[start:]
+
+
+def _sizes(tensors: Mapping[str, Tensor], head: str, source: str) -> dict[str, Any]:
     """What the tensors themselves tell; UserError where they are no fine-tuned model."""
-    lacking = [key for key in (*NEEDED, OUTPUT) if key not in tensors]
+    lacking = [key for key in (*NEEDED, FIRST_LAYER[head], OUTPUT) if key not in tensors]
     if lacking:
         kind = "a pretrained model" if "p_input_fdim" in tensors else "no fine-tuned SSAST model"
         raise UserError(
@@ -122,6 +151,7 @@ def _sizes(tensors: Mapping[str, Tensor], source: str) -> dict[str, Any]:
         "tshape": proj.shape[3],
         "num_labels": len(output),
         "layernorm": "mlp_head.head.norm.weight" in tensors,
+        "head": head,
     }
 
 
@@ -145,8 +175,29 @@ def _check_positions(positions_1LD: Tensor, config: Mapping[str, Any], source: s
         described = ", ".join(f"{name} {value}" for name, value in {**shape, **steps}.items() if name[1:] != "shape")
         raise UserError(
             f"{source} has positions for {there} patches, but {described} make {high * wide}; "
-            "give --target_length, --fstride, --tstride and --num_mel_bins as it was fine-tuned with."
+            "give --target_length, --fstride, --tstride and --num_mel_bins as it was fine-tuned with"
+            f"{_such_as(there, shape)}"
         )
+
+
+def _such_as(patches: int, shape: Mapping[str, int]) -> str:
+    """The end of a sentence: what would fit."""
+    found = list(lengths_for(patches, shape["fshape"], shape["tshape"], shape["num_mel_bins"]))
+    shown = (" ".join(f"--{name} {value}" for name, value in one.items()) for one in found)
+    return f", such as {' or '.join(shown)}." if found else "."
+
+
+def lengths_for(patches: int, fshape: int, tshape: int, num_mel_bins: int = 128) -> Iterator[dict[str, int]]:
+    """Strides that fine-tuning often takes (the patch; 10, or one frame), with a length that makes so many patches."""
+    closer = (fshape, 1) if fshape == num_mel_bins else (min(10, fshape), min(10, tshape))
+    for fstride, tstride in dict.fromkeys([(fshape, tshape), closer]):
+        high = (num_mel_bins - fshape) // fstride + 1
+        if high < 1 or patches % high:
+            continue
+        shortest = (patches // high - 1) * tstride + tshape
+        fitting = range(shortest, shortest + tstride)
+        length = next((length for length in COMMON_LENGTHS if length in fitting), shortest)
+        yield {"fstride": fstride, "tstride": tstride, "target_length": length}
 
 
 def _check_labels(config: dict[str, Any], source: str) -> None:

@@ -75,6 +75,20 @@ MODES = {
         "ssast.modes.comparison:compare",
         words="runs",
     ),
+    "inspect": Mode(
+        "say what a checkpoint is, what it hears and names, and what can be done with it",
+        "a checkpoint of any kind, or a folder: ssast inspect FILE",
+        "its kind, sizes, labels, SHA-256 and the commands it serves in; exit code 1 where it is of no use here",
+        "ssast.modes.inspecting:inspect",
+        words="checkpoint",
+    ),
+    "convert": Mode(
+        "make a model folder of a published or older checkpoint, and prove that it answers the same",
+        "a published, or fine-tuned, .pth or .pt: ssast convert FILE OUT",
+        "a model folder, and how far its outputs are from the original's formula",
+        "ssast.modes.converting:convert",
+        words="checkpoint exp_dir",
+    ),
     "upload": Mode(
         "send the results of a run that did not reach the bucket: ssast upload FOLDER",
         "an output folder",

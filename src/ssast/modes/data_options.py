@@ -64,7 +64,11 @@ class DataOptions:
         is_path=True,
     )
     finetuned_mdl_path: str | None = option(
-        None, "fine-tuned model to use: a model folder, or an older .pt file", LOADING, modes=(*USE, "predict"), is_path=True
+        None,
+        "fine-tuned model to use: a model folder, or an older .pt file",
+        LOADING,
+        modes=(*USE, "predict"),
+        is_path=True,
     )
     files: str | None = option(
         None,
@@ -108,9 +112,13 @@ class DataOptions:
         "", "folder inside the bucket to save to, without gs:// and bucket name", SAVING, modes=SEND
     )
     # Audio and spectrogram
-    dataset_mean: float = option(-4.2677393, "mean of the data set's log-mel values", AUDIO, modes=WORK)
+    dataset_mean: float = option(-4.2677393, "mean of the data set's log-mel values", AUDIO, modes=(*WORK, "convert"))
     dataset_std: float = option(
-        4.5689974, "their standard deviation; values become (x - mean) / (2 std)", AUDIO, above=0, modes=WORK
+        4.5689974,
+        "their standard deviation; values become (x - mean) / (2 std)",
+        AUDIO,
+        above=0,
+        modes=(*WORK, "convert"),
     )
     resample_rate: int = option(
         16000, "sample rate that every recording is brought to", AUDIO, unit="Hz", low=1000, high=384000

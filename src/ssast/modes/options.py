@@ -13,6 +13,7 @@ from ssast.modes.declare import Spec, option, specs
 from ssast.modes.groups import (
     ATTENTION,
     BATCHED,
+    CHECKPOINT,
     DEMO,
     EVERY,
     HEAD,
@@ -60,7 +61,7 @@ class Options(DataOptions):
         "fine-tuning: average the class tokens (ft_cls) or all patches (ft_avgtok)",
         RUN,
         choices=(*PRETEXT_TASKS, *FINETUNING_TASKS),
-        modes=("pretrain", "finetune", "extract"),
+        modes=("pretrain", "finetune", "extract", "convert"),
         shown="ft_cls; pretrain: pretrain_joint",
     )
     freeze: bool = option(True, "keep the base model as it is and train only the head", RUN, modes=("finetune",))
@@ -84,14 +85,16 @@ class Options(DataOptions):
     lora_alpha: int = option(
         16, "weight of these additions, times 1 / rank", RUN, low=1, high=100000, modes=("finetune",)
     )
-    weighted: bool = option(False, "learn a weighted sum of the hidden states 0 to 12", RUN, modes=("finetune",))
+    weighted: bool = option(
+        False, "learn a weighted sum of the hidden states 0 to 12", RUN, modes=("finetune", "convert")
+    )
     layer: int = option(
         -1,
         "hidden state to use: 0 the embedded input, 1 to 12 the blocks, 13 or -1 the last after its normalisation",
         RUN,
         low=-1,
         high=13,
-        modes=("finetune", "extract"),
+        modes=("finetune", "extract", "convert"),
     )
     embedding_type: str = option(
         "ft",
@@ -110,10 +113,22 @@ class Options(DataOptions):
     fshape: int = option(128, "height of a patch; a pretrained model brings its own", MODEL, unit="mel bins", low=1)
     tshape: int = option(2, "width of a patch; a pretrained model brings its own", MODEL, unit="frames", low=1)
     fstride: int | None = option(
-        None, "step between patches", MODEL, unit="mel bins", low=1, shown="the patch height, 128 for frame models"
+        None,
+        "step between patches",
+        MODEL,
+        unit="mel bins",
+        low=1,
+        shown="the patch height, 128 for frame models",
+        modes=(*MODEL.modes, "convert"),
     )
     tstride: int | None = option(
-        None, "step between patches", MODEL, unit="frames", low=1, shown="the patch width, 2 for frame models"
+        None,
+        "step between patches",
+        MODEL,
+        unit="frames",
+        low=1,
+        shown="the patch width, 2 for frame models",
+        modes=(*MODEL.modes, "convert"),
     )
     mask_padding: bool = option(
         False,
@@ -151,7 +166,7 @@ class Options(DataOptions):
         "loss: BCE for yes/no labels (0 or 1), MSE for numbers",
         TRAINING,
         choices=("BCE", "MSE"),
-        modes=(*HEADS, "check"),
+        modes=(*HEADS, "check", "convert"),
     )
     scheduler: str | None = option(None, "course of the learning rate; none: constant", TRAINING, choices=("onecycle",))
     max_lr: float = option(0.01, "highest learning rate of onecycle", TRAINING, above=0)
@@ -204,11 +219,25 @@ class Options(DataOptions):
         low=1,
     )
     # Classification head
-    activation: str = option("relu", "activation of the head", HEAD, choices=("relu", "gelu", "silu", "tanh"))
+    activation: str = option(
+        "relu",
+        "activation of the head",
+        HEAD,
+        choices=("relu", "gelu", "silu", "tanh"),
+        modes=(*HEAD.modes, "convert"),
+    )
     final_dropout: float = option(
         0.2, "dropout before the last layer of the head", HEAD, unit="probability", low=0, high=1
     )
     layernorm: bool = option(True, "LayerNorm in the head", HEAD)
+    # Checkpoint
+    checkpoint: str | None = option(
+        None,
+        "file or folder to look at or to convert; a published name too",
+        CHECKPOINT,
+        is_path=True,
+        is_needed=True,
+    )
     # Scores
     resamples: int = option(
         1000,

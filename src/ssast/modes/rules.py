@@ -23,6 +23,10 @@ def validate(options: Any) -> None:
         if options.resamples < 2:
             raise UserError(f"compare cannot have --resamples {options.resamples}; give at least 2, better 1000")
         return
+    if options.mode in ("inspect", "convert"):
+        for problem in _checkpoint(options):
+            raise UserError(problem)
+        return
     if options.mode == "upload":
         for problem in _cloud(options):
             raise UserError(problem)
@@ -42,6 +46,16 @@ def validate(options: Any) -> None:
     checks = (_task, _sources, _model, _training, _cloud, _spectrogram)
     for problem in (problem for check in checks for problem in check(options)):
         raise UserError(problem)
+
+
+def _checkpoint(options: Any) -> Iterator[str]:
+    if options.checkpoint is None:
+        where = " OUT" if options.mode == "convert" else ""
+        yield f"{options.mode} needs a checkpoint; write `ssast {options.mode} FILE{where}`"
+    if options.mode == "convert" and "exp_dir" not in options.given:
+        yield "convert needs a folder to make; write `ssast convert FILE OUT`"
+    if options.mode == "convert" and options.task not in FINETUNING_TASKS:
+        yield f"convert cannot have --task {options.task}; give {' or '.join(FINETUNING_TASKS)}"
 
 
 def _task(options: Any) -> Iterator[str]:
