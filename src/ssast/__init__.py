@@ -65,7 +65,10 @@ def __getattr__(name: str) -> Any:
     if name not in _HOMES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     module, attribute = _HOMES[name].split(":")
-    value = globals()[name] = getattr(import_module(module), attribute)
+    value = getattr(import_module(module), attribute)
+    if name in import_module("ssast.modes.catalogue").MODES:
+        value = import_module("ssast.modes.private").guarded(value)
+    globals()[name] = value
     return value
 
 

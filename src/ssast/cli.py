@@ -14,6 +14,7 @@ from ssast.errors import Interrupted, UserError
 from ssast.modes.catalogue import ALIASES, MODES, SPELLINGS
 from ssast.modes.declare import Spec, suggestion
 from ssast.modes.options import SPECS
+from ssast.modes.private import typed, veiled
 from ssast.modes.settle import from_args
 
 USER_ERROR = 2
@@ -26,8 +27,10 @@ TITLE = "Pretrain, fine-tune, evaluate and look inside the Self-Supervised Audio
 
 def main(argv: Sequence[str] | None = None, *, prog: str = "ssast") -> int:
     """Run the command line and return the exit code; `prog` is run.py when that was called."""
+    words = list(sys.argv[1:] if argv is None else argv)
     try:
-        code = _run(list(sys.argv[1:] if argv is None else argv), prog)
+        with veiled(typed(words)):
+            code = _run(words, prog)
         sys.stdout.flush()
         return code
     except UserError as error:

@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from torch.utils.data import Dataset
 
+from ssast import veil
 from ssast.audio.decode import EXTENSIONS, decode
 from ssast.data.dataset import AudioConf
 from ssast.data.recordings import AT_ONCE, naming
@@ -98,6 +99,7 @@ class FileDataset(Dataset[dict[str, Any]]):
     def __init__(self, files: Sequence[Location], audio_conf: Mapping[str, Any] | None, *, librosa: bool = False):
         self.files = list(files)
         self.uids = [str(file) for file in self.files]
+        veil.learn("file", (file.name for file in self.files))
         self.conf, self.librosa = AudioConf.of(audio_conf), librosa
 
     def __len__(self) -> int:

@@ -16,6 +16,7 @@ import pandas as pd
 import torch
 from torch import Tensor
 
+from ssast import veil
 from ssast.data.storage import Address, Location, Missing, as_location
 from ssast.errors import UserError
 
@@ -55,6 +56,7 @@ def read_split(place: Address) -> pd.DataFrame:
     header, rows = _cells(text, place)
     uid_at = _uid_column(header, place)
     uids = [row[uid_at].strip() for _, row in rows]
+    _learn(header, rows, uids)
     _check_uids(uids, [line for line, _ in rows], place)
     columns = {
         name: _numbers_or_text([row[at].strip() for _, row in rows]).array
@@ -62,6 +64,14 @@ def read_split(place: Address) -> pd.DataFrame:
         if name and at != uid_at
     }
     return pd.DataFrame(columns, index=pd.Index(uids, name="uid", dtype="str"))
+
+
+def _learn(header: list[str], rows: list[tuple[int, list[str]]], uids: list[str]) -> None:
+    """Tell a veil, where one is worn, who is in the table."""
+    if veil.worn():
+        veil.learn("uid", uids)
+        for at in (at for at, name in enumerate(header) if name.lower() in SUBJECTS):
+            veil.learn("subject", {row[at].strip() for _, row in rows} - NO_VALUE)
 
 
 def _cells(text: str, place: Location) -> tuple[list[str], list[tuple[int, list[str]]]]:

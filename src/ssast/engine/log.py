@@ -4,6 +4,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+from ssast import veil
 from ssast.errors import UserError
 
 
@@ -38,7 +39,9 @@ class RunLog:
 
 
 def _plain(value: Any) -> Any:
-    """Short numbers, and null for what JSON cannot say."""
+    """Short numbers, null for what JSON cannot say, and text as it may be shown."""
+    if isinstance(value, str):
+        return veil.shown(value)
     if isinstance(value, float):
         return float(f"{value:.6g}") if value == value and abs(value) != float("inf") else None
     return value

@@ -15,6 +15,7 @@ import torch
 from accelerate import Accelerator
 from numpy.typing import NDArray
 
+from ssast import veil
 from ssast.audio.frontend import Frontend
 from ssast.data.balance import clip_weights, positive_weights
 from ssast.data.dataset import AudioDataset
@@ -353,8 +354,9 @@ def data_name(options: Options, source: Location) -> str:
     if options.dataset:
         return options.dataset
     root = Location(options.data_split_root or "")
+    name = Location(os.path.abspath(str(root))).name if root.is_local else root.name
     if str(root) == str(source):
         stem = root.name.rsplit(".", 1)[0]
         above = Location(os.path.abspath(str(root))).parent if root.is_local else root.parent
-        return f"{above.name}_{stem}" if above.name else stem
-    return Location(os.path.abspath(str(root))).name if root.is_local else root.name
+        name = f"{above.name}_{stem}" if above.name else stem
+    return veil.shown_name("dataset", name)

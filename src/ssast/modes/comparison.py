@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from ssast import veil
 from ssast.data.storage import whole_file, writable_folder
 from ssast.errors import UserError
 from ssast.modes.options import Options
@@ -71,7 +72,7 @@ def _read_run(folder: Path, name: str) -> Scored:
         thresholds = {label: entry["threshold"] for label, entry in labels.items() if entry.get("threshold")}
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise UserError(f"{path} cannot be read ({error}); evaluate that model again.") from error
-    return Scored(name, loss, read_predictions(folder, list(labels)), thresholds)
+    return Scored(veil.shown_name("run", name), loss, read_predictions(folder, list(labels)), thresholds)
 
 
 def _same_clips(runs: list[Scored]) -> list[Scored]:

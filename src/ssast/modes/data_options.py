@@ -102,6 +102,13 @@ class DataOptions:
         modes=(*READ, "predict"),
     )
     # Saving data
+    private: bool = option(
+        False,
+        "show salted hashes instead of uids, subjects and paths, on screen, in logs, records, errors and pages; "
+        "what they stand for is kept in $SSAST_KEYS or ~/.config/ssast",
+        SAVING,
+        modes=EVERY,
+    )
     dataset: str | None = option(
         None, "name of the data set in file names", SAVING, shown="lowest folder of data_split_root"
     )

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pandas as pd
 
+from ssast import veil
 from ssast.data.storage import whole_file
 from ssast.engine import crew
 
@@ -18,7 +19,8 @@ class BadAudio:
         self.journal: Path | None = None
 
     def __call__(self, uid: str, reason: str) -> None:
-        """Note one; training meets the same ones in every epoch."""
+        """Note one, as it may be shown; training meets the same ones in every epoch."""
+        uid, reason = veil.shown_name("uid", uid), veil.shown(reason, is_sentence=True)
         if uid in self.reasons:
             return
         self.reasons[uid] = reason

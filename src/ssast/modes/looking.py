@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from ssast import veil
 from ssast.model import relevance, removal
 from ssast.model.classification import SSASTForAudioClassification
 from ssast.model.pretraining import SSASTForPreTraining
@@ -198,7 +199,12 @@ def own_sound(batch: dict[str, Any]) -> dict[str, Any]:
     frames, rate = int(batch["frames"][0]), int(batch["sample_rate"])
     samples = int((frames - 1) * 0.010 * rate + 0.025 * rate)
     waveform_S = batch["waveform"][0, : int(batch["lengths"][0])][: max(samples, 1)]
-    return {"uid": batch["uid"][0], "frames": frames, "waveform": waveform_S.cpu().numpy(), "sample_rate": rate}
+    return {
+        "uid": veil.shown_name("uid", batch["uid"][0]),
+        "frames": frames,
+        "waveform": waveform_S.cpu().numpy(),
+        "sample_rate": rate,
+    }
 
 
 def in_padding(planes: Planes, frames: int) -> dict[str, float]:

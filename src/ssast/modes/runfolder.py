@@ -17,6 +17,7 @@ from ssast.data.storage import Location, as_location, writable_folder
 from ssast.engine import crew
 from ssast.errors import UserError
 from ssast.modes.options import SPECS, Options
+from ssast.modes.private import shown_facts, shown_record
 from ssast.modes.runfile import read_mapping
 from ssast.modes.settle import record, resolve, write_record
 
@@ -36,6 +37,7 @@ BESIDE_THE_RESULT = {
     "mode",
     "cloud",
     "resamples",
+    "private",
 }
 
 # What a mode puts into its folder before there is any result.
@@ -134,7 +136,7 @@ def _agree(options: Options, path: Path, checkpoints: Path, files: dict[str, str
     made = (checkpoints / "last.pt", checkpoints.parent / "model.safetensors")
     if not path.exists() or not any(place.exists() for place in made):
         return
-    shown = _differences(read_mapping(path), record(options), files)
+    shown = _differences(read_mapping(path), shown_record(record(options)), shown_facts(files))
     if shown:
         raise UserError(
             f"{checkpoints.parent} holds another run ({shown}); "

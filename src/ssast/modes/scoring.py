@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 import torch
 
+from ssast import veil
 from ssast.data.splits import subject_column
 from ssast.data.storage import Location, whole_file
 from ssast.engine import crew, infer
@@ -235,7 +236,7 @@ def write_report(
     uids = [predictions.uids[hard.row] for hard in hardest(predictions, metrics["loss"])]
     text = report_page(
         f"{title} on {data_name(options, test.source)}",
-        predictions,
+        predictions.shown(),
         metrics,
         log=_log_lines(log),
         record=_flat(read_mapping(record_path(folder, options.mode, trains=options.mode == "finetune"))),
@@ -268,7 +269,7 @@ def _flat(nested: Mapping[str, Any], above: str = "") -> dict[str, Any]:
 
 def _sounds(options: Options, frame: pd.DataFrame, source: Location, settings: Settings) -> dict[str, str]:
     """As much of each recording as the model hears, as data URIs by uid, while they fit into SOUND_CHARACTERS."""
-    if frame.empty:
+    if frame.empty or veil.worn():
         return {}
     data = dataset(options, Rows(frame, [], source), settings, augment=False)
     heard = int((settings["target_length"] * FRAME_SECONDS + WINDOW_SECONDS) * settings["sample_rate"])

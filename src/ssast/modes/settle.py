@@ -9,6 +9,7 @@ from ssast.errors import UserError
 from ssast.modes.catalogue import canonical
 from ssast.modes.declare import suggestion
 from ssast.modes.options import SPECS, Options
+from ssast.modes.private import revealed, settled, shown_facts, shown_record
 from ssast.modes.rules import validate
 from ssast.modes.runfile import read_mapping, write_mapping
 
@@ -37,15 +38,16 @@ def resolve(options: Options | None = None, /, **overrides: Any) -> Options:
     asked = {name for name, value in file.items() if value != SPECS[name].default} | overrides.keys()
     given = base.given | (asked - {"mode", "config"})
     merged = dataclasses.replace(base, **values, given=given)
-    settled = dataclasses.replace(merged, **_by_mode(canonical(merged.mode, merged.task), given))
-    validate(settled)
-    return settled
+    chosen = dataclasses.replace(merged, **_by_mode(canonical(merged.mode, merged.task), given))
+    validate(chosen)
+    return settled(chosen)
 
 
 def load_config(path: str | os.PathLike[str]) -> dict[str, Any]:
     """The options in a YAML file, checked one by one; the block `record`, which a run adds, is passed over."""
     values = read_mapping(path)
     values.pop(RECORD, None)
+    values = revealed(values, path)
     for name in values:
         _known(name, f"{path}: there is no option", [name for name in SPECS if name != "config"])
     return {name: SPECS[name].check(value, f"{path}: {name}") for name, value in values.items()}
@@ -58,13 +60,13 @@ def record(options: Options) -> dict[str, Any]:
 
 def write_record(path: str | os.PathLike[str], options: Options, extra: Mapping[str, Any]) -> None:
     """Write the options as used, by groups, and under `record:` whatever else the run wants to keep (plain values)."""
-    values = record(options)
+    values = shown_record(record(options))
     sections: dict[str, dict[str, Any]] = {}
     for spec in SPECS.values():
         if spec.name in values:
             sections.setdefault(spec.group.title, {})[spec.name] = values[spec.name]
     comment = f"Every option of this run; `ssast {options.mode} --config {os.path.basename(path)}` repeats it."
-    write_mapping(path, comment, {**sections, "Not options, and not read": {RECORD: dict(extra)}})
+    write_mapping(path, comment, {**sections, "Not options, and not read": {RECORD: shown_facts(extra)}})
 
 
 def _known(name: str, sentence: str, names: Iterable[str]) -> None:

@@ -7,6 +7,7 @@ import numpy as np
 import pandas as pd
 from tqdm import tqdm
 
+from ssast import veil
 from ssast.data.splits import read_labels, read_split
 from ssast.data.storage import Location, forget, whole_file
 from ssast.data.survey import FAULTS, Finding, Heard, findings, label_counts, listen_to_all
@@ -90,14 +91,17 @@ def _unlisted(root: Location, heard: dict[str, Heard]) -> list[str]:
 
 
 def _findings_table(found: Sequence[Finding]) -> pd.DataFrame:
-    rows = [(one.uid, one.split, "fault" if one.is_fault else "note", one.finding, one.detail) for one in found]
+    rows = [
+        (_shown(one.uid), one.split, "fault" if one.is_fault else "note", one.finding, _told(one.detail))
+        for one in found
+    ]
     return pd.DataFrame(rows, columns=["uid", "split", "weight", "finding", "detail"])
 
 
 def _recordings_table(heard: dict[str, Heard], splits: dict[str, pd.DataFrame]) -> pd.DataFrame:
     rows = [
         {
-            "uid": uid,
+            "uid": _shown(uid),
             "split": split,
             "usable": bool(heard[uid].digest),
             "sample_rate_hz": heard[uid].sample_rate,
@@ -112,6 +116,14 @@ def _recordings_table(heard: dict[str, Heard], splits: dict[str, pd.DataFrame]) 
         for uid in frame.index
     ]
     return pd.DataFrame(rows)
+
+
+def _shown(uid: str) -> str:
+    return uid and veil.shown_name("uid", uid)
+
+
+def _told(detail: str) -> str:
+    return veil.shown(detail, is_sentence=True)
 
 
 def _write(path: Any, table: pd.DataFrame) -> None:
@@ -135,7 +147,7 @@ def _show(
     say(f"\n{'finding':<26}{'weight':<8}{'count':>6}  first")
     for kind in kinds:
         of_kind = [one for one in found if one.finding == kind]
-        first = ": ".join(filter(None, [of_kind[0].uid or of_kind[0].split, of_kind[0].detail]))
+        first = ": ".join(filter(None, [_shown(of_kind[0].uid) or of_kind[0].split, _told(of_kind[0].detail)]))
         say(f"{kind:<26}{'fault' if kind in FAULTS else 'note':<8}{len(of_kind):>6}  {first}")
     say("")
 

@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 
+from ssast import veil
 from ssast.data.storage import whole_file
 
 # What a page may load: nothing but what it carries itself.
@@ -69,9 +70,9 @@ def page(title: str, body: str, *, scripts: Sequence[str] = (), styles: Sequence
 
 
 def write_page(path: Path, text: str) -> None:
-    """Write a page, whole or not at all."""
+    """Write a page, as it may be shown, whole or not at all."""
     with whole_file(path) as beside:
-        Path(beside).write_text(text, encoding="utf-8")
+        Path(beside).write_text(veil.shown_page(text), encoding="utf-8")
 
 
 def table(head: Sequence[object], rows: Iterable[Sequence[object]], caption: str = "") -> str:
@@ -97,12 +98,15 @@ def data_uri(content: bytes, kind: str) -> str:
 def sound_uri(waveform_S: Any, sample_rate: int) -> str:
     """A waveform (S,), -1..1, as 16-bit wav in a data URI, at 16 kHz where it has more.
 
-    FLAC would take less, but Chromium fails to seek in one that it holds in memory.
+    FLAC would take less, but Chromium fails to seek in one that it holds in memory. Behind a veil it is silence of the
+    same length, since a voice tells who speaks.
     """
     import soundfile
     import soxr
 
     samples_S = np.asarray(waveform_S, dtype=np.float32)
+    if veil.worn():
+        samples_S = np.zeros_like(samples_S)
     if sample_rate > SOUND_RATE:
         samples_S, sample_rate = soxr.resample(samples_S, sample_rate, SOUND_RATE), SOUND_RATE
     file = io.BytesIO()

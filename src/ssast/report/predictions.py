@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ssast import veil
 from ssast.errors import UserError
 from ssast.report.intervals import number_subjects
 
@@ -55,6 +56,16 @@ class Predictions:
             table = table.append_column(SUBJECT, pa.array(names, pa.string()))
         pq.write_table(table.replace_schema_metadata({"unit": self.unit}), path)
 
+    def shown(self) -> "Predictions":
+        """The same with uids and subjects as they may be shown on a page."""
+        whose = self.subjects
+        if whose is not None:
+            whose = np.array(
+                [name if name != name or name is None else veil.shown_name("subject", str(name)) for name in whose],
+                dtype=object,
+            )
+        return replace(self, uids=[veil.shown_name("uid", uid) for uid in self.uids], subjects=whose)
+
     def at(self, rows: Sequence[int] | NDArray[np.intp]) -> "Predictions":
         """The clips with these numbers, in this order."""
         subjects = None if self.subjects is None else self.subjects[rows]
@@ -81,6 +92,8 @@ def read_predictions(folder: str | Path, labels: Sequence[str]) -> Predictions:
     if missing := [name for name in wanted if name not in table.columns]:
         raise UserError(f"the predictions in {folder} lack the column {missing[0]!r}; evaluate that model again.")
     subjects = table[SUBJECT].to_numpy(dtype=object) if unit != "clip" and SUBJECT not in wanted else None
+    veil.learn("uid", table["uid"])
+    veil.learn("subject", [] if subjects is None else set(subjects) - {None})
     targets_NL = table[wanted[1 + len(labels) :]].to_numpy(dtype=np.float64)
     return Predictions(
         list(table["uid"]), list(labels), table[list(labels)].to_numpy(dtype=np.float32), targets_NL, subjects, unit

@@ -1,0 +1,226 @@
+"""Below every floor: names that identify somebody and text in; the text with salted hashes in their place out.
+
+While no veil is worn, everything here leaves what it is given as it is. `modes/private.py` puts one on.
+"""
+
+import html
+import json
+import re
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from urllib.parse import quote
+
+WORD = re.compile(r"[^\W_]+")
+# Whole numbers and scraps of letters that are also counts and ordinary words.
+PLAIN = re.compile(r"0|[1-9]\d{0,3}|\w{1,2}|[^\W\d_]{1,3}")
+NAMED_BEFORE = re.compile(
+    r"""(?:['"]|\b(?:clips?|uids?|subjects?|speakers?|patients?|participants?)(?:\(s\))?[ :=]+)$"""
+)
+COUNTED_BEFORE = re.compile(r"(?:\b(?:line|epoch|seed|fold|folds|byte|at least|at most|of the|lacks|has)|--\w+) $")
+COUNTED_AFTER = re.compile(
+    r"%|[ -](?:of (?:the|its|all|\d+)|more|rows?|clips?|recordings?|uids?|uid\(s\)|files?|targets?|values?|cells?|"
+    r"columns?|k?Hz|m?s|GB|bytes?|labels?|folds?|seeds?|epochs?|subjects?|speakers?|samples?|patches|frames?|mel|others?|channels?|bits?)\b"
+)
+ANY_PATH = re.compile(
+    r"""(?<![\w/<~.])(?:[a-z][a-z0-9+.-]*://(?=[^\s])|\.\./|~[\w.-]*/|[A-Za-z]:[\\/]|/(?=[^\s/]))[^\s'"<>|;,()]*"""
+)
+PART = re.compile(r"""[^\s/\\'"<>|;:,()]*""")
+# What ssast itself reads and writes keeps its name behind a hidden folder.
+OWN = re.compile(
+    r"waveform\.\w{1,8}|metadata\.json|\.?[a-z_]+(?:-[a-z]+)?\.(?:csv|json|jsonl|yaml|html|parquet|pt|pkl|safetensors|png|tsv)|"
+    r"[\w-]+_embeddings\.pqt|attention|splits|checkpoints|tensorboard|(?:fold|seed|epoch)-\d+|"
+    r"[a-z_]+-[0-9a-f]{12}(?:\.\w{1,8})?|\.ssast|"
+)
+EMBEDDED = re.compile(r"(data:[\w/+.-]+;base64,[A-Za-z0-9+/=]*)")
+HIDDEN = re.compile(r"\b[a-z_]+-[0-9a-f]{12}\b")
+"""What stands in the place of a name: what kind of name it is, and its hash."""
+
+
+class Veil:
+    """Knows what is secret; `digest` gives twelve hexadecimal digits of a name, and keeps what they stand for."""
+
+    def __init__(self, digest: Callable[[str, str], str]):
+        self.digest = digest
+        self.kinds: dict[str, str] = {}
+        self.places: dict[str, str] = {}
+        self.shapes: dict[str, list[tuple[int, int]]] = {}
+        self.meant: dict[str, str] = {}
+
+    def learn(self, kind: str, names: Iterable[object]) -> None:
+        """Hide these names from now on, however a sentence, a page or an address may spell them."""
+        for name in map(str, names):
+            if name not in self.kinds and WORD.search(name):
+                for spelling in {
+                    name,
+                    html.escape(name),
+                    json.dumps(name)[1:-1],
+                    repr(name)[1:-1],
+                    quote(name, safe=""),
+                }:
+                    self._learn(kind, name, spelling)
+
+    def _learn(self, kind: str, name: str, spelling: str) -> None:
+        first = WORD.search(spelling)
+        if first is None:
+            return
+        self.kinds.setdefault(spelling, kind)
+        self.meant.setdefault(spelling, name)
+        shapes = self.shapes.setdefault(first.group(), [])
+        if (shape := (first.start(), len(spelling))) not in shapes:
+            shapes.append(shape)
+            shapes.sort(key=lambda one: -one[1])
+
+    def learn_place(self, kind: str, *paths: str) -> None:
+        """Hide these paths or addresses, which all mean one place, and whatever stands behind them."""
+        for path in paths:
+            if "/" in path.rstrip("/") or "\\" in path:
+                self.places[path.rstrip("/")] = kind
+            else:
+                self.learn(kind, [path])
+
+    def hidden(self, kind: str, name: str) -> str:
+        """What is shown instead of a name, whether it was learned or not."""
+        return f"{kind}-{self.digest(kind, self.meant.get(name, name))}"
+
+    def text(self, text: str, *, is_sentence: bool = False) -> str:
+        """A line of text; in a sentence about what is wrong even a plain number is a name, unless it counts."""
+        text = self._without_places(text)
+        text = ANY_PATH.sub(lambda found: self._path(found.group()), text)
+        return self._without_names(text, lambda start, end: self._is_named(text, start, end, is_sentence))
+
+    def page(self, text: str) -> str:
+        """A page of html, its pictures and its markup left as they are: no word of plain letters is touched."""
+        parts = EMBEDDED.split(text)
+        return "".join(part if at % 2 else self._page_part(part) for at, part in enumerate(parts))
+
+    def _page_part(self, text: str) -> str:
+        text = self._without_places(text)
+        return self._without_names(
+            text, lambda start, end: not (text[start:end].isalpha() or PLAIN.fullmatch(text[start:end]))
+        )
+
+    def _path(self, path: str) -> str:
+        bare = path.rstrip(".:")
+        return self.hidden("path", bare) + path[len(bare) :] if WORD.search(bare) else path
+
+    def _without_places(self, text: str) -> str:
+        for place in sorted(self.places, key=len, reverse=True):
+            at = text.find(place)
+            while at >= 0:
+                end = at + len(place)
+                before, after = text[at - 1 : at] if at else "", text[end : end + 1]
+                if not (before.isalnum() or before in ("/", "_")) and not (after.isalnum() or after in ("_", "-")):
+                    shown = self.hidden(self.places[place], place)
+                    tail, end = self._tail(text, end)
+                    text = f"{text[:at]}{shown}{tail}{text[end:]}"
+                    end = at + len(shown) + len(tail)
+                at = text.find(place, end)
+        return text
+
+    def _tail(self, text: str, at: int) -> tuple[str, int]:
+        """What stands behind a hidden place, and where it ends."""
+        shown = ""
+        while text[at : at + 1] in ("/", "\\") and at < len(text):
+            at += 1
+            end = self._known(text, at)
+            if end is None:
+                part = PART.match(text, at).group().rstrip(".")  # type: ignore[union-attr]
+                end = at + len(part)
+                shown += f"/{part if OWN.fullmatch(part) else self.hidden('path', part)}"
+            else:
+                shown += f"/{self.hidden(self.kinds[text[at:end]], text[at:end])}"
+            at = end
+        return shown, at
+
+    def _known(self, text: str, at: int) -> int | None:
+        """Where the longest known name that stands at this place ends."""
+        first = WORD.search(text, at)
+        for offset, length in self.shapes.get(first.group(), ()) if first else ():
+            if first.start() - offset == at and text[at : at + length] in self.kinds:  # type: ignore[union-attr]
+                after = text[at + length : at + length + 1]
+                if not (after.isalnum() or after in ("_", "-")):
+                    return at + length
+        return None
+
+    def _without_names(self, text: str, is_meant: Callable[[int, int], bool]) -> str:
+        parts, last = [], 0
+        for word in WORD.finditer(text):
+            for offset, length in self.shapes.get(word.group(), ()):
+                start = word.start() - offset
+                end = start + length
+                name = text[max(start, 0) : end]
+                if (
+                    start >= last
+                    and len(name) == length
+                    and name in self.kinds
+                    and _stands_alone(text, start, end)
+                    and is_meant(start, end)
+                ):
+                    parts += [text[last:start], self.hidden(self.kinds[name], name)]
+                    last = end
+                    break
+        return "".join([*parts, text[last:]])
+
+    def _is_named(self, text: str, start: int, end: int, is_sentence: bool) -> bool:
+        if not PLAIN.fullmatch(text[start:end]) or NAMED_BEFORE.search(text, 0, start):
+            return True
+        return is_sentence and not COUNTED_AFTER.match(text, end) and not COUNTED_BEFORE.search(text, 0, start)
+
+
+def _stands_alone(text: str, start: int, end: int) -> bool:
+    """Whether text[start:end] is no part of a longer word, number or hash."""
+    if (
+        text[end : end + 1].isalnum()
+        or HIDDEN.match(text, start)
+        or HIDDEN.fullmatch(text[_word_start(text, start) : end])
+    ):
+        return False
+    if text[start].isdigit() and start > 1 and text[start - 1] in ".," and text[start - 2].isdigit():
+        return False
+    return not (text[end - 1].isdigit() and text[end : end + 1] == "." and text[end + 1 : end + 2].isdigit())
+
+
+def _word_start(text: str, at: int) -> int:
+    while at and (text[at - 1].isalnum() or text[at - 1] in "_-"):
+        at -= 1
+    return at
+
+
+_worn: Veil | None = None
+
+
+@contextmanager
+def wearing(veil: Veil) -> Iterator[Veil]:
+    """Put a veil on for a while."""
+    global _worn
+    before, _worn = _worn, veil
+    try:
+        yield veil
+    finally:
+        _worn = before
+
+
+def worn() -> Veil | None:
+    """The veil that is on, if any."""
+    return _worn
+
+
+def learn(kind: str, names: Iterable[object]) -> None:
+    """Names of this kind have come to be known; a veil, where one is on, hides them from now on."""
+    if _worn is not None:
+        _worn.learn(kind, names)
+
+
+def shown(text: str, *, is_sentence: bool = False) -> str:
+    """A text as it may be shown."""
+    return text if _worn is None else _worn.text(text, is_sentence=is_sentence)
+
+
+def shown_name(kind: str, name: str) -> str:
+    """A name as it may be shown."""
+    return name if _worn is None else _worn.hidden(kind, name)
+
+
+def shown_page(text: str) -> str:
+    """A page of html as it may be shown."""
+    return text if _worn is None else _worn.page(text)
