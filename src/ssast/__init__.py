@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from ssast.model.pretraining import SSASTForPreTraining
     from ssast.model.pretraining import SSASTForPreTraining as ASTModel_pretrain
     from ssast.modes.attend import attention
+    from ssast.modes.auditing import audit
     from ssast.modes.predicting import predict
     from ssast.modes.places import weights
     from ssast.modes.run import evaluate, extract, finetune, pretrain
@@ -33,6 +34,7 @@ _HOMES = {
     "evaluate": "ssast.modes.run:evaluate",
     "extract": "ssast.modes.run:extract",
     "attention": "ssast.modes.attend:attention",
+    "audit": "ssast.modes.auditing:audit",
     "predict": "ssast.modes.predicting:predict",
     "stats": "ssast.modes.statistics:stats",
     "weights": "ssast.modes.places:weights",
@@ -51,6 +53,7 @@ __all__ = [
     "SSASTForAudioClassification",
     "SSASTForPreTraining",
     "attention",
+    "audit",
     "evaluate",
     "extract",
     "finetune",

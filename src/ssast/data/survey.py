@@ -6,7 +6,7 @@ Shapes: C channels, S samples, R rows of a table, N labels.
 import hashlib
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -17,6 +17,7 @@ from torch.utils.data import DataLoader, Dataset
 
 from ssast.audio.decode import Recording
 from ssast.audio.frontend import WINDOW_MS
+from ssast.data.acoustics import Sound, device
 from ssast.data.recordings import find_recording, load_recording
 from ssast.data.splits import SUBJECTS, check_targets, targets
 from ssast.data.storage import Location
@@ -60,7 +61,8 @@ class Heard:
     """One recording: its measures, or the `finding` (a key of FAULTS) and the sentence why there are none.
 
     `peak`, `offset` (the mean) against full scale 1, `clipped` as a share of the samples; `digest` is the same for the
-    same samples at the same rate, in whatever lossless format.
+    same samples at the same rate, in whatever lossless format. `sound`, the file's ending `container` and what else
+    metadata.json says in plain values (`metadata`) are there where `listen` was asked to listen `closely`.
     """
 
     uid: str
@@ -73,6 +75,9 @@ class Heard:
     offset: float = 0.0
     clipped: float = 0.0
     digest: str = ""
+    container: str = ""
+    sound: Sound | None = None
+    metadata: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def peak_db(self) -> float:
@@ -95,15 +100,16 @@ class Finding:
         return self.finding in FAULTS
 
 
-def listen(root: Location, uid: str, *, use_librosa: bool = False) -> Heard:
-    """Read one recording whole and measure it."""
+def listen(root: Location, uid: str, *, use_librosa: bool = False, closely: bool = False) -> Heard:
+    """Read one recording whole and measure it; `closely`, for an audit, also loudness, noise, bandwidth and file."""
     try:
         recording = load_recording(root, uid, use_librosa=use_librosa)
+        own: dict[str, Any] = device(root, uid, recording) if closely else {}
     except AudioError as error:
         return Heard(uid, _where(root, uid), str(error).removeprefix(f"clip {uid}: "))
     except UserError as error:
         return Heard(uid, "refused", str(error))
-    return _measured(uid, recording)
+    return replace(_measured(uid, recording), **own)
 
 
 def _where(root: Location, uid: str) -> str:
@@ -141,14 +147,14 @@ def _clipped(waveform_CS: Tensor) -> float:
 class _Ears(Dataset[Heard]):
     """Recordings as what is heard in them."""
 
-    def __init__(self, root: Location, uids: Sequence[str], use_librosa: bool):
-        self.root, self.uids, self.use_librosa = root, list(uids), use_librosa
+    def __init__(self, root: Location, uids: Sequence[str], **how: bool):
+        self.root, self.uids, self.how = root, list(uids), how
 
     def __len__(self) -> int:
         return len(self.uids)
 
     def __getitem__(self, index: int) -> Heard:
-        return listen(self.root, self.uids[index], use_librosa=self.use_librosa)
+        return listen(self.root, self.uids[index], **self.how)
 
 
 class _Workers(DataLoader[Any]):
@@ -157,10 +163,10 @@ class _Workers(DataLoader[Any]):
 
 
 def listen_to_all(
-    root: Location, uids: Sequence[str], *, num_workers: int = 0, use_librosa: bool = False
+    root: Location, uids: Sequence[str], *, num_workers: int = 0, use_librosa: bool = False, closely: bool = False
 ) -> Iterator[Heard]:
-    """One `Heard` a uid, in their order, read by `num_workers` processes."""
-    ears = _Ears(root, uids, use_librosa)
+    """One `Heard` a uid, in their order, read by `num_workers` processes; `closely` as in `listen`."""
+    ears = _Ears(root, uids, use_librosa=use_librosa, closely=closely)
     # A generator of its own: else torch draws the workers' seed from its global one.
     how: dict[str, Any] = {"num_workers": num_workers, "collate_fn": list, "generator": torch.Generator()}
     for heard in _Workers(ears, batch_size=CLIPS_A_MESSAGE, **how):

@@ -68,6 +68,13 @@ MODES = {
         "tables of findings and of recordings; exit code 1 where a run would suffer",
         "ssast.modes.tools:check",
     ),
+    "audit": Mode(
+        "ask whether labels can be told from the recordings instead of the voice: leaks, loudness, length, device, ...",
+        "recordings, csv files, labels.txt, perhaps the folder of a run that scored these clips",
+        "audit.html, audit.csv, audit.json, and traits.csv with what was measured of each clip",
+        "ssast.modes.auditing:audit",
+        words="runs",
+    ),
     "compare": Mode(
         "put runs that scored the same clips side by side, with paired intervals of their differences",
         "two or more folders that finetune or evaluate wrote, as in `ssast compare RUN RUN`",

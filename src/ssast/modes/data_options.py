@@ -67,7 +67,7 @@ class DataOptions:
         None,
         "fine-tuned model to use: a model folder, or an older .pt file",
         LOADING,
-        modes=(*USE, "predict"),
+        modes=(*USE, "predict", "audit"),
         is_path=True,
     )
     files: str | None = option(

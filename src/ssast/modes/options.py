@@ -255,7 +255,19 @@ class Options(DataOptions):
         modes=("finetune",),
     )
     seeds: int = option(1, "repeat the run with so many seeds, from --seed up", SCORES, low=1, high=1000, modes=HEADS)
-    runs: str | None = option(None, "folders of the runs to compare, with commas between", SCORES, modes=("compare",))
+    runs: str | None = option(
+        None,
+        "folders of the runs to compare, with commas between; for audit one that scored these clips",
+        SCORES,
+        modes=("compare", "audit"),
+    )
+    columns: str | None = option(
+        None,
+        "columns of the csv (or fields of metadata.json) to hold against the labels, with commas between; "
+        "none: all that are no label and no subject",
+        SCORES,
+        modes=("audit",),
+    )
     # Attention
     uids: str | None = option(
         None, "clips to look at, by uid with commas between; none: the first of the csv", ATTENTION

@@ -8,6 +8,7 @@ from ssast.errors import UserError
 from ssast.modes.catalogue import FINETUNING_TASKS, PRETEXT_TASKS
 
 WINDOW_SECONDS = 0.025
+LEAST_SHUFFLES = 100
 
 
 def validate(options: Any) -> None:
@@ -39,8 +40,8 @@ def validate(options: Any) -> None:
         for problem in (*_sources(options), *_cloud(options)):
             raise UserError(problem)
         return
-    if options.mode == "check":
-        for problem in _sources(options):
+    if options.mode in ("check", "audit"):
+        for problem in (*_sources(options), *_audit(options)):
             raise UserError(problem)
         return
     checks = (_task, _sources, _model, _training, _cloud, _spectrogram)
@@ -58,6 +59,14 @@ def _checkpoint(options: Any) -> Iterator[str]:
         yield f"convert cannot have --task {options.task}; give {' or '.join(FINETUNING_TASKS)}"
 
 
+def _audit(options: Any) -> Iterator[str]:
+    if options.mode == "audit" and options.resamples < LEAST_SHUFFLES:
+        yield (
+            f"audit cannot have --resamples {options.resamples}; "
+            f"give at least {LEAST_SHUFFLES}, since what luck does is told from shuffles"
+        )
+
+
 def _task(options: Any) -> Iterator[str]:
     allowed = PRETEXT_TASKS if options.mode == "pretrain" else FINETUNING_TASKS
     if options.task not in allowed:
@@ -71,11 +80,11 @@ def _sources(options: Any) -> Iterator[str]:
         yield f"{options.mode} needs -i/--prefix, the folder that holds <uid>/waveform.EXT"
     if options.data_split_root is None:
         what = "with train.csv" if options.mode in ("pretrain", "sweep") else "with train.csv and test.csv"
-        or_file = ", or one csv file" if options.mode in ("evaluate", "extract", "attention", "check") else ""
+        or_file = ", or one csv file" if options.mode in ("evaluate", "extract", "attention", "check", "audit") else ""
         yield f"{options.mode} needs -d/--data_split_root, the folder {what}{or_file}"
     if options.mode == "finetune" and options.folds == 1:
         yield "--folds 1 leaves nothing to train on; give 0 for no cross-validation, or at least 2"
-    if options.label_txt is None and options.mode in ("finetune", "sweep", "evaluate"):
+    if options.label_txt is None and options.mode in ("finetune", "sweep", "evaluate", "audit"):
         yield f"{options.mode} needs -l/--label_txt, a text file with one label a line"
 
 

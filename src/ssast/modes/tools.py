@@ -33,7 +33,7 @@ def check(options: Options | None = None, /, **overrides: Any) -> int:
     root = recordings(options)
     if not root.is_dir():
         raise UserError(f"the data folder {root} does not exist; check --prefix, --study and --bucket_name.")
-    places = _places(at(options, options.data_split_root or ""))
+    places = split_places(at(options, options.data_split_root or ""))
     splits, broken = _read(places)
     named = "label_txt" in options.given and options.label_txt
     labels = read_labels(at(options, named)) if named else []
@@ -51,7 +51,7 @@ def check(options: Options | None = None, /, **overrides: Any) -> int:
     return FAULTY if faults else 0
 
 
-def _places(root: Location) -> dict[str, Location]:
+def split_places(root: Location) -> dict[str, Location]:
     """The csv files of the splits by name: the single one that was given, or those that the folder has."""
     if not root.is_dir():
         return {root.name.rsplit(".", 1)[0]: root}

@@ -1,0 +1,201 @@
+"""Options in; whether the recordings give the labels away without a voice being heard, as numbers and a page, out."""
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from tqdm import tqdm
+
+from ssast.data.splits import SUBJECTS, check_targets, read_labels, read_split
+from ssast.data.storage import Location, forget, whole_file
+from ssast.data.survey import FAULTS, NOTES, Finding, Heard, findings, listen_to_all
+from ssast.errors import UserError
+from ssast.modes.assemble import data_name, say
+from ssast.modes.declare import suggestion
+from ssast.modes.options import Options
+from ssast.modes.places import at, recordings
+from ssast.modes.runfolder import fingerprint, nothing_half_written, open_folder, versions
+from ssast.modes.scoring import RESAMPLES_SEED, named_subjects
+from ssast.modes.settle import resolve
+from ssast.modes.tools import split_places
+from ssast.report.audit import Clips
+from ssast.report.audit import audit as audit_clips
+from ssast.report.audit_page import audit_page, csv_rows, screen_rows
+from ssast.report.audit_words import ACROSS, next_steps, summary
+from ssast.report.html import write_page
+from ssast.report.predictions import read_predictions
+from ssast.report.tables import text_table
+
+LEAKS = (*ACROSS, "same sound, other labels", "same sound")
+
+
+@nothing_half_written
+def audit(options: Options | None = None, /, **overrides: Any) -> Path:
+    """Ask whether labels can be told from the recordings rather than from the voice; the folder of the results.
+
+    Leaves audit.html, audit.csv (one row a label and trait), audit.json and traits.csv (what was measured of each
+    clip) in exp_dir. Takes the command line's options by name.
+    """
+    options = resolve(options, mode="audit", **overrides)
+    forget()
+    root = recordings(options)
+    if not root.is_dir():
+        raise UserError(f"the data folder {root} does not exist; check --prefix, --study and --bucket_name.")
+    places = split_places(at(options, options.data_split_root or ""))
+    label_txt = at(options, options.label_txt or "")
+    labels = read_labels(label_txt)
+    splits = {name: read_split(place) for name, place in places.items()}
+    for name, frame in splits.items():
+        check_targets(frame, labels, options.loss, places[name])
+    columns = _columns(options, splits, labels)
+    told = _predictions(options, labels)
+    counts = {name: len(frame) for name, frame in splits.items()}
+    folder = open_folder(options, clips=counts, files=fingerprint(*places.values(), label_txt), trains=False)
+    heard = _listen(root, splits, options)
+    clips = _clips(heard, splits, labels, columns, told)
+    found = audit_clips(clips, loss=options.loss, resamples=options.resamples, seed=RESAMPLES_SEED, progress=_progress)
+    found |= {"leaks": _leaks(findings(heard, splits, labels, loss=options.loss)), "not_read": _not_read(heard)}
+    _write(folder, found, clips, f"Audit of {data_name(options, next(iter(places.values())))}", _facts(options))
+    _show(found, folder)
+    return folder
+
+
+def _columns(options: Options, splits: Mapping[str, pd.DataFrame], labels: Sequence[str]) -> list[str] | None:
+    """The columns that --columns names; None for all that are no label and no subject."""
+    if options.columns is None:
+        return None
+    names = list(dict.fromkeys(name.strip() for name in options.columns.split(",") if name.strip()))
+    known = list(dict.fromkeys(str(name) for frame in splits.values() for name in frame.columns))
+    for name in names:
+        if name in labels:
+            raise UserError(f"--columns names {name}, which is a label; leave it out, or out of --label_txt.")
+        # A field of metadata.json is known only once the recordings were read.
+        if hint := name not in known and suggestion(name, known):
+            raise UserError(f"--columns names {name}, which no csv has{hint}")
+    return names
+
+
+def _predictions(options: Options, labels: Sequence[str]) -> pd.DataFrame | None:
+    """What a model said of clips, by uid and label; None where no run is named."""
+    address = options.runs or options.finetuned_mdl_path
+    if not address:
+        return None
+    if "," in address:
+        raise UserError(f"--runs is {address}, but audit takes one; name one folder that finetune or evaluate wrote.")
+    place = at(options, address)
+    folder = place.path if place.is_local else place.on_disk("predictions.parquet", "predictions.csv")
+    found = read_predictions(folder, labels)
+    return pd.DataFrame(found.scores, index=found.uids, columns=list(labels), dtype=float)
+
+
+def _listen(root: Location, splits: Mapping[str, pd.DataFrame], options: Options) -> dict[str, Heard]:
+    uids = list(dict.fromkeys(uid for frame in splits.values() for uid in frame.index))
+    how: dict[str, Any] = {"num_workers": options.num_workers, "use_librosa": options.lib, "closely": True}
+    with tqdm(listen_to_all(root, uids, **how), total=len(uids), desc="listen", unit="clip", dynamic_ncols=True) as bar:
+        return {one.uid: one for one in bar}
+
+
+def _progress(labels: Sequence[str]) -> Iterable[str]:
+    return tqdm(labels, desc="audit", unit="label", dynamic_ncols=True)
+
+
+def _clips(
+    heard: Mapping[str, Heard],
+    splits: Mapping[str, pd.DataFrame],
+    labels: Sequence[str],
+    columns: Sequence[str] | None,
+    told: pd.DataFrame | None,
+) -> Clips:
+    """The clips that could be read, each once, with everything that is known of them."""
+    whole = pd.concat([frame.assign(**{SPLIT: name}) for name, frame in splits.items()])
+    whole = whole[~whole.index.duplicated()]
+    rows = whole[[heard[uid].sound is not None and bool(heard[uid].digest) for uid in whole.index]]
+    if rows.empty:
+        first = next(iter(heard.values()))
+        raise UserError(f"no recording could be read, the first: {first.uid}: {first.reason}; see `ssast check`.")
+    table, sources = _table([heard[uid] for uid in rows.index], rows, labels, columns)
+    scores = None
+    if told is not None:
+        scores = told.reindex(rows.index)[list(labels)].to_numpy(dtype=np.float64)
+        if np.isnan(scores).all():
+            raise UserError(f"none of the run's {len(told)} clips is in the csv; give the csv that the run scored.")
+    targets = rows[list(labels)].to_numpy(dtype=np.float64, na_value=np.nan)
+    split = rows[SPLIT].to_numpy(dtype=object)
+    return Clips(table, sources, list(labels), targets, split, scores=scores, **named_subjects(rows))
+
+
+SPLIT = "\0split"
+"""No csv has a column of this name."""
+
+
+def _table(
+    heard: Sequence[Heard], rows: pd.DataFrame, labels: Sequence[str], columns: Sequence[str] | None
+) -> tuple[pd.DataFrame, dict[str, str]]:
+    """What is known of each clip beside its sound, by column, and where each column comes from."""
+    sounds = [one.sound for one in heard if one.sound is not None]
+    own: dict[str, Any] = {
+        "duration": [one.seconds for one in heard],
+        "loudness": [sound.loudness_db for sound in sounds],
+        "noise_floor": [sound.noise_db for sound in sounds],
+        "bandwidth": [sound.bandwidth_hz for sound in sounds],
+        "sample_rate": [one.sample_rate for one in heard],
+        "channels": [one.channels for one in heard],
+        "container": [one.container for one in heard],
+    }
+    sources = dict.fromkeys(own, "recording")
+    passed = {*labels, SPLIT, *(name for name in rows.columns if str(name).lower() in SUBJECTS)}
+    fields = pd.DataFrame([dict(one.metadata) for one in heard], index=rows.index)
+    for source, frame in (("csv", rows), ("metadata.json", fields)):
+        for name in frame.columns:
+            wanted = str(name) in columns if columns is not None else name not in passed
+            if wanted and not (source == "metadata.json" and str(name).lower() in (*SUBJECTS, "uid")):
+                shown = str(name) if name not in own else f"{name} ({source})"
+                own[shown], sources[shown] = frame[name].to_numpy(), source
+    missing = [name for name in columns or () if name not in own and f"{name} (csv)" not in own]
+    if missing:
+        raise UserError(f"--columns names {missing[0]}, which neither a csv nor a metadata.json has; mend the name.")
+    return pd.DataFrame(own, index=rows.index), sources
+
+
+def _leaks(found: Sequence[Finding]) -> dict[str, dict[str, Any]]:
+    """What the splits share and what is there twice, by kind."""
+    kinds = {kind: [one for one in found if one.finding == kind] for kind in LEAKS}
+    meanings = FAULTS | NOTES
+    return {
+        kind: {
+            "meaning": meanings[kind],
+            "found": [{"uid": one.uid, "split": one.split, "detail": one.detail} for one in own],
+        }
+        for kind, own in kinds.items()
+        if own
+    }
+
+
+def _not_read(heard: Mapping[str, Heard]) -> dict[str, str]:
+    return {one.uid: one.reason for one in heard.values() if not one.digest}
+
+
+def _facts(options: Options) -> list[tuple[str, Any]]:
+    names = ("prefix", "study", "data_split_root", "label_txt", "columns", "runs", "finetuned_mdl_path", "resamples")
+    given = [(name, getattr(options, name)) for name in names if getattr(options, name) is not None]
+    return [*given, *versions().items()]
+
+
+def _write(folder: Path, found: dict[str, Any], clips: Clips, title: str, facts: Sequence[tuple[str, Any]]) -> None:
+    with whole_file(folder / "traits.csv") as beside:
+        clips.table.assign(split=clips.split).to_csv(beside)
+    with whole_file(folder / "audit.csv") as beside:
+        pd.DataFrame(csv_rows(found)).to_csv(beside, index=False)
+    with whole_file(folder / "audit.json") as beside:
+        Path(beside).write_text(json.dumps(found, indent=1, allow_nan=False) + "\n", encoding="utf-8")
+    write_page(folder / "audit.html", audit_page(title, found, clips, facts))
+
+
+def _show(found: Mapping[str, Any], folder: Path) -> None:
+    say(text_table(screen_rows(found)))
+    for sentence in (*summary(found), *(f"next: {step}" for step in next_steps(found))):
+        say(sentence)
+    say(f"every number in {folder / 'audit.csv'}, the page in {folder / 'audit.html'}")
