@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from ssast.modes.places import weights
     from ssast.modes.run import evaluate, extract, finetune, pretrain
     from ssast.modes.statistics import stats
+    from ssast.modes.sweeping import sweep
 
 __version__ = "0.1.0"
 
@@ -37,6 +38,7 @@ _HOMES = {
     "audit": "ssast.modes.auditing:audit",
     "predict": "ssast.modes.predicting:predict",
     "stats": "ssast.modes.statistics:stats",
+    "sweep": "ssast.modes.sweeping:sweep",
     "weights": "ssast.modes.places:weights",
     # The seed's names of the two models.
     "ASTModel_pretrain": "ssast.model.pretraining:SSASTForPreTraining",
@@ -60,6 +62,7 @@ __all__ = [
     "predict",
     "pretrain",
     "stats",
+    "sweep",
     "weights",
 ]
 

@@ -87,16 +87,19 @@ class SSASTForAudioClassification(nn.Module, FolderMixin):
         if labels is not None and len(labels) != num_labels:
             raise UserError(f"{len(labels)} label names came with num_labels {num_labels}; give one name a label.")
         self.num_labels, self.labels, self.frontend = num_labels, self.config["labels"], frontend
-        self.task, self.layer, self.weighted = task, layer, weighted
         self.freeze, self.mask_padding = freeze, mask_padding
-        self.layers = tuple(range(NUM_WEIGHTED)) if weighted else (check_layer(layer),)
-        self._combine: Callable[..., Tensor] = _weighted if weighted else _single
+        self._pool_by(task, layer, weighted)
         self._criterion, self._score = LOSSES[loss]
         with seeded(seed):
             self.v = SSASTEncoder(model_size, fshape, tshape, fstride, tstride, num_mel_bins, target_length)
             self._build_top()
         self.v.requires_grad_(not freeze)
         self.register_buffer("pos_weight", None, persistent=False)
+
+    def _pool_by(self, task: str, layer: int, weighted: bool) -> None:
+        self.task, self.layer, self.weighted = task, layer, weighted
+        self.layers = tuple(range(NUM_WEIGHTED)) if weighted else (check_layer(layer),)
+        self._combine: Callable[..., Tensor] = _weighted if weighted else _single
 
     def _build_top(self) -> None:
         """A fresh head and, for a weighted model, fresh layer weights."""
@@ -150,15 +153,14 @@ class SSASTForAudioClassification(nn.Module, FolderMixin):
             model._build_top()
         return model.eval()
 
-    def with_fresh_head(self, *, task: str, layer: int, weighted: bool, seed: int | None = None) -> Self:
-        """A model with the same encoder, shared and not copied, that pools otherwise, and a head made from the seed."""
-        pooling = {"task": task, "layer": layer, "weighted": weighted}
-        with torch.device("meta"):
-            model = type(self)(**{**self.config, **pooling})
-        model.v = self.v
+    def renew_head(self, *, task: str, layer: int, weighted: bool, seed: int | None = None) -> None:
+        """Pool otherwise from now on, with a fresh head, made from the seed; the encoder stays as it is."""
+        check_choice("task", task, POOLINGS)
+        self._pool_by(task, layer, weighted)
+        self.config |= {"task": task, "layer": layer, "weighted": weighted}
         with seeded(seed):
-            model._build_top()
-        return model.to(self.v.pos_embed.device)
+            self._build_top()
+        self.to(self.v.pos_embed.device)
 
     def train(self, mode: bool = True) -> Self:
         """Training mode (or not) for what trains: a frozen encoder stays in evaluation mode."""

@@ -68,6 +68,12 @@ MODES = {
         "tables of findings and of recordings; exit code 1 where a run would suffer",
         "ssast.modes.tools:check",
     ),
+    "sweep": Mode(
+        "find the layer and the pooling of a frozen base that serve best, by validation",
+        "recordings, train.csv, labels.txt, a pretrained model",
+        "sweep.csv: the validation score of a head on each layer, in each pooling",
+        "ssast.modes.sweeping:sweep",
+    ),
     "audit": Mode(
         "ask whether labels can be told from the recordings instead of the voice: leaks, loudness, length, device, ...",
         "recordings, csv files, labels.txt, perhaps the folder of a run that scored these clips",

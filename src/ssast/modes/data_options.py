@@ -59,7 +59,7 @@ class DataOptions:
         "SSAST-Base-Frame-400.pth",
         "pretrained model to start from: a published .pth or a model folder; none: random weights",
         LOADING,
-        modes=("pretrain", "finetune", "extract", "attention"),
+        modes=("pretrain", "finetune", "sweep", "extract", "attention"),
         shown="SSAST-Base-Frame-400.pth; pretrain: none",
         is_path=True,
     )
@@ -94,7 +94,7 @@ class DataOptions:
     cloud: bool = option(True, "also save the results to the bucket; without --bucket_name they stay here", CLOUD)
     cache_gb: float = option(
         50.0,
-        "room on this disk for what was read from buckets, in $SSAST_CACHE or ~/.cache/ssast; "
+        "room on this disk for what was read from buckets and for pooled states, in $SSAST_CACHE or ~/.cache/ssast; "
         "what was not used for the longest time goes first",
         CLOUD,
         unit="GB",

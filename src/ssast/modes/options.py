@@ -24,9 +24,9 @@ from ssast.modes.groups import (
     PRETRAINING,
     RUN,
     SCORES,
-    USE,
     TRAIN,
     TRAINING,
+    USE,
     WORK,
 )
 

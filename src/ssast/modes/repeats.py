@@ -111,7 +111,7 @@ def _write_spread(path: Path, homes: Sequence[Path]) -> None:
     loss = next(iter(found.values()))["loss"]
     entries = {name: {**own["labels"], "mean": own["mean"]} for name, own in found.items()}
     rows = [
-        {"label": label, "measure": measure} | _spread({name: own[label][measure] for name, own in entries.items()})
+        {"label": label, "measure": measure} | spread({name: own[label][measure] for name, own in entries.items()})
         for label in next(iter(entries.values()))
         for measure in TITLES
         if measure in next(iter(entries.values()))["mean"]
@@ -125,7 +125,7 @@ def _write_spread(path: Path, homes: Sequence[Path]) -> None:
     say(f"every measure of every run in {path}")
 
 
-def _spread(values: Mapping[str, float | None]) -> dict[str, float | None]:
+def spread(values: Mapping[str, float | None]) -> dict[str, float | None]:
     """Mean, standard deviation and range of what is defined, then the values themselves."""
     defined = [value for value in values.values() if value is not None]
     if not defined:

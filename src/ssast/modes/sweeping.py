@@ -1,0 +1,277 @@
+"""A pretrained model and labelled recordings in; how well a head on each layer and pooling does on validation out."""
+
+import contextlib
+import itertools
+import json
+import os
+import shutil
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import torch
+from numpy.typing import NDArray
+from tqdm import tqdm
+
+from ssast.data.balance import positive_weights
+from ssast.data.features import Table
+from ssast.data.storage import whole_file
+from ssast.engine import crew
+from ssast.engine.train import Feed, train
+from ssast.errors import UserError
+from ssast.model.classification import SSASTForAudioClassification
+from ssast.model.encoder import NUM_STATES
+from ssast.model.head import POOLINGS
+from ssast.modes.assemble import (
+    Rows,
+    Settings,
+    Work,
+    audio_settings,
+    classification_model,
+    feed,
+    recipe,
+    say,
+    target_labels,
+    training_rows,
+)
+from ssast.modes.options import SPECS, Options
+from ssast.modes.places import at, model_source
+from ssast.modes.pooling import DRAWN, Pooler, all_states, check_some, own_states, pooled_table, with_pooled
+from ssast.modes.repeats import spread
+from ssast.modes.runfolder import fingerprint, nothing_half_written, open_folder, run_key
+from ssast.modes.uploads import uploaded
+from ssast.report.measures import SOFT_POSITIVE
+from ssast.report.metrics import score
+from ssast.report.tables import TITLES, number, text_table
+
+MEASURES = {"BCE": ("auc",), "MSE": ("spearman", "rmse")}
+"""What sweep.csv holds; the first is on the screen and says what is best."""
+WEIGHTED = "weighted"
+
+Scores = dict[str, dict[str, float | None]]
+"""By label, and under "mean": each measure."""
+
+
+@dataclass(frozen=True)
+class Choice:
+    """A way to take one vector of a clip from the base: how tokens are pooled, and in which layer (None: weighted)."""
+
+    task: str
+    layer: int | None
+
+    @property
+    def shown(self) -> str:
+        """The layer as the table names it."""
+        return WEIGHTED if self.layer is None else str(self.layer)
+
+    @property
+    def options(self) -> str:
+        """How finetune is told."""
+        return f"--task {self.task} " + ("--weighted True" if self.layer is None else f"--layer {self.layer}")
+
+
+CHOICES = [Choice(task, layer) for layer in (*range(NUM_STATES), None) for task in POOLINGS]
+
+
+@uploaded("sweep")
+@nothing_half_written
+def sweep(options: Options | None = None, /, **overrides: Any) -> Path:
+    """Train a head on each layer and pooling of a pretrained model and score it on validation clips; sweep.csv."""
+    work = Work.of(options, "sweep", overrides)
+    if crew.size() > 1:
+        raise UserError("sweep is one process's work; start it without accelerate launch or torchrun.")
+    options = work.options
+    settings, labels = audio_settings(options), target_labels(options)
+    splits = [training_rows(replace(options, seed=options.seed + number), labels) for number in range(options.seeds)]
+    train_rows, held_out = splits[0]
+    model = classification_model(replace(options, freeze=True), labels, settings)
+    runs = [_run(work, options.seed + number, split, settings) for number, split in enumerate(splits)]
+    files = _files(options, train_rows)
+    clips = {"train": len(train_rows.frame), "validation": len(held_out.frame)}
+    folder = open_folder(options, clips=clips, files=files, trains=False)
+    _say_left_aside(options)
+    _check_held_out([held_out.targets for _, held_out in splits], options)
+    # The splits of all seeds are made of the same recordings.
+    table = pooled_table(Pooler(work, model, settings, all_states(model), autocast=True), train_rows, held_out)
+    check_some(table, train_rows)
+    journal = _Journal(folder / ".parts" / "sweep" / "heads.jsonl", run_key(options, files))
+    found = _all_heads(runs, model, table, journal)
+    best = _best(found, options, clips["validation"])
+    with whole_file(folder / "sweep.csv") as beside:
+        _csv(found, options).to_csv(beside, index=False)
+    journal.remove()
+    work.bad.write(folder)
+    _show(found, best, options, clips["validation"], folder / "sweep.csv")
+    return folder / "sweep.csv"
+
+
+def _files(options: Options, source: Rows) -> dict[str, str]:
+    places = [at(options, options.label_txt or "")]
+    places += [model_source(options, options.pretrained_mdl_path)] if options.pretrained_mdl_path else []
+    return fingerprint(*places, source.source)
+
+
+@dataclass(frozen=True)
+class _Run:
+    """What the heads of one seed have in common."""
+
+    work: Work
+    feed: Feed
+    positives: Sequence[float] | None
+
+    @property
+    def name(self) -> str:
+        return f"seed-{self.work.options.seed}"
+
+
+def _run(work: Work, seed: int, split: tuple[Rows, Rows], settings: Settings) -> _Run:
+    own = replace(work, options=replace(work.options, seed=seed))
+    positives = positive_weights(split[0].targets).tolist() if own.options.pos_weight else None
+    return _Run(own, feed(own, *split, settings), positives)
+
+
+def _check_held_out(targets: Sequence[NDArray[np.float64]], options: Options) -> None:
+    """UserError where no label of any seed's validation rows could be scored: known before the base has run."""
+    level = SOFT_POSITIVE if options.loss == "BCE" else None
+    for targets_RN in targets:
+        for label_R in targets_RN.T:
+            known_r = label_R[~np.isnan(label_R)]
+            if len(np.unique(known_r if level is None else known_r >= level)) > 1:
+                return
+    raise _no_score(options, len(targets[0]))
+
+
+def _no_score(options: Options, clips: int) -> UserError:
+    return UserError(
+        f"the {clips} held-out clips define no {TITLES[MEASURES[options.loss][0]]} for any label; "
+        "hold out more with --val_share."
+    )
+
+
+def _say_left_aside(options: Options) -> None:
+    """A config of finetune may alter recordings or train the base, which a sweep does not."""
+    unlike = {name: SPECS[name].default for name in (*DRAWN, "unfreeze_last", "lora_rank", "freeze")}
+    aside = [f"--{name} {getattr(options, name)}" for name, usual in unlike.items() if getattr(options, name) != usual]
+    if aside:
+        say(f"{', '.join(aside)} left aside: a sweep keeps the base and the recordings as they are")
+
+
+class _Journal:
+    """The scores of the heads that are done, so that a killed sweep goes on."""
+
+    def __init__(self, path: Path, key: str):
+        self.path, self.key = path, key
+        self.done: dict[str, Scores] = {}
+        for line in path.read_text(encoding="utf-8").splitlines() if path.exists() else ():
+            with contextlib.suppress(ValueError):  # the kill may have cut a line
+                made_by, name, scores = json.loads(line)
+                if made_by == key:
+                    self.done[name] = scores
+
+    def add(self, name: str, scores: Scores) -> None:
+        """Note a head's scores at once."""
+        self.done[name] = scores
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        with open(self.path, "a", encoding="utf-8") as file:
+            file.write("\n" + json.dumps([self.key, name, scores]))
+
+    def remove(self) -> None:
+        """Delete it once the table is in place."""
+        shutil.rmtree(self.path.parent, ignore_errors=True)
+        with contextlib.suppress(OSError):  # another mode's parts may lie beside it
+            self.path.parent.parent.rmdir()
+
+
+def _all_heads(
+    runs: Sequence[_Run], model: SSASTForAudioClassification, table: Table, journal: _Journal
+) -> dict[Choice, dict[str, Scores]]:
+    """The scores of each choice, by the name of the seed."""
+    found: dict[Choice, dict[str, Scores]] = {choice: {} for choice in CHOICES}
+    with tqdm(total=len(CHOICES) * len(runs), desc="sweep", unit="head", dynamic_ncols=True) as bar:
+        for run, choice in itertools.product(runs, CHOICES):
+            name = f"{choice.task} {choice.shown} {run.name}"
+            if name not in journal.done:
+                journal.add(name, _one_head(run, model, table, choice))
+            found[choice][run.name] = journal.done[name]
+            bar.update()
+    return found
+
+
+def _one_head(run: _Run, head: SSASTForAudioClassification, table: Table, choice: Choice) -> Scores:
+    """Train a head as finetune would, and score its best epoch on the validation clips."""
+    options, device = run.work.options, run.work.accelerator.device
+    layer = -1 if choice.layer is None else choice.layer
+    head.renew_head(task=choice.task, layer=layer, weighted=choice.layer is None, seed=options.seed)
+    if run.positives is not None:
+        head.weigh_positives(run.positives)
+    own = with_pooled(run.feed, table, own_states(head))
+    how = replace(recipe(options), tensorboard=False, save_every_seconds=float("inf"))
+    with TemporaryDirectory(prefix="ssast-sweep-") as folder, _silence():
+        train(head, own, how, Path(folder), run.work.accelerator)
+    seen = [batch for batch in own.validation() if batch["uid"]]
+    scores = torch.cat([head.score_pooled(batch["pooled"].to(device)).cpu() for batch in seen])
+    targets = torch.cat([batch["targets"] for batch in seen])
+    metrics = score(targets.numpy(), scores.numpy(), head.labels or [], loss=options.loss)
+    wanted = MEASURES[options.loss]
+    return {
+        name: {measure: entry[measure] for measure in wanted}
+        for name, entry in (*metrics["labels"].items(), ("mean", metrics["mean"]))
+    }
+
+
+@contextlib.contextmanager
+def _silence() -> Iterator[None]:
+    """Thirty trainings would fill the screen with their epochs."""
+    with (
+        open(os.devnull, "w", encoding="utf-8") as nowhere,
+        contextlib.redirect_stdout(nowhere),
+        contextlib.redirect_stderr(nowhere),
+    ):
+        yield
+
+
+def _mean(of_choice: Mapping[str, Scores], measure: str) -> float | None:
+    """The mean over labels and seeds, of what is defined."""
+    return spread({seed: scores["mean"][measure] for seed, scores in of_choice.items()})["mean"]
+
+
+def _best(found: Mapping[Choice, Mapping[str, Scores]], options: Options, clips: int) -> Choice:
+    means = {choice: _mean(scores, MEASURES[options.loss][0]) for choice, scores in found.items()}
+    known = {choice: mean for choice, mean in means.items() if mean is not None}
+    if not known:
+        raise _no_score(options, clips)
+    return max(known, key=lambda choice: known[choice])
+
+
+def _csv(found: Mapping[Choice, Mapping[str, Scores]], options: Options) -> pd.DataFrame:
+    """A row a choice, label and measure: the mean over the seeds, how it spreads, and each seed's value."""
+    rows = [
+        {"task": choice.task, "layer": choice.shown, "label": label, "measure": measure}
+        | spread({seed: scores[label][measure] for seed, scores in of_choice.items()})
+        for choice, of_choice in found.items()
+        for label in next(iter(of_choice.values()))
+        for measure in MEASURES[options.loss]
+    ]
+    return pd.DataFrame(rows)
+
+
+def _show(found: Mapping[Choice, Mapping[str, Scores]], best: Choice, options: Options, clips: int, path: Path) -> None:
+    """The table, what is best, and what it may be used for."""
+    measure = MEASURES[options.loss][0]
+    title = f"{TITLES[measure]}, mean of the labels"
+    rows = [["layer", *(f"{task}" for task in POOLINGS)]]
+    for layer in dict.fromkeys(choice.layer for choice in CHOICES):
+        choices = [Choice(task, layer) for task in POOLINGS]
+        rows.append([choices[0].shown, *(number(_mean(found[choice], measure)) for choice in choices)])
+    say(f"\n{title}, on {clips} validation clips" + (f", mean of {options.seeds} seeds" if options.seeds > 1 else ""))
+    say(text_table(rows) + "\n")
+    say(f"best on validation: {best.options} ({TITLES[measure]} {number(_mean(found[best], measure))}), for finetune")
+    say(
+        f"The best of {len(CHOICES)} looks better on the clips that chose it than it is. test.csv was not opened: "
+        "do not choose by test scores; let finetune score the choice there once."
+    )
+    say(f"every label and seed in {path}")
