@@ -18,6 +18,7 @@ from ssast.modes.groups import (
     EVERY,
     HEAD,
     HEADS,
+    HEAR,
     MACHINE,
     MODEL,
     NOWHERE,
@@ -139,7 +140,7 @@ class Options(DataOptions):
     )
     # Training
     batch_size: int = option(
-        8, "clips in a batch; in training those of one step, over all processes", TRAINING, low=1, modes=BATCHED
+        8, "clips in a batch; in training those of one step, over all processes", TRAINING, low=1, modes=(*BATCHED, *HEAR)
     )
     micro_batch: int | None = option(
         None,

@@ -111,7 +111,6 @@ def _write(options: Options, path: Path, own: Moments, padded: Moments, clips: i
     record = {
         "clips": clips,
         "frames": own.count // options.num_mel_bins,
-        "data_split_root": options.data_split_root,
         "with_padding": {"mean": padded.mean, "std": padded.std},
     }
     sections = {
