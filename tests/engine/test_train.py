@@ -173,3 +173,97 @@ def test_a_finished_run_whose_best_weights_were_deleted_says_so(tmp_path):
     (tmp_path / "checkpoints" / "best.pt").unlink()
     with pytest.raises(UserError, match=r"best\.pt is gone, .* start anew with --resume never"):
         run(tmp_path)
+
+
+def in_pieces(model, size):
+    """The feed of `feed`, each batch of 4 in pieces of `size`."""
+    whole = feed()
+
+    def training(epoch, start):
+        for batch in whole.train(epoch, start):
+            for first in range(0, 4, size):
+                yield {name: value[first : first + size] for name, value in batch.items()}
+
+    return Feed(training, whole.validation, 4, whole.prepare, pieces=-(-4 // size))
+
+
+class Plain(Toy):
+    """Without chance, so that pieces and the whole can be compared."""
+
+    def loss(self, batch, generator=None):
+        self.out.eval()
+        error = self.out(self.frozen(batch["x"]))[:, 0] - batch["y"]
+        return {"loss": error.square().mean()}
+
+
+@pytest.mark.parametrize("size", [1, 2, 3])
+def test_a_batch_in_pieces_teaches_what_the_whole_batch_does(tmp_path, size):
+    """Pieces of different length too: 3 and 1."""
+    whole, pieces = Plain(), Plain()
+    train(whole, feed(), RECIPE, tmp_path / "whole", engine("cpu", "fp32"))
+    train(pieces, in_pieces(pieces, size), RECIPE, tmp_path / "pieces", engine("cpu", "fp32"))
+    for one, other in zip(whole.parameters(), pieces.parameters(), strict=True):
+        assert torch.allclose(one, other, atol=1e-5)
+    lines = [json.loads((tmp_path / name / "log.jsonl").read_text().splitlines()[-1]) for name in ("whole", "pieces")]
+    assert lines[0]["train_loss"] == pytest.approx(lines[1]["train_loss"], rel=1e-4)
+
+
+def test_pieces_count_by_what_their_loss_is_the_mean_of(tmp_path):
+    """A piece with one known label must not weigh as much as one with twenty."""
+
+    class Counted(Plain):
+        def loss(self, batch, generator=None):
+            self.out.eval()
+            known = batch["y"] > 0
+            error = (self.out(self.frozen(batch["x"]))[:, 0] - batch["y"]).square().masked_fill(~known, 0)
+            return {"loss": error.sum() / known.sum().clamp(min=1), "count": known.sum()}
+
+    whole, pieces = Counted(), Counted()
+    train(whole, feed(), RECIPE, tmp_path / "whole", engine("cpu", "fp32"))
+    train(pieces, in_pieces(pieces, 1), RECIPE, tmp_path / "pieces", engine("cpu", "fp32"))
+    for one, other in zip(whole.parameters(), pieces.parameters(), strict=True):
+        assert torch.allclose(one, other, atol=1e-5)
+
+
+def test_training_ends_when_validation_has_not_improved_for_as_long_as_was_allowed(tmp_path, capsys):
+    rising = Recipe(epochs=50, learning_rate=3.0, seed=1, patience=2)
+    _, outcome = run(tmp_path, rising)
+    reports = [json.loads(line)["validation_loss"] for line in (tmp_path / "log.jsonl").read_text().splitlines()]
+    assert len(reports) == outcome.best_epoch + 3 < 50
+    assert "stopped early: no better validation loss in the last 2 epochs" in capsys.readouterr().out
+    assert run(tmp_path, rising)[1].steps == 0, "and is over when it is started again"
+
+
+def test_gradients_are_cut_to_the_norm_that_was_asked_for(tmp_path, monkeypatch):
+    seen = []
+    descend = torch.optim.Adam.step
+
+    def step(self, *arguments, **named):
+        gradients = [one.grad for group in self.param_groups for one in group["params"] if one.grad is not None]
+        seen.append(torch.cat([one.flatten() for one in gradients]).norm().item())
+        return descend(self, *arguments, **named)
+
+    monkeypatch.setattr(torch.optim.Adam, "step", step)
+    run(tmp_path / "cut", Recipe(clip_grad=0.01))
+    assert max(seen) == pytest.approx(0.01, rel=1e-3)
+    run(tmp_path / "free", Recipe())
+    assert max(seen) > 1
+
+
+def test_as_many_checkpoints_are_kept_as_were_asked_for(tmp_path):
+    run(tmp_path, Recipe(epochs=2, keep_checkpoints=3, save_every_seconds=0.0))
+    kept = sorted(path.name for path in (tmp_path / "checkpoints").glob("step-*.pt"))
+    assert kept == ["step-000000006.pt", "step-000000007.pt", "step-000000008.pt"]
+    steps = [read_state(tmp_path / "checkpoints" / name)["progress"]["step"] for name in kept]
+    assert steps == [6, 7, 8]
+    assert read_state(tmp_path / "checkpoints" / "last.pt")["progress"]["step"] == 8
+
+
+def test_a_checkpoint_that_cannot_be_written_ends_the_run_in_a_sentence(tmp_path, monkeypatch):
+    def full(*arguments):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("ssast.engine.checkpoint.os.fsync", full)
+    with pytest.raises(UserError, match=r"could not be written \(No space left on device\); free space"):
+        run(tmp_path)
+    assert not list((tmp_path / "checkpoints").iterdir())
