@@ -13,8 +13,10 @@ if TYPE_CHECKING:
     from ssast.model.pretraining import SSASTForPreTraining as ASTModel_pretrain
     from ssast.modes.attend import attention
     from ssast.modes.auditing import audit
-    from ssast.modes.predicting import predict
+    from ssast.modes.converting import convert
+    from ssast.modes.inspecting import inspect
     from ssast.modes.places import weights
+    from ssast.modes.predicting import predict
     from ssast.modes.run import evaluate, extract, finetune, pretrain
     from ssast.modes.statistics import stats
     from ssast.modes.sweeping import sweep
@@ -39,6 +41,8 @@ _HOMES = {
     "predict": "ssast.modes.predicting:predict",
     "stats": "ssast.modes.statistics:stats",
     "sweep": "ssast.modes.sweeping:sweep",
+    "inspect": "ssast.modes.inspecting:inspect",
+    "convert": "ssast.modes.converting:convert",
     "weights": "ssast.modes.places:weights",
     # The seed's names of the two models.
     "ASTModel_pretrain": "ssast.model.pretraining:SSASTForPreTraining",
@@ -56,9 +60,11 @@ __all__ = [
     "SSASTForPreTraining",
     "attention",
     "audit",
+    "convert",
     "evaluate",
     "extract",
     "finetune",
+    "inspect",
     "predict",
     "pretrain",
     "stats",

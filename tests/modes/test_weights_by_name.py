@@ -1,16 +1,20 @@
 """`--pretrained_mdl_path NAME` finds published weights: in this folder, else in the cache, else on the network."""
 
+import re
 import shutil
+from pathlib import Path
 
 import pytest
 
 import ssast
 from ssast import cli
 from ssast.errors import UserError
+from ssast.model.published import PUBLISHED
 from ssast.modes.options import Options
 from ssast.modes.places import model_path, weights
 
 NAME = "SSAST-Tiny-Frame-400"
+REPOSITORY = Path(__file__).resolve().parents[2]
 
 
 @pytest.fixture
@@ -39,6 +43,13 @@ def test_python_gets_a_path_for_from_published(put_by_hand, capsys):
     model = ssast.SSASTForAudioClassification.from_published(ssast.weights(NAME), num_labels=2, target_length=64)
     assert model.config["model_size"] == "tiny"
     assert "pinned in" in capsys.readouterr().out
+
+
+def test_the_pages_list_the_names_that_there_are():
+    page, readme = ((REPOSITORY / name).read_text(encoding="utf-8") for name in ("docs/weights.md", "README.md"))
+    for name, facts in PUBLISHED.items():
+        assert f"| [{name}]({facts.address(name)}) | {facts.fshape} x {facts.tshape} | {facts.model_size}, " in page
+    assert set(re.findall(r"`(SSAST-[\w-]+)`", readme)) == {name for name in PUBLISHED if name.startswith("SSAST")}
 
 
 def test_a_slip_gets_a_suggestion(tmp_path, monkeypatch):

@@ -135,7 +135,7 @@ def _sizes(tensors: Mapping[str, Tensor], head: str, source: str) -> dict[str, A
         kind = "a pretrained model" if "p_input_fdim" in tensors else "no fine-tuned SSAST model"
         raise UserError(
             f"{source} is {kind}: its {len(tensors)} tensors lack {', '.join(lacking[:3])}; "
-            "give the .pt file that fine-tuning wrote, or a model folder."
+            "give the file that fine-tuning wrote, or a model folder."
         )
     width, prefix = tensors["v.cls_token"].shape[-1], 2 if "v.dist_token" in tensors else 1
     named = [name for name, size in SIZES.items() if (size.width, size.prefix) == (width, prefix)]

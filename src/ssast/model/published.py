@@ -110,7 +110,7 @@ def _refuse_foreign(tensors: dict[str, Tensor], source: str) -> None:
     if any(key.startswith("mlp_head.") for key in tensors):
         raise UserError(
             f"{source} is a fine-tuned model (it has mlp_head.* and no p_input_fdim, p_input_tdim), and a pretrained "
-            "one was expected; give the pretrained file it was made from, or a folder made by save_pretrained."
+            "one was expected; give the pretrained file it was made from, or make a folder of it with `ssast convert`."
         )
     needed = ("p_input_fdim", "p_input_tdim", "v.cls_token", "v.pos_embed", "v.patch_embed.proj.weight")
     lacking = [key for key in needed if key not in tensors]

@@ -57,7 +57,7 @@ class DataOptions:
     lib: bool = option(False, "read recordings with librosa", LOADING, modes=(*READ, "predict"))
     pretrained_mdl_path: str | None = option(
         "SSAST-Base-Frame-400.pth",
-        "pretrained model to start from: a published .pth or a model folder; none: random weights",
+        "pretrained model to start from: a published name or .pth, or a model folder; none: random weights",
         LOADING,
         modes=("pretrain", "finetune", "sweep", "extract", "attention"),
         shown="SSAST-Base-Frame-400.pth; pretrain: none",
@@ -65,7 +65,7 @@ class DataOptions:
     )
     finetuned_mdl_path: str | None = option(
         None,
-        "fine-tuned model to use: a model folder, or an older .pt file",
+        "fine-tuned model to use: a model folder, or an older or published file",
         LOADING,
         modes=(*USE, "predict", "audit"),
         is_path=True,

@@ -11,7 +11,7 @@ from safetensors import safe_open
 
 from ssast.errors import UserError
 from ssast.model.encoder import DEPTH, NUM_STATES, SIZES
-from ssast.model.folder import read_folder
+from ssast.model.folder import WEIGHTS, read_folder
 from ssast.model.head import PUBLISHED_HEAD
 from ssast.model.older import ARGUMENTS, lengths_for, read_arguments, read_sizes
 from ssast.model.published import read_checkpoint
@@ -30,7 +30,6 @@ from ssast.model.recognise import (
 )
 from ssast.model.torchfile import load_tensors
 from ssast.modes.assemble import say
-from ssast.modes.catalogue import MODES
 from ssast.modes.options import Options
 from ssast.modes.places import at, model_path
 from ssast.modes.runfolder import fingerprint
@@ -61,7 +60,7 @@ def _show(options: Options, address: str) -> int:
     say(address)
     for name, value in _facts(options, found):
         say(f"  {name:<13}{value}")
-    commands = list(_commands(found))
+    commands = list(_commands(found, address.removesuffix(f"/{WEIGHTS}")))
     if commands:
         say("  what can be done with it:")
         for command in commands:
@@ -207,9 +206,9 @@ def _precisions(found: Recognised) -> set[str]:
     return {str(value.dtype).removeprefix("torch.") for value in tensors.values() if value.is_floating_point()}
 
 
-def _commands(found: Recognised) -> Iterator[str]:
+def _commands(found: Recognised, address: str) -> Iterator[str]:
     """What to type, for each mode that takes it."""
-    path = shlex.quote(str(found.path))
+    path = shlex.quote(address)
     if found.kind == STATE:
         run = found.path.parent.parent / "run.yaml"
         yield f"ssast finetune --config {shlex.quote(str(run))}    (or pretrain: goes on with the run)"
@@ -226,7 +225,6 @@ def _commands(found: Recognised) -> Iterator[str]:
         yield f"ssast evaluate {wanted} -l labels.txt -o OUT"
         yield f"ssast extract {wanted}{kind} -o OUT"
         yield f"ssast attention {wanted} -o OUT"
-        if "predict" in MODES:
-            yield f"ssast predict {path} FILES"
+        yield f"ssast predict {path} FILES"
     if found.kind in (PUBLISHED, OLDER, FINETUNED):
         yield f"ssast convert {path} OUT    (a folder that knows its own settings)"
