@@ -1,5 +1,6 @@
 """Whole modes on a bucket: the same bytes as from disk, nothing fetched twice, results in the bucket."""
 
+import re
 import shutil
 from pathlib import Path
 
@@ -160,6 +161,54 @@ def test_a_data_set_in_a_bucket_is_checked(gs, on_disk, tmp_path, capsys):
     words = ["-i", f"{root}/audio", "-d", f"{root}/splits", "-l", f"{root}/labels.txt", "-o", str(tmp_path)]
     assert cli.main(["check", *words]) == 0
     assert "0 faults" in capsys.readouterr().out
+
+
+def test_what_a_check_finds_is_sent_too(gs, on_disk, tmp_path, capsys):
+    folder, _ = on_disk
+    gs.bucket("check-sent")
+    words = ["-i", str(folder / "audio"), "-d", str(folder / "splits"), "-o", str(tmp_path), "--cloud_dir", "found"]
+    assert cli.main(["check", *words, "-b", "check-sent"]) == 0
+    assert "the results are in gs://check-sent/found" in capsys.readouterr().out
+    there = {name.removeprefix("found/") for name in gs.names("check-sent")}
+    assert there == {"check.csv", "recordings.csv", "run.yaml", ".ssast"}
+    assert gs.get("check-sent", "found/check.csv") == (tmp_path / "check.csv").read_bytes()
+
+
+def test_a_comparison_is_sent_too_and_later_where_it_could_not_be(gs_emulator, proxy, on_disk, tmp_path, capsys):
+    _, made = on_disk
+    gs_emulator.bucket("compared")
+    words = ["compare", str(made[0]), str(made[1]), "--resamples", "5", "-b", "compared", "-o", str(tmp_path / "cp")]
+    proxy.refuse = lambda method, path: 403 if len(proxy.uploads()) > 0 and method == "POST" else None
+    assert cli.main(words) == 2
+    assert "1 files were not sent to gs://compared: compare.csv" in capsys.readouterr().err
+    proxy.refuse = lambda method, path: None
+    assert cli.main(["upload", str(tmp_path / "cp")]) == 0
+    assert gs_emulator.get("compared", "compare.csv") == (tmp_path / "cp" / "compare.csv").read_bytes()
+    assert cli.main([*words, "--cloud", "False", "--cloud_dir", "not"]) == 0
+    assert "not/compare.csv" not in gs_emulator.names("compared")
+
+
+def test_a_private_run_sends_its_results_and_no_key(gs_emulator, proxy, on_disk, tmp_path, capsys, monkeypatch):
+    folder, _ = on_disk
+    gs_emulator.bucket("secret-bucket")
+    monkeypatch.setenv("SSAST_KEYS", str(tmp_path / "keys"))
+    words = ["evaluate", "-b", "secret-bucket", "--cloud_dir", "secret-folder", "-o", str(tmp_path / "ev")]
+    words += ["-i", str(folder / "audio"), "-d", f"{folder}/splits/test.csv", "--finetuned_mdl_path", f"{folder}/tuned"]
+    words += ["--device", "cpu", "--resamples", "20", "--private", "True"]
+    proxy.refuse = lambda method, path: 403 if len(proxy.uploads()) > 1 and method == "POST" else None
+    assert cli.main(words) == 2
+    proxy.refuse = lambda method, path: None
+    assert cli.main(["upload", str(tmp_path / "ev"), "--private", "True"]) == 0
+    said = "".join(capsys.readouterr())
+    assert "were not sent to bucket-" in said
+    assert "files sent to bucket-" in said
+    assert not re.search(r"secret-|0012|/tmp", said)
+    names = gs_emulator.names("secret-bucket")
+    assert {"secret-folder/run.yaml", "secret-folder/predictions.csv"} <= set(names)
+    assert not [name for name in names if "keys" in name]
+    record = gs_emulator.get("secret-bucket", "secret-folder/run.yaml").decode()
+    assert "bucket_name: bucket_name-" in record
+    assert "secret" not in record
 
 
 @pytest.fixture(scope="module")

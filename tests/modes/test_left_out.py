@@ -1,5 +1,6 @@
 """`--on_bad_audio skip` in real runs: what is left out is named, with or without workers, and after a kill too."""
 
+import json
 import shutil
 
 import numpy as np
@@ -65,6 +66,8 @@ def test_fine_tuning_names_what_it_left_out_of_both_splits(usual, workers, capsy
     assert "4 recordings were left out; " in capsys.readouterr().out
     predicted = pd.read_csv(folder / "predictions.csv", dtype={"uid": str})
     assert predicted["uid"].tolist() == ["0012", "0014", "0015", "0017"]
+    assert json.loads((folder / "metrics.json").read_text())["left_out"] == 2
+    assert "; 2 of the csv could not be used and were left out." in (folder / "report.html").read_text()
 
 
 @pytest.mark.parametrize("workers", [0, 2])

@@ -17,10 +17,12 @@ from ssast.modes.assemble import data_name, say
 from ssast.modes.declare import suggestion
 from ssast.modes.options import Options
 from ssast.modes.places import at, recordings
+from ssast.modes.private import shown_facts
 from ssast.modes.runfolder import fingerprint, nothing_half_written, open_folder, versions
 from ssast.modes.scoring import RESAMPLES_SEED, named_subjects
 from ssast.modes.settle import resolve
 from ssast.modes.tools import split_places
+from ssast.modes.uploads import uploaded
 from ssast.report.audit import Clips
 from ssast.report.audit import audit as audit_clips
 from ssast.report.audit_page import audit_page, csv_rows, screen_rows
@@ -32,6 +34,7 @@ from ssast.report.tables import text_table
 LEAKS = (*ACROSS, "same sound, other labels", "same sound")
 
 
+@uploaded("audit")
 @nothing_half_written
 def audit(options: Options | None = None, /, **overrides: Any) -> Path:
     """Ask whether labels can be told from the recordings rather than from the voice; the folder of the results.
@@ -185,6 +188,7 @@ def _facts(options: Options) -> list[tuple[str, Any]]:
 
 
 def _write(folder: Path, found: dict[str, Any], clips: Clips, title: str, facts: Sequence[tuple[str, Any]]) -> None:
+    found = shown_facts(found)
     with whole_file(folder / "traits.csv") as beside:
         clips.table.assign(split=clips.split).to_csv(beside)
     with whole_file(folder / "audit.csv") as beside:

@@ -14,6 +14,7 @@ from ssast.data.storage import whole_file, writable_folder
 from ssast.errors import UserError
 from ssast.modes.options import Options
 from ssast.modes.settle import resolve
+from ssast.modes.uploads import uploaded
 from ssast.report.metrics import paired_differences, score
 from ssast.report.predictions import Predictions, read_predictions
 from ssast.report.tables import LEADING, TITLES, number, span, text_table
@@ -29,6 +30,7 @@ class Scored:
     thresholds: dict[str, float]
 
 
+@uploaded("compare")
 def compare(options: Options | None = None, /, **overrides: Any) -> Path:
     """Put runs on the same clips side by side, each against the first, with paired intervals; the csv with all of it.
 

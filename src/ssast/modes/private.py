@@ -250,15 +250,15 @@ def _in_full(name: str, value: str) -> str:
 
 
 def _learn_recordings(worn: Veil, options: Options) -> None:
-    """Every name in the local folder of the recordings, whether a csv has it or not; in a bucket the address alone."""
+    """Every name in the local folder of the recordings, whether a csv has it or not; of a bucket the addresses."""
+    if options.bucket_name:
+        worn.learn_place("bucket", str(locate("x", None, options.bucket_name)).removesuffix("/x"))
     if not options.prefix:
         return
     root = locate(options.prefix, options.study, options.bucket_name)
     worn.learn_place("prefix", *([str(root)] if not root.is_local else _spellings(root)))
     if root.is_local and root.is_dir():
         worn.learn("uid", os.listdir(root.path))
-    if options.bucket_name:
-        worn.learn_place("bucket", str(locate("x", None, options.bucket_name)).removesuffix("/x"))
 
 
 def _spellings(root: Location) -> list[str]:
@@ -290,8 +290,12 @@ def _hidden(worn: Veil, name: str, value: str) -> str:
 
 def _deep(worn: Veil, value: Any) -> Any:
     if isinstance(value, Mapping):
-        return {worn.text(str(name)): _deep(worn, inner) for name, inner in value.items()}
-    return worn.text(value) if isinstance(value, str) else value
+        return {_deep(worn, str(name)): _deep(worn, inner) for name, inner in value.items()}
+    if isinstance(value, list | tuple):
+        return [_deep(worn, inner) for inner in value]
+    if not isinstance(value, str):
+        return value
+    return worn.hidden(worn.kinds[value], value) if value in worn.kinds else worn.text(value, is_sentence=True)
 
 
 def revealed(values: Mapping[str, Any], path: object) -> dict[str, Any]:

@@ -70,7 +70,9 @@ def _over_folds(options: Options, finetune: Finetune) -> Path:
     if not crew.is_main():
         return folder
     predictions, thresholds = _pooled(homes, labels, frame)
-    metrics = measure(predictions, options.loss, thresholds if options.loss == "BCE" else {}, options.resamples)
+    left_out = len(frame) - len(predictions.uids)
+    called = thresholds if options.loss == "BCE" else {}
+    metrics = measure(predictions, options.loss, called, options.resamples, left_out=left_out)
     say(f"all {options.folds} folds together")
     write_scores(folder, predictions, metrics)
     whole, settings = Rows(frame, labels, place), audio_settings(options)

@@ -23,6 +23,8 @@ def validate(options: Any) -> None:
             raise UserError("compare needs two runs or more; write `ssast compare RUN RUN`, each a folder of a run")
         if options.resamples < 2:
             raise UserError(f"compare cannot have --resamples {options.resamples}; give at least 2, better 1000")
+        for problem in _cloud(options):
+            raise UserError(problem)
         return
     if options.mode in ("inspect", "convert"):
         for problem in _checkpoint(options):
@@ -41,7 +43,7 @@ def validate(options: Any) -> None:
             raise UserError(problem)
         return
     if options.mode in ("check", "audit"):
-        for problem in (*_sources(options), *_audit(options)):
+        for problem in (*_sources(options), *_audit(options), *_cloud(options)):
             raise UserError(problem)
         return
     checks = (_task, _sources, _model, _training, _cloud, _spectrogram)

@@ -173,7 +173,8 @@ def evaluate_model(
         return
     predictions, done = predicted
     thresholds = read_thresholds(model_home(work.options, folder))
-    metrics = measure(predictions, model.config["loss"], thresholds, work.options.resamples)
+    left_out = len(test.frame) - len(predictions.uids)
+    metrics = measure(predictions, model.config["loss"], thresholds, work.options.resamples, left_out=left_out)
     write_scores(folder, predictions, metrics)
     home = model_home(work.options, folder)
     chosen = _thresholds_from(home) if metrics["loss"] == "BCE" else ""
@@ -182,8 +183,13 @@ def evaluate_model(
     work.bad.write(folder)
 
 
-def measure(predictions: Predictions, loss: str, thresholds: Thresholds, resamples: int) -> dict[str, Any]:
-    """metrics.json: the scores of the clips, and under "by_subject" those of their subjects where these are named."""
+def measure(
+    predictions: Predictions, loss: str, thresholds: Thresholds, resamples: int, *, left_out: int = 0
+) -> dict[str, Any]:
+    """metrics.json: the scores of the clips, and under "by_subject" those of their subjects where these are named.
+
+    `left_out` counts the rows of the csv whose recordings could not be used.
+    """
     how: dict[str, Any] = {"loss": loss, "resamples": resamples, "seed": RESAMPLES_SEED}
     found = score(
         predictions.targets,
@@ -193,7 +199,7 @@ def measure(predictions: Predictions, loss: str, thresholds: Thresholds, resampl
         thresholds=thresholds,
         **how,
     )
-    found |= {"unit": predictions.unit, "by_subject": None}
+    found |= {"unit": predictions.unit, "left_out": left_out, "by_subject": None}
     if predictions.subjects is None:
         return found
     pooled, varying = pool(predictions)

@@ -17,12 +17,14 @@ from ssast.modes.options import Options
 from ssast.modes.places import at, recordings
 from ssast.modes.runfolder import fingerprint, open_folder
 from ssast.modes.settle import resolve
+from ssast.modes.uploads import uploaded
 
 FAULTY = 1
 """The exit code of a check that found what a run would suffer from."""
 SPLITS = ("train", "test")
 
 
+@uploaded("check")
 def check(options: Options | None = None, /, **overrides: Any) -> int:
     """Look at a data set before a long run; 1 where a run would stop or report something false, else 0.
 

@@ -18,6 +18,7 @@ from ssast.engine import crew
 from ssast.errors import UserError
 from ssast.modes.options import Options
 from ssast.modes.places import at
+from ssast.modes.private import revealed
 from ssast.modes.runfile import read_mapping
 from ssast.modes.settle import resolve
 
@@ -204,7 +205,9 @@ def upload(options: Options | None = None, /, **overrides: Any) -> Path:
     folder = Path(options.exp_dir)
     if not folder.is_dir():
         raise UserError(f"{folder} is no folder; give the output folder of a run, as in `ssast upload FOLDER`.")
-    uploads = Uploads(folder, target(resolve(options, **_recorded(folder, options.given))))
+    known = resolve(options, **_recorded(folder, options.given))
+    noted = "" if known.bucket_name else _noted(folder)
+    uploads = Uploads(folder, at(known, noted) if noted else target(known))
     sent, reason = uploads.send()
     if reason:
         raise UserError(uploads.sentence(reason))
@@ -212,11 +215,19 @@ def upload(options: Options | None = None, /, **overrides: Any) -> Path:
     return folder
 
 
+def _noted(folder: Path) -> str:
+    """Where a mode that leaves no record was sending its results; empty where nothing says so."""
+    try:
+        return str(json.loads((folder / LEDGER).read_text(encoding="utf-8"))["to"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return ""
+
+
 def _recorded(folder: Path, given: frozenset[str]) -> dict[str, Any]:
     """Bucket, folder and project from the record of a run, those left out that were given anew."""
     records = [folder / "run.yaml", *sorted(folder.glob("run-*.yaml"))]
     for record in records:
-        found = read_mapping(record) if record.exists() else {}
+        found = revealed(read_mapping(record), record) if record.exists() else {}
         if found.get("bucket_name"):
             names = {"bucket_name", "cloud_dir", "project_name"} - given
             return {name: found[name] for name in names if found.get(name) is not None}

@@ -62,7 +62,10 @@ def _is_rare(entry: Mapping[str, Any]) -> bool:
 def _size(metrics: Mapping[str, Any]) -> str:
     labels = f"{len(metrics['labels'])} label{'s' if len(metrics['labels']) != 1 else ''}"
     whose = f" of {metrics['subjects']} {metrics['unit']}s" if metrics["subjects"] is not None else ""
-    return f"{metrics['n']} clips{whose} were scored for {labels}."
+    without = (
+        f"; {metrics['left_out']} of the csv could not be used and were left out" if metrics.get("left_out") else ""
+    )
+    return f"{metrics['n']} clips{whose} were scored for {labels}{without}."
 
 
 def _average(metrics: Mapping[str, Any]) -> str:
