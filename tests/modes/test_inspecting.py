@@ -171,6 +171,28 @@ def test_other_peoples_models_are_none_of_these_with_what_they_hold(told, name, 
     assert "what can be done" not in said
 
 
+def test_weights_without_their_config_are_told_from_others(told, tmp_path, shelf):
+    """They were once taken for an older file, and could then not be read."""
+    for name in ("own", "pretrained"):
+        shutil.copy(shelf / name / "model.safetensors", tmp_path)
+        for path in (tmp_path, tmp_path / "model.safetensors"):
+            code, said = told(path)
+            assert (code, "whose config.json is missing or damaged" in said) == (1, True)
+    (tmp_path / "config.json").write_text("{")
+    assert "looks like the weights of a model folder of ssast" in told(tmp_path)[1]
+    (tmp_path / "random_states_0.pkl").touch()
+    assert "looks like the state that accelerate saves of a training" in told(tmp_path)[1]
+
+
+def test_a_published_file_that_lacks_something_is_one_sentence(told, tmp_path, published_tiny):
+    state = torch.load(published_tiny, weights_only=True)
+    del state["module.v.norm.bias"]
+    torch.save(state, tmp_path / "x.pth")
+    code, said = told(tmp_path / "x.pth")
+    assert (code, said.count("\n")) == (2, 1)
+    assert "1 missing: v.norm.bias" in said
+
+
 def test_a_folder_of_checkpoints_is_listed(told):
     code, said = told(".")
     assert code == 0

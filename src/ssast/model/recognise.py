@@ -26,7 +26,10 @@ TITLES = {
     FOREIGN: "none of the checkpoints that ssast knows",
 }
 _OWN = {"SSASTForPreTraining": OWN_PRETRAINED, "SSASTForAudioClassification": OWN_FINETUNED}
-ENDINGS = (".pth", ".pt", ".bin", ".ckpt", ".safetensors")
+SAFE = ".safetensors"
+ENDINGS = (".pth", ".pt", ".bin", ".ckpt", SAFE)
+ACCELERATE = "the state that accelerate saves of a training"
+WITHOUT_CONFIG = f"the weights of a model folder of ssast, whose {CONFIG} is missing or damaged"
 _RUN = {"key", "progress", "model", "optimizer"}
 _WRAPPERS = ("module.", "model.", "state_dict.", "model_state_dict.")
 
@@ -67,8 +70,9 @@ def recognise(path: str | os.PathLike) -> Recognised:
     if place.name == WEIGHTS and (place.parent / CONFIG).is_file():
         return _folder(place.parent)
     listing = _listing(place)
-    kind, looks_like = _kind(listing)
-    return Recognised(place, kind, place, listing, looks_like)
+    # Of our own making are only whole folders: without its config a .safetensors does not say enough.
+    kind = FOREIGN if place.suffix == SAFE else _kind(listing)
+    return Recognised(place, kind, place, listing, _looks(listing) if kind == FOREIGN else "")
 
 
 def checkpoints_in(folder: Path) -> list[Path]:
@@ -93,7 +97,8 @@ def _folder(folder: Path) -> Recognised:
     if kind != FOREIGN and weights.name == WEIGHTS:
         return Recognised(folder, kind, weights, _listing(weights), config=config)
     listing = _listing(weights)
-    return Recognised(folder, FOREIGN, weights, listing, _named_by(config) or _kind(listing)[1], config)
+    looks_like = ACCELERATE if any(folder.glob("random_states_*.pkl")) else _named_by(config) or _looks(listing)
+    return Recognised(folder, FOREIGN, weights, listing, looks_like, config)
 
 
 def _config(file: Path) -> dict[str, Any]:
@@ -111,7 +116,7 @@ def _named_by(config: Mapping[str, Any]) -> str:
 
 
 def _listing(file: Path) -> Listing:
-    if file.suffix != ".safetensors":
+    if file.suffix != SAFE:
         return outline(file)
     try:
         with safe_open(file, framework="pt") as opened:
@@ -120,17 +125,22 @@ def _listing(file: Path) -> Listing:
         raise UserError(f"{file} cannot be read ({error}); save or copy it again.") from error
 
 
-def _kind(listing: Listing) -> tuple[str, str]:
+def _kind(listing: Listing) -> str:
     names = {name.removeprefix("module.") for name in listing}
     if {name.split(".")[0] for name in listing} >= _RUN:
-        return STATE, ""
+        return STATE
     if {"p_input_fdim", "v.pos_embed"} <= names:
-        return PUBLISHED, ""
+        return PUBLISHED
     if "v.pos_embed" in names and has_numbered_head(names):
-        return FINETUNED, ""
+        return FINETUNED
     if {"v.pos_embed", OUTPUT} <= names:
-        return OLDER, ""
-    return FOREIGN, next((text for text, fits in _LOOKS if fits(_bare(listing))), "")
+        return OLDER
+    return FOREIGN
+
+
+def _looks(listing: Listing) -> str:
+    """What the names of a foreign file are known from; empty where they are not."""
+    return next((text for text, fits in _LOOKS if fits(_bare(listing))), "")
 
 
 def _bare(listing: Listing) -> set[str]:
@@ -146,6 +156,8 @@ def _starts(*starts: str) -> Callable[[set[str]], bool]:
 
 
 _LOOKS: list[tuple[str, Callable[[set[str]], bool]]] = [
+    (WITHOUT_CONFIG, _starts("v.pos_embed", "mlp_head.head.outproj.")),
+    (WITHOUT_CONFIG, _starts("v.pos_embed", "cpredlayer.")),
     ("AST as Hugging Face names it", _starts("audio_spectrogram_transformer.")),
     ("AST as Hugging Face names it", _starts("embeddings.distillation_token", "encoder.")),
     ("the head or the encoder alone of a fine-tuned SSAST", _starts("mlp_head.")),

@@ -57,8 +57,9 @@ def _show(options: Options, address: str) -> int:
     if path.is_dir() and not _holds_model(path):
         return _show_folder(options, path)
     found = recognise(path)
+    facts = list(_facts(options, found))
     say(address)
-    for name, value in _facts(options, found):
+    for name, value in facts:
         say(f"  {name:<13}{value}")
     commands = list(_commands(found, address.removesuffix(f"/{WEIGHTS}")))
     if commands:
