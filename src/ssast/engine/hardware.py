@@ -69,5 +69,8 @@ def own_chance(device: torch.device) -> Iterator[None]:
 def chance(device: torch.device, *key: int) -> torch.Generator:
     """A generator that depends on the key alone; torch's global generators are seeded alike, for dropout."""
     seed = int(np.random.SeedSequence(key).generate_state(1, np.uint64)[0] >> 1)
-    torch.manual_seed(seed)
+    if device.type == "cpu":
+        torch.default_generator.manual_seed(seed)  # torch.manual_seed notes a stack trace for each kind of GPU, too
+    else:
+        torch.manual_seed(seed)
     return torch.Generator(device=device).manual_seed(seed)
