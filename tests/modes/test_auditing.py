@@ -213,3 +213,64 @@ def test_every_trait_is_explained(request):
     page = (request.config.rootpath / "docs" / "audit.md").read_text()
     for title in TITLES.values():
         assert f"| {title} |" in page
+
+
+def test_a_private_audit_names_nobody(where, made, tmp_path, monkeypatch, capfd):
+    monkeypatch.setenv("SSAST_KEYS", str(tmp_path / "keys"))
+    copy = tmp_path / "geheim"
+    shutil.copytree(made, copy)
+    for name in ("train", "test"):
+        table = pd.read_csv(copy / "splits" / f"{name}.csv", dtype={"uid": str})
+        table["speaker"] = "mueller" + table["speaker"]
+        table["uid"] = "mueller" + table["uid"]
+        table.to_csv(copy / "splits" / f"{name}.csv", index=False)
+    for folder in (copy / "audio").iterdir():
+        folder.rename(folder.with_name(f"mueller{folder.name}"))
+    (copy / "audio" / "mueller003" / "waveform.wav").unlink()
+    data = {"prefix": copy / "audio", "data_split_root": copy / "splits", "label_txt": copy / "labels.txt"}
+    assert cli.main([*words(where | data), "--private", "True"]) == 0
+    shown = "".join(capfd.readouterr()) + "".join(path.read_text() for path in (tmp_path / "out").iterdir())
+    assert "uid-" in shown
+    assert "mueller" not in shown
+    assert "geheim" not in shown
+
+
+def test_real_speech_length_tells_who_is_rated_as_not_fluent(shared, tmp_path):
+    """Slow readers: the page must name the length, which a model can judge by without hearing how they read."""
+    data = shared / "speechocean"
+    where = {
+        "prefix": data / "audio",
+        "data_split_root": data / "splits" / "test.csv",
+        "label_txt": data / "labels.txt",
+    }
+    folder = ssast.audit(**{name: str(path) for name, path in where.items()}, columns="age", exp_dir=str(tmp_path))
+    found = json.loads((folder / "audit.json").read_text())
+    entry = found["labels"]["low_fluency"]["traits"]["duration"]
+    assert entry["is_flagged"]
+    assert entry["value"] > 0.8
+    assert found["subjects"] == 40
+    assert "female" in found["labels"]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("width", [1280, 390])
+def test_the_page_fits_its_window_and_asks_for_nothing(where, tmp_path, width):
+    api = pytest.importorskip("playwright.sync_api")
+    ssast.audit(**where)
+    with api.sync_playwright() as play:
+        browser = play.chromium.launch(executable_path=shutil.which("chromium"), args=["--no-sandbox"])
+        view = browser.new_page(viewport={"width": width, "height": 900})
+        said, asked = [], []
+        view.on("console", lambda message: said.append(message.text))
+        view.on("request", lambda request: asked.append(request.url))
+        view.goto((tmp_path / "out" / "audit.html").as_uri())
+        assert view.evaluate("document.documentElement.scrollWidth") <= width
+        summaries = view.locator("details > summary")
+        view.keyboard.press("Tab")
+        summaries.nth(0).focus()
+        view.keyboard.press("Enter")
+        assert view.locator("details").nth(0).get_attribute("open") is None, "closed by the keyboard"
+        assert view.locator("svg").count() >= 2
+        browser.close()
+    assert not said
+    assert [url for url in asked if not url.startswith(("file:", "data:"))] == []

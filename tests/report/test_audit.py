@@ -171,9 +171,9 @@ def test_where_nothing_is_planted_little_is_flagged(loss):
 @pytest.mark.slow
 @pytest.mark.parametrize(("loss", "subjects"), [("BCE", 12), ("BCE", 40), ("MSE", 30)])
 def test_false_alarms_stay_at_one_data_set_in_twenty(loss, subjects):
-    """Binomial: of 200 sets at a true rate of 5 % more than 17 are flagged in 2 of 100 test runs."""
+    """The level is set to 3 of 100, so that 5 of 100 holds in a count of 200 as well."""
     alarms = sum(bool(flags(run(plain(seed, subjects, loss=loss), loss=loss))) for seed in range(200))
-    assert alarms <= 17
+    assert alarms <= 10
 
 
 def test_an_amounts_strength_is_the_better_auc():

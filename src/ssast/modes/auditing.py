@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +10,7 @@ import numpy as np
 import pandas as pd
 from tqdm import tqdm
 
+from ssast import veil
 from ssast.data.splits import SUBJECTS, check_targets, read_labels, read_split
 from ssast.data.storage import Location, forget, whole_file
 from ssast.data.survey import FAULTS, NOTES, Finding, Heard, findings, listen_to_all
@@ -18,7 +20,8 @@ from ssast.modes.declare import suggestion
 from ssast.modes.options import Options
 from ssast.modes.places import at, recordings
 from ssast.modes.private import shown_facts
-from ssast.modes.runfolder import fingerprint, nothing_half_written, open_folder, versions
+from ssast.modes.runfile import read_mapping
+from ssast.modes.runfolder import fingerprint, nothing_half_written, open_folder, record_path, versions
 from ssast.modes.scoring import RESAMPLES_SEED, named_subjects
 from ssast.modes.settle import resolve
 from ssast.modes.tools import split_places
@@ -61,7 +64,7 @@ def audit(options: Options | None = None, /, **overrides: Any) -> Path:
     clips = _clips(heard, splits, labels, columns, told)
     found = audit_clips(clips, loss=options.loss, resamples=options.resamples, seed=RESAMPLES_SEED, progress=_progress)
     found |= {"leaks": _leaks(findings(heard, splits, labels, loss=options.loss)), "not_read": _not_read(heard)}
-    _write(folder, found, clips, f"Audit of {data_name(options, next(iter(places.values())))}", _facts(options))
+    _write(folder, found, clips, f"Audit of {data_name(options, next(iter(places.values())))}", _facts(folder))
     _show(found, folder)
     return folder
 
@@ -181,16 +184,17 @@ def _not_read(heard: Mapping[str, Heard]) -> dict[str, str]:
     return {one.uid: one.reason for one in heard.values() if not one.digest}
 
 
-def _facts(options: Options) -> list[tuple[str, Any]]:
+def _facts(folder: Path) -> list[tuple[str, Any]]:
+    """What the page says of its making, from the run's record, in which a private run hides names."""
     names = ("prefix", "study", "data_split_root", "label_txt", "columns", "runs", "finetuned_mdl_path", "resamples")
-    given = [(name, getattr(options, name)) for name in names if getattr(options, name) is not None]
-    return [*given, *versions().items()]
+    kept = read_mapping(record_path(folder, "audit", trains=False))
+    return [*((name, kept[name]) for name in names if kept.get(name) is not None), *versions().items()]
 
 
 def _write(folder: Path, found: dict[str, Any], clips: Clips, title: str, facts: Sequence[tuple[str, Any]]) -> None:
     found = shown_facts(found)
     with whole_file(folder / "traits.csv") as beside:
-        clips.table.assign(split=clips.split).to_csv(beside)
+        clips.table.assign(split=clips.split).rename(index=partial(veil.shown_name, "uid")).to_csv(beside)
     with whole_file(folder / "audit.csv") as beside:
         pd.DataFrame(csv_rows(found)).to_csv(beside, index=False)
     with whole_file(folder / "audit.json") as beside:

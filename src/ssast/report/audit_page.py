@@ -23,7 +23,7 @@ from ssast.report.tables import number, span
 MOST_LABELS = 60
 MOST_LEAKS = 20
 OPEN_LABELS = 3
-HOW_TO_READ = """Luck: labels are traded between {unit}s at random, {resamples} times, and everything is looked at again; the level shown is one that luck reaches in at most 1 of 20 such data sets, all {looks} looks together.
+HOW_TO_READ = """Luck: labels are traded between {unit}s at random, {resamples} times, and everything is looked at again; the level shown is one that luck reaches in at most 3 of 100 such data sets, all {looks} looks together.
 Beyond luck is "yes" above that level with an interval wholly on that side of nothing, "unsure" above it with a wider interval.
 An interval is from {resamples} resamples of whole {unit}s (95 %).
 "In test" is what train.csv alone teaches about the trait, tried on test.csv.
@@ -171,8 +171,8 @@ def _label(audit: Mapping[str, Any], label: str, found: Mapping[str, Trait], tar
     """The sentences and figures of one label."""
     text, figures = [], [forest(audit, label)]
     for own in audit["labels"][label]["matched"]:
-        sentences = [told(audit, label, own["on"]), *matched_sentences(audit, label, own)]
-        text.append(f"<p>{escape(' '.join(sentences))}</p>")
+        alike = " ".join(matched_sentences(audit, label, own))
+        text.append(f"<p>{escape(told(audit, label, own['on']))}</p><p>{escape(alike)}</p>")
         entry = audit["labels"][label]["traits"][own["on"]]
         figures.append(strongest_figure(found[own["on"]], entry, target_N, audit["loss"]))
     return f'{"".join(text)}<div class="figures">{"".join(figures)}</div>'

@@ -94,8 +94,13 @@ def summary(audit: Mapping[str, Any]) -> list[str]:
     sentences = [size(audit), leak_sentence(audit), _answer(audit, of_sound)]
     sentences += [told(audit, label, name) for label, name in _first_of_each(of_sound)[:MOST_TOLD]]
     sentences.append(_of_columns(audit, [one for one in found if one not in of_sound]))
-    for label, own in list(audit["labels"].items())[:MOST_TOLD]:
-        sentences += [_of_model(audit, label, matched) for matched in own["matched"]]
+    of_model = [
+        _of_model(audit, label, matched)
+        for label, name in found
+        for matched in audit["labels"][label]["matched"]
+        if matched["on"] == name
+    ]
+    sentences += [sentence for sentence in of_model if sentence][:MOST_TOLD]
     return [sentence for sentence in sentences if sentence]
 
 
@@ -262,6 +267,10 @@ def _of_model(audit: Mapping[str, Any], label: str, found: Mapping[str, Any]) ->
         return f"{start}; there are too few subjects for an interval."
     if after["interval"][0] > nothing:
         return f"{start}: it still tells the label, so it hears more than {title}."
+    if before["interval"] is None or before["interval"][0] <= nothing:
+        return f"{start}: neither is sure with so few {audit['unit']}s."
+    if after["value"] >= before["interval"][0]:
+        return f"{start}: it need not have changed, but {found['kept']} clips are too few to be sure."
     return f"{start}: on {found['kept']} such clips it cannot be shown to hear anything beyond {title}."
 
 
