@@ -16,8 +16,9 @@ from ssast.engine import train
 from ssast.errors import UserError
 from ssast.model.classification import SSASTForAudioClassification
 from ssast.modes import pooling
-from ssast.modes.assemble import Work, audio_settings, classification_model
+from ssast.modes.assemble import Work, audio_settings
 from ssast.modes.groups import FBANK, WAVEFORM
+from ssast.modes.models import classification_model
 from ssast.modes.options import SPECS
 from ssast.modes.pooling import DRAWN, Pooler, keeps_features, own_states
 

@@ -84,7 +84,7 @@ def test_rare_labels_can_be_weighed_and_drawn_more_often(usual, capsys):
     ],
 )
 def test_what_does_not_go_together_is_said_before_anything_is_read(usual, tmp_path, monkeypatch, how, said):
-    monkeypatch.setattr("ssast.modes.assemble.shutil.which", lambda name: None)
+    monkeypatch.setattr("ssast.modes.models.shutil.which", lambda name: None)
     with pytest.raises(UserError, match=said):
         ssast.finetune(**usual | how)
     assert not (tmp_path / "run").exists()

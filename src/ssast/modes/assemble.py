@@ -1,9 +1,7 @@
 """Checked options in; the parts that every mode is made of out: rows, data sets, batches, models, run folders."""
 
-import dataclasses
 import math
 import os
-import shutil
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,7 +15,7 @@ from numpy.typing import NDArray
 
 from ssast import veil
 from ssast.audio.frontend import Frontend
-from ssast.data.balance import clip_weights, positive_weights
+from ssast.data.balance import clip_weights
 from ssast.data.dataset import AudioDataset
 from ssast.data.loader import loader
 from ssast.data.prepare import Prepare
@@ -30,16 +28,9 @@ from ssast.engine.infer import loader_size
 from ssast.engine.optimise import Recipe
 from ssast.engine.train import Feed
 from ssast.errors import UserError
-from ssast.model.classification import SSASTForAudioClassification
-from ssast.model.encoder import SSASTEncoder
-from ssast.model.lora import add_lora
-from ssast.model.older import is_older
-from ssast.model.pretraining import SSASTForPreTraining
-from ssast.modes.groups import TRAIN
-from ssast.modes.inherited import older_model
 from ssast.modes.left_out import BadAudio
 from ssast.modes.options import Options
-from ssast.modes.places import at, local_model, recordings
+from ssast.modes.places import at, recordings
 from ssast.modes.settle import resolve
 
 Settings = dict[str, Any]
@@ -72,9 +63,6 @@ class Work:
         """The work of a mode, its options checked; UserError where they do not go together."""
         resolved = resolve(options, mode=mode, **overrides)
         forget()
-        if mode in TRAIN and resolved.micro_batch is None:
-            pieces = -(-resolved.batch_size // crew.size())
-            resolved = dataclasses.replace(resolved, micro_batch=pieces)
         return cls(resolved, engine(resolved.device, resolved.precision), BadAudio())
 
 
@@ -86,7 +74,7 @@ def say(text: str) -> None:
 
 def training_rows(options: Options, labels: list[str]) -> tuple[Rows, Rows]:
     """train.csv, split into what is trained on and what is held out to choose the best epoch."""
-    root = _needed(options.data_split_root, "data_split_root", "a folder with train.csv")
+    root = needed(options.data_split_root, "data_split_root", "a folder with train.csv")
     place = find_split(at(options, root), "train")
     if options.mode == "finetune" and str(place) == str(Location(root)):
         raise UserError(f"--data_split_root {root} is one csv; finetune needs the folder with train.csv and test.csv")
@@ -103,7 +91,7 @@ def training_rows(options: Options, labels: list[str]) -> tuple[Rows, Rows]:
 
 def rows(options: Options, labels: list[str], loss: str) -> Rows:
     """The test.csv of the folder, or the single csv, that --data_split_root gives."""
-    root = _needed(options.data_split_root, "data_split_root", "a folder with test.csv, or a csv")
+    root = needed(options.data_split_root, "data_split_root", "a folder with test.csv, or a csv")
     place = find_split(at(options, root), "test")
     frame = read_split(place)
     check_targets(frame, labels, loss, place)
@@ -131,7 +119,8 @@ def _check_recordings(options: Options, frame: pd.DataFrame, source: Location) -
         )
 
 
-def _needed(value: str | None, name: str, what: str) -> str:
+def needed(value: str | None, name: str, what: str) -> str:
+    """The value of an option that the mode cannot do without; UserError where it is missing."""
     if not value:
         raise UserError(f"--{name} is missing; give {what}.")
     return value
@@ -142,7 +131,7 @@ def target_labels(options: Options, own: list[str] | None = None) -> list[str]:
     path = options.label_txt
     if own is not None and "label_txt" not in options.given:
         return own
-    labels = read_labels(at(options, _needed(path, "label_txt", "a text file with one label a line")))
+    labels = read_labels(at(options, needed(path, "label_txt", "a text file with one label a line")))
     if own is not None and labels != own:
         raise UserError(
             f"{path} names {', '.join(labels)}, but the model was fine-tuned for {', '.join(own)}; "
@@ -243,36 +232,6 @@ def _loading(work: Work) -> Settings:
     }
 
 
-def trained_parts(options: Options, model: SSASTForAudioClassification, train: Rows) -> None:
-    """Make the model learn what the options ask for beside the head, and count rare labels as they ask."""
-    if options.unfreeze_last:
-        model.unfreeze_last(options.unfreeze_last)
-    if options.lora_rank:
-        add_lora(model.v, rank=options.lora_rank, alpha=options.lora_alpha, seed=options.seed)
-    if options.pos_weight:
-        weights = positive_weights(train.targets)
-        shown = ", ".join(f"{label} {weight:.3g}" for label, weight in zip(train.labels, weights, strict=True))
-        say(f"each yes counts: {shown}")
-        model.weigh_positives(weights.tolist())
-
-
-def compiled(options: Options, encoder: SSASTEncoder) -> None:
-    """With --compile, the encoder's blocks compiled when they first run; UserError where there is no compiler."""
-    if not options.compile:
-        return
-    if not any(map(shutil.which, ("g++", "clang++", "c++"))):
-        raise UserError("--compile True needs a C++ compiler, and none was found; install g++, or leave it out.")
-    for block in encoder.blocks:
-        block.compile()
-
-
-def save(model: SSASTForPreTraining | SSASTForAudioClassification, folder: Path) -> None:
-    """The model in its folder, written by one process and seen by all."""
-    if crew.is_main():
-        model.save_pretrained(folder)
-    crew.wait()
-
-
 def row_batches(
     work: Work, source: Rows, settings: Settings
 ) -> tuple[Callable[[int, int], Iterable[dict[str, Any]]], int, Prepare]:
@@ -292,61 +251,6 @@ def recipe(options: Options) -> Recipe:
     """How to train, of all the options."""
     names = (field for field in Recipe.__dataclass_fields__)
     return Recipe(**{name: getattr(options, name) for name in names})
-
-
-def pretraining_model(options: Options, settings: Settings) -> SSASTForPreTraining:
-    """A new model, or one to go on with where --pretrained_mdl_path was given."""
-    kept: Settings = {
-        "objective": options.task,
-        "mask_patch": options.mask_patch,
-        "cluster_factor": options.cluster_factor,
-        "mask_padding": options.mask_padding,
-        "num_mel_bins": options.num_mel_bins,
-        "target_length": options.target_length,
-        "frontend": settings,
-    }
-    size: Settings = {name: getattr(options, name) for name in ("model_size", "fshape", "tshape")}
-    if options.pretrained_mdl_path is not None:
-        size = {name: value for name, value in size.items() if name in options.given}
-        with local_model(options, options.pretrained_mdl_path) as path:
-            return SSASTForPreTraining.from_published(path, **size, **kept)
-    return SSASTForPreTraining(**size, **kept, seed=options.seed)
-
-
-def classification_model(options: Options, labels: list[str], settings: Settings) -> SSASTForAudioClassification:
-    """A pretrained encoder, or random weights with --pretrained_mdl_path none, with a new head for these labels."""
-    names = ("task", "fstride", "tstride", "layer", "weighted", "freeze", "activation", "final_dropout", "layernorm")
-    kept: Settings = {name: getattr(options, name) for name in (*names, "target_length", "mask_padding", "loss")}
-    kept |= {"num_labels": len(labels), "labels": labels, "frontend": settings, "seed": options.seed}
-    kept |= {"num_mel_bins": options.num_mel_bins}
-    size: Settings = {name: getattr(options, name) for name in ("model_size", "fshape", "tshape")}
-    if options.pretrained_mdl_path is None:
-        return SSASTForAudioClassification(**size, **kept)
-    size = {name: value for name, value in size.items() if name in options.given}
-    with local_model(options, options.pretrained_mdl_path) as path:
-        return SSASTForAudioClassification.from_published(path, **size, **kept)
-
-
-def finetuned_model(options: Options) -> SSASTForAudioClassification:
-    """The model of --finetuned_mdl_path; --mask_padding, where it is given, goes before its own."""
-    model = _finetuned(options)
-    if "mask_padding" in options.given:
-        model.mask_padding = options.mask_padding
-    return model
-
-
-def _finetuned(options: Options) -> SSASTForAudioClassification:
-    address = _needed(options.finetuned_mdl_path, "finetuned_mdl_path", "the folder that fine-tuning wrote")
-    with local_model(options, address) as path:
-        if is_older(path):
-            older, sentence = older_model(options, path)
-            say(sentence)
-            return older
-        folder = os.path.dirname(path) if os.path.basename(path) == "model.safetensors" else path
-        if not os.path.exists(folder):
-            # from_pretrained would take runs/frist for a name on the hub, and try for half a minute.
-            raise UserError(f"{folder} does not exist; give --finetuned_mdl_path the folder that finetune wrote.")
-        return SSASTForAudioClassification.from_pretrained(folder)
 
 
 def data_name(options: Options, source: Location) -> str:

@@ -18,7 +18,8 @@ from ssast.engine import crew, infer
 from ssast.engine.hearing import Ears, label_names
 from ssast.engine.windows import Heard, pool_windows
 from ssast.errors import UserError
-from ssast.modes.assemble import Work, finetuned_model, model_settings, say
+from ssast.modes.assemble import Work, model_settings, say
+from ssast.modes.models import finetuned_model
 from ssast.modes.options import Options
 from ssast.modes.places import at, model_source
 from ssast.modes.runfolder import fingerprint, nothing_half_written, open_folder

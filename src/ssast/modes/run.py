@@ -16,20 +16,23 @@ from ssast.modes.assemble import (
     Settings,
     Work,
     audio_settings,
-    classification_model,
-    compiled,
     data_name,
     feed,
-    finetuned_model,
     model_settings,
-    pretraining_model,
     recipe,
     rows,
-    save,
     say,
     target_labels,
-    trained_parts,
     training_rows,
+)
+from ssast.modes.models import (
+    classification_model,
+    compiled,
+    finetuned_model,
+    in_pieces,
+    pretraining_model,
+    save,
+    trained_parts,
 )
 from ssast.modes.options import Options
 from ssast.modes.over_time import step_values
@@ -52,6 +55,8 @@ def pretrain(options: Options | None = None, /, **overrides: Any) -> Path:
     train_rows, held_out = training_rows(options, [])
     model = pretraining_model(options, settings)
     check_mask_patch(options.mask_patch, model.v.num_patches)
+    work = in_pieces(work, model)
+    options = work.options
     compiled(options, model.v)
     batches = feed(work, train_rows, held_out, settings)
     folder, key = _start(options, train_rows, held_out)
@@ -78,6 +83,8 @@ def finetune(options: Options | None = None, /, **overrides: Any) -> Path:
     test = rows(options, labels, options.loss)
     model = classification_model(options, labels, settings)
     trained_parts(options, model, train_rows)
+    work = in_pieces(work, model)
+    options = work.options
     compiled(options, model.v)
     batches = feed(work, train_rows, held_out, settings)
     folder, key = _start(options, train_rows, held_out, test)

@@ -16,7 +16,8 @@ from ssast.engine import crew, infer
 from ssast.engine.hardware import uses_bf16
 from ssast.errors import UserError
 from ssast.model.classification import SSASTForAudioClassification
-from ssast.modes.assemble import Rows, Settings, Work, compiled, data_name, dataset, row_batches, say
+from ssast.modes.assemble import Rows, Settings, Work, data_name, dataset, row_batches, say
+from ssast.modes.models import compiled
 from ssast.modes.options import Options
 from ssast.modes.places import at, model_path
 from ssast.modes.pooling import keeps_features, pooled_rows

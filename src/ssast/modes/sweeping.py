@@ -26,18 +26,8 @@ from ssast.errors import UserError
 from ssast.model.classification import SSASTForAudioClassification
 from ssast.model.encoder import NUM_STATES
 from ssast.model.head import POOLINGS
-from ssast.modes.assemble import (
-    Rows,
-    Settings,
-    Work,
-    audio_settings,
-    classification_model,
-    feed,
-    recipe,
-    say,
-    target_labels,
-    training_rows,
-)
+from ssast.modes.assemble import Rows, Settings, Work, audio_settings, feed, recipe, say, target_labels, training_rows
+from ssast.modes.models import classification_model
 from ssast.modes.options import SPECS, Options
 from ssast.modes.places import at, model_source
 from ssast.modes.pooling import DRAWN, Pooler, all_states, check_some, own_states, pooled_table, with_pooled
