@@ -16,8 +16,10 @@ from ssast.errors import UserError
 from ssast.model.classification import SSASTForAudioClassification
 from ssast.model.pretraining import SSASTForPreTraining
 from ssast.model.removal import SHARES
-from ssast.modes.assemble import Rows, Settings, Work, dataset, finetuned_model, model_settings, prepare, rows, say
+from ssast.modes.assemble import Settings, Work, model_settings, prepare, say
+from ssast.modes.choosing import Chosen, chosen
 from ssast.modes.looking import Finetuned, Found, Looker, Pretrained
+from ssast.modes.models import finetuned_model
 from ssast.modes.options import Options
 from ssast.modes.places import local_model, model_source
 from ssast.modes.runfolder import fingerprint, nothing_half_written, open_folder
