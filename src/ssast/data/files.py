@@ -17,6 +17,8 @@ from ssast.data.recordings import AT_ONCE, naming
 from ssast.data.storage import Location, Missing
 from ssast.errors import UserError
 
+SHOWN = 10
+
 
 def find_audio(addresses: Sequence[Location], *, any_name: bool = False) -> list[Location]:
     """The files that are named, and those of a known extension in the folders that are named and below them, each once.
@@ -40,7 +42,7 @@ def find_audio(addresses: Sequence[Location], *, any_name: bool = False) -> list
 
 
 def _endings() -> str:
-    return f"known are names that end in .{', .'.join(EXTENSIONS)}"
+    return f"names end in .{', .'.join(EXTENSIONS[:SHOWN])} or one of {len(EXTENSIONS) - SHOWN} others"
 
 
 def _is_audio(name: str) -> bool:
@@ -84,9 +86,12 @@ def _in_bucket(folder: Location) -> Iterator[Location]:
 
 def _listed(folder: Location) -> tuple[list[Location], list[Location]]:
     folder.keep()
-    places = [place for place in folder.list() if not place.name.startswith(".")]
-    folders = [place for place in places if place.is_dir()]
-    return [place for place in places if place not in folders], folders
+    files: list[Location] = []
+    folders: list[Location] = []
+    for place in folder.list():
+        if not place.name.startswith("."):
+            (folders if place.is_dir() else files).append(place)
+    return files, folders
 
 
 class FileDataset(Dataset[dict[str, Any]]):

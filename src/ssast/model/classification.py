@@ -12,13 +12,13 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ssast.errors import UserError
+from ssast.model.embedding import EmbeddingMixin
 from ssast.model.encoder import DEPTH, NUM_STATES, SSASTEncoder, Trace, check_choice, check_layer, seeded
 from ssast.model.folder import FolderMixin, load_exactly
-from ssast.model.head import DENSE, POOLINGS, PUBLISHED_HEAD, ClassificationHead, pool_columns
+from ssast.model.head import DENSE, POOLINGS, ClassificationHead
 from ssast.model.published import check_sizes, read_checkpoint
 
 NUM_WEIGHTED = DEPTH + 1
-EMBEDDING_TYPES = ("pt", "wt", "ft")
 LOSSES: dict[str, tuple[Callable[..., Tensor], Callable[[Tensor], Tensor]]] = {
     "BCE": (F.binary_cross_entropy_with_logits, torch.sigmoid),
     "MSE": (F.mse_loss, torch.Tensor.clone),
@@ -34,7 +34,7 @@ def _weighted(pooled_BND: Tensor, weightsum_N: Tensor) -> Tensor:
     return (pooled_BND * weightsum_N.unsqueeze(1)).sum(dim=1)
 
 
-class SSASTForAudioClassification(nn.Module, FolderMixin):
+class SSASTForAudioClassification(nn.Module, EmbeddingMixin, FolderMixin):
     """The encoder, pooled at one layer or over a learned sum of layers, with a classification head.
 
     Source: Gong et al. 2022, AAAI, arXiv 2110.09784. The plain constructor draws random weights (`seed`, or torch's
@@ -294,81 +294,6 @@ class SSASTForAudioClassification(nn.Module, FolderMixin):
         pool, prefix = POOLINGS[self.task], self.v.num_prefix
         pooled_BND = torch.stack([pool(trace.states[index], prefix, valid_BP) for index in self.layers], dim=1)
         return self.classify(pooled_BND), trace
-
-    def check_embedding(self, embedding_type: str, layer: int | None = None, task: str | None = None) -> None:
-        """Raise the UserError that `extract_embedding` would, before any recording is read."""
-        check_choice("embedding_type", embedding_type, EMBEDDING_TYPES)
-        check_choice("task", task or self.task, POOLINGS)
-        check_layer(self.layer if layer is None else layer)
-        if embedding_type == "wt" and not self.weighted:
-            raise UserError(
-                "embedding_type wt needs learned layer weights, but this model was made with weighted False; "
-                "fine-tune with weighted True, or extract pt or ft."
-            )
-        if embedding_type == "ft" and self.config["head"] == PUBLISHED_HEAD:
-            raise UserError(
-                "embedding_type ft needs the head's dense layer, and the head of this model, fine-tuned by the "
-                "published code, has none; extract pt."
-            )
-
-    def extract_embedding(
-        self,
-        fbank_BTF: Tensor,
-        embedding_type: str = "ft",
-        layer: int | None = None,
-        task: str | None = None,
-        frames: Tensor | None = None,
-    ) -> Tensor:
-        """An embedding (B, D) of each clip, without a graph.
-
-        "pt" is the pooled state number `layer` (None: the model's own), "wt" the pooled states in their learned sum,
-        both pooled by `task` where it is given; "ft" is the output of the head's first dense layer, before activation,
-        which needs neither. UserError: another type, "wt" of a model that is not weighted, "ft" of a published head, a
-        layer that does not exist.
-        """
-        self.check_embedding(embedding_type, layer, task)
-        with torch.no_grad():
-            if embedding_type == "pt":
-                wanted = self.layer if layer is None else layer
-                return self.pooled_states(fbank_BTF, frames, (wanted,), task)[:, 0]
-            if embedding_type == "wt":
-                return self._combine(self.pooled_states(fbank_BTF, frames, task=task), self.weightsum)
-            return self.mlp_head.dense(self._combine(self.pooled_states(fbank_BTF, frames), self.weightsum))
-
-    def check_over_time(self, embedding_type: str, layer: int | None = None) -> None:
-        """Raise the UserError that `frame_embeddings` would, before any recording is read."""
-        self.check_embedding(embedding_type, layer)
-        if embedding_type == "ft" and self.task == "ft_cls":
-            raise UserError(
-                "embedding_type ft over time needs a head that has learned from patches, but this model's (ft_cls) "
-                "knows class tokens alone; take pt, or a model fine-tuned with task ft_avgtok."
-            )
-
-    def frame_embeddings(
-        self,
-        fbank_BTF: Tensor,
-        layer: int | None = None,
-        embedding_type: str = "pt",
-        frames: Tensor | None = None,
-    ) -> tuple[Tensor, Tensor]:
-        """Embeddings over time (B, steps, D), without a graph, and the middle of each step (steps,) in frames.
-
-        A step is a patch of a frame model, else the mean of the patches one above the other. Types and `layer` as in
-        `extract_embedding`; the mean over the steps is that of ft_avgtok. Steps of padding are among them: those that
-        start past a clip's own frames. `Frontend.seconds` turns frames into seconds. UserError: as there, and "ft" of
-        a model with task ft_cls.
-        """
-        self.check_over_time(embedding_type, layer)
-        wanted = (check_layer(self.layer if layer is None else layer),) if embedding_type == "pt" else self.layers
-
-        def pool(state_BLD: Tensor, num_prefix: int, valid_BP: Tensor | None) -> Tensor:
-            return pool_columns(state_BLD, num_prefix, self.v.grid).flatten(1)
-
-        with torch.no_grad():
-            states_BNK = self._gather(fbank_BTF, frames, wanted, pool)
-            summed_BK = states_BNK[:, 0] if embedding_type == "pt" else self._combine(states_BNK, self.weightsum)
-            steps_BSD = summed_BK.unflatten(1, (self.v.grid[1], self.v.width))
-            return self.mlp_head.dense(steps_BSD) if embedding_type == "ft" else steps_BSD, self.v.middles
 
     def predict(self, recordings: Any, sample_rate: int | None = None, **how: Any) -> Any:
         """Probabilities (BCE) or values (MSE) of recordings as a pandas table: a row a recording, a column a label.
