@@ -194,7 +194,9 @@ def _facts(folder: Path) -> list[tuple[str, Any]]:
 def _write(folder: Path, found: dict[str, Any], clips: Clips, title: str, facts: Sequence[tuple[str, Any]]) -> None:
     found = shown_facts(found)
     with whole_file(folder / "traits.csv") as beside:
-        clips.table.assign(split=clips.split).rename(index=partial(veil.shown_name, "uid")).to_csv(beside)
+        table = clips.table.rename(index=partial(veil.shown_name, "uid"))
+        table.insert(0, "split", clips.split, allow_duplicates=True)  # a csv may have such a column too
+        table.to_csv(beside)
     with whole_file(folder / "audit.csv") as beside:
         pd.DataFrame(csv_rows(found)).to_csv(beside, index=False)
     with whole_file(folder / "audit.json") as beside:
