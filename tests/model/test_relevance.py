@@ -10,14 +10,26 @@ from ssast.model.encoder import SSASTEncoder
 from ssast.model.pretraining import SSASTForPreTraining
 
 FRAMES, BINS = 32, 32
-FRAME, PATCH, OVERLAP = {"fshape": 32, "tshape": 4}, {"fshape": 8, "tshape": 8}, {"fshape": 8, "tshape": 8}
-OVERLAP = OVERLAP | {"fstride": 4, "tstride": 4}
+FRAME, PATCH = {"fshape": 32, "tshape": 4}, {"fshape": 8, "tshape": 8}
+OVERLAP = PATCH | {"fstride": 4, "tstride": 4}
+KINDS = {
+    "frame": {},
+    "square patches": PATCH,
+    "overlapping patches": OVERLAP,
+    "class tokens": {"task": "ft_cls"},
+    "layer 5": {"layer": 5},
+    "last layer": {"layer": 13},
+    "weighted": {"weighted": True},
+    "frozen": {"freeze": True},
+    "padding masked": {"mask_padding": True},
+    "one prefix token": {"model_size": "base_nokd"},
+}
 
 
 def classifier(num_labels=2, **settings):
-    settings = {"task": "ft_avgtok", "freeze": False, **FRAME, **settings}
+    settings = {"model_size": "tiny", "task": "ft_avgtok", "freeze": False, **FRAME, **settings}
     sizes = {"num_mel_bins": BINS, "target_length": FRAMES}
-    return SSASTForAudioClassification(num_labels, "tiny", **sizes, **settings, seed=0).eval()
+    return SSASTForAudioClassification(num_labels, **sizes, **settings, seed=0).eval()
 
 
 class Listener(nn.Module):
@@ -89,15 +101,35 @@ def test_pooled_tokens_are_those_of_the_task(task, masks):
     assert weight_BL.sum().item() == pytest.approx(1)
 
 
-def test_attention_to_patches_and_prefix_sums_to_one(noise):
-    model = classifier()
-    fbank_BTF = noise(2, FRAMES, BINS)
-    for weights_BHLL in model.attentions(fbank_BTF):
+def sums_to_one(attentions):
+    for weights_BHLL in attentions:
         torch.testing.assert_close(weights_BHLL.sum(dim=-1), torch.ones(weights_BHLL.shape[:-1]))
-    attention_BNHP, rollout_BP = relevance.look(model, fbank_BTF)
-    assert attention_BNHP.shape == (2, 12, 3, 8)
-    assert ((attention_BNHP.sum(dim=-1) > 0.5) & (attention_BNHP.sum(dim=-1) < 1)).all()
-    assert ((rollout_BP.sum(dim=-1) > 0.5) & (rollout_BP.sum(dim=-1) < 1)).all()
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_rows_of_attention_sum_to_one(kind, noise):
+    model, frames_B = classifier(**KINDS[kind]), torch.tensor([FRAMES, 9])
+    trace = model.v.trace(noise(2, FRAMES, BINS), model.layer, frames_B if model.mask_padding else None)
+    assert len(trace.attentions) == (5 if kind == "layer 5" else 12)
+    sums_to_one(trace.attentions)
+
+
+@pytest.mark.parametrize("masks", [False, True])
+def test_rows_of_a_pretraining_models_attention_sum_to_one(masks, noise):
+    model = SSASTForPreTraining("tiny", **PATCH, num_mel_bins=BINS, target_length=FRAMES, mask_padding=masks, seed=0)
+    frames_B = torch.tensor([FRAMES, 9]) if masks else None
+    with torch.no_grad():
+        sums_to_one(model.v.trace(noise(2, FRAMES, BINS), frames=frames_B).attentions)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_what_pooled_tokens_attend_to_and_rollout_are_shares(kind, noise):
+    """With the prefix, which is not shown, they sum to 1."""
+    model = classifier(**KINDS[kind])
+    attention_BNHP, rollout_BP = relevance.look(model, noise(2, FRAMES, BINS), torch.tensor([FRAMES, 9]))
+    assert attention_BNHP.shape[2:] == (model.v.heads, model.v.num_patches)
+    assert ((attention_BNHP.sum(dim=-1) > 0.4) & (attention_BNHP.sum(dim=-1) < 1)).all()
+    assert ((rollout_BP.sum(dim=-1) > 0.001) & (rollout_BP.sum(dim=-1) < 1)).all()
 
 
 def test_rows_carried_back_equal_the_published_product_of_matrices():
@@ -119,20 +151,40 @@ def test_relevance_of_two_states_is_the_sum_of_each():
     torch.testing.assert_close(both, apart[0] + apart[1])
 
 
-@pytest.mark.parametrize(
-    "settings", [{}, {"task": "ft_cls"}, {"layer": 5}, {"weighted": True}, {"freeze": True}, {**OVERLAP, "layer": 13}]
-)
-def test_every_kind_of_model_can_be_explained(settings, noise):
-    model = classifier(**settings)
-    found = relevance.explain(model, noise(2, FRAMES, BINS), [1, 0])
-    blocks = 5 if settings.get("layer") == 5 else 12
+@pytest.mark.parametrize("kind", KINDS)
+def test_every_kind_of_model_can_be_explained(kind, noise):
+    model = classifier(**KINDS[kind])
+    found = relevance.explain(model, noise(2, FRAMES, BINS), [1, 0], torch.tensor([FRAMES, 9]), steps=2)
+    blocks = 5 if kind == "layer 5" else 12
     patches = model.v.num_patches
-    assert found.relevance.shape == (2, 2, patches)
-    assert found.attention.shape == (2, blocks, 3, patches)
-    assert found.input_x_gradient.shape == (2, 2, FRAMES, BINS)
+    assert found.relevance.shape == found.published.shape == (2, 2, patches)
+    assert found.attention.shape == (2, blocks, model.v.heads, patches)
+    assert found.input_x_gradient.shape == found.integrated_gradients.shape == (2, 2, FRAMES, BINS)
     assert (found.relevance >= 0).all()
+    assert (found.published >= 0).all()
     assert found.relevance.sum() > 0
+    assert found.published.sum() > 0
     assert all(parameter.grad is None for parameter in model.parameters())
+
+
+def test_relevance_as_published_equals_a_plain_rewriting_of_it(noise):
+    """Chefer et al. 2021: R starts as the identity, each block makes it R + A R, the pooled tokens' rows are read."""
+    model, fbank_BTF = classifier(task="ft_cls"), noise(1, FRAMES, BINS)
+    logits_BN, trace = model.trace(fbank_BTF)
+    grads = torch.autograd.grad(logits_BN[0, 1], trace.attentions)
+    tokens = model.v.num_prefix + model.v.num_patches
+    whole_LL = torch.eye(tokens)
+    for weights_BHLL, grad_BHLL in zip(trace.attentions, grads, strict=True):
+        whole_LL = whole_LL + (weights_BHLL * grad_BHLL)[0].clamp(min=0).mean(dim=0) @ whole_LL
+    found = relevance.explain(model, fbank_BTF, [1], steps=1).published[0, 0]
+    torch.testing.assert_close(found, whole_LL[:2, 2:].mean(dim=0).detach())
+
+
+def test_integrated_gradients_add_up_to_the_change_of_the_logit(noise):
+    model, fbank_BTF = classifier(**PATCH), 2 * noise(2, FRAMES, BINS)
+    found = relevance.explain(model, fbank_BTF, [0, 1], steps=64)
+    change_BN = found.logits - model(torch.zeros_like(fbank_BTF)).detach()
+    torch.testing.assert_close(found.integrated_gradients.sum(dim=(2, 3)), change_BN, rtol=0.1, atol=0.01)
 
 
 def test_labels_come_in_the_order_asked_for(noise):
@@ -280,13 +332,19 @@ def trained(steps, width, **settings):
 
 @pytest.mark.parametrize(
     ("settings", "width", "steps"),
-    [({"tshape": 2}, 2, 40), (PATCH, 8, 30)],
-    ids=["frame", "patch"],
+    [
+        ({"tshape": 2}, 2, 40),
+        pytest.param({"tshape": 2, "task": "ft_cls"}, 2, 60, marks=pytest.mark.slow),
+        pytest.param({"task": "ft_cls"}, 4, 40, marks=pytest.mark.slow),
+        (PATCH, 8, 30),
+        pytest.param(OVERLAP, 8, 40, marks=pytest.mark.slow),
+    ],
+    ids=["frame", "frame, class tokens", "wide frame, class tokens", "patch", "overlap, very sure"],
 )
 def test_relevance_lies_on_the_planted_sound(settings, width, steps):
     """At least three times its share of the time (frame models) or of the area (patch models), and faithful."""
     model = trained(steps, width, **settings).eval()
-    fbank_BTF, _, inside_BTF = (part[1::2] for part in planted(24, 1000, width=width))
+    fbank_BTF, _, inside_BTF = (part[1::2] for part in planted(40, 1000, width=width))
     if model.v.grid[0] == 1:
         inside_BTF = inside_BTF.any(dim=2, keepdim=True).expand_as(inside_BTF)
     found = relevance.explain(model, fbank_BTF, [0])

@@ -6,8 +6,10 @@ import re
 import numpy as np
 import pandas as pd
 import pytest
+import soundfile
 
 import ssast
+from ssast.cli import main
 from ssast.errors import UserError
 from ssast.model.classification import SSASTForAudioClassification
 from ssast.model.pretraining import SSASTForPreTraining
@@ -60,7 +62,8 @@ def test_values_come_with_axes_in_hz_and_seconds(looked):
     with np.load(looked / "0012.npz") as values:
         assert values["hz_edges"].shape == (33,)
         assert values["seconds_edges"].shape == (49,)
-        assert values["relevance"].shape == values["input_x_gradient"].shape == values["occlusion"].shape == (2, 48, 32)
+        for name in ("relevance", "published", "integrated_gradients", "input_x_gradient", "occlusion"):
+            assert values[name].shape == (2, 48, 32)
         assert values["relevance_patches"].shape == (2, 1, 6)
         assert values["attention"].shape == (2, 3, 1, 6)  # two blocks run for layer 2
         assert values["labels"].tolist() == ["high", "loud"]
@@ -70,15 +73,9 @@ def test_values_come_with_axes_in_hz_and_seconds(looked):
 
 def test_each_map_comes_with_its_test(looked):
     table = pd.read_csv(looked / "faithfulness.csv", dtype={"uid": str})
-    assert set(table["map"]) == {
-        "relevance",
-        "gradient",
-        "occlusion",
-        "rollout",
-        "attention/1/mean",
-        "attention/2/mean",
-    }
-    assert len(table) == 3 * 6 * 2 * 3
+    by_label = {"relevance", "integrated", "gradient", "occlusion", "published"}
+    assert set(table["map"]) == by_label | {"rollout", "attention/1/mean", "attention/2/mean"}
+    assert len(table) == 3 * 8 * 2 * 3
     assert table.notna().all().all()
 
 
@@ -135,3 +132,68 @@ def test_a_recording_that_cannot_be_used_is_left_out_and_named(corpus, finetuned
     out = look(corpus, tmp_path / "b", **chosen, on_bad_audio="skip")
     assert [clip["uid"] for clip in data_of(out)["clips"]] == ["0013"]
     assert "0012" in (tmp_path / "b" / "bad_audio.csv").read_text()
+
+
+# Audio files by themselves
+
+
+def tone(path, seconds=0.4, hz=440):
+    time = np.arange(int(16000 * seconds)) / 16000
+    path.parent.mkdir(parents=True, exist_ok=True)
+    soundfile.write(path, 0.3 * np.sin(2 * np.pi * hz * time), 16000)
+    return path
+
+
+def test_files_need_no_csv(finetuned, tmp_path):
+    files = [
+        tone(tmp_path / "a" / "one.wav"),
+        tone(tmp_path / "b" / "One.wav", hz=880),
+        tone(tmp_path / "long.wav", 1.2),
+    ]
+    out = ssast.attention(files=files, finetuned_mdl_path=str(finetuned), exp_dir=str(tmp_path / "o"), device="cpu")
+    clips = data_of(out)["clips"]
+    assert [clip["uid"] for clip in clips] == ["one", "One-2", "long"]
+    assert all((out / f"{clip['uid']}.{ending}").exists() for clip in clips for ending in ("npz", "png"))
+    assert set(pd.read_csv(out / "faithfulness.csv")["uid"]) == {"one", "One-2", "long"}
+    assert clips[0]["frames"] == 38  # own frames; the rest is padding
+    text = (out / "attention.html").read_text(encoding="utf-8")
+    assert re.search(r"The model hears the first 0\.(49|50) s; 0\.7. s more are not shown", text)
+    assert str(tmp_path) not in text.replace(str(finetuned), "")
+
+
+def test_a_pretrained_model_looks_at_files(pretrained, tmp_path):
+    where = {"files": str(tone(tmp_path / "one.wav")), "exp_dir": str(tmp_path / "out"), "device": "cpu"}
+    out = ssast.attention(**where, pretrained_mdl_path=str(pretrained))
+    assert list(data_of(out)["clips"][0]["pictures"])[-1] == "hidden patches as guessed"
+    assert data_of(out)["groups"] == []
+
+
+def test_bare_words_on_the_command_line_are_files(finetuned, tmp_path, capsys):
+    paths = [str(tone(tmp_path / "in" / name)) for name in ("b, c.wav", "a.wav")]
+    options = ["--finetuned_mdl_path", str(finetuned), "-o", str(tmp_path / "out"), "--device", "cpu"]
+    assert main(["attention", *paths, *options, "--max_clips", "1"]) == 0
+    assert "the first 1 of 2 recordings" in capsys.readouterr().out
+    assert [clip["uid"] for clip in data_of(tmp_path / "out" / "attention")["clips"]] == ["b, c"]
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({"files": "nowhere.wav"}, "nowhere.wav does not exist"),
+        ({"files": " "}, "names nothing"),
+        ({"files": "a.wav", "uids": "0012"}, "one of the two"),
+        ({}, "ssast attention FILES"),
+    ],
+)
+def test_files_that_cannot_be_used_are_said_in_a_sentence(options, words, finetuned, tmp_path):
+    with pytest.raises(UserError, match=words):
+        ssast.attention(**options, finetuned_mdl_path=str(finetuned), exp_dir=str(tmp_path / "out"))
+    assert not (tmp_path / "out").exists()
+
+
+def test_without_matplotlib_there_are_no_pictures_and_all_else(still_corpus, finetuned, tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr("ssast.modes.attend.can_draw", lambda: False)
+    out = look(still_corpus, tmp_path, finetuned_mdl_path=str(finetuned), max_clips=1)
+    assert sorted(path.name for path in out.iterdir()) == ["0012.npz", "attention.html", "faithfulness.csv"]
+    said = capsys.readouterr().out
+    assert said.index("pip install 'ssast[report]'") < said.index("attention.html")

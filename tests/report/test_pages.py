@@ -125,13 +125,14 @@ def test_twenty_clips_of_ten_seconds_stay_under_15_mb():
     picture = random.standard_normal((1024, 128)).astype(np.float32)
     patches, fine = random.random((1024, 128)), Grid.of(random.random((1024, 128)), 8, 1, 2048)
     keys = [f"attention/{layer}/{head}" for layer in range(1, 13) for head in (*range(1, 13), "mean")]
-    maps = {key: Grid.of(patches, 10, 10) for key in [*keys, *(f"relevance/{label}" for label in range(10))]}
-    maps |= {f"gradient/{label}": fine for label in range(10)}
+    keys += [f"{name}/{label}" for name in ("relevance", "published", "occlusion") for label in range(10)]
+    maps = {key: Grid.of(patches, 10, 10) for key in keys}
+    maps |= {f"{name}/{label}": fine for name in ("gradient", "integrated") for label in range(10)}
     waveform = random.standard_normal(163920)
     clips = [Clip(f"{number}", {"": picture}, 1024, waveform, 16000, maps) for number in range(2)]
     kind = {"labels": [str(label) for label in range(10)], "explained": range(10), "layers": 12, "heads": 12}
     text = attention_page(clips, title="A page", shares=(0.1,), **kind)
-    assert 10 * len(text) < 15e6
+    assert 10 * len(text) < 15e6, 10 * len(text)
 
 
 @pytest.mark.parametrize("frames", [FRAMES, 20])

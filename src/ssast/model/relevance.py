@@ -20,20 +20,25 @@ from ssast.model.encoder import DEPTH, SSASTEncoder, Trace
 from ssast.model.pretraining import SSASTForPreTraining
 
 Model = SSASTForAudioClassification | SSASTForPreTraining
+STEPS = 8
+"""Points on the way from the mean of the data to a clip at which gradients are taken."""
 
 
 @dataclass(frozen=True)
 class Explanation:
     """What a model made of a batch: logits (B, all labels) and, for the labels asked for, what they came from.
 
-    `relevance` (B, G, P) is at least 0; `input_x_gradient` (B, G, T, F) is signed, above 0 where the input speaks for
-    the label. `attention` (B, N, H, P) is that of the pooled tokens to each patch, one row a block that ran, and
-    `rollout` (B, P) its way through all of them.
+    `relevance` and `published` (B, G, P), the same by the rule as published, are at least 0; `input_x_gradient` and
+    `integrated_gradients` (B, G, T, F) are signed, above 0 where the input speaks for the label. `attention`
+    (B, N, H, P) is that of the pooled tokens to each patch, one row a block that ran, and `rollout` (B, P) its way
+    through all of them.
     """
 
     logits: Tensor
     relevance: Tensor
+    published: Tensor
     input_x_gradient: Tensor
+    integrated_gradients: Tensor
     attention: Tensor
     rollout: Tensor
 
@@ -130,60 +135,93 @@ def explain(
     labels: Sequence[int],
     frames: Tensor | None = None,
     *,
-    centred: bool = True,
+    steps: int = STEPS,
 ) -> Explanation:
-    """Everything that one pass forward, and one back for each label, can tell of a normalised fbank (B, T, F).
+    """Everything that passes forward, and one back for each label, can tell of a normalised fbank (B, T, F).
 
-    Relevance is gradient-weighted attention (Chefer et al. 2021, "Generic Attention-model Explainability", ICCV, arXiv
-    2103.15679): a block adds mean over heads of (gradient of the logit x attention, negative parts cut off). Before
-    that each row's gradients lose their mean, weighted by the attention: rows of attention sum to 1, so what is common
-    to a row cannot reach the logit, yet would spread relevance evenly. `centred=False` is as published. It starts
-    from the pooled tokens, at the states that are pooled; what a token has at its start is left out, for it says which
-    tokens are pooled and nothing of the label. A model of layer 0 has no attention: there the relevance of a patch is
-    what its embedding adds to the logit by gradient x value, negative parts cut off.
+    Gradient-weighted attention is the rule of Chefer et al. 2021, "Generic Attention-model Explainability", ICCV, arXiv
+    2103.15679: a block adds mean over heads of (gradient of the logit x attention, negative parts cut off), carried
+    back to the input. `published` is that rule as it stands, started from the pooled tokens, at the states that are
+    pooled; `relevance` differs in three points, which docs/attention.md measures:
+
+    - It is the mean of what the rule gives at `steps` points on the way from the mean of the data (a fbank of 0) to the
+      clip, as in integrated gradients (Sundararajan et al. 2017, arXiv 1703.01365; of attention: Hao et al. 2021, arXiv
+      2004.11207). A model that is sure has next to no gradient left at the clip itself.
+    - Each row's gradients lose their mean, weighted by the attention: rows of attention sum to 1, so what is common to
+      a row cannot reach the logit, yet would spread relevance evenly.
+    - Every row counts alike: its gradient already says how much of it reaches the pooled tokens. Weighted once more by
+      their share, rows that hand on what they heard to a class token would count next to nothing.
+
+    What a token has at its start is left out of both, for it says nothing of the label. A model of layer 0 has no
+    attention: there the relevance of a patch is what its embedding adds to the logit by gradient x value, negative
+    parts cut off. `integrated_gradients` is the fbank times the mean of its gradients on the same way.
 
     The model should be in evaluation mode; `frames` (B,) matters only to one with `mask_padding`.
     """
-    with torch.enable_grad():
-        fbank_BTF = fbank_BTF.detach().clone().requires_grad_()
-        logits_BN, trace = model.trace(fbank_BTF, frames)
-        each = [_backward(model, logits_BN[:, label].sum(), fbank_BTF, trace, frames, centred) for label in labels]
+    here = _local(model, fbank_BTF, labels, frames)
+    way = [_local(model, fbank_BTF * ((step + 0.5) / steps), labels, frames) for step in range(steps)]
+    attention_BNHP, rollout_BP = look(model, fbank_BTF, frames)
     return Explanation(
-        logits_BN.detach(),
-        torch.stack([relevance_BP for relevance_BP, _ in each], dim=1),
-        torch.stack([product_BTF for _, product_BTF in each], dim=1),
-        attention_to_patches(model, trace.attentions, frames).expand(len(fbank_BTF), -1, -1, -1),
-        rollout(model, trace.attentions, frames).expand(len(fbank_BTF), -1),
+        here.logits,
+        torch.stack([each.relevance for each in way]).mean(dim=0),
+        here.published,
+        fbank_BTF.unsqueeze(1) * here.gradient,
+        fbank_BTF.unsqueeze(1) * torch.stack([each.gradient for each in way]).mean(dim=0),
+        attention_BNHP.expand(len(fbank_BTF), -1, -1, -1),
+        rollout_BP.expand(len(fbank_BTF), -1),
     )
 
 
-def _flow(weights_BHLL: Tensor, grad_BHLL: Tensor, centred: bool) -> Tensor:
+@dataclass(frozen=True)
+class _Local:
+    """What the gradients at one point tell: logits (B, N), two relevances (B, G, P), gradient (B, G, T, F)."""
+
+    logits: Tensor
+    relevance: Tensor
+    published: Tensor
+    gradient: Tensor
+
+
+def _local(
+    model: SSASTForAudioClassification, fbank_BTF: Tensor, labels: Sequence[int], frames: Tensor | None
+) -> _Local:
+    with torch.enable_grad():
+        fbank_BTF = fbank_BTF.detach().clone().requires_grad_()
+        logits_BN, trace = model.trace(fbank_BTF, frames)
+        starts = _starts(model, len(fbank_BTF), frames)
+        each = [_backward(model, logits_BN[:, label].sum(), fbank_BTF, trace, starts) for label in labels]
+    relevance, published, gradient = (torch.stack(parts, dim=1) for parts in zip(*each, strict=True))
+    return _Local(logits_BN.detach(), relevance, published, gradient)
+
+
+def _backward(
+    model: SSASTForAudioClassification, logit: Tensor, fbank_BTF: Tensor, trace: Trace, starts: Mapping[int, Tensor]
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Relevance and the published one (B, P), and the fbank's gradient (B, T, F), of a logit summed over the clips."""
+    nodes = [fbank_BTF, trace.states[0], *trace.attentions]
+    found = torch.autograd.grad(logit, nodes, retain_graph=True, allow_unused=True)
+    grads = [torch.zeros_like(node) if grad is None else grad for node, grad in zip(nodes, found, strict=True)]
+    prefix = model.v.num_prefix
+    if not trace.attentions:
+        added_BP = (trace.states[0] * grads[1]).sum(dim=2).clamp(min=0)[:, prefix:].detach()
+        return added_BP, added_BP, grads[0]
+    pairs = list(zip(trace.attentions, grads[2:], strict=True))
+    every = {len(pairs): torch.ones_like(next(iter(starts.values())))}
+    relevance_BL = _gained([_flow(*pair, centred=True) for pair in pairs], every)
+    published_BL = _gained([_flow(*pair, centred=False) for pair in pairs], starts)
+    return relevance_BL[:, prefix:], published_BL[:, prefix:], grads[0]
+
+
+def _flow(weights_BHLL: Tensor, grad_BHLL: Tensor, *, centred: bool) -> Tensor:
     """What one block passes on, (B, L, L): mean over heads of gradient x attention where it is above 0."""
     if centred:
         grad_BHLL = grad_BHLL - (grad_BHLL * weights_BHLL).sum(dim=-1, keepdim=True)
     return (grad_BHLL * weights_BHLL).clamp(min=0).mean(dim=1).detach()
 
 
-def _backward(
-    model: SSASTForAudioClassification,
-    logit: Tensor,
-    fbank_BTF: Tensor,
-    trace: Trace,
-    frames: Tensor | None,
-    centred: bool,
-) -> tuple[Tensor, Tensor]:
-    """Relevance (B, P) and input x gradient (B, T, F) of one logit, summed over the clips."""
-    nodes = [fbank_BTF, trace.states[0], *trace.attentions]
-    found = torch.autograd.grad(logit, nodes, retain_graph=True, allow_unused=True)
-    grads = [torch.zeros_like(node) if grad is None else grad for node, grad in zip(nodes, found, strict=True)]
-    product_BTF = (fbank_BTF * grads[0]).detach()
-    prefix = model.v.num_prefix
-    if not trace.attentions:
-        return (trace.states[0] * grads[1]).sum(dim=2).clamp(min=0)[:, prefix:].detach(), product_BTF
-    flows = [_flow(weights, grad, centred) for weights, grad in zip(trace.attentions, grads[2:], strict=True)]
-    starts = _starts(model, len(fbank_BTF), frames)
-    relevance_BL = through_blocks(flows, starts, mixed=False) - torch.stack(list(starts.values())).sum(dim=0)
-    return relevance_BL[:, prefix:].clamp(min=0), product_BTF
+def _gained(flows: Sequence[Tensor], starts: Mapping[int, Tensor]) -> Tensor:
+    """What tokens have after the way back through the blocks, without what they had at their start: (B, L)."""
+    return (through_blocks(flows, starts, mixed=False) - torch.stack(list(starts.values())).sum(dim=0)).clamp(min=0)
 
 
 def fold(values_XP: Tensor, encoder: SSASTEncoder) -> Tensor:

@@ -24,9 +24,9 @@ from ssast.modes.options import Options
 from ssast.modes.places import local_model, model_source
 from ssast.modes.runfolder import fingerprint, nothing_half_written, open_folder
 from ssast.modes.uploads import uploaded
-from ssast.report.clip_figure import clip_figure
+from ssast.report.clip_figure import can_draw, clip_figure
 from ssast.report.html import write_page
-from ssast.report.maps import Group, bin_hz, frame_seconds, summary
+from ssast.report.maps import BY_LABEL, Group, bin_hz, frame_seconds, summary
 from ssast.report.pages import attention_page
 
 MOST_LABELS = 10
@@ -45,20 +45,23 @@ def attention(options: Options | None = None, /, **overrides: Any) -> Path:
     options = work.options
     model = _model(options)
     settings = model_settings(options, model.frontend)
-    source = _chosen(options, rows(options, [], "MSE"))
-    files = fingerprint(model_source(options, _address(options)), source.source)
-    root = open_folder(options, clips={"attention": len(source.frame)}, files=files, trains=False)
+    clips = chosen(options, settings)
+    files = fingerprint(model_source(options, _address(options)), *clips.used)
+    root = open_folder(options, clips={"attention": len(clips.frame)}, files=files, trains=False)
     folder = root / "attention"
     folder.mkdir(exist_ok=True)
+    draws = can_draw()
+    if not draws:
+        say("no PNG pictures: they need matplotlib, pip install 'ssast[report]'; the page and the values need none")
     model.eval().to(work.accelerator.device)
-    look = _looker(work, model, source, settings)
+    look = _looker(work, model, clips, settings)
     found = []
-    bar = tqdm(_clips(work, source, settings), "attention", len(source.frame), unit="clip", dynamic_ncols=True)
+    bar = tqdm(_batches(work, clips, settings), "attention", len(clips.frame), unit="clip", dynamic_ncols=True)
     for batch in bar:
         found.append(look(batch))
-        _write_clip(folder, found[-1])
+        _write_clip(folder, found[-1], draws=draws)
     _write_tables(folder, found, look)
-    write_page(folder / "attention.html", _page(options, look, found, settings))
+    write_page(folder / "attention.html", _page(options, look, found, {**clips.told, **settings}))
     work.bad.write(root)
     say(f"{len(found)} clips in {folder / 'attention.html'}, which opens in any browser and needs no network")
     return folder
@@ -79,45 +82,31 @@ def _address(options: Options) -> str:
     return address
 
 
-def _chosen(options: Options, source: Rows) -> Rows:
-    """The rows that --uids names, else the first --max_clips."""
-    frame = source.frame
-    if options.uids is None:
-        return Rows(frame.head(options.max_clips), [], source.source)
-    uids = list(dict.fromkeys(uid.strip() for uid in options.uids.split(",") if uid.strip()))
-    missing = [uid for uid in uids if uid not in frame.index]
-    if missing or not uids:
-        raise UserError(
-            f"--uids is {options.uids!r}, but {source.source} has no {missing or 'such uid'}; give its uids."
-        )
-    return Rows(frame.loc[uids], [], source.source)
-
-
-def _clips(work: Work, source: Rows, settings: Settings) -> Iterator[dict[str, Any]]:
-    """One prepared clip after the other; those that cannot be used are noted."""
+def _batches(work: Work, clips: Chosen, settings: Settings) -> Iterator[dict[str, Any]]:
+    """One prepared clip after the other, under its output's name; those that cannot be used are noted."""
     options = work.options
-    data = dataset(options, source, settings, augment=False)
     made = prepare(options, settings, work.accelerator.device, augment=False)
     kind: Settings = {"num_workers": options.num_workers, "on_bad_audio": options.on_bad_audio, "report": work.bad}
-    for batch in loader(data, batch_size=1, **kind):
+    for batch in loader(clips.data, batch_size=1, **kind):
         if batch["uid"]:
-            yield {**made(batch), "sample_rate": settings["sample_rate"]}
+            uid = batch["uid"][0]
+            yield {**made(batch), "sample_rate": settings["sample_rate"], "name": clips.names[uid]}
 
 
-def _looker(work: Work, model: Model, source: Rows, settings: Settings) -> Looker:
+def _looker(work: Work, model: Model, clips: Chosen, settings: Settings) -> Looker:
     seed = work.options.seed
     if isinstance(model, SSASTForPreTraining):
         return Pretrained(model, seed)
     labels = model.labels or []
     explained = list(range(model.num_labels))
     if len(explained) > MOST_LABELS:
-        best = [model.predict_scores(batch["fbank"], batch["frames"])[0] for batch in _clips(work, source, settings)]
+        best = [model.predict_scores(batch["fbank"], batch["frames"])[0] for batch in _batches(work, clips, settings)]
         explained = sorted(torch.stack(best).amax(dim=0).topk(MOST_LABELS).indices.tolist())
         say(f"{MOST_LABELS} of {model.num_labels} labels are explained, those with the highest scores in these clips")
-    known = bool(labels) and set(labels) <= set(source.frame.columns)
+    known = bool(labels) and set(labels) <= set(clips.frame.columns)
     if known:
-        check_targets(source.frame, labels, model.config["loss"])
-    table = source.frame[labels].astype(float) if known else pd.DataFrame(index=source.frame.index)
+        check_targets(clips.frame, labels, model.config["loss"])
+    table = clips.frame[labels].astype(float) if known else pd.DataFrame(index=clips.frame.index)
     return Finetuned(model, seed, explained, lambda uid: dict(enumerate(table.loc[uid].to_numpy())))
 
 
@@ -153,11 +142,12 @@ def _mean(look: Looker, label: int, title: str, found: Sequence[Found]) -> Group
     return Group(title, len(found), pictures / np.maximum(count_T1, 1), look.grid(shares))
 
 
-def _write_clip(folder: Path, found: Found) -> None:
+def _write_clip(folder: Path, found: Found, *, draws: bool) -> None:
     """UID.png and UID.npz, each moved into place whole."""
     clip = found.clip
-    with whole_file(folder / f"{clip.uid}.png") as beside:
-        Path(beside).write_bytes(clip_figure(clip, found.panels))
+    if draws:
+        with whole_file(folder / f"{clip.uid}.png") as beside:
+            Path(beside).write_bytes(clip_figure(clip, found.panels))
     frames, bins = clip.picture.shape
     axes = {"hz_edges": bin_hz(clip.sample_rate, bins), "seconds_edges": frame_seconds(frames)}
     values: dict[str, Any] = {"own_frames": np.array(clip.frames), **axes, **found.values}
@@ -179,7 +169,7 @@ def _write_tables(folder: Path, found: Sequence[Found], look: Looker) -> None:
     ]
     table = pd.DataFrame(lines)
     method = table["map"].str.split("/").str[0]
-    table["map"] = table["map"].where(~method.isin(["relevance", "gradient", "occlusion"]), method)
+    table["map"] = table["map"].where(~method.isin(BY_LABEL), method)
     with whole_file(folder / "faithfulness.csv") as beside:
         table.to_csv(beside, index=False)
     for one in summary([each.clip for each in found], SHARES, look.blocks):
@@ -188,14 +178,9 @@ def _write_tables(folder: Path, found: Sequence[Found], look: Looker) -> None:
             say(f"relevance: removing its top {one['share']:.0%} moves the highest label more than chance in {wins}")
 
 
-def _page(options: Options, look: Looker, found: Sequence[Found], settings: Settings) -> str:
+def _page(options: Options, look: Looker, found: Sequence[Found], told: Settings) -> str:
     sizes = {name: look.model.config[name] for name in ("model_size", "fshape", "tshape")}
-    facts = {
-        "model": _address(options),
-        "clips of": options.data_split_root,
-        "recordings": options.prefix,
-        "seed": options.seed,
-    }
+    facts = {"model": _address(options), "seed": options.seed, **sizes, **told}
     return attention_page(
         [one.clip for one in found],
         title="What the model looks at",
@@ -205,5 +190,5 @@ def _page(options: Options, look: Looker, found: Sequence[Found], settings: Sett
         heads=look.encoder.heads,
         shares=SHARES,
         groups=_groups(look, found) if look.explained else (),
-        facts=[(name, str(value)) for name, value in {**facts, **sizes, **settings}.items()],
+        facts=[(name, str(value)) for name, value in facts.items()],
     )

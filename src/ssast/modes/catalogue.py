@@ -45,9 +45,10 @@ MODES = {
     ),
     "attention": Mode(
         "show what a model looks at in chosen clips, and how far to trust that",
-        "recordings, a csv, a fine-tuned or pretrained model",
+        "a fine-tuned or pretrained model, recordings and a csv, or audio files as in `ssast attention FILES`",
         "a page to see and hear it, a picture and a file of values for each clip",
         "ssast.modes.attend:attention",
+        words="files",
     ),
     "predict": Mode(
         "say what a fine-tuned model makes of any recordings; no csv is needed",

@@ -72,11 +72,13 @@ class DataOptions:
     )
     files: str | None = option(
         None,
-        "what to predict: audio files, or folders with some in or below them, here or at addresses; one a line",
+        "what to predict or look at: audio files, or folders with some in or below them, here or at addresses; "
+        "one a line",
         LOADING,
-        modes=("predict",),
+        modes=("predict", "attention"),
         is_path=True,
         is_needed=True,
+        shown="needed for predict",
         is_many=True,
     )
     on_bad_audio: str = option(

@@ -75,7 +75,7 @@ class Spec:
     def default_text(self) -> str:
         """The default as a user would type it; `needed` where a run cannot do without the option."""
         if self.is_needed:
-            return "needed"
+            return self.shown or "needed"
         if self.default is None or self.default == "":
             return self.shown or ("none" if self.default is None else "empty")
         return self.shown or str(self.default)

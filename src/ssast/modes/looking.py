@@ -15,11 +15,12 @@ from ssast import veil
 from ssast.model import relevance, removal
 from ssast.model.classification import SSASTForAudioClassification
 from ssast.model.pretraining import SSASTForPreTraining
-from ssast.report.maps import Clip, Grid
+from ssast.report.maps import BY_LABEL, FINE, METHODS, Clip, Grid
 
 GRADIENT_ROWS, GRADIENT_CELLS = 16, 2048
 HIDDEN_SHARE = 0.75
-BY_LABEL = {"relevance": "relevance", "gradient": "input x gradient", "occlusion": "occlusion"}
+IN_FILE = {"integrated": "integrated_gradients", "gradient": "input_x_gradient"}
+"""Names in UID.npz that are not the maps' own."""
 Planes = dict[str, np.ndarray]
 
 
@@ -47,7 +48,7 @@ class Looker:
         self.blocks = max(relevance.pooled_states(model))
 
     def __call__(self, batch: dict[str, Any]) -> Found:
-        """Look at a batch of one clip, with "uid", "fbank", "frames", "waveform" and "lengths"."""
+        """Look at a batch of one clip: "uid" (or a shorter "name"), "fbank", "frames", "waveform", "lengths"."""
         raise NotImplementedError
 
     def grid(self, plane_TF: np.ndarray, size: tuple[int, int] | None = None) -> Grid:
@@ -100,12 +101,12 @@ class Pretrained(Looker):
             told_P = torch.zeros(self.encoder.num_patches)
             planes["told"] = self.plane(told_P.scatter(0, guess.mask_index, guess.right.float() * 2 - 1))
             remark += f" {guess.right.float().mean():.0%} of them were told apart; chance is {1 / count:.1%}."
+        sound = own_sound(batch)
         clip = Clip(
             pictures=pictures,
             maps={key: self.grid(plane) for key, plane in planes.items()},
             in_padding=in_padding(planes, frames),
-            remark=remark,
-            **own_sound(batch),
+            **sound | {"remark": sound["remark"] + remark},
         )
         return Found(clip, values, self._last(planes))
 
@@ -146,7 +147,7 @@ class Finetuned(Looker):
             **own_sound(batch),
         )
         name = self.labels[clip.best or 0]
-        panels = [(f"{key}/{clip.best}", f"{text} for {name}") for key, text in BY_LABEL.items()]
+        panels = [(f"{key}/{clip.best}", f"{METHODS[key]} for {name}") for key in BY_LABEL if key != "published"]
         planes_by_label = {label: planes[f"relevance/{label}"] for label in self.explained}
         values |= self._values(told, planes, clip)
         return Found(clip, values, panels + self._last(planes), planes_by_label)
@@ -156,13 +157,15 @@ class Finetuned(Looker):
         planes = {}
         for at, label in enumerate(self.explained):
             planes[f"relevance/{label}"] = self.plane(told.relevance[0, at])
+            planes[f"published/{label}"] = self.plane(told.published[0, at])
             planes[f"gradient/{label}"] = told.input_x_gradient[0, at].float().cpu().numpy()
+            planes[f"integrated/{label}"] = told.integrated_gradients[0, at].float().cpu().numpy()
             planes[f"occlusion/{label}"] = covered_NTF[label].numpy()
         return planes
 
     def _grid(self, key: str, plane_TF: np.ndarray, frames: int) -> Grid:
         """A plane on the cells that its method can tell apart."""
-        if key.startswith("gradient"):
+        if key.split("/")[0] in FINE:
             return Grid.of(plane_TF, -(-self.encoder.num_mel_bins // GRADIENT_ROWS), 1, GRADIENT_CELLS)
         return self.grid(
             plane_TF, removal.occlusion_size(self.encoder, frames) if key.startswith("occlusion") else None
@@ -182,9 +185,8 @@ class Finetuned(Looker):
         return drops, {label: found.random[:, :, label].mean(dim=0).tolist() for label in self.explained}
 
     def _values(self, told: relevance.Explanation, planes: Planes, clip: Clip) -> Planes:
-        names = {"relevance": "relevance", "input_x_gradient": "gradient", "occlusion": "occlusion"}
         by_label = {
-            name: np.stack([planes[f"{key}/{label}"] for label in self.explained]) for name, key in names.items()
+            IN_FILE.get(key, key): np.stack([planes[f"{key}/{label}"] for label in self.explained]) for key in BY_LABEL
         }
         return by_label | {
             "relevance_patches": told.relevance[0].unflatten(-1, self.encoder.grid).float().cpu().numpy(),
@@ -195,15 +197,17 @@ class Finetuned(Looker):
 
 
 def own_sound(batch: dict[str, Any]) -> dict[str, Any]:
-    """What the page's clip needs besides maps: uid, own frames, and the sound that lies under them."""
+    """What the page's clip needs besides maps: its name, own frames, and the sound that lies under them."""
     frames, rate = int(batch["frames"][0]), int(batch["sample_rate"])
     samples = int((frames - 1) * 0.010 * rate + 0.025 * rate)
-    waveform_S = batch["waveform"][0, : int(batch["lengths"][0])][: max(samples, 1)]
-    return {
-        "uid": veil.shown_name("uid", batch["uid"][0]),
-        "frames": frames,
-        "waveform": waveform_S.cpu().numpy(),
+    waveform_S = batch["waveform"][0, : int(batch["lengths"][0])]
+    kept_S = waveform_S[: max(samples, 1)]
+    rest = (len(waveform_S) - len(kept_S)) / rate
+    remark = f"The model hears the first {len(kept_S) / rate:.2f} s; {rest:.2f} s more are not shown. "
+    name = veil.shown_name("uid", batch.get("name", batch["uid"][0]))
+    return {"uid": name, "frames": frames, "waveform": kept_S.cpu().numpy()} | {
         "sample_rate": rate,
+        "remark": remark if rest >= 0.05 else "",
     }
 
 

@@ -271,7 +271,7 @@ class Options(DataOptions):
     )
     # Attention
     uids: str | None = option(
-        None, "clips to look at, by uid with commas between; none: the first of the csv", ATTENTION
+        None, "clips of the csv to look at, by uid with commas between; none: its first", ATTENTION
     )
     max_clips: int = option(20, "at most so many clips", ATTENTION, low=1, high=1000)
     # Machine

@@ -78,8 +78,13 @@ def _task(options: Any) -> Iterator[str]:
 
 
 def _sources(options: Any) -> Iterator[str]:
+    if options.mode == "attention" and options.files is not None:
+        if options.uids is not None:
+            yield "--uids chooses clips of a csv, and --files audio files; give one of the two"
+        return
+    or_files = ", or audio files, as in `ssast attention FILES`" if options.mode == "attention" else ""
     if options.prefix is None:
-        yield f"{options.mode} needs -i/--prefix, the folder that holds <uid>/waveform.EXT"
+        yield f"{options.mode} needs -i/--prefix, the folder that holds <uid>/waveform.EXT{or_files}"
     if options.data_split_root is None:
         what = "with train.csv" if options.mode in ("pretrain", "sweep") else "with train.csv and test.csv"
         or_file = ", or one csv file" if options.mode in ("evaluate", "extract", "attention", "check", "audit") else ""

@@ -4,9 +4,11 @@
   const { data, draw, edge, mapValues } = drawing;
   const byId = (id) => document.getElementById(id);
   const ABOUT = {
-    relevance: "Gradient-weighted attention for the label (Chefer et al. 2021), from the tokens that the model pools.",
+    relevance: "Gradient-weighted attention for the label, its gradients taken on the way from the data's mean to the clip.",
+    integrated: "The input times its gradients on the way from the data's mean to the clip: orange for the label, blue against.",
     gradient: "The input times the gradient of the label's logit: orange speaks for the label, blue against it.",
     occlusion: "How far the label's logit falls when a block is covered (orange) or rises (blue): slow, blunt, honest.",
+    published: "Gradient-weighted attention as in Chefer et al. 2021: flat where the model is sure of the clip.",
     rollout: "Attention multiplied through all layers (Abnar and Zuidema 2020). It knows no label.",
     attention: "One layer's attention from the tokens that the model pools. It knows no label.",
     told: "Hidden patches: orange where the model picked its own among all hidden ones, blue where it took another.",
@@ -21,7 +23,7 @@
   function keyOf(clip) {
     const method = byId("method").value;
     if (method === "attention") return `attention/${byId("layer").value}/${byId("head").value}`;
-    return ["relevance", "gradient", "occlusion"].includes(method) ? `${method}/${labelOf(clip)}` : method;
+    return data.byLabel.includes(method) ? `${method}/${labelOf(clip)}` : method;
   }
 
   // The test beside the map, in words.

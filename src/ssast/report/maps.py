@@ -14,11 +14,15 @@ from ssast.audio.frontend import LOW_HZ, SHIFT_MS, WINDOW_MS
 FIRST_EDGE = (WINDOW_MS - SHIFT_MS) / 2000
 """Where the first frame's share of time begins [s]: the middle of its window less half a shift."""
 MOST_CELLS = 512
-SIGNED = ("gradient", "occlusion", "told")
+SIGNED = ("integrated", "gradient", "occlusion", "told")
+FINE = ("integrated", "gradient")
+BY_LABEL = ("relevance", "integrated", "gradient", "occlusion", "published")
 METHODS = {
     "relevance": "gradient-weighted relevance",
+    "integrated": "integrated gradients",
     "gradient": "input x gradient",
     "occlusion": "occlusion",
+    "published": "relevance as published",
     "rollout": "attention rollout",
     "attention": "raw attention",
     "told": "hidden patches told apart",
@@ -57,8 +61,8 @@ def _sizes(length: int, step: int) -> np.ndarray:
 class Clip:
     """One clip of the page.
 
-    `pictures` are spectrograms (T, F) by name, the first being the clip as it is; `maps` are grids by key: relevance/3,
-    gradient/3, occlusion/3 (the label's number), rollout, attention/5/mean, attention/5/2 (block and head from 1) and
+    `pictures` are spectrograms (T, F) by name, the first being the clip as it is; `maps` are grids by key: those of
+    `BY_LABEL` as relevance/3 (the label's number), rollout, attention/5/mean, attention/5/2 (block and head from 1) and
     told. `scores` and `targets` are by label's number. `drops` holds, by key and label's number, how far the logit
     falls when the top shares of a map are removed, `random` the same for random shares. `in_padding` is the share of
     each map past the clip's own `frames`.
@@ -78,10 +82,14 @@ class Clip:
     remark: str = ""
 
     def top(self, key: str) -> float:
-        """The size that a map reaches within the clip's own frames (or at all): the end of its colour scale."""
+        """The size that a map reaches within the clip's own frames (or at all): the end of its colour scale.
+
+        Of the gradients' many small cells one in a hundred is beyond it, else one would leave the others blank.
+        """
         grid = self.maps[key]
         own = np.abs(grid.values[:, : -(-self.frames // grid.width)])
-        return float(own.max(initial=0)) or float(np.abs(grid.values).max(initial=0))
+        most = float(np.quantile(own, 0.99)) if own.size and key.split("/")[0] in FINE else 0.0
+        return most or float(own.max(initial=0)) or float(np.abs(grid.values).max(initial=0))
 
     @property
     def span(self) -> tuple[float, float]:

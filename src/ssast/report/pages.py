@@ -10,7 +10,7 @@ import numpy as np
 
 from ssast.audio.frontend import SHIFT_MS
 from ssast.report.html import embed, escape, levels, page, sound_uri, table
-from ssast.report.maps import FIRST_EDGE, METHODS, SIGNED, Clip, Grid, Group, bin_hz, is_signed, summary
+from ssast.report.maps import BY_LABEL, FIRST_EDGE, METHODS, SIGNED, Clip, Grid, Group, bin_hz, is_signed, summary
 
 GROUP_ROWS, GROUP_CELLS = 64, 16384
 
@@ -40,6 +40,7 @@ def attention_page(
         "heads": heads,
         "shares": list(shares),
         "signed": list(SIGNED),
+        "byLabel": list(BY_LABEL),
         "hz": [round(float(hz), 1) for hz in bin_hz(clips[0].sample_rate, clips[0].picture.shape[1])] if clips else [],
         "first": FIRST_EDGE,
         "shift": SHIFT_MS / 1000,
@@ -61,17 +62,17 @@ def attention_page(
 
 
 HOW_TO_READ = """<section class="note"><h2>How to read this, and how not to</h2><ul>
-<li>Orange is where the map says the model found something that speaks <em>for</em> the label, blue (input x gradient
-and occlusion only) what speaks <em>against</em> it. It says nothing about whether the label is right.</li>
+<li>Orange is where the map says the model found something that speaks <em>for</em> the label, blue (gradients of the
+input and occlusion only) what speaks <em>against</em> it. It says nothing about whether the label is right.</li>
 <li>A map is a guess about the model. The test beside it removes the marked parts: where that lowers the label's score
 no more than removing random parts, do not read the map.</li>
 <li>Raw attention and rollout know nothing of labels; they show where information could flow, not what was used. They
 are here to compare with.</li>
-<li>Colours run from nothing to the highest value of <em>each</em> map within the clip, so a strong colour in two clips
-need not be the same amount.</li>
+<li>Colours run from nothing to the highest value of <em>each</em> map within the clip (gradients: to what all but
+1 % of it stays below), so a strong colour in two clips need not be the same amount.</li>
 <li>Hatched is padding. A model that looks there may judge by the length of the clip.</li>
 <li>Models with whole-frame patches have no frequency axis in their tokens: relevance and attention fill whole columns.
-Input x gradient has one for every model, and is noisier.</li>
+The gradients of the input have one for every model, and are noisier.</li>
 <li>A map of one clip is an anecdote. Look at several, and at the group averages, before you conclude anything; never
 use one to diagnose.</li></ul></section>"""
 HOW_TO_READ_PRETRAINED = """<section class="note"><h2>How to read this, and how not to</h2><ul>

@@ -1,0 +1,54 @@
+"""report.html in a real browser, offline: readable, silent in the console, its sounds play."""
+
+import numpy as np
+import pytest
+
+from ssast.report.html import sound_uri, write_page
+from ssast.report.metrics import score
+from ssast.report.predictions import Predictions
+from ssast.report.report_page import report_page
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
+LABELS = ["breathy", "a label with a name that is longer than most screens are wide"]
+
+
+@pytest.fixture(scope="module")
+def report(tmp_path_factory):
+    rng = np.random.default_rng(0)
+    targets = rng.integers(0, 2, (60, len(LABELS))).astype(float)
+    scores = np.clip(0.3 * targets + 0.7 * rng.random(targets.shape), 0, 1)
+    uids, subjects = [f"u{number}" for number in range(60)], np.repeat(np.arange(12), 5).astype(object)
+    predictions = Predictions(uids, LABELS, scores, targets, subjects=subjects, unit="speaker")
+    metrics = score(targets, scores, LABELS, loss="BCE", subjects=subjects, resamples=30)
+    metrics |= {"unit": "speaker", "by_subject": None}
+    log = [
+        {"epoch": epoch, "step": 5 * epoch, "learning_rate": 1e-3, "train_loss": 1 / epoch, "validation_loss": 0.5}
+        for epoch in (1, 2, 3)
+    ]
+    sounds = {uid: sound_uri(0.1 * rng.standard_normal(16000), 16000) for uid in uids}
+    path = tmp_path_factory.mktemp("report") / "report.html"
+    write_page(path, report_page("A report", predictions, metrics, log=log, record={"seed": 0}, sounds=sounds))
+    return path
+
+
+@pytest.mark.parametrize("size", ["wide", "narrow"])
+def test_the_report_fits_the_screen(report, opened, size):
+    with opened(report, size) as it:
+        assert it.value("document.documentElement.scrollWidth <= innerWidth")
+        assert it.value("[...document.querySelectorAll('svg')].every(each => each.getBoundingClientRect().width > 100)")
+
+
+def test_the_hardest_clips_can_be_heard(report, opened):
+    with opened(report) as it:
+        it.wait("document.querySelector('audio').readyState >= 1")
+        it.value("document.querySelector('audio').play()")
+        it.wait("document.querySelector('audio').currentTime > 0.2")
+        assert it.value("[...document.querySelectorAll('audio')].every(each => each.controls && !each.error)")
+
+
+def test_what_is_folded_opens_with_the_keyboard(report, opened):
+    with opened(report) as it:
+        summary = it.page.query_selector("details:not([open]) > summary")
+        summary.focus()
+        it.page.keyboard.press("Enter")
+        assert it.value("document.activeElement.parentElement.open")
