@@ -300,6 +300,13 @@ class TestFromPython:
         assert model.mask_padding is False
         np.testing.assert_array_equal(model.predict(clip, 16000), plain)
 
+    def test_the_class_hears_from_wherever_ssast_was_used_and_says_so_where_not(self, model, monkeypatch):
+        """model/ knows no sound: `from ssast import ...` gives the class its ears."""
+        assert ssast.ASTModel_finetune is SSASTForAudioClassification
+        monkeypatch.setattr(SSASTForAudioClassification, "ears", None)
+        with pytest.raises(UserError, match="from ssast import SSASTForAudioClassification"):
+            model.predict(torch.zeros(16000), 16000)
+
     def test_a_model_in_training_goes_on_in_training(self, model):
         model.train()
         model.predict(torch.zeros(16000), 16000)
