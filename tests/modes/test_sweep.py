@@ -14,6 +14,7 @@ from ssast import cli
 from ssast.errors import UserError
 from ssast.model.classification import SSASTForAudioClassification
 from ssast.modes import sweeping
+from ssast.modes.options import Options
 from ssast.modes.pooling import Pooler
 
 torch.set_num_threads(1)
@@ -150,10 +151,10 @@ def test_numbers_are_scored_by_rank_and_by_error(corpus, usual, few):
 
 
 def test_a_killed_sweep_goes_on_with_the_heads_that_are_missing(usual, dies, monkeypatch, tmp_path, few):
-    with dies(sweeping, "_one_head", after=4):
+    with dies(sweeping, "_train_heads", after=2):
         ssast.sweep(**usual())
-    trained, whole = [], sweeping._one_head
-    monkeypatch.setattr(sweeping, "_one_head", lambda *given: trained.append(given[-1]) or whole(*given))
+    trained, whole = [], sweeping._train_heads
+    monkeypatch.setattr(sweeping, "_train_heads", lambda *given: trained.extend(given[-1]) or whole(*given))
     path = ssast.sweep(**usual())
     assert len(trained) == few - 4
     assert path.read_bytes() == ssast.sweep(**usual("undisturbed")).read_bytes()
@@ -161,10 +162,10 @@ def test_a_killed_sweep_goes_on_with_the_heads_that_are_missing(usual, dies, mon
 
 
 def test_heads_of_another_recipe_are_not_taken_up(usual, dies, monkeypatch, few):
-    with dies(sweeping, "_one_head", after=4):
+    with dies(sweeping, "_train_heads", after=2):
         ssast.sweep(**usual())
-    trained, whole = [], sweeping._one_head
-    monkeypatch.setattr(sweeping, "_one_head", lambda *given: trained.append(given[-1]) or whole(*given))
+    trained, whole = [], sweeping._train_heads
+    monkeypatch.setattr(sweeping, "_train_heads", lambda *given: trained.extend(given[-1]) or whole(*given))
     ssast.sweep(**usual(learning_rate=1e-3))
     assert len(trained) == few
 
@@ -217,3 +218,17 @@ def test_the_command_line_sweeps(usual, capsys, few):
     assert "--val_share" in shown
     assert "--freqm" not in shown
     assert not math.isnan(read(Path(usual()["exp_dir"]) / "sweep.csv")["mean"].max())
+
+
+@pytest.mark.parametrize("others", [{}, {"patience": 1, "scheduler": "onecycle", "max_lr": 0.02}, {"head_lr": 2e-2}])
+def test_heads_beside_each_other_learn_what_they_learn_alone(usual, few, monkeypatch, others):
+    """Thirty heads in one step are what makes a sweep quick; each must still be the head that finetune trains."""
+    together = read(ssast.sweep(**usual("together", epochs=6, **others)))
+    monkeypatch.setattr(sweeping, "_groups", lambda options: [[choice] for choice in sweeping.CHOICES])
+    alone = read(ssast.sweep(**usual("alone", epochs=6, **others)))
+    assert together["mean"].to_numpy() == pytest.approx(alone["mean"].to_numpy(), abs=1e-6, nan_ok=True)
+
+
+def test_bounded_gradients_belong_to_one_head(usual, few):
+    assert all(len(group) == 1 for group in sweeping._groups(Options(clip_grad=1.0)))
+    assert [len(group) for group in sweeping._groups(Options())] == [2, 2, 1, 1]

@@ -15,18 +15,21 @@ import numpy as np
 import pandas as pd
 import torch
 from numpy.typing import NDArray
+from torch import nn
 from tqdm import tqdm
 
 from ssast.data.balance import positive_weights
-from ssast.data.features import Table
+from ssast.data.features import States, Table
 from ssast.data.storage import whole_file
 from ssast.engine import crew
+from ssast.engine.optimise import Recipe
 from ssast.engine.train import Feed, train
 from ssast.errors import UserError
 from ssast.model.classification import SSASTForAudioClassification
 from ssast.model.encoder import NUM_STATES
 from ssast.model.head import POOLINGS
 from ssast.modes.assemble import Rows, Settings, Work, audio_settings, feed, recipe, say, target_labels, training_rows
+from ssast.modes.beside import HeadsBeside
 from ssast.modes.models import classification_model
 from ssast.modes.options import SPECS, Options
 from ssast.modes.places import at, model_source
@@ -182,33 +185,70 @@ def _all_heads(
     """The scores of each choice, by the name of the seed."""
     found: dict[Choice, dict[str, Scores]] = {choice: {} for choice in CHOICES}
     with tqdm(total=len(CHOICES) * len(runs), desc="sweep", unit="head", dynamic_ncols=True) as bar:
-        for run, choice in itertools.product(runs, CHOICES):
-            name = f"{choice.task} {choice.shown} {run.name}"
-            if name not in journal.done:
-                journal.add(name, _one_head(run, model, table, choice))
-            found[choice][run.name] = journal.done[name]
-            bar.update()
+        for run, together in itertools.product(runs, _groups(runs[0].work.options)):
+            names = {choice: f"{choice.task} {choice.shown} {run.name}" for choice in together}
+            if any(name not in journal.done for name in names.values()):
+                for choice, scores in _train_heads(run, model, table, together).items():
+                    journal.add(names[choice], scores)
+            for choice, name in names.items():
+                found[choice][run.name] = journal.done[name]
+            bar.update(len(together))
     return found
 
 
-def _one_head(run: _Run, head: SSASTForAudioClassification, table: Table, choice: Choice) -> Scores:
-    """Train a head as finetune would, and score its best epoch on the validation clips."""
-    options, device = run.work.options, run.work.accelerator.device
+def _groups(options: Options) -> list[list[Choice]]:
+    """The choices whose heads can be trained beside each other: the norm of gradients belongs to one alone."""
+    if options.clip_grad:
+        return [[choice] for choice in CHOICES]
+    single = [[one for one in CHOICES if one.task == task and one.layer is not None] for task in POOLINGS]
+    return [*single, *([choice] for choice in CHOICES if choice.layer is None)]
+
+
+def _train_heads(
+    run: _Run, model: SSASTForAudioClassification, table: Table, together: list[Choice]
+) -> dict[Choice, Scores]:
+    """Train heads as finetune would, and score the best epoch of each on the validation clips."""
+    if len(together) == 1:
+        _renew(run, model, together[0])
+        _train(run, model, with_pooled(run.feed, table, own_states(model)), recipe(run.work.options))
+        return {together[0]: _score(run, model, table)}
+    options, layers = run.work.options, [choice.layer for choice in together if choice.layer is not None]
+    _renew(run, model, together[0])
+    kind: dict[str, Any] = {"task": together[0].task, "layers": layers, "seed": options.seed}
+    heads = HeadsBeside(model, **kind, patience=options.patience)
+    states = States((together[0].task,), tuple(layers), model.v.width)
+    _train(run, heads, with_pooled(run.feed, table, states), replace(recipe(options), patience=0))
+    found = {}
+    for place, choice in enumerate(together):
+        _renew(run, model, choice)
+        model.mlp_head.load_state_dict(heads.best(place))
+        found[choice] = _score(run, model, table)
+    return found
+
+
+def _renew(run: _Run, model: SSASTForAudioClassification, choice: Choice) -> None:
     layer = -1 if choice.layer is None else choice.layer
-    head.renew_head(task=choice.task, layer=layer, weighted=choice.layer is None, seed=options.seed)
+    model.renew_head(task=choice.task, layer=layer, weighted=choice.layer is None, seed=run.work.options.seed)
     if run.positives is not None:
-        head.weigh_positives(run.positives)
-    own = with_pooled(run.feed, table, own_states(head))
-    how = replace(recipe(options), tensorboard=False, save_every_seconds=float("inf"))
+        model.weigh_positives(run.positives)
+
+
+def _train(run: _Run, heads: nn.Module, batches: Feed, how: Recipe) -> None:
+    """`train` without its words and its checkpoints."""
+    how = replace(how, tensorboard=False, save_every_seconds=float("inf"))
     with TemporaryDirectory(prefix="ssast-sweep-") as folder, _silence():
-        train(head, own, how, Path(folder), run.work.accelerator)
-    seen = [batch for batch in own.validation() if batch["uid"]]
-    scores = torch.cat([head.score_pooled(batch["pooled"].to(device)).cpu() for batch in seen])
+        train(heads, batches, how, Path(folder), run.work.accelerator)
+
+
+def _score(run: _Run, model: SSASTForAudioClassification, table: Table) -> Scores:
+    options, device = run.work.options, run.work.accelerator.device
+    model.eval()
+    seen = [batch for batch in with_pooled(run.feed, table, own_states(model)).validation() if batch["uid"]]
+    scores = torch.cat([model.score_pooled(batch["pooled"].to(device)).cpu() for batch in seen])
     targets = torch.cat([batch["targets"] for batch in seen])
-    metrics = score(targets.numpy(), scores.numpy(), head.labels or [], loss=options.loss)
-    wanted = MEASURES[options.loss]
+    metrics = score(targets.numpy(), scores.numpy(), model.labels or [], loss=options.loss)
     return {
-        name: {measure: entry[measure] for measure in wanted}
+        name: {measure: entry[measure] for measure in MEASURES[options.loss]}
         for name, entry in (*metrics["labels"].items(), ("mean", metrics["mean"]))
     }
 
