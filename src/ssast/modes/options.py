@@ -140,7 +140,11 @@ class Options(DataOptions):
     )
     # Training
     batch_size: int = option(
-        8, "clips in a batch; in training those of one step, over all processes", TRAINING, low=1, modes=(*BATCHED, *HEAR)
+        8,
+        "clips in a batch; in training those of one step, over all processes",
+        TRAINING,
+        low=1,
+        modes=(*BATCHED, *HEAR),
     )
     micro_batch: int | None = option(
         None,
