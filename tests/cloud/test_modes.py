@@ -135,6 +135,7 @@ def test_amazon_gives_the_bytes_of_the_disk(s3_emulator, point, on_disk, tmp_pat
     table = ssast.extract(**how, num_workers=2, bucket_name="s3://same", cloud_dir="out", exp_dir=tmp_path / "ex")
     assert table.read_bytes() == (made[2] / table.name).read_bytes()
     assert Location(f"{root}/out/{table.name}").read_bytes() == table.read_bytes()
+    assert results(run_all(root, tmp_path / "all", num_workers=2)) == results(made)
 
 
 def test_a_damaged_model_in_a_bucket_is_named_by_its_address(gs, on_disk, tmp_path, capsys):
