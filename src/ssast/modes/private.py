@@ -187,7 +187,7 @@ def _learn_given(worn: Veil, given: Mapping[str, Any]) -> None:
     known = set(SPECS) - set(secret_options())
     for name, value in given.items():
         for part in value if isinstance(value, list | tuple) else [value]:
-            if name not in known and isinstance(part, str | os.PathLike) and str(part) not in TRUTH:
+            if name not in known and isinstance(part, str | os.PathLike) and str(part).casefold() != "none":
                 _learn_value(worn, name if name in SPECS else "path", os.fspath(part))
 
 
