@@ -22,13 +22,13 @@ import ssast
 from ssast import cli, veil
 from ssast.errors import UserError
 from ssast.modes.catalogue import MODES
-from ssast.modes.private import keys
+from ssast.modes.private import keys, typed, veiled
 
 torch.set_num_threads(1)
 SMALL = ["--target_length", "32", "--device", "cpu", "--precision", "fp32", "--resamples", "5"]
 TINY = ["--pretrained_mdl_path", "none", "--model_size", "tiny", "--epochs", "1", "--batch_size", "4"]
 SECRET = re.compile(r"mueller|hans|pat70|geheim|klinik|aufnahmen|teilung|merkmale|mitarbeiter|pytest", re.IGNORECASE)
-FOR_JOINING = {"predictions.csv", "validation.csv", "train.csv", "test.csv"}
+FOR_JOINING = {"predictions.csv", "predicted.csv", "predicted_windows.csv", "validation.csv", "train.csv", "test.csv"}
 
 
 @pytest.fixture(scope="module")
@@ -150,6 +150,24 @@ def test_every_mode_that_uses_the_model_is_private(tuned, home, capfd):
     assert len(list((home / "aus_mitarbeiter" / "at" / "attention").glob("uid-*.png"))) == 1
     run(capfd, "compare", "ergebnis_geheim", "aus_mitarbeiter/ev", "--private", "True", "-o", "aus_mitarbeiter/cp")
     check_folder(home / "aus_mitarbeiter")
+
+
+def test_files_without_a_csv_are_private(tuned, home, capfd):
+    line = ["predict", "Klinik Geheim/aufnahmen/mueller_hans-12", "--finetuned_mdl_path", "ergebnis_geheim"]
+    said = run(capfd, *line, "--private", "True", "--device", "cpu", "-o", "aus_mitarbeiter/pr")
+    assert re.search(r"files-\w{12}/file-\w{12} +0.50 ", said)
+    assert "mueller_hans-12" in (home / "aus_mitarbeiter" / "pr" / "predicted.csv").read_text()
+    run(capfd, "predict", "Klinik Geheim/fehlt.wav", *line[2:], "--private", "True", "-o", "fehler", code=2)
+    check_folder(home / "aus_mitarbeiter" / "pr")
+
+
+def test_a_mode_that_only_looks_is_private(tuned, capfd):
+    assert "checkpoint-" in run(capfd, "inspect", "ergebnis_geheim", "--private", "True")
+
+
+def test_words_that_are_no_names_are_left_alone():
+    with veiled(typed(["finetune", "--pretrained_mdl_path", "none", "--model_size", "tiny", "--private", "True"])):
+        assert veil.shown("none of the 12 did before; finetune, tiny") == "none of the 12 did before; finetune, tiny"
 
 
 def test_a_check_is_private(home, capfd):

@@ -12,6 +12,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from ssast import veil
 from ssast.data.files import FileDataset, find_audio
 from ssast.data.storage import Location, whole_file
 from ssast.engine import crew, infer
@@ -153,7 +154,7 @@ def _screen_rows(heard: list[Heard], labels: list[str], thresholds: Mapping[str,
             cells = [f"{label} {number(score)}" for label, score in best]
         else:
             cells = [f"{number(score)}{_mark(label, score, thresholds)}" for label, score in scores]
-        rows.append([one.uid, f"{one.seconds:.2f}", str(one.windows), *cells])
+        rows.append([veil.shown(one.uid), f"{one.seconds:.2f}", str(one.windows), *cells])
     return rows
 
 
