@@ -93,6 +93,12 @@ def test_a_truncated_file_gets_a_sentence(published):
         read_checkpoint(path)
 
 
+def test_a_published_name_that_is_no_file_here_leads_to_the_function_that_fetches_it(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(UserError, match=r"ssast.weights\('SSAST-Tiny-Frame-400'\) fetches it and gives its path"):
+        SSASTForAudioClassification.from_published("SSAST-Tiny-Frame-400", num_labels=1)
+
+
 def test_a_missing_path_gets_a_sentence(tmp_path):
     with pytest.raises(UserError, match="does not exist; give a published"):
         read_checkpoint(tmp_path / "nowhere.pth")

@@ -31,7 +31,7 @@ from ssast.model.recognise import (
 from ssast.model.torchfile import load_tensors
 from ssast.modes.assemble import say
 from ssast.modes.options import Options
-from ssast.modes.places import at, model_path
+from ssast.modes.places import at, local_model
 from ssast.modes.runfolder import fingerprint
 from ssast.modes.scoring import read_thresholds
 from ssast.modes.settle import resolve
@@ -53,11 +53,12 @@ def inspect(options: Options | None = None, /, **overrides: Any) -> int:
 
 
 def _show(options: Options, address: str) -> int:
-    path = Path(model_path(options, address))
-    if path.is_dir() and not _holds_model(path):
-        return _show_folder(options, path)
-    found = recognise(path)
-    facts = list(_facts(options, found))
+    with local_model(options, address) as local:
+        path = Path(local)
+        if path.is_dir() and not _holds_model(path):
+            return _show_folder(options, path)
+        found = recognise(path)
+        facts = list(_facts(options, found))
     say(address)
     for name, value in facts:
         say(f"  {name:<13}{value}")
