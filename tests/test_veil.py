@@ -73,6 +73,21 @@ def test_a_place_is_hidden_with_all_that_stands_behind_it_but_our_own_file_names
 
 
 @pytest.mark.parametrize(
+    ("name", "is_ours"),
+    [
+        ("run-evaluate.yaml", True),
+        ("bad_audio.csv", True),
+        ("waveform.WAV", True),
+        ("fold-3", True),
+        ("hans.csv", False),
+    ],
+)
+def test_only_our_own_file_names_are_shown(worn, name, is_ours):
+    worn.learn_place("exp_dir", "/srv/x")
+    assert as_said(veil.shown(f"in /srv/x/{name}.")) == (f"in EXP_DIR/{name}." if is_ours else "in EXP_DIR/PATH.")
+
+
+@pytest.mark.parametrize(
     "path",
     ["/srv/x/y", "gs://bucket/a/b", "~/secret/x", "../secret", "C:\\secret\\x", "https://host/b/o/0001%2Fx?alt=media"],
 )

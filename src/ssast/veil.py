@@ -26,10 +26,14 @@ ANY_PATH = re.compile(
 )
 PART = re.compile(r"""[^\s/\\'"<>|;:,()]*""")
 # What ssast itself reads and writes keeps its name behind a hidden folder.
+OUR_FILES = (
+    "aucs|args|attention|audit|bad_audio|best|check|compare|config|embeddings?|faithfulness|folds|labels|last|log|metadata|metrics|"
+    "model|predicted|predicted_windows|predictions|recordings|report|run|seeds|stats|sweep|test|thresholds|train|traits|"
+    "validation|waveform"
+)
+OUR_FOLDERS = r"attention|checkpoints|splits|tensorboard|(?:fold|seed|epoch)-\d+|\.ssast"
 OWN = re.compile(
-    r"waveform\.\w{1,8}|metadata\.json|\.?[a-z_]+(?:-[a-z]+)?\.(?:csv|json|jsonl|yaml|html|parquet|pt|pkl|safetensors|png|tsv)|"
-    r"[\w-]+_embeddings\.pqt|attention|splits|checkpoints|tensorboard|(?:fold|seed|epoch)-\d+|"
-    r"[a-z_]+-[0-9a-f]{12}(?:\.\w{1,8})?|\.ssast|"
+    rf"(?:{OUR_FILES})(?:-[a-z]+)?\.\w{{1,11}}|{OUR_FOLDERS}|[\w-]+_embeddings\.pqt|[a-z_]+-[0-9a-f]{{12}}(?:\.\w{{1,8}})?|"
 )
 EMBEDDED = re.compile(r"(data:[\w/+.-]+;base64,[A-Za-z0-9+/=]*)")
 HIDDEN = re.compile(r"\b[a-z_]+-[0-9a-f]{12}\b")

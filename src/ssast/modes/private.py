@@ -26,7 +26,7 @@ from ssast.modes.catalogue import SPELLINGS
 from ssast.modes.declare import TRUTH
 from ssast.modes.options import SPECS, Options
 from ssast.modes.runfile import read_mapping
-from ssast.veil import HIDDEN, Veil
+from ssast.veil import HIDDEN, OWN, Veil
 
 KEYS = "keys.csv"
 NAMES = ("study", "bucket_name", "project_name", "cloud_dir")
@@ -258,7 +258,7 @@ def _learn_recordings(worn: Veil, options: Options) -> None:
     root = locate(options.prefix, options.study, options.bucket_name)
     worn.learn_place("prefix", *([str(root)] if not root.is_local else _spellings(root)))
     if root.is_local and root.is_dir():
-        worn.learn("uid", os.listdir(root.path))
+        worn.learn("uid", (name for name in os.listdir(root.path) if not OWN.fullmatch(name)))
 
 
 def _spellings(root: Location) -> list[str]:
