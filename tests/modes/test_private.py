@@ -1,5 +1,6 @@
 """`--private True` in real runs: no uid, no subject and no path on screen, in logs, records, pages or file names."""
 
+import base64
 import csv
 import io
 import json
@@ -148,6 +149,10 @@ def test_every_mode_that_uses_the_model_is_private(tuned, home, capfd):
     assert pq.read_table(table)["uid"].to_pylist()[0] == "mueller_hans-12"
     run(capfd, *words("attention", *skip, "-o", "aus_mitarbeiter/at", "--uids", "mueller_hans-14"))
     assert len(list((home / "aus_mitarbeiter" / "at" / "attention").glob("uid-*.png"))) == 1
+    page = (home / "aus_mitarbeiter" / "at" / "attention" / "attention.html").read_text()
+    assert "A private page: hashes stand for names, and its sounds are silent." in page
+    silent = base64.b64decode(re.search(r"data:audio/wav;base64,([A-Za-z0-9+/=]+)", page).group(1))
+    assert not soundfile.read(io.BytesIO(silent))[0].any()
     run(capfd, "compare", "ergebnis_geheim", "aus_mitarbeiter/ev", "--private", "True", "-o", "aus_mitarbeiter/cp")
     check_folder(home / "aus_mitarbeiter")
 

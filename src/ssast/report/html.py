@@ -24,6 +24,7 @@ POLICY = (
 )
 LEVELS = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/"
 SOUND_RATE = 16000  # [Hz] sounds are embedded at this rate at most
+PRIVATE = '<p class="soft">A private page: hashes stand for names, and its sounds are silent.</p>\n'
 
 
 def escape(value: object) -> str:
@@ -61,7 +62,7 @@ def page(title: str, body: str, *, scripts: Sequence[str] = (), styles: Sequence
 </head>
 <body>
 <main>
-{body}
+{PRIVATE if veil.worn() else ""}{body}
 </main>
 {code}
 </body>
