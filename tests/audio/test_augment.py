@@ -8,11 +8,12 @@ import pytest
 import torch
 
 from ssast.audio import augment
+from ssast.audio.alterations import ALTERATIONS
 from ssast.audio.augment import WaveformAugment
 from ssast.errors import UserError
 
 RATE = 16000
-EACH = ["tshift", "speed", "gauss", "pshift", "gain", "stretch"]
+EACH = [each.name for each in ALTERATIONS]
 ALL = WaveformAugment(**dict.fromkeys(EACH, 1.0))
 
 

@@ -230,8 +230,8 @@ def test_the_audio_conf_has_the_documented_defaults():
     conf = AudioConf.of({"reduce": 1, "clip_length": None, "gauss_noise": 0.5})
     assert (conf.resample_rate, conf.num_mel_bins, conf.target_length, conf.clip_length) == (16000, 128, 1024, 0)
     assert (conf.mean, conf.std, conf.reduce) == (-4.2677393, 4.5689974, True)
-    assert conf.augment().gauss == 0.5
-    assert not AudioConf.of(None).augment().active
+    assert conf.waveform.gauss == 0.5
+    assert not AudioConf.of(None).waveform.active
 
 
 @pytest.mark.parametrize(("corpus_name", "rate"), [("fsdd", 8000), ("speechocean", 16000)])

@@ -6,66 +6,41 @@ Shapes: B clips of a batch, C channels, S samples, T frames, F mel bins, N label
 import random
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, make_dataclass
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from ssast.audio.alterations import ALTERATIONS
 from ssast.errors import UserError
 
-PROBABILITIES = ("tshift", "speed", "gauss", "pshift", "gain", "stretch")
-# Half a clip is the farthest that a circular shift goes; the other limits are those of what audiomentations can do.
-LARGEST = {
-    "tshift_share": 0.5,
-    "speed_range": 0.9,
-    "gauss_snr_db": 100,
-    "pshiftn": 24,
-    "gain_db": 60,
-    "stretch_range": 0.9,
-}
-SNR_SPREAD_DB = 25.0
+# Each alteration's probability, then each one's amount.
+_SETTINGS = {each.name: 0.0 for each in ALTERATIONS} | {each.amount.name: each.amount.default for each in ALTERATIONS}
+_Chances: Any = make_dataclass("_Chances", [(name, float, default) for name, default in _SETTINGS.items()], frozen=True)
 HOLES = (8, 16)
 HOLE_SIDE = 8
 SHIFT_SHARES = (0.1, 0.05)
 
 
 @dataclass(frozen=True)
-class WaveformAugment:
-    """Alter a waveform through audiomentations; six alterations, each with its probability and its amount.
+class WaveformAugment(_Chances):
+    """Alter a waveform by chance, as the table in `alterations.py` says.
 
-    `tshift` shifts circularly by up to `tshift_share` of the clip, `speed` plays it faster or slower by up to
-    `speed_range` (pitch moves along), `pshift` moves the pitch by up to `pshiftn` semitones, `stretch` changes the
-    tempo by up to `stretch_range`, `gain` changes the level by up to `gain_db` either way, and `gauss` adds white
-    noise at a signal-to-noise ratio between `gauss_snr_db` and 25 dB above it. Speed and stretch change the length:
-    keeping it would cut speech off or append silence, and the frontend fits the length anyway. Noise comes last, so
-    nothing colours it.
+    Each of its entries is two fields: its `name`, the probability a clip (default 0), and its amount's name. UserError:
+    a value outside its range.
     """
 
-    tshift: float = 0.0
-    speed: float = 0.0
-    gauss: float = 0.0
-    pshift: float = 0.0
-    gain: float = 0.0
-    stretch: float = 0.0
-    tshift_share: float = 0.25
-    speed_range: float = 0.1
-    gauss_snr_db: float = 15.0
-    pshiftn: float = 2
-    gain_db: float = 6.0
-    stretch_range: float = 0.2
-
     def __post_init__(self) -> None:
-        for name in PROBABILITIES:
-            _within(name, getattr(self, name), 0, 1, "it is a probability")
-        for name, largest in LARGEST.items():
-            _within(name, getattr(self, name), 0, largest, "it is an amount")
+        for each in ALTERATIONS:
+            _within(each.name, getattr(self, each.name), 0, 1, "it is a probability")
+            _within(each.amount.name, getattr(self, each.amount.name), 0, each.amount.largest, "it is an amount")
 
     @property
     def active(self) -> bool:
         """Whether any alteration can happen."""
-        return any(getattr(self, name) > 0 for name in PROBABILITIES)
+        return any(getattr(self, each.name) > 0 for each in ALTERATIONS)
 
     def __call__(self, waveform_CS: Tensor, sample_rate: int, *, seed: int) -> Tensor:
         """Return the altered waveform (C, S'), float32; the same seed gives the same bytes.
@@ -75,28 +50,11 @@ class WaveformAugment:
         if not self.active or waveform_CS.shape[-1] == 0:
             return waveform_CS
         samples = np.ascontiguousarray(waveform_CS.detach().cpu().numpy(), dtype=np.float32)
-        for name, transform in self._transforms(sample_rate).items():
-            with _global_chance(f"{seed}/{name}"):
-                samples = transform(samples, sample_rate)
+        for each in ALTERATIONS:
+            with _global_chance(f"{seed}/{each.name}"):
+                if random.random() < getattr(self, each.name):
+                    samples = each.make(getattr(self, each.amount.name), sample_rate)(samples, sample_rate)
         return torch.from_numpy(np.array(samples, dtype=np.float32, order="C"))
-
-    def _transforms(self, sample_rate: int) -> dict[str, Any]:
-        """Return the active alterations by name, in the order of their application."""
-        import audiomentations as audio
-
-        share, steps, width, decibels = self.tshift_share, self.pshiftn, self.stretch_range, self.gain_db
-        # Read at another rate and played at the old one, a clip is as much faster as its rate is lower.
-        slowest, fastest = (round(sample_rate / (1 + side * self.speed_range)) for side in (-1, 1))
-        loudest, faintest = self.gauss_snr_db, self.gauss_snr_db + SNR_SPREAD_DB
-        transforms = {
-            "tshift": audio.Shift(-share, share, p=self.tshift),
-            "speed": audio.Resample(fastest, slowest, p=self.speed),
-            "pshift": audio.PitchShift(-steps, steps, p=self.pshift),
-            "stretch": audio.TimeStretch(1 - width, 1 + width, leave_length_unchanged=False, p=self.stretch),
-            "gain": audio.Gain(-decibels, decibels, p=self.gain),
-            "gauss": audio.AddGaussianSNR(loudest, faintest, p=self.gauss),
-        }
-        return {name: transform for name, transform in transforms.items() if getattr(self, name) > 0}
 
 
 def mask_frequency(fbank_BTF: Tensor, width: int, generator: torch.Generator) -> Tensor:

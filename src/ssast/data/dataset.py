@@ -6,7 +6,7 @@ Shapes: C channels, S samples, T frames, F mel bins, N labels.
 import math
 import numbers
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from typing import Any
 
 import pandas as pd
@@ -15,6 +15,7 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from ssast.audio import augment
+from ssast.audio.alterations import ALTERATIONS
 from ssast.audio.augment import WaveformAugment
 from ssast.audio.decode import Recording, conform
 from ssast.audio.frontend import WINDOW_MS, Frontend
@@ -50,13 +51,16 @@ __all__ = [
     "targets",
 ]
 
+KEYS = {each.name: each.key for each in ALTERATIONS if each.key}
+"""What the seed's `audio_conf` calls otherwise."""
+
 
 @dataclass(frozen=True)
 class AudioConf:
     """How recordings become fbank: the seed's `audio_conf`, and the amounts that go with its probabilities.
 
-    tshift, speed, gauss_noise, pshift, gain, stretch and mixup are probabilities; the amounts are those of
-    `WaveformAugment`, `clip_length` is in seconds (0: whole), `resample_rate` in Hz.
+    mixup is a probability, `clip_length` in seconds (0: whole), `resample_rate` in Hz. In the dictionary that `of`
+    reads, the fields of `waveform` stand beside the others: probabilities such as tshift, and the amounts to them.
     """
 
     mean: float = -4.2677393
@@ -64,35 +68,28 @@ class AudioConf:
     resample_rate: int = 16000
     reduce: bool = True
     clip_length: float = 0.0
-    tshift: float = 0.0
-    speed: float = 0.0
-    gauss_noise: float = 0.0
-    pshift: float = 0.0
-    pshiftn: float = 2
-    gain: float = 0.0
-    stretch: float = 0.0
     mixup: float = 0.0
     num_mel_bins: int = 128
     target_length: int = 1024
     freqm: int = 0
     timem: int = 0
     noise: bool = False
-    tshift_share: float = 0.25
-    speed_range: float = 0.1
-    gauss_snr_db: float = 15.0
-    gain_db: float = 6.0
-    stretch_range: float = 0.2
     mixup_alpha: float = 10.0
+    waveform: WaveformAugment = field(default_factory=WaveformAugment)
 
     @classmethod
     def of(cls, audio_conf: Mapping[str, Any] | None) -> "AudioConf":
         """Check a dictionary, filling in defaults; UserError for an unknown key or a value that cannot be meant."""
         given = {key: value for key, value in (audio_conf or {}).items() if value is not None}
-        kinds = {field.name: type(field.default) for field in fields(cls)}
+        own = {each.name: type(each.default) for each in fields(cls) if each.name != "waveform"}
+        drawn = {KEYS.get(each.name, each.name): each.name for each in fields(WaveformAugment)}
+        kinds = own | dict.fromkeys(drawn, float)
         unknown = [key for key in given if key not in kinds]
         if unknown:
             raise UserError(f"audio_conf has the unknown key {unknown[0]!r}; it takes {', '.join(kinds)}.")
-        conf = cls(**{key: _as_kind(key, value, kinds[key]) for key, value in given.items()})
+        values = {key: _as_kind(key, value, kinds[key]) for key, value in given.items()}
+        waveform = WaveformAugment(**{name: values.pop(key) for key, name in drawn.items() if key in values})
+        conf = cls(**values, waveform=waveform)
         for name, low, high in (("resample_rate", 100, 1e6), ("clip_length", 0, 1e6), ("mixup", 0, 1)):
             if not low <= getattr(conf, name) <= high:
                 raise UserError(f"audio_conf: {name} is {getattr(conf, name)}; expected {low:g} to {high:g}.")
@@ -110,12 +107,6 @@ class AudioConf:
         if milliseconds < WINDOW_MS:
             raise AudioError(f"it lasts {milliseconds:.1f} ms, less than one window of {WINDOW_MS} ms; remove it")
         return recording
-
-    def augment(self) -> WaveformAugment:
-        """The alterations of waveforms that it asks for."""
-        names = [field.name for field in fields(WaveformAugment)]
-        given = {name: getattr(self, name) for name in names if name != "gauss"}
-        return WaveformAugment(gauss=self.gauss_noise, **given)
 
     def frontend(self) -> Frontend:
         """The fbank that it describes."""
@@ -188,7 +179,7 @@ class AudioDataset(Dataset[dict[str, Any]]):
         if not self.root.is_dir():
             raise UserError(f"the data folder {self.root} does not exist; check --prefix, --study and --bucket_name.")
         self.librosa, self.seed = librosa, seed
-        self.augment = self.conf.augment()
+        self.augment = self.conf.waveform
         self.prepare = self.conf.prepare(cdo=cdo, shift=shift, mixup=0.0) if with_fbank else None
 
     def __len__(self) -> int:

@@ -14,6 +14,7 @@ from accelerate import Accelerator
 from numpy.typing import NDArray
 
 from ssast import veil
+from ssast.audio.alterations import ALTERATIONS
 from ssast.audio.frontend import Frontend
 from ssast.data.balance import clip_weights
 from ssast.data.dataset import AudioDataset
@@ -154,8 +155,6 @@ def audio_settings(options: Options) -> Settings:
 
 
 OPTION_OF = {"sample_rate": "resample_rate", "mean": "dataset_mean", "std": "dataset_std"}
-WAVEFORM = ("tshift", "speed", "pshift", "gain", "stretch")
-WAVEFORM_AMOUNTS = ("tshift_share", "speed_range", "gauss_snr_db", "pshiftn", "gain_db", "stretch_range")
 
 
 def model_settings(options: Options, kept: Settings | None) -> Settings:
@@ -175,7 +174,9 @@ def dataset(options: Options, rows: Rows, settings: Settings, *, augment: bool) 
     conf = {OPTION_OF.get(name, name): value for name, value in settings.items()}
     conf |= {"mean": conf.pop("dataset_mean"), "std": conf.pop("dataset_std")}
     if augment:
-        conf |= {name: getattr(options, name) for name in WAVEFORM + WAVEFORM_AMOUNTS} | {"gauss_noise": options.gauss}
+        for each in ALTERATIONS:
+            conf |= {each.key or each.name: getattr(options, each.name)}
+            conf |= {each.amount.name: getattr(options, each.amount.name)}
     place = recordings(options)
     data = AudioDataset(rows.frame, rows.labels, conf, place, librosa=options.lib, with_fbank=False, seed=options.seed)
     if options.on_bad_audio == "error" and len(rows.frame):

@@ -1,8 +1,12 @@
-"""The options about recordings, where they lie and what becomes of them on the way to the model."""
+"""The options about recordings, where they lie and what becomes of them on the way to the model.
 
-from dataclasses import dataclass
-from typing import Any
+Those of waveform augmentations are made from the table in `audio/alterations.py`.
+"""
 
+from dataclasses import dataclass, make_dataclass
+from typing import TYPE_CHECKING, Any
+
+from ssast.audio.alterations import ALTERATIONS, Alteration
 from ssast.modes.declare import option
 from ssast.modes.groups import (
     AUDIO,
@@ -25,8 +29,8 @@ _PROBABILITY: dict[str, Any] = {"unit": "probability a clip", "low": 0, "high": 
 
 
 @dataclass(frozen=True)
-class DataOptions:
-    """The part of `Options` that is about data: every value is checked there."""
+class RecordingOptions:
+    """The part of `Options` about where data lie and how they are heard: every value is checked there."""
 
     # Loading data
     prefix: str | None = option(
@@ -156,27 +160,31 @@ class DataOptions:
         choices=("mean", "max"),
         modes=("predict",),
     )
-    # Waveform augmentation: for each kind how often, then how much
-    tshift: float = option(0.0, "shift in time", WAVEFORM, **_PROBABILITY)
-    tshift_share: float = option(
-        0.25, "shift by at most so much, either way", WAVEFORM, unit="share of the clip", low=0, high=0.5
-    )
-    speed: float = option(0.0, "play faster or slower, pitch going with it", WAVEFORM, **_PROBABILITY)
-    speed_range: float = option(
-        0.1, "at most so much faster or slower", WAVEFORM, unit="share of the speed", low=0, high=0.9
-    )
-    gauss: float = option(0.0, "add Gaussian noise", WAVEFORM, **_PROBABILITY)
-    gauss_snr_db: float = option(
-        15.0, "speech is at least so far above that noise", WAVEFORM, unit="dB", low=0, high=100
-    )
-    pshift: float = option(0.0, "shift the pitch, the length staying", WAVEFORM, **_PROBABILITY)
-    pshiftn: float = option(2.0, "at most so much up or down", WAVEFORM, unit="semitones", low=0, high=24)
-    gain: float = option(0.0, "make louder or quieter", WAVEFORM, **_PROBABILITY)
-    gain_db: float = option(6.0, "at most so much", WAVEFORM, unit="dB", low=0, high=60)
-    stretch: float = option(0.0, "stretch or squeeze in time, the pitch staying", WAVEFORM, **_PROBABILITY)
-    stretch_range: float = option(
-        0.2, "at most so much faster or slower", WAVEFORM, unit="share of the speed", low=0, high=0.9
-    )
+
+
+def _fields(alteration: Alteration) -> list[tuple[str, type, Any]]:
+    """The two options of a waveform augmentation: how often, then how much."""
+    amount = alteration.amount
+    often = option(0.0, alteration.help, WAVEFORM, **_PROBABILITY)
+    much = option(amount.default, amount.help, WAVEFORM, unit=amount.unit, low=0, high=amount.largest)
+    return [(alteration.name, float, often), (amount.name, float, much)]
+
+
+if TYPE_CHECKING:
+
+    class WaveformOptions(RecordingOptions):
+        """Fields made from a table are known by name only; modes read them with getattr."""
+
+else:
+    _WAVEFORM_FIELDS = [field for alteration in ALTERATIONS for field in _fields(alteration)]
+    WaveformOptions = make_dataclass("WaveformOptions", _WAVEFORM_FIELDS, bases=(RecordingOptions,), frozen=True)
+
+
+@dataclass(frozen=True)
+class DataOptions(WaveformOptions):
+    """The part of `Options` that is about data: every value is checked there."""
+
+    # Waveform augmentation of a batch
     mixup: float = option(0.0, "mix with another clip of the batch, labels too", WAVEFORM, **_PROBABILITY)
     mixup_alpha: float = option(10.0, "shares are drawn from Beta(alpha, alpha); large: near halves", WAVEFORM, above=0)
     # Spectrogram augmentation

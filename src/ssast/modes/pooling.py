@@ -12,6 +12,7 @@ import torch
 from tqdm import tqdm
 
 from ssast import __version__
+from ssast.audio.alterations import ALTERATIONS
 from ssast.data.cache import cache
 from ssast.data.features import FeatureStore, PooledBatches, States, Table, Values, contents, name_of, weights_name
 from ssast.data.loader import Loader, loader
@@ -25,7 +26,7 @@ from ssast.model.head import POOLINGS
 from ssast.modes.assemble import Rows, Settings, Work, dataset, prepare, say
 from ssast.modes.places import recordings
 
-DRAWN = ("tshift", "speed", "gauss", "pshift", "gain", "stretch", "mixup", "freqm", "timem", "noise", "cdo", "shift")
+DRAWN = (*(each.name for each in ALTERATIONS), "mixup", "freqm", "timem", "noise", "cdo", "shift")
 """The options that make a clip sound or look otherwise in every epoch."""
 SHAPE = ("model_size", "fshape", "tshape", "fstride", "tstride", "num_mel_bins", "target_length", "mask_padding")
 
