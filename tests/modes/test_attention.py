@@ -197,3 +197,23 @@ def test_without_matplotlib_there_are_no_pictures_and_all_else(still_corpus, fin
     assert sorted(path.name for path in out.iterdir()) == ["0012.npz", "attention.html", "faithfulness.csv"]
     said = capsys.readouterr().out
     assert said.index("pip install 'ssast[report]'") < said.index("attention.html")
+
+
+def test_a_recording_in_its_own_folder_is_called_as_that(finetuned, still_corpus, tmp_path):
+    where = {"files": str(still_corpus.audio / "0012"), "exp_dir": str(tmp_path), "device": "cpu"}
+    out = ssast.attention(**where, finetuned_mdl_path=str(finetuned))
+    assert [clip["uid"] for clip in data_of(out)["clips"]] == ["0012"]
+
+
+def test_the_page_counts_every_tested_map(looked):
+    text = (looked / "attention.html").read_text(encoding="utf-8")
+    shown = re.findall(r"<tr><td>([^<]+)</td><td>\d+%</td>", text)
+    assert shown == [
+        "gradient-weighted relevance",
+        "integrated gradients",
+        "input x gradient",
+        "occlusion",
+        "relevance as published",
+        "attention rollout",
+        "raw attention",
+    ]

@@ -70,11 +70,15 @@ def _by_uid(options: Options, source: Rows) -> pd.DataFrame:
 
 
 def short_names(files: list[Location]) -> dict[str, str]:
-    """What each file's outputs are called: its name without the ending, numbered where others have it too."""
+    """What each file's outputs are called: its name without the ending, numbered where others have it too.
+
+    A `waveform.wav` is called as its folder, which is the uid where recordings lie as in a data set.
+    """
     names: dict[str, str] = {}
     taken: set[str] = set()
     for file in files:
         stem = file.name.rsplit(".", 1)[0] or file.name
+        stem = file.parent.name or stem if stem.casefold() == "waveform" else stem
         name, number = stem, 1
         while name.casefold() in taken:  # some disks do not tell capitals from small letters
             number += 1

@@ -148,7 +148,7 @@ def beats_random(clips: Sequence[Clip], key: str, at: int) -> list[tuple[float, 
 
 def summary(clips: Sequence[Clip], shares: Sequence[float], layers: int) -> list[dict[str, Any]]:
     """For each method and share: in how many clips it beats chance for the clip's highest label, and by how much."""
-    keys = {name: f"{name}/{{label}}" for name in ("relevance", "gradient", "occlusion")}
+    keys = {name: f"{name}/{{label}}" for name in BY_LABEL}
     keys |= {"rollout": "rollout", "attention": f"attention/{layers}/mean"}
     found = []
     for method, key in keys.items():
