@@ -3,9 +3,6 @@
 import json
 import os
 import shutil
-import subprocess
-import sys
-import time
 from pathlib import Path
 from typing import Any
 
@@ -492,29 +489,3 @@ def test_nothing_unfinished_is_left_in_a_folder(finetuned, pretrained):
     for folder in (finetuned, pretrained):
         assert not [path for path in folder.rglob("*") if path.name.startswith(".")]
         assert not [path for path in folder.rglob("*") if os.path.getsize(path) == 0]
-
-
-@pytest.mark.slow
-def test_a_process_that_is_killed_at_any_moment_can_be_started_again(still_corpus, tmp_path):
-    """SIGKILL at random moments of the start, of training, of saving and of scoring, until the run gets through."""
-    options = usual(still_corpus, pretrained_mdl_path="none", model_size="tiny", epochs=6, batch_size=2)
-    options |= {"freeze": False, "save_every_seconds": 0}
-    # In a process of its own too: the last digits depend on the number of threads, which these tests set to one.
-    start = [sys.executable, "-m", "ssast", "finetune", *command(options), "--exp_dir"]
-    quiet: dict[str, Any] = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
-    undisturbed, out = tmp_path / "whole", tmp_path / "out"
-    subprocess.run([*start, str(undisturbed)], check=True, **quiet)
-    rng = np.random.default_rng(0)
-    checkpoint = out / "checkpoints" / "last.pt"
-    for _ in range(3):
-        process = subprocess.Popen([*start, str(out)], **quiet)
-        before = checkpoint.stat().st_mtime_ns if checkpoint.exists() else 0
-        while process.poll() is None and not (checkpoint.exists() and checkpoint.stat().st_mtime_ns != before):
-            time.sleep(0.01)
-        time.sleep(rng.uniform(0, 0.5))
-        process.kill()
-        process.wait()
-    subprocess.run([*start, str(out)], check=True, **quiet)
-    assert weights(out) == weights(undisturbed)
-    assert same_scores(out, undisturbed)
-    assert not [path for path in out.rglob("*") if path.name.startswith(".")]
