@@ -135,30 +135,37 @@ def frame_seconds(frames: int) -> np.ndarray:
     return FIRST_EDGE + np.arange(frames + 1) * SHIFT_MS / 1000
 
 
-def beats_random(clips: Sequence[Clip], key: str, at: int) -> list[tuple[float, float]]:
-    """(drop by the map, drop by chance) of each clip's highest label at one share, where it was measured."""
+def beats_random(clips: Sequence[Clip], key: str, at: slice) -> list[tuple[float, float]]:
+    """(drop by the map, drop by chance) of each clip's highest label, mean of some shares, where it was measured."""
     pairs = []
     for clip in clips:
         label = clip.best
         found = clip.drops.get(key.format(label=label), {})
         if label is not None and label in found:
-            pairs.append((found[label][at], clip.random[label][at]))
+            pairs.append((float(np.mean(found[label][at])), float(np.mean(clip.random[label][at]))))
     return pairs
 
 
 def summary(clips: Sequence[Clip], shares: Sequence[float], layers: int) -> list[dict[str, Any]]:
-    """For each method and share: in how many clips it beats chance for the clip's highest label, and by how much."""
+    """For each method and share: in how many clips it beats chance for the clip's highest label, and by how much.
+
+    `overall` is the same for the mean drop of all shares, as in Samek et al. 2017, arXiv 1509.06321.
+    """
     keys = {name: f"{name}/{{label}}" for name in BY_LABEL}
     keys |= {"rollout": "rollout", "attention": f"attention/{layers}/mean"}
     found = []
     for method, key in keys.items():
+        overall = _wins(beats_random(clips, key, slice(None)))
         for at, share in enumerate(shares):
-            pairs = beats_random(clips, key, at)
+            pairs = beats_random(clips, key, slice(at, at + 1))
             if pairs:
-                top, chance = np.array(pairs).T
-                wins = float(np.mean(top > chance))
+                top, chance = np.mean(pairs, axis=0)
                 found.append(
-                    {"method": method, "share": share, "clips": len(pairs), "beats_random": wins}
-                    | {"drop": float(top.mean()), "random_drop": float(chance.mean())}
+                    {"method": method, "share": share, "clips": len(pairs), "beats_random": _wins(pairs)}
+                    | {"overall": overall, "drop": float(top), "random_drop": float(chance)}
                 )
     return found
+
+
+def _wins(pairs: Sequence[tuple[float, float]]) -> float:
+    return float(np.mean([top > chance for top, chance in pairs])) if pairs else 0.0

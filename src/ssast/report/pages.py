@@ -142,10 +142,10 @@ def _summary(clips: Sequence[Clip], shares: Sequence[float], layers: int) -> str
     for one in found:
         by_method.setdefault(one["method"], []).append(one)
     rows = [
-        [METHODS[name], *(f"{one['beats_random']:.0%}" for one in each), *_drops(each)]
+        [METHODS[name], *(f"{one['beats_random']:.0%}" for one in each), f"{each[0]['overall']:.0%}", *_drops(each)]
         for name, each in by_method.items()
     ]
-    head = ["map", *(f"{share:.0%} removed" for share in shares), "logit falls by", "by chance"]
+    head = ["map", *(f"{share:.0%} removed" for share in shares), "mean of these", "logit falls by", "by chance"]
     text = f"""<p>{len(clips)} clips. Each map was tested: what it marks most was removed from the clip, and the drop
 of the label's logit compared with removing as much at random. A map that does not beat chance should not be believed.
 Occlusion is made by removing, so it wins this test almost by definition: it is the yardstick.</p>"""
