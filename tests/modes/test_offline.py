@@ -17,14 +17,15 @@ def offline(monkeypatch):
     """Every attempt to reach something outside of this machine, each of which fails; workers inherit the ban."""
     tried = []
 
-    def is_inside(family: int, address: object) -> bool:
-        if family == getattr(socket, "AF_UNIX", None):
-            return True
-        host = str(address[0]) if isinstance(address, tuple) else ""
+    def is_here(host: object) -> bool:
         try:
-            return ipaddress.ip_address(host).is_loopback
+            return ipaddress.ip_address(str(host)).is_loopback
         except ValueError:
             return host == "localhost"
+
+    def is_inside(family: int, address: object) -> bool:
+        is_file = family == getattr(socket, "AF_UNIX", None)
+        return is_file or (isinstance(address, tuple) and is_here(address[0]))
 
     def guarded(name: str):
         whole = getattr(socket.socket, name)
@@ -37,7 +38,11 @@ def offline(monkeypatch):
 
         return connect
 
+    look_up = socket.getaddrinfo
+
     def resolve(host, *words, **named):
+        if is_here(host):
+            return look_up(host, *words, **named)
         tried.append(host)
         raise OSError(f"no way out, to {host}")
 
