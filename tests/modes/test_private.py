@@ -24,6 +24,7 @@ from ssast import cli, veil
 from ssast.errors import UserError
 from ssast.modes.catalogue import MODES
 from ssast.modes.private import keys, typed, veiled
+from ssast.modes.settle import resolve
 
 torch.set_num_threads(1)
 SMALL = ["--target_length", "32", "--device", "cpu", "--precision", "fp32", "--resamples", "5"]
@@ -168,6 +169,12 @@ def test_files_without_a_csv_are_private(tuned, home, capfd):
 
 def test_a_mode_that_only_looks_is_private(tuned, capfd):
     assert "checkpoint-" in run(capfd, "inspect", "ergebnis_geheim", "--private", "True")
+
+
+def test_a_mode_inside_a_private_one_is_private():
+    with veiled({"private": True}):
+        assert resolve(mode="demo", exp_dir="aus").private
+    assert not resolve(mode="demo", exp_dir="aus").private
 
 
 def test_words_that_are_no_names_are_left_alone():

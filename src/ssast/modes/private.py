@@ -221,11 +221,11 @@ def _parts(name: str, value: str) -> list[str]:
 def settled(options: Options) -> Options:
     """Options of a private run with their paths absolute, so that none can hide as a word; and the veil knows them."""
     worn = veil.worn()
-    if not options.private:
+    if worn is None and not options.private:
         return options
     if worn is None:
         raise UserError("private=True is not heeded here; call the mode by its public name, as in ssast.finetune(...).")
-    options = dataclasses.replace(options, **_absolute(options))
+    options = dataclasses.replace(options, private=True, **_absolute(options))  # also of a mode that another one calls
     for name in reversed(secret_options()):  # of two options with one place, the first names it
         value = getattr(options, name)
         if value and name in options.given:
