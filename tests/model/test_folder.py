@@ -5,6 +5,7 @@ import sys
 
 import pytest
 import torch
+from huggingface_hub.errors import EntryNotFoundError
 
 from ssast.errors import UserError
 from ssast.model import folder as folder_module
@@ -12,6 +13,7 @@ from ssast.model.classification import SSASTForAudioClassification
 from ssast.model.pretraining import SSASTForPreTraining
 
 SIZES = {"model_size": "tiny", "fshape": 16, "tshape": 16, "num_mel_bins": 64, "target_length": 96}
+FILES = ("config.json", "model.safetensors", "thresholds.json", "README.md")
 FRONTEND = {"sample_rate": 16000, "mean": -4.2, "std": 4.5}
 
 
@@ -148,11 +150,13 @@ def test_a_hub_name_is_fetched_from_the_hub_and_its_failure_is_a_sentence(tmp_pa
 
     def fetch(name, filename, **options):
         asked.append((name, filename, options["revision"]))
+        if not (tmp_path / filename).exists():
+            raise EntryNotFoundError(filename)
         return str(tmp_path / filename)
 
     monkeypatch.setattr(folder_module, "hf_hub_download", fetch)
     assert SSASTForPreTraining.from_pretrained("clinic/ssast-tiny", revision="v1").mask_patch == 7
-    assert asked == [("clinic/ssast-tiny", name, "v1") for name in ("config.json", "model.safetensors")]
+    assert asked == [("clinic/ssast-tiny", name, "v1") for name in FILES]
     monkeypatch.setattr(folder_module, "hf_hub_download", lambda *_, **__: 1 / 0)
     with pytest.raises(UserError, match="clinic/none is no local folder and could not be had"):
         SSASTForPreTraining.from_pretrained("clinic/none")
@@ -173,7 +177,7 @@ def test_pushing_uploads_a_folder_that_was_saved(tmp_path, pretrainer, monkeypat
     monkeypatch.setattr(HfApi, "create_repo", lambda *_, **__: Repo())
     monkeypatch.setattr(HfApi, "upload_folder", upload)
     assert pretrainer.save_pretrained(tmp_path / "run", push_to_hub=True, repo_id="clinic/ssast-tiny") == "address"
-    assert uploaded["files"] == ["config.json", "model.safetensors"]
+    assert uploaded["files"] == ["README.md", "config.json", "model.safetensors"]
 
 
 @pytest.mark.slow

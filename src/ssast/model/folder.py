@@ -6,31 +6,42 @@ import os
 import re
 import shutil
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, Self
 
 import torch
-from huggingface_hub import PyTorchModelHubMixin, hf_hub_download
+from huggingface_hub import PyTorchModelHubMixin, hf_hub_download, try_to_load_from_cache
+from huggingface_hub.errors import EntryNotFoundError, LocalEntryNotFoundError
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from ssast.errors import UserError
+from ssast.model.card import ADDRESS, CARD, RECORD, model_card
 from ssast.model.encoder import SSASTEncoder, fit_positions, patch_grid
 from ssast.model.entries import check_entries
 
 CONFIG, WEIGHTS = "config.json", "model.safetensors"
+THRESHOLDS = "thresholds.json"
+BESIDE = (THRESHOLDS, CARD)
+"""Text files that travel with a model."""
 _KINDS = {"SSASTForPreTraining": "pretrained", "SSASTForAudioClassification": "fine-tuned"}
 _HUB_NAME = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
 
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """A saved model: `source` as it was named, `config` with its class and sizes, `state_dict` in float32."""
+    """A saved model: `source` as it was named, `config` with its class and sizes, `state_dict` in float32.
+
+    `beside` holds the text files that travel with it: its thresholds and its card. `home` is its folder on this disk.
+    """
 
     source: str
     config: dict[str, Any]
     state_dict: dict[str, Tensor]
+    beside: dict[str, str] = field(default_factory=dict)
+    home: Path | None = None
 
     @property
     def grid(self) -> tuple[int, int]:
@@ -92,7 +103,16 @@ def read_folder(folder: str | os.PathLike) -> Checkpoint:
     lacking = [name for name in (CONFIG, WEIGHTS) if not os.path.isfile(path / name)]
     if lacking:
         raise UserError(f"{path} has no {' and no '.join(lacking)}; give a folder that save_pretrained wrote whole.")
-    return _read_files(path / CONFIG, path / WEIGHTS, str(path))
+    checkpoint = _read_files(path / CONFIG, path / WEIGHTS, str(path))
+    beside = {name: _read_text(path / name) for name in BESIDE if os.path.isfile(path / name)}
+    return replace(checkpoint, beside=beside, home=path)
+
+
+def _read_text(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8")
+    except (OSError, ValueError) as error:
+        raise UserError(f"{path} cannot be read ({error}); mend it, or take it out of the folder.") from error
 
 
 def _read_files(config_file: Path, weights_file: Path, source: str) -> Checkpoint:
@@ -114,13 +134,28 @@ def read_hub(name: str, **hub: Any) -> Checkpoint:
     """Config and weights of a model on the Hugging Face hub; UserError where they cannot be had."""
     try:
         files = [Path(hf_hub_download(name, filename, **hub)) for filename in (CONFIG, WEIGHTS)]
+        beside = {filename: _hub_text(name, filename, hub) for filename in BESIDE}
     except Exception as error:  # the hub's client raises several families
         reason = str(error).strip().split("\n")[0]
         raise UserError(
             f"{name} is no local folder and could not be had from the Hugging Face hub ({reason}); "
             "check the name, the connection and your access."
         ) from error
-    return _read_files(files[0], files[1], name)
+    found = {filename: text for filename, text in beside.items() if text is not None}
+    return replace(_read_files(files[0], files[1], name), beside=found)
+
+
+def _hub_text(name: str, filename: str, hub: dict[str, Any]) -> str | None:
+    """A text file of a model on the hub, None where it has none; without a connection that must be known already."""
+    try:
+        return _read_text(Path(hf_hub_download(name, filename, **hub)))
+    except LocalEntryNotFoundError:
+        where = {key: hub[key] for key in ("cache_dir", "revision") if hub.get(key) is not None}
+        if isinstance(try_to_load_from_cache(name, filename, **where), str | None):
+            raise
+        return None
+    except EntryNotFoundError:
+        return None
 
 
 def looks_like_hub_name(name: str) -> bool:
@@ -139,16 +174,25 @@ def _built_beside(folder: Path) -> Iterator[Path]:
     try:
         yield temporary
         if beside == folder:
-            for name in (WEIGHTS, CONFIG):
-                os.replace(temporary / name, folder / name)
+            for name in (WEIGHTS, CONFIG, *BESIDE):
+                if (temporary / name).exists():
+                    os.replace(temporary / name, folder / name)
         else:
             os.rename(temporary, folder)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
 
 
-def write_folder(folder: str | os.PathLike, config: dict[str, Any], state_dict: Mapping[str, Tensor]) -> None:
-    """Write config.json and model.safetensors, whole or not at all; other files there stay. UserError if it cannot."""
+def write_folder(
+    folder: str | os.PathLike,
+    config: dict[str, Any],
+    state_dict: Mapping[str, Tensor],
+    beside: Mapping[str, str] = MappingProxyType({}),
+) -> None:
+    """Write config.json, model.safetensors and the texts `beside`, whole or not at all; UserError if it cannot.
+
+    Other files there stay, also a card; thresholds that belong to the model replaced go.
+    """
     path = Path(folder)
     tensors = {key: value.detach().cpu().contiguous() for key, value in state_dict.items()}
     try:
@@ -156,28 +200,66 @@ def write_folder(folder: str | os.PathLike, config: dict[str, Any], state_dict: 
             save_file(tensors, temporary / WEIGHTS, metadata={"format": "pt"})
             (temporary / CONFIG).write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")
             shutil.copymode(temporary / CONFIG, temporary / WEIGHTS)  # safetensors lets only the owner read
+            for name, text in beside.items():
+                if name != CARD or not os.path.lexists(path / CARD):
+                    (temporary / name).write_text(text, encoding="utf-8")
+            if THRESHOLDS not in beside:
+                (path / THRESHOLDS).unlink(missing_ok=True)
     except OSError as error:
         raise UserError(f"the model cannot be written to {path} ({error}); give a folder you can write to.") from error
 
 
 class FolderMixin(PyTorchModelHubMixin):
-    """`save_pretrained`, `from_pretrained` and `push_to_hub` for a model that keeps its `config`."""
+    """`save_pretrained`, `from_pretrained` and `push_to_hub` for a model that keeps its `config`.
+
+    `beside` are the texts that came with it from a folder or the hub and go with it: thresholds.json, README.md.
+    """
 
     config: dict[str, Any]
+    beside: Mapping[str, str] = MappingProxyType({})
+    _home: Path | None = None
 
     def save_pretrained(self, save_directory: str | os.PathLike, **hub: Any) -> str | None:
-        """Write the model's own folder: config.json (class, sizes, labels, frontend) and model.safetensors.
+        """Write the model's own folder: config.json (class, sizes, labels, frontend), model.safetensors, and `beside`.
 
         Whole or not at all: the files are made beside their place and moved there; other files of the folder stay.
         With `push_to_hub=True` and a `repo_id` (default: the folder's name) it goes to the hub as well, and the
         commit's address comes back. UserError: a folder that cannot be written.
         """
+        beside = {**self.beside, **self._own_card()}
         config = {"class": type(self).__name__, **self.config}
-        write_folder(save_directory, config, self.state_dict())  # type: ignore[attr-defined]
+        write_folder(save_directory, config, self.state_dict(), beside)  # type: ignore[attr-defined]
         if not hub.pop("push_to_hub", False):
             return None
         repo_id = hub.pop("repo_id", None) or Path(save_directory).name
         return str(self.push_to_hub(repo_id, **hub))
+
+    def _own_card(self) -> dict[str, str]:
+        """The card that the run recorded in its folder fills; empty where it has a card already, or no run."""
+        if CARD in self.beside or self._home is None or not (self._home / RECORD).is_file():
+            return {}
+        return {CARD: model_card(self.config, self._home)}
+
+    def push_to_hub(self, repo_id: str, **hub: Any) -> str:
+        """Send the model with its thresholds and its card to `repo_id` (organisation/model) on the Hugging Face hub.
+
+        The card is README.md of the folder that the model was loaded from, or else filled from the run recorded there.
+        The licence is left open. `hub` are the further options of `huggingface_hub` (private, token, branch,
+        commit_message ...); the commit's address comes back. UserError where the hub takes nothing.
+        """
+        kept = self.beside
+        beside = {CARD: model_card(self.config), **kept, **self._own_card()}
+        self.beside = {**beside, CARD: beside[CARD].replace(ADDRESS, repo_id)}
+        try:
+            return str(super().push_to_hub(repo_id, **hub))
+        except Exception as error:  # the hub's client raises several families
+            reason = str(error).strip().split("\n")[0]
+            raise UserError(
+                f"{repo_id} could not be sent to the Hugging Face hub ({reason}); check the name, log in with "
+                "`hf auth login`, and that you may write there."
+            ) from error
+        finally:
+            self.beside = kept
 
     @classmethod
     def from_pretrained(
@@ -228,4 +310,5 @@ class FolderMixin(PyTorchModelHubMixin):
         encoder_state = checkpoint.encoder_state(model.v)
         state = checkpoint.state_dict | {f"v.{key}": value for key, value in encoder_state.items()}
         load_exactly(model, state, checkpoint.source)
+        model.beside, model._home = dict(checkpoint.beside), checkpoint.home
         return model.eval()

@@ -16,6 +16,7 @@ from ssast.engine import crew, infer
 from ssast.engine.hardware import uses_bf16
 from ssast.errors import UserError
 from ssast.model.classification import SSASTForAudioClassification
+from ssast.model.folder import THRESHOLDS
 from ssast.modes.assemble import Rows, Settings, Work, data_name, dataset, row_batches, say
 from ssast.modes.models import compiled
 from ssast.modes.options import Options
@@ -30,7 +31,6 @@ from ssast.report.report_page import hardest, report_page
 from ssast.report.tables import reasons, screen_rows, text_table
 from ssast.report.words import how_sure
 
-THRESHOLDS = "thresholds.json"
 # Apart from --seed, so that `evaluate` of a folder draws what `finetune` drew whatever seed it was trained with.
 RESAMPLES_SEED = 0
 FRAME_SECONDS, WINDOW_SECONDS = 0.01, 0.025
