@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from ssast.modes.attend import attention
     from ssast.modes.auditing import audit
     from ssast.modes.converting import convert
+    from ssast.modes.exporting import export
     from ssast.modes.inspecting import inspect
     from ssast.modes.places import weights
     from ssast.modes.predicting import predict
@@ -43,6 +44,7 @@ _HOMES = {
     "sweep": "ssast.modes.sweeping:sweep",
     "inspect": "ssast.modes.inspecting:inspect",
     "convert": "ssast.modes.converting:convert",
+    "export": "ssast.modes.exporting:export",
     "weights": "ssast.modes.places:weights",
     # The seed's names of the two models.
     "ASTModel_pretrain": "ssast.model.pretraining:SSASTForPreTraining",
@@ -62,6 +64,7 @@ __all__ = [
     "audit",
     "convert",
     "evaluate",
+    "export",
     "extract",
     "finetune",
     "inspect",

@@ -227,8 +227,10 @@ class SSASTEncoder(nn.Module):
             return fbank_BTF, None
         self.check(fbank_BTF)
         frames_B1 = torch.as_tensor(frames_B, device=fbank_BTF.device).reshape(-1, 1)
-        if len(frames_B1) != len(fbank_BTF):
-            raise UserError(f"{len(frames_B1)} frame counts came with {len(fbank_BTF)} clips; give one for each clip.")
+        if frames_B1.shape[0] != fbank_BTF.shape[0]:
+            raise UserError(
+                f"{frames_B1.shape[0]} frame counts came with {fbank_BTF.shape[0]} clips; give one for each clip."
+            )
         own_BT = torch.arange(self.target_length, device=fbank_BTF.device) < frames_B1
         start_P = torch.arange(self.grid[1], device=fbank_BTF.device).repeat(self.grid[0]) * self.stride[1]
         return fbank_BTF.masked_fill(~own_BT.unsqueeze(2), 0), start_P < frames_B1

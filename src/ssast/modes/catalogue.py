@@ -103,6 +103,13 @@ MODES = {
         "ssast.modes.converting:convert",
         words="checkpoint exp_dir",
     ),
+    "export": Mode(
+        "write a model as other tools read it, and prove that it answers the same",
+        "a model folder, or a published or older file: ssast export MODEL OUT --format onnx|ast",
+        "a folder with model.onnx, or one that Hugging Face's transformers load as AST",
+        "ssast.modes.exporting:export",
+        words="checkpoint exp_dir",
+    ),
     "upload": Mode(
         "send the results of a run that did not reach the bucket: ssast upload FOLDER",
         "an output folder",

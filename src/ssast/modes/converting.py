@@ -48,10 +48,10 @@ class Proof:
 def convert(options: Options | None = None, /, **overrides: Any) -> Path:
     """Make a model folder of a published or older file; it is kept only where it answers as the file's code does."""
     options = resolve(options, mode="convert", **overrides)
-    folder, address = _free(options.exp_dir), options.checkpoint or ""
+    folder, address = free_folder(options.exp_dir), options.checkpoint or ""
     with local_model(options, address) as path:
         found = _convertible(recognise(path), address)
-        model = _model(options, found)
+        model = model_of(options, found)
         with whole_folder(folder) as beside:
             model.save_pretrained(beside)
             proof = prove(type(model).from_pretrained(beside), load_tensors(found.path))
@@ -62,7 +62,7 @@ def convert(options: Options | None = None, /, **overrides: Any) -> Path:
     return folder
 
 
-def _free(exp_dir: str) -> Path:
+def free_folder(exp_dir: str) -> Path:
     """The folder to make; UserError where something is there."""
     folder = Path(exp_dir).expanduser()
     if os.path.lexists(folder) and not (folder.is_dir() and not any(folder.iterdir())):
@@ -72,8 +72,14 @@ def _free(exp_dir: str) -> Path:
 
 def _convertible(found: Recognised, address: str) -> Recognised:
     """UserError with what it is instead, unless it is a single file that can become a folder."""
+    check_model(found, address)
     if found.kind in (PUBLISHED, FINETUNED, OLDER):
         return found
+    raise UserError(f"{address} is a model folder of ssast already; copy it to have it in another place.")
+
+
+def check_model(found: Recognised, address: str) -> None:
+    """UserError with what it is instead, unless it is a model."""
     if found.kind == STATE:
         raise UserError(
             f"{address} is the state of a training run, not a model; finish the run with the command that began it, "
@@ -85,10 +91,10 @@ def _convertible(found: Recognised, address: str) -> Recognised:
             f"{address} is none of the checkpoints that ssast knows{looks}; give a published or an older file, "
             "and see `ssast inspect` for what this one holds."
         )
-    raise UserError(f"{address} is a model folder of ssast already; copy it to have it in another place.")
 
 
-def _model(options: Options, found: Recognised) -> Model:
+def model_of(options: Options, found: Recognised) -> Model:
+    """The model of a single file, fine-tuned or published."""
     if found.kind == PUBLISHED:
         checkpoint = read_checkpoint(found.path)
         sizes = {name: checkpoint.config[name] for name in ("num_mel_bins", "target_length")}

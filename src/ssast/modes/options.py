@@ -238,10 +238,17 @@ class Options(DataOptions):
     # Checkpoint
     checkpoint: str | None = option(
         None,
-        "file or folder to look at or to convert; a published name too",
+        "file or folder to look at, to convert or to export; a published name too",
         CHECKPOINT,
         is_path=True,
         is_needed=True,
+    )
+    format: str = option(
+        "onnx",
+        "onnx: a program for other languages and machines; ast: a folder for Hugging Face's transformers",
+        CHECKPOINT,
+        choices=("onnx", "ast"),
+        modes=("export",),
     )
     # Scores
     resamples: int = option(

@@ -26,7 +26,7 @@ def validate(options: Any) -> None:
         for problem in _cloud(options):
             raise UserError(problem)
         return
-    if options.mode in ("inspect", "convert"):
+    if options.mode in ("inspect", "convert", "export"):
         for problem in _checkpoint(options):
             raise UserError(problem)
         return
@@ -53,10 +53,10 @@ def validate(options: Any) -> None:
 
 def _checkpoint(options: Any) -> Iterator[str]:
     if options.checkpoint is None:
-        where = " OUT" if options.mode == "convert" else ""
+        where = "" if options.mode == "inspect" else " OUT"
         yield f"{options.mode} needs a checkpoint; write `ssast {options.mode} FILE{where}`"
-    if options.mode == "convert" and "exp_dir" not in options.given:
-        yield "convert needs a folder to make; write `ssast convert FILE OUT`"
+    if options.mode != "inspect" and "exp_dir" not in options.given:
+        yield f"{options.mode} needs a folder to make; write `ssast {options.mode} FILE OUT`"
     if options.mode == "convert" and options.task not in FINETUNING_TASKS:
         yield f"convert cannot have --task {options.task}; give {' or '.join(FINETUNING_TASKS)}"
 
@@ -87,7 +87,8 @@ def _sources(options: Any) -> Iterator[str]:
         yield f"{options.mode} needs -i/--prefix, the folder that holds <uid>/waveform.EXT{or_files}"
     if options.data_split_root is None:
         what = "with train.csv" if options.mode in ("pretrain", "sweep") else "with train.csv and test.csv"
-        or_file = ", or one csv file" if options.mode in ("evaluate", "extract", "attention", "check", "audit") else ""
+        alone = ("evaluate", "extract", "attention", "check", "stats", "audit")
+        or_file = ", or one csv file" if options.mode in alone else ""
         yield f"{options.mode} needs -d/--data_split_root, the folder {what}{or_file}"
     if options.mode == "finetune" and options.folds == 1:
         yield "--folds 1 leaves nothing to train on; give 0 for no cross-validation, or at least 2"
