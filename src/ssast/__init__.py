@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from ssast.audio.frontend import Frontend
     from ssast.data.dataset import AudioDataset
+    from ssast.engine.embedder import SpeechEmbedder
     from ssast.model.classification import ClassificationHead, SSASTForAudioClassification
     from ssast.model.classification import SSASTForAudioClassification as ASTModel_finetune
     from ssast.model.encoder import SSASTEncoder
@@ -33,6 +34,7 @@ _HOMES = {
     "ClassificationHead": "ssast.model.classification:ClassificationHead",
     "AudioDataset": "ssast.data.dataset:AudioDataset",
     "Frontend": "ssast.audio.frontend:Frontend",
+    "SpeechEmbedder": "ssast.engine.embedder:SpeechEmbedder",
     "pretrain": "ssast.modes.run:pretrain",
     "finetune": "ssast.modes.run:finetune",
     "evaluate": "ssast.modes.run:evaluate",
@@ -60,6 +62,7 @@ __all__ = [
     "SSASTEncoder",
     "SSASTForAudioClassification",
     "SSASTForPreTraining",
+    "SpeechEmbedder",
     "attention",
     "audit",
     "convert",

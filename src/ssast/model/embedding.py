@@ -3,7 +3,7 @@
 Shapes: B batch, T frames, F mel bins, P patches, L tokens, N chosen states, S steps of time, D width, K = S * D.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
@@ -95,13 +95,19 @@ class EmbeddingMixin:
         a model with task ft_cls.
         """
         self.check_over_time(embedding_type, layer)
-        wanted = (check_layer(self.layer if layer is None else layer),) if embedding_type == "pt" else self.layers
+        wanted = (self.layer if layer is None else layer,) if embedding_type == "pt" else self.layers
+        with torch.no_grad():
+            states_BNSD = self.column_states(fbank_BTF, wanted, frames)
+            if embedding_type == "pt":
+                return states_BNSD[:, 0], self.v.middles
+            summed_BK = self._combine(states_BNSD.flatten(2), self.weightsum)
+            steps_BSD = summed_BK.unflatten(1, states_BNSD.shape[2:])
+            return self.mlp_head.dense(steps_BSD) if embedding_type == "ft" else steps_BSD, self.v.middles
+
+    def column_states(self, fbank_BTF: Tensor, layers: Sequence[int], frames: Tensor | None = None) -> Tensor:
+        """The states numbered `layers` over time (B, N, steps, D), with a graph where the encoder learns."""
 
         def pool(state_BLD: Tensor, num_prefix: int, valid_BP: Tensor | None) -> Tensor:
-            return pool_columns(state_BLD, num_prefix, self.v.grid).flatten(1)
+            return pool_columns(state_BLD, num_prefix, self.v.grid)
 
-        with torch.no_grad():
-            states_BNK = self._gather(fbank_BTF, frames, wanted, pool)
-            summed_BK = states_BNK[:, 0] if embedding_type == "pt" else self._combine(states_BNK, self.weightsum)
-            steps_BSD = summed_BK.unflatten(1, (self.v.grid[1], self.v.width))
-            return self.mlp_head.dense(steps_BSD) if embedding_type == "ft" else steps_BSD, self.v.middles
+        return self._gather(fbank_BTF, frames, tuple(check_layer(layer) for layer in layers), pool)
