@@ -53,6 +53,9 @@ def _run(words: list[str], prog: str) -> int:
     if words[:1] == ["--version"]:
         print(f"ssast {__version__}")
         return 0
+    if words[:1] == ["--print-completion"]:
+        print(import_module("ssast.modes.completion").completion(" ".join(words[1:])))
+        return 0
     mode = _mode(words.pop(0)) if words and not words[0].startswith("-") else None
     if HELP & set(words) or (prog == "ssast" and mode is None and not words):
         print(_help(mode, prog, whole="--help-all" in words or prog != "ssast"), end="")
@@ -213,6 +216,7 @@ def _overview(prog: str) -> str:
     lines += ["", *_wrap("", f"Other names: {aliases}, train for pretrain or finetune, as --task says.")]
     if prog == "ssast":
         lines += _wrap("", "`ssast MODE --help` shows the options of a mode, `ssast --version` the version.")
+        lines += _wrap("", 'Completion in bash (or zsh): eval "$(ssast --print-completion bash)"')
         lines += _wrap("", "To see it all work, on a synthetic corpus and without a network: ssast demo")
     return "\n".join(lines) + "\n"
 
