@@ -130,7 +130,7 @@ def test_a_batch_whose_recordings_were_all_left_out_is_passed_over(tmp_path):
 
 
 def test_a_pass_that_cannot_be_finished_leaves_no_half_part(tmp_path, monkeypatch):
-    def full(table, path):
+    def full(table, path, **how):
         path.write_bytes(b"half")
         raise OSError(28, "No space left on device")
 

@@ -7,7 +7,7 @@ Floats = NDArray[np.float64]
 
 
 def positive_weights(targets_RN: Floats) -> Floats:
-    """For each label how many no there are for one yes (N,); 1 where it has only one of the two. NaN cells are left out.
+    """For each label how many no there are for one yes (N,); 1 where it has but one of the two. NaN cells are left out.
 
     A soft label counts for both sides by its share.
     """

@@ -27,6 +27,9 @@ SECONDS_A_PART = 20.0
 """A part is closed after so long [s]: what a kill can cost."""
 BYTES_A_PART = 64 << 20
 """So much is held in memory at most before it is written."""
+TABLES_APART = 64
+ROWS_AT_ONCE = 2048
+"""So many rows of the parts are in memory when they are put together."""
 CPU_CLIPS = 8
 """On a CPU exactly so many clips go through the model at once: matrix kernels, and with them the last digits, depend
 on the number of rows, so this gives a clip the same bytes in any batch."""
@@ -44,11 +47,11 @@ class Rows:
         return sorted(self.folder.glob("part-*.parquet"))
 
     def tables(self) -> Iterator[pa.Table]:
-        """The rows, one part after the other, so that memory stays flat."""
+        """A few rows after the other, so that memory stays flat."""
         for part in self.parts:
-            table = pq.read_table(part)
-            if table.num_rows:
-                yield table
+            with pq.ParquetFile(part) as file:
+                for rows in file.iter_batches(ROWS_AT_ONCE, use_threads=False):
+                    yield pa.Table.from_batches([rows])
 
     def write_parquet(self, path: Path, column: str) -> int:
         """All rows as one parquet file, `values` as `column`, moved into place whole; the number of rows."""
@@ -56,7 +59,8 @@ class Rows:
         first = next(tables, CLIP_ROWS.empty_table())
         names = [*first.column_names[:-1], column]
         count = 0
-        with whole_file(path) as beside, pq.ParquetWriter(beside, first.rename_columns(names).schema) as writer:
+        schema = first.rename_columns(names).schema
+        with whole_file(path) as beside, pq.ParquetWriter(beside, schema, use_dictionary=False) as writer:
             for table in itertools.chain([first], tables):
                 writer.write_table(table.rename_columns(names))
                 count += table.num_rows
@@ -193,14 +197,23 @@ class _Part:
     def __init__(self, folder: Path, first: int):
         self.folder, self.first, self.end = folder, first, first
         self.tables: list[pa.Table] = []
+        self.small: list[pa.Table] = []
         self.bytes = self.spilled = 0
         self.opened = time.monotonic()
 
     def add(self, table: pa.Table | None, steps: int) -> None:
         self.end += steps
         if table is not None:
-            self.tables.append(table)
+            self.small.append(table)
             self.bytes += table.nbytes
+        if len(self.small) == TABLES_APART:
+            self._join()
+
+    def _join(self) -> None:
+        """One table of many small ones, which take ten times the memory of what is in them."""
+        if self.small:
+            self.tables.append(pa.concat_tables(self.small).combine_chunks())
+        self.small = []
 
     def spill(self) -> None:
         """Write what is held, as rows of a step that may not be finished."""
@@ -214,6 +227,8 @@ class _Part:
         return _Part(self.folder, self.end)
 
     def _write(self, name: str) -> None:
+        self._join()
         with whole_file(self.folder / f"{name}.parquet") as beside:
-            pq.write_table(pa.concat_tables(self.tables) if self.tables else CLIP_ROWS.empty_table(), beside)
+            table = pa.concat_tables(self.tables) if self.tables else CLIP_ROWS.empty_table()
+            pq.write_table(table, beside, use_dictionary=False, row_group_size=ROWS_AT_ONCE)
         self.tables, self.bytes = [], 0

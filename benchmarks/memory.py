@@ -1,0 +1,65 @@
+"""The peak memory of an extraction from few and from many clips: it should not grow with their number.
+
+    python benchmarks/memory.py [--few 1000] [--many 10000]
+
+Clips of half a second, tiny model; each extraction is a process of its own.
+"""
+
+import argparse
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import numpy as np
+import pandas as pd
+import soundfile
+
+PEAK = """
+import resource, sys
+from ssast import cli
+code = cli.main(sys.argv[1:])
+print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
+sys.exit(code)
+"""
+
+
+def write_clips(folder: Path, clips: int) -> None:
+    """One recording under many uids, as hard links."""
+    first = folder / "audio" / "0"
+    first.mkdir(parents=True)
+    soundfile.write(first / "waveform.wav", 0.1 * np.random.default_rng(0).standard_normal(8000), 16000)
+    (first / "metadata.json").write_text(json.dumps({"encoding": "WAV", "sample_rate_hz": 16000}))
+    for number in range(1, clips):
+        (folder / "audio" / str(number)).mkdir()
+        for file in first.iterdir():
+            os.link(file, folder / "audio" / str(number) / file.name)
+    pd.DataFrame({"uid": [str(number) for number in range(clips)]}).to_csv(folder / "all.csv", index=False)
+
+
+def peak_mb(clips: int) -> float:
+    """The largest resident memory of an extraction from so many clips."""
+    with TemporaryDirectory() as name:
+        folder = Path(name)
+        write_clips(folder, clips)
+        words = ["extract", "-i", str(folder / "audio"), "-d", str(folder / "all.csv"), "-o", str(folder / "out")]
+        words += ["--pretrained_mdl_path", "none", "--model_size", "tiny", "--target_length", "64"]
+        words += ["--embedding_type", "pt", "--device", "cpu"]
+        done = subprocess.run([sys.executable, "-c", PEAK, *words], capture_output=True, text=True, check=True)
+        return int(done.stdout.splitlines()[-1]) / 1024
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--few", type=int, default=1000)
+    parser.add_argument("--many", type=int, default=10000)
+    asked = parser.parse_args()
+    few, many = peak_mb(asked.few), peak_mb(asked.many)
+    print("| clips | peak memory, MB |\n|---|---|")
+    print(f"| {asked.few} | {few:.0f} |\n| {asked.many} | {many:.0f} ({100 * (many / few - 1):+.1f} %) |")
+
+
+if __name__ == "__main__":
+    main()
