@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 DEMO ?= demo
 
-.PHONY: setup demo test slow lint docs bench lock clean
+.PHONY: setup demo test slow lint docs site bench lock clean
 
 setup: $(VENV)/.installed
 
@@ -32,6 +32,10 @@ lint: setup
 docs: setup
 	$(BIN)/python -m ssast.modes.options_page > docs/options.md
 
+# All pages as a site in site/; a link that leads nowhere ends it.
+site: setup
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
+
 bench: setup
 	$(BIN)/python benchmarks/run.py
 
@@ -50,4 +54,4 @@ requirements.txt: requirements.lock pyproject.toml
 	print(*(pin for pin in open('requirements.lock').read().split() if pin.split('==')[0].lower() in names), sep='\n')" > $@
 
 clean:
-	rm -rf $(VENV) $(DEMO)
+	rm -rf $(VENV) $(DEMO) site
