@@ -1,6 +1,6 @@
 """Sounds as the HEAR benchmark gives them in; one embedding a sound, or one for each step of time, out.
 
-The module is what `heareval` takes by name: `heareval ssast.engine.hear_api --model FOLDER`.
+`heareval` takes the module by its name: `python -m heareval.embeddings.runner ssast.engine.hear_api --model FOLDER`.
 """
 
 import torch
