@@ -177,12 +177,7 @@ def test_a_pushed_model_comes_back_with_its_thresholds_and_card_and_without_a_co
     assert sent.returncode == 0, sent.stderr
     assert sent.stdout.strip().endswith(f"/{NAME}/commit/{'c' * 40}")
     files = hub.RequestHandlerClass.files
-    assert (
-        sorted(files)
-        == [".gitattributes", "README.md", "config.json", "model.safetensors", "thresholds.json"][
-            ".gitattributes" not in files :
-        ]
-    )
+    assert sorted(files) == ["README.md", "config.json", "model.safetensors", "thresholds.json"]
     assert files["model.safetensors"] == (run_folder / "model.safetensors").read_bytes()
     assert files["thresholds.json"].decode() == THRESHOLDS
     card = files["README.md"].decode()

@@ -38,8 +38,9 @@ class Export:
     remarks: tuple[str, ...] = ()
 
     def __str__(self) -> str:
+        verb = "is" if len(self.outputs) == 1 else "are"
         return (
-            f"{' and '.join(self.outputs)} are within {self.largest:.1e} of the model's own, of values up to "
+            f"{' and '.join(self.outputs)} {verb} within {self.largest:.1e} of the model's own, of values up to "
             f"{self.of_up_to:.3g}, on {' and on '.join(map(str, CLIPS))} random spectrograms"
         )
 

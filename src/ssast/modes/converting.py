@@ -66,7 +66,7 @@ def free_folder(exp_dir: str) -> Path:
     """The folder to make; UserError where something is there."""
     folder = Path(exp_dir).expanduser()
     if os.path.lexists(folder) and not (folder.is_dir() and not any(folder.iterdir())):
-        raise UserError(f"{folder} is there already, and nothing is replaced; give convert a new folder.")
+        raise UserError(f"{folder} is there already, and nothing is replaced; name a new folder.")
     return folder
 
 

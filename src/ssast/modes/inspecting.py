@@ -228,5 +228,7 @@ def _commands(found: Recognised, address: str) -> Iterator[str]:
         yield f"ssast extract {wanted}{kind} -o OUT"
         yield f"ssast attention {wanted} -o OUT"
         yield f"ssast predict {path} FILES"
+    if found.kind not in (STATE, FOREIGN):
+        yield f"ssast export {path} OUT    (as ONNX, or --format ast)"
     if found.kind in (PUBLISHED, OLDER, FINETUNED):
         yield f"ssast convert {path} OUT    (a folder that knows its own settings)"
