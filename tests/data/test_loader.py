@@ -1,4 +1,5 @@
 import threading
+import time
 
 import pytest
 import torch
@@ -153,6 +154,9 @@ def test_wrong_settings_are_one_sentence():
 def test_workers_end_with_their_loader():
     before = threading.active_count()
     list(loader(Clips(), batch_size=2, num_workers=2))
+    patience = time.monotonic() + 10
+    while threading.active_count() > before + 1 and time.monotonic() < patience:
+        time.sleep(0.05)  # the threads that feed them end a moment later
     assert threading.active_count() <= before + 1
 
 

@@ -146,14 +146,15 @@ def pooled_feed(work: Work, model: SSASTForAudioClassification, feed: Feed, sett
     """`with_pooled` for a model's own head, the recordings of these rows pooled first."""
     states = own_states(model)
     table = pooled_table(Pooler(work, model, settings, states, autocast=True), *sources)
-    check_some(table, sources[0])
+    check_some(work, table)
     return with_pooled(feed, table, states)
 
 
-def check_some(table: Table, source: Rows) -> None:
+def check_some(work: Work, table: Table) -> None:
     """UserError where not one of the recordings could be used."""
     if not table.is_there.any():
-        raise UserError(f"none of the recordings of {source.source} can be used; `ssast check` says why.")
+        first = next(iter(work.bad.reasons.values()), "")
+        raise UserError(f"none of the {len(table.is_there)} recordings can be used; the first: {first}")
 
 
 def pooled_rows(

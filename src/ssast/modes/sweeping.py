@@ -90,7 +90,7 @@ def sweep(options: Options | None = None, /, **overrides: Any) -> Path:
     _check_held_out([held_out.targets for _, held_out in splits], options)
     # The splits of all seeds are made of the same recordings.
     table = pooled_table(Pooler(work, model, settings, all_states(model), autocast=True), train_rows, held_out)
-    check_some(table, train_rows)
+    check_some(work, table)
     journal = _Journal(folder / ".parts" / "sweep" / "heads.jsonl", run_key(options, files))
     found = _all_heads(runs, model, table, journal)
     best = _best(found, options, clips["validation"])
