@@ -1,0 +1,41 @@
+"""What bf16 changes in the scores of a fine-tuned model: evaluated twice on the same recordings, in fp32 and in bf16.
+
+python benchmarks/precision.py MODEL RECORDINGS TEST.csv
+"""
+
+import argparse
+import json
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import pandas as pd
+
+import ssast
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("model")
+    parser.add_argument("recordings")
+    parser.add_argument("csv")
+    asked = parser.parse_args()
+    given = {"finetuned_mdl_path": asked.model, "prefix": asked.recordings, "data_split_root": asked.csv}
+    aucs, scores = {}, {}
+    with TemporaryDirectory() as home:
+        for precision in ("fp32", "bf16"):
+            folder = Path(home) / precision
+            ssast.evaluate(**given, precision=precision, resamples=0, exp_dir=str(folder))
+            labels = json.loads((folder / "metrics.json").read_text())["labels"]
+            aucs[precision] = pd.Series({label: own["auc"] for label, own in labels.items()}, dtype=float)
+            scores[precision] = pd.read_csv(folder / "predictions.csv", dtype={"uid": str})[list(labels)]
+    table = pd.DataFrame(aucs)
+    table["difference"] = table["bf16"] - table["fp32"]
+    print("| label | AUC in fp32 | in bf16 | difference |\n|---|---|---|---|")
+    for label, row in table.iterrows():
+        print(f"| {label} | {row['fp32']:.4f} | {row['bf16']:.4f} | {row['difference']:+.4f} |")
+    print(f"| mean | {table['fp32'].mean():.4f} | {table['bf16'].mean():.4f} | {table['difference'].mean():+.4f} |")
+    print(f"\nlargest difference of a score: {(scores['fp32'] - scores['bf16']).abs().max().max():.4f}")
+
+
+if __name__ == "__main__":
+    main()
