@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 DEMO ?= demo
 
-.PHONY: setup demo test slow lint docs site bench lock clean
+.PHONY: setup demo test slow lint docs site notebook bench lock clean
 
 setup: $(VENV)/.installed
 
@@ -35,6 +35,10 @@ docs: setup
 # All pages as a site in site/; a link that leads nowhere ends it.
 site: setup
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
+
+# The tutorial with new outputs; about two minutes.
+notebook: setup
+	$(BIN)/python docs/notebook.py run.ipynb run.ipynb
 
 bench: setup
 	$(BIN)/python benchmarks/run.py
