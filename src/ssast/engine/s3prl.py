@@ -1,7 +1,7 @@
 """Waveforms as s3prl gives them in; the hidden states of every layer, as its downstream tasks take them, out.
 
-s3prl itself is not needed here. In its checkout `s3prl/upstream/ssast/expert.py` is one line,
-`from ssast.engine.s3prl import UpstreamExpert`, and a hubconf entry calls it with the model as `ckpt`.
+s3prl itself is not needed here. In its checkout a file `s3prl/upstream/ssast_folder/hubconf.py` is one line,
+`from ssast.engine.s3prl import ssast as ssast_folder`; its `-u ssast_folder -k FOLDER` then takes a model folder.
 """
 
 from collections.abc import Sequence
@@ -46,6 +46,6 @@ class UpstreamExpert(nn.Module):
         return {"hidden_states": hidden, "last_hidden_state": hidden[-1]}
 
 
-def ssast(ckpt: str | None = None, **more: Any) -> UpstreamExpert:
-    """An entry for s3prl's hubconf."""
-    return UpstreamExpert(ckpt, **more)
+def ssast(*given: Any, **more: Any) -> UpstreamExpert:
+    """An entry for s3prl's hubconf: `ckpt` and `model_config`, by place or by name."""
+    return UpstreamExpert(*given, **more)
