@@ -21,6 +21,10 @@ PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["
 IMPORTED_AS = {"scikit-learn": "sklearn", "pyyaml": "yaml"}
 
 
+# What the extras bring; without one of them the core must do its work.
+HIDDEN = ("gcsfs", "s3fs", "matplotlib", "onnx", "onnxruntime", "onnxscript", "peft", "tensorboard", "transformers")
+
+
 def names(requirements):
     return {re.split(r"[<>=!\[;~ ]", one)[0].lower().replace("_", "-") for one in requirements}
 
@@ -116,7 +120,7 @@ def wheel(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def installed(wheel, tmp_path_factory):
-    """An own environment with the wheel; its dependencies, not ssast, are those of this one."""
+    """An own environment with the wheel: the core's dependencies are those of this one, the extras are not there."""
     place = tmp_path_factory.mktemp("environment") / "venv"
     venv.create(place, with_pip=False)
     python = place / "bin" / "python"
@@ -125,6 +129,8 @@ def installed(wheel, tmp_path_factory):
     packages = next(place.glob("lib/python*/site-packages"))
     # A .pth file adds the folder, but not what the .pth files in it add, such as an editable ssast.
     (packages / "dependencies.pth").write_text(sysconfig.get_path("purelib") + "\n")
+    hidden = "import sys\n" + "".join(f"sys.modules[{name!r}] = None\n" for name in HIDDEN)
+    (packages / "sitecustomize.py").write_text(hidden)
     return place / "bin"
 
 
@@ -155,8 +161,20 @@ def test_it_is_used_from_another_folder(installed, still_corpus, tmp_path):
     run(str(installed / "ssast"), "finetune", *data, *small, "--device", "cpu", "--resamples", "0", "-o", "out")
     assert "<style>" in (tmp_path / "out" / "report.html").read_text(encoding="utf-8")
     words = ["attention", "--finetuned_mdl_path", "out", *data[:4], "--max_clips", "1", "--device", "cpu", "-o", "seen"]
-    run(str(installed / "ssast"), *words)
+    assert "no PNG pictures: they need matplotlib, pip install 'ssast[report]'" in run(str(installed / "ssast"), *words)
     assert "<script>" in (tmp_path / "seen" / "attention" / "attention.html").read_text(encoding="utf-8")
+    missing = (
+        (["export", "out", "exported"], "exporting needs onnx"),
+        (["finetune", *data, *small, "--lora_rank", "2", "-o", "lora"], "ssast[lora]"),
+        (["finetune", *data, *small, "--tensorboard", "True", "-o", "board"], "ssast[tensorboard]"),
+        (["stats", "-i", "gs://bucket/audio", "-d", "gs://bucket/splits", "-o", "far"], "ssast[cloud]"),
+    )
+    for words, said in missing:
+        done = subprocess.run(
+            [installed / "ssast", *words], cwd=tmp_path, env=environment, capture_output=True, text=True
+        )
+        assert (done.returncode, done.stderr.count("ssast: ")) == (2, 1), done.stderr
+        assert said in done.stderr
 
 
 def test_importing_costs_less_than_three_tenths_of_a_second():
