@@ -1,6 +1,6 @@
 # ssast on CPUs, run by a user without rights.
 #   docker build --build-arg TORCH_INDEX=ADDRESS -t ssast .     ADDRESS of PyTorch's builds for CPUs: a smaller image
-#   docker run --rm -v "$PWD:/work" ssast finetune -i recordings -d splits ...
+#   docker run --rm -v "$PWD:/data" ssast finetune -i recordings -d splits ...
 FROM python:3.11-slim AS build
 ARG TORCH_INDEX=""
 WORKDIR /source
@@ -12,9 +12,9 @@ RUN /opt/ssast/bin/pip install --constraint requirements.lock '.[cloud,lora,repo
 
 FROM python:3.11-slim
 COPY --from=build /opt/ssast /opt/ssast
-RUN useradd --create-home --uid 1000 ssast && mkdir /work && chown ssast /work
+RUN useradd --create-home --uid 1000 ssast && mkdir /data && chown ssast /data
 ENV PATH="/opt/ssast/bin:$PATH" PYTHONUNBUFFERED=1
 USER ssast
-WORKDIR /work
+WORKDIR /data
 ENTRYPOINT ["ssast"]
 CMD ["--help"]
