@@ -102,10 +102,16 @@ def read_folder(folder: str | os.PathLike) -> Checkpoint:
         )
     lacking = [name for name in (CONFIG, WEIGHTS) if not os.path.isfile(path / name)]
     if lacking:
-        raise UserError(f"{path} has no {' and no '.join(lacking)}; give a folder that save_pretrained wrote whole.")
+        raise UserError(f"{path} has no {' and no '.join(lacking)}; give {_instead_of(path)}.")
     checkpoint = _read_files(path / CONFIG, path / WEIGHTS, str(path))
     beside = {name: _read_text(path / name) for name in BESIDE if os.path.isfile(path / name)}
     return replace(checkpoint, beside=beside, home=path)
+
+
+def _instead_of(path: Path) -> str:
+    """What to give in place of a folder that is no model: a model in it, as runs with folds or seeds leave them."""
+    below = sorted(place.parent for place in path.glob(f"*/{CONFIG}"))
+    return f"one of the models in it, such as {below[0]}" if below else "a folder that save_pretrained wrote whole"
 
 
 def _read_text(path: Path) -> str:
