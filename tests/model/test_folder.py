@@ -136,9 +136,7 @@ def test_a_damaged_or_foreign_folder_gets_a_sentence(tmp_path, pretrainer, damag
 def test_the_folder_of_a_cross_validation_names_a_model_in_it(tmp_path, pretrainer):
     for fold in ("fold-2", "fold-1"):
         pretrainer.save_pretrained(tmp_path / "run" / fold)
-    with pytest.raises(
-        UserError, match=r"run has no config.json and .*; give one of the models in it, such as .*fold-1\.$"
-    ):
+    with pytest.raises(UserError, match=r"run has no config.json and .*such as .*fold-1\.$"):
         SSASTForPreTraining.from_pretrained(tmp_path / "run")
 
 
