@@ -21,7 +21,7 @@ test: setup
 	$(BIN)/pytest -m 'not slow' -n 2 --dist loadfile
 
 slow: setup
-	$(BIN)/pytest -m slow
+	$(BIN)/pytest -m slow -n 2 --dist loadfile
 
 lint: setup
 	$(BIN)/ruff check .

@@ -246,7 +246,7 @@ def test_a_recording_that_cannot_be_used_ends_the_run_in_one_sentence(corpus, tm
 def test_no_usable_recording_at_all_ends_the_run_in_one_sentence(corpus, tmp_path):
     for folder in corpus.audio.iterdir():
         (folder / "waveform.wav").write_bytes(b"no sound")
-    with pytest.raises(UserError, match=r"none of the 12 recordings can be used; the first: clip 0000"):
+    with pytest.raises(UserError, match=r"none of the 12 recordings can be used; the first: clip 00"):
         ssast.finetune(**usual(corpus, tmp_path / "run", on_bad_audio="skip"))
 
 
