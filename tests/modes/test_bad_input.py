@@ -236,7 +236,7 @@ def test_a_csv_that_cannot_be_used(capsys, desk, mode, changes, sentence):
 def test_fine_tuning_on_one_csv_is_refused(capsys, desk):
     """It once trained and tested on the same rows, without a word."""
     said = complaint(capsys, desk, "finetune", {"data_split_root": desk.corpus.splits / "train.csv"})
-    assert "is one csv; finetune needs the folder with train.csv and test.csv" in said
+    assert "is one csv; give the folder with train.csv and test.csv, or --folds 5" in said
 
 
 @check_all(

@@ -316,3 +316,16 @@ def test_the_table_has_a_row_for_each_label_and_trait():
 
 def test_the_same_clips_always_give_the_same_numbers():
     assert run(plain(1)) == run(plain(1))
+
+
+def test_what_few_people_leave_unsure_is_not_called_nothing():
+    """Ten speakers, every long clip ill: it once said that nothing stands out, and that luck reaches an AUC of 1.04."""
+    who = np.repeat(np.arange(10), 4)
+    ill = (who < 3).astype(float)
+    rng = np.random.default_rng(0)
+    table = {"duration": 5 + 5 * ill + rng.random(40), "loudness": rng.standard_normal(40)}
+    found = audit(clips_of(table, ill, subjects=who), resamples=200)
+    own = found["labels"]["label0"]["traits"]
+    assert own["duration"]["beyond_luck"] == "unsure"
+    assert max(entry["chance"] for entry in own.values()) <= 1
+    assert "What is unsure is not excluded" in " ".join(next_steps(found))

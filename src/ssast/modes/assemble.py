@@ -78,7 +78,9 @@ def training_rows(options: Options, labels: list[str]) -> tuple[Rows, Rows]:
     root = needed(options.data_split_root, "data_split_root", "a folder with train.csv")
     place = find_split(at(options, root), "train")
     if options.mode == "finetune" and str(place) == str(Location(root)):
-        raise UserError(f"--data_split_root {root} is one csv; finetune needs the folder with train.csv and test.csv")
+        raise UserError(
+            f"--data_split_root {root} is one csv; give the folder with train.csv and test.csv, or --folds 5"
+        )
     frame = read_split(place)
     check_targets(frame, labels, options.loss, place)
     for label in labels:

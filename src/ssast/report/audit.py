@@ -197,7 +197,7 @@ def _correct(
         for trait in found:
             entry = entries[label]["traits"][trait.name]
             j = entry.pop("place")
-            entry["chance"] = float(own.mean[j] + level * own.spread[j])
+            entry["chance"] = min(1.0, float(own.mean[j] + level * own.spread[j]))  # no measure here goes further
             entry["away"] = float(own.away[j])
             reached = int((most_R >= own.away[j] - 1e-9).sum())
             entry["p"] = (1 + reached) / (1 + len(most_R))
