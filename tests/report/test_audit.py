@@ -324,7 +324,7 @@ def test_what_few_people_leave_unsure_is_not_called_nothing():
     ill = (who < 3).astype(float)
     rng = np.random.default_rng(0)
     table = {"duration": 5 + 5 * ill + rng.random(40), "loudness": rng.standard_normal(40)}
-    found = audit(clips_of(table, ill, subjects=who), resamples=200)
+    found = run(clips_of(table, ill, subjects=who))
     own = found["labels"]["label0"]["traits"]
     assert own["duration"]["beyond_luck"] == "unsure"
     assert max(entry["chance"] for entry in own.values()) <= 1
