@@ -42,6 +42,10 @@ notebook: setup
 
 bench: setup
 	$(BIN)/python benchmarks/run.py
+	$(BIN)/python benchmarks/frozen.py
+	$(BIN)/python benchmarks/memory.py
+	$(BIN)/python benchmarks/bounds.py
+	$(BIN)/python benchmarks/latency.py
 
 # After a change of pyproject.toml: resolve anew in a clean environment, with the pinned torch, and write down what came out.
 lock:

@@ -13,6 +13,7 @@ from ssast import __version__
 from ssast.errors import Interrupted, UserError
 from ssast.modes.catalogue import ALIASES, MODES, SPELLINGS
 from ssast.modes.declare import Spec, suggestion
+from ssast.modes.groups import RARE
 from ssast.modes.options import SPECS
 from ssast.modes.private import typed, veiled
 from ssast.modes.settle import from_args
@@ -161,14 +162,15 @@ class _Formatter(argparse.HelpFormatter):
 
 
 def _parser(mode: str | None, *, whole: bool) -> _Parser:
-    """A parser for every option; its help shows those of the mode, or the whole of them."""
+    """A parser for every option; its help shows those of the mode that are asked for often, or the whole of them."""
     parser = _Parser(add_help=False, allow_abbrev=False, usage=argparse.SUPPRESS, formatter_class=_Formatter)
     groups: dict[str, Any] = {}
     for spec in SPECS.values():
         title = spec.group.title
         if title not in groups:
             groups[title] = parser.add_argument_group(title)
-        text = _line(spec) if whole or mode in spec.modes else argparse.SUPPRESS
+        is_shown = mode in spec.modes and spec.name not in RARE
+        text = _line(spec) if whole or is_shown else argparse.SUPPRESS
         groups[title].add_argument(
             *spec.flags, dest=spec.name, metavar=spec.placeholder, default=argparse.SUPPRESS, help=text
         )
@@ -191,8 +193,15 @@ def _help(mode: str | None, prog: str, *, whole: bool) -> str:
     if whole or mode:
         parts.append(_parser(mode, whole=whole or mode not in MODES).format_help())
     if mode and not whole:
-        parts.append(f"`ssast {mode} --help-all` also shows the options that other modes use.\n")
+        parts.append("\n".join([*_wrap("", _left_out(mode)), ""]))
     return "\n".join(parts)
+
+
+def _left_out(mode: str) -> str:
+    """What the help of a mode does not show."""
+    rare = [f"--{name}" for name, spec in SPECS.items() if mode in spec.modes and name in RARE]
+    more = f"the rest ({', '.join(rare)}) and " if rare else ""
+    return f"`ssast {mode} --help-all` shows {more}the options that other modes use."
 
 
 def _about(mode: str) -> str:
