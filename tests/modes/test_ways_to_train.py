@@ -114,6 +114,7 @@ def test_an_interrupted_training_leaves_with_a_sentence_and_goes_on(usual, monke
 
 
 @pytest.mark.slow
+@pytest.mark.filterwarnings("ignore")  # of torch.compile about itself
 def test_workers_that_are_spawned_and_blocks_that_are_compiled_train_the_same(usual, tmp_path):
     plain = encoder(ssast.finetune(**usual | {"exp_dir": str(tmp_path / "plain")}, freeze=False))
     spawned = ssast.finetune(**usual, freeze=False, num_workers=2, worker_start="spawn")

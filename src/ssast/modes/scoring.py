@@ -79,7 +79,8 @@ def one_pass(work: Work, apply: Any, batches: Any, steps: int, folder: Path, key
         batches_from,
         steps=steps,
         folder=parts,
-        key=f"{key} {run_key(work.options, {})}",
+        # On another kind of device batches hold other numbers of clips, and steps other clips.
+        key=f"{key} {run_key(work.options, {})} {work.accelerator.device.type} {steps}",
         accelerator=work.accelerator,
         title=work.options.mode,
         **how,
