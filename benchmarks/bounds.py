@@ -1,6 +1,6 @@
 """What bounds each mode: the share of processor time of each kind of operation, one table a mode.
 
-    python benchmarks/bounds.py [--clips 4]
+    python benchmarks/bounds.py [--clips 8]
 
 Base model, clips of 10 s; the recordings' decoding and filterbanks are timed beside the model's step.
 """
@@ -76,7 +76,7 @@ def extraction(clips: int) -> Callable[[], None]:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--clips", type=int, default=4)
+    parser.add_argument("--clips", type=int, default=8)
     clips = parser.parse_args().clips
     found = {"pretraining step": shares(training(clips)), "embedding": shares(extraction(clips))}
     print(f"| operation | {' | '.join(found)} |\n|---|{'---|' * len(found)}")
