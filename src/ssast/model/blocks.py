@@ -21,8 +21,8 @@ def _scores(query_BHLd: Tensor, key_BHLd: Tensor, mask: Tensor | None) -> Tensor
 def _attend(query_BHLd: Tensor, key_BHLd: Tensor, value_BHLd: Tensor, mask: Tensor | None) -> Tensor:
     """Attended values (B, H, L, d), without the weights."""
     if query_BHLd.device.type == "cpu" and query_BHLd.dtype == torch.bfloat16:
-        # Plain bf16 matrix products beat torch's fused attention here, and a bf16 softmax, which sums in float32 too, one
-        # that writes float32 and is cast back.
+        # Plain bf16 matrix products beat torch's fused attention here, and a bf16 softmax, which sums in float32 too,
+        # beats one that writes float32 and is cast back.
         return _scores(query_BHLd, key_BHLd, mask).softmax(dim=-1) @ value_BHLd
     return F.scaled_dot_product_attention(query_BHLd, key_BHLd, value_BHLd, attn_mask=mask)
 
