@@ -86,6 +86,8 @@ def training_rows(options: Options, labels: list[str]) -> tuple[Rows, Rows]:
     for label in labels:
         if frame[label].isna().all():
             raise UserError(f"the label {label!r} is empty in every row of {place}; fill it in, or mend --label_txt.")
+        if options.loss == "BCE" and frame[label].dropna().nunique() == 1:
+            say(f"Careful: the label {label!r} has one answer in every row of {place}, so it cannot be learned.")
     _check_recordings(options, frame, place)
     train, held_out, sentence = split_validation(frame, options.val_share, options.seed)
     say(sentence)

@@ -20,6 +20,7 @@ from ssast.model.folder import THRESHOLDS
 from ssast.modes.assemble import Rows, Settings, Work, data_name, dataset, row_batches, say
 from ssast.modes.models import compiled
 from ssast.modes.options import Options
+from ssast.modes.overlap import overlap, trained_rows
 from ssast.modes.places import at, model_path
 from ssast.modes.pooling import keeps_features, pooled_rows
 from ssast.modes.runfile import read_mapping
@@ -180,7 +181,11 @@ def evaluate_model(
     write_scores(folder, predictions, metrics)
     home = model_home(work.options, folder)
     chosen = _thresholds_from(home) if metrics["loss"] == "BCE" else ""
-    write_report(work.options, test, settings, folder, predictions, metrics, log=home / "log.jsonl", remark=chosen)
+    careful = overlap(test.frame, trained_rows(work.options, home))
+    if careful:
+        say(careful)
+    remark = " ".join(filter(None, [careful, chosen]))
+    write_report(work.options, test, settings, folder, predictions, metrics, log=home / "log.jsonl", remark=remark)
     done.remove()
     work.bad.write(folder)
 
@@ -258,7 +263,7 @@ def write_report(
 def _thresholds_from(home: Path) -> str:
     if not read_thresholds(home):
         return "The model has no thresholds of its own, so a score of 0.5 calls a label."
-    return "The thresholds were chosen on the validation clips of the training run, not on these."
+    return "The thresholds were chosen on the validation clips of the training run (0.5 where these held one answer)."
 
 
 def _log_lines(path: Path | None) -> list[dict[str, Any]]:
