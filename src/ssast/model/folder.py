@@ -121,6 +121,15 @@ def _read_text(path: Path) -> str:
         raise UserError(f"{path} cannot be read ({error}); mend it, or take it out of the folder.") from error
 
 
+def kind_of(folder: str | os.PathLike) -> str | None:
+    """The class of the model in a folder, as its config.json names it; None where that cannot be read."""
+    try:
+        config = json.loads((Path(folder) / CONFIG).read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError):
+        return None
+    return config.get("class") if isinstance(config, dict) else None
+
+
 def _read_files(config_file: Path, weights_file: Path, source: str) -> Checkpoint:
     try:
         config = json.loads(config_file.read_text(encoding="utf-8"))
