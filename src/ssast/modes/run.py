@@ -194,7 +194,7 @@ DEMO_FINETUNING: Settings = {
     "target_length": 304,
     "task": "ft_avgtok",
     "freeze": False,
-    "epochs": 10,
+    "epochs": 15,
     "max_lr": 5e-4,
     "noise": True,
     "freqm": 24,
