@@ -34,9 +34,12 @@ class Opened:
         return self.page.evaluate(expression)
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def browser() -> Iterator[Any]:
-    """Chromium; the tests are skipped where Playwright or a browser is not installed."""
+    """Chromium; the tests are skipped where Playwright or a browser is not installed.
+
+    One a module: while it is open, an event loop runs in this thread, and no test of another folder could start one.
+    """
     path = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
     if path is None:
         pytest.skip("no browser: install Chromium (apt-get install chromium) to test the pages in one")

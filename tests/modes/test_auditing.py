@@ -250,27 +250,3 @@ def test_real_speech_length_tells_who_is_rated_as_not_fluent(shared, tmp_path):
     assert entry["value"] > 0.8
     assert found["subjects"] == 40
     assert "female" in found["labels"]
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("width", [1280, 390])
-def test_the_page_fits_its_window_and_asks_for_nothing(where, tmp_path, width):
-    api = pytest.importorskip("playwright.sync_api")
-    ssast.audit(**where)
-    with api.sync_playwright() as play:
-        browser = play.chromium.launch(executable_path=shutil.which("chromium"), args=["--no-sandbox"])
-        view = browser.new_page(viewport={"width": width, "height": 900})
-        said, asked = [], []
-        view.on("console", lambda message: said.append(message.text))
-        view.on("request", lambda request: asked.append(request.url))
-        view.goto((tmp_path / "out" / "audit.html").as_uri())
-        assert view.evaluate("document.documentElement.scrollWidth") <= width
-        summaries = view.locator("details > summary")
-        view.keyboard.press("Tab")
-        summaries.nth(0).focus()
-        view.keyboard.press("Enter")
-        assert view.locator("details").nth(0).get_attribute("open") is None, "closed by the keyboard"
-        assert view.locator("svg").count() >= 2
-        browser.close()
-    assert not said
-    assert [url for url in asked if not url.startswith(("file:", "data:"))] == []
