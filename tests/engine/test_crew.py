@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -129,6 +130,23 @@ def test_extraction_by_one_two_and_three_processes_gives_the_same_table(still_co
     assert one == two == three
     ssast(2, "evaluate", *how[:-4], "-d", str(still_corpus.splits), *how[-2:], "-o", str(tmp_path / "scores"))
     assert (tmp_path / "scores" / "predictions.csv").read_bytes() == (model / "predictions.csv").read_bytes()
+
+
+@pytest.mark.slow
+def test_recordings_that_any_process_left_out_are_written_down(still_corpus, model, tmp_path):
+    shutil.copytree(still_corpus.audio, tmp_path / "audio")
+    broken = list(still_corpus.frame().index[[0, -1]])  # one in the share of each process
+    for uid in broken:
+        (tmp_path / "audio" / uid / "waveform.wav").write_bytes(b"RIFF")
+    how = [*data(still_corpus), "-d", str(still_corpus.splits / "train.csv"), "--finetuned_mdl_path", str(model)]
+    how[1] = str(tmp_path / "audio")
+    for processes in (1, 2):
+        skip = ["--on_bad_audio", "skip", "--batch_size", "1", "-o", str(tmp_path / str(processes))]
+        ssast(processes, "extract", *how, *skip)
+    one, two = ((tmp_path / number / "bad_audio.csv").read_text() for number in "12")
+    assert all(uid in one for uid in broken)
+    assert one == two
+    assert rows(tmp_path / "1") == rows(tmp_path / "2")
 
 
 SLOW = """

@@ -31,21 +31,6 @@ def own_cache(tmp_path, monkeypatch):
     monkeypatch.setenv("SSAST_CACHE", str(tmp_path / "cache"))
 
 
-@pytest.fixture
-def pooled(monkeypatch) -> list[str]:
-    """The uids of the recordings that go through the base to be pooled, as they do."""
-    seen: list[str] = []
-    whole = Pooler.compute
-
-    def watched(self: Pooler, source: Any) -> Any:
-        for uid, values in whole(self, source):
-            seen.append(uid)
-            yield uid, values
-
-    monkeypatch.setattr(Pooler, "compute", watched)
-    return seen
-
-
 def usual(corpus: Any, folder: Path, **others: Any) -> dict[str, Any]:
     found = {"prefix": str(corpus.audio), "data_split_root": str(corpus.splits), "label_txt": str(corpus.label_txt)}
     found |= {"target_length": 32, "device": "cpu", "precision": "fp32", "resamples": 0, "model_size": "tiny"}

@@ -221,7 +221,7 @@ def test_a_recording_that_cannot_be_used_ends_the_run_or_is_left_out_and_named(c
             ["{model}", "{tmp}/a.wav", "--window_overlap", "1"],
             "--window_overlap is 1, expected a number from 0 to 0.95",
         ),
-        (["{model}", "{tmp}/broken.wav", "--on_bad_audio", "skip"], "no recording could be used"),
+        (["{model}", "{tmp}/broken.wav", "--on_bad_audio", "skip"], "recordings can be used; the first: clip"),
     ],
 )
 def test_what_is_wrong_is_one_sentence_and_nothing_is_left(model_folder, tmp_path, capsys, words, said):

@@ -15,7 +15,6 @@ from ssast.errors import UserError
 from ssast.model.classification import SSASTForAudioClassification
 from ssast.modes import sweeping
 from ssast.modes.options import Options
-from ssast.modes.pooling import Pooler
 
 torch.set_num_threads(1)
 
@@ -52,21 +51,6 @@ def few(monkeypatch) -> int:
     choices = [choice for choice in sweeping.CHOICES if choice.layer in (3, 13, None)]
     monkeypatch.setattr(sweeping, "CHOICES", choices)
     return len(choices)
-
-
-@pytest.fixture
-def pooled(monkeypatch) -> list[str]:
-    """The uids of the recordings that go through the base to be pooled, as they do."""
-    seen: list[str] = []
-    whole = Pooler.compute
-
-    def watched(self: Pooler, source: Any) -> Any:
-        for uid, values in whole(self, source):
-            seen.append(uid)
-            yield uid, values
-
-    monkeypatch.setattr(Pooler, "compute", watched)
-    return seen
 
 
 def read(path: Path) -> pd.DataFrame:

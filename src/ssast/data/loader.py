@@ -171,7 +171,7 @@ class Loader(DataLoader[Any]):
         return self
 
     def __iter__(self) -> Iterator[dict[str, Any]]:  # type: ignore[override]
-        whole, used = self.clips.start == 0, 0
+        whole, used = len(self.clips) == self.clips.size, 0
         reasons: list[str] = []
         try:
             for batch in super().__iter__():
@@ -227,8 +227,8 @@ def loader(
     A recording that cannot be used ends the run in one sentence, or with `on_bad_audio="skip"` is left out and given to
     `report` as (uid, reason) - called, or appended where it is a list. Batches keep their numbers: one whose recordings
     are all left out comes with an empty "uid". `context` is how workers start (fork, spawn, forkserver; None: as torch
-    does). Memory is pinned only where CUDA is. UserError where none of the recordings can be used, unless they are part
-    of a larger data set.
+    does). Memory is pinned only where CUDA is. UserError where none of the recordings can be used, unless a part of a
+    data set was asked for.
     """
     if batch_size < 1 or num_workers < 0 or (piece_size is not None and piece_size < 1):
         raise UserError(

@@ -6,7 +6,6 @@ Shapes: C channels, S samples, W windows, N labels.
 """
 
 import contextlib
-import itertools
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -64,8 +63,7 @@ class Ears:
 
     def batches(self, data: Any, size: int, start: int = 0, stop: int | None = None, **how: Any) -> Iterator[Batch]:
         """Batches of windows of a data set's recordings number `start` up to `stop`; `how` as `loader` takes it."""
-        recordings = itertools.islice(loader(data, batch_size=1, start=start, **how), stop and stop - start)
-        return window_batches(recordings, self.cutter, size)
+        return window_batches(loader(data, batch_size=1, start=start, stop=stop, **how), self.cutter, size)
 
     def scores(self, batch: Batch) -> Tensor:
         """Scores (W, N) of a batch of windows."""

@@ -28,6 +28,7 @@ SECONDS_A_PART = 20.0
 BYTES_A_PART = 64 << 20
 """So much is held in memory at most before it is written."""
 TABLES_APART = 64
+"""So many small tables of a part lie beside each other before they are joined."""
 ROWS_AT_ONCE = 2048
 """So many rows of the parts are in memory when they are put together."""
 CPU_CLIPS = 8

@@ -26,6 +26,11 @@ CONFIG, WEIGHTS = "config.json", "model.safetensors"
 THRESHOLDS = "thresholds.json"
 BESIDE = (THRESHOLDS, CARD)
 """Text files that travel with a model."""
+_FROM_ENCODER = {
+    "SSASTForPreTraining": "SSASTForPreTraining.from_published",
+    "SSASTForAudioClassification": "`ssast finetune --pretrained_mdl_path` "
+    "(in Python SSASTForAudioClassification.from_published)",
+}
 _KINDS = {"SSASTForPreTraining": "pretrained", "SSASTForAudioClassification": "fine-tuned"}
 _HUB_NAME = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
 
@@ -119,15 +124,6 @@ def _read_text(path: Path) -> str:
         return path.read_text(encoding="utf-8")
     except (OSError, ValueError) as error:
         raise UserError(f"{path} cannot be read ({error}); mend it, or take it out of the folder.") from error
-
-
-def kind_of(folder: str | os.PathLike) -> str | None:
-    """The class of the model in a folder, as its config.json names it; None where that cannot be read."""
-    try:
-        config = json.loads((Path(folder) / CONFIG).read_text(encoding="utf-8"))
-    except (OSError, ValueError, RecursionError):
-        return None
-    return config.get("class") if isinstance(config, dict) else None
 
 
 def _read_files(config_file: Path, weights_file: Path, source: str) -> Checkpoint:
@@ -312,7 +308,7 @@ class FolderMixin(PyTorchModelHubMixin):
             raise UserError(
                 f"{checkpoint.source} holds a {_KINDS.get(kind, 'foreign')} model ({kind}), but a "
                 f"{_KINDS[cls.__name__]} one ({cls.__name__}) was expected; give the folder of such a model, "
-                f"or start from its encoder with {cls.__name__}.from_published."
+                f"or start from its encoder with {_FROM_ENCODER[cls.__name__]}."
             )
         unknown = sorted(set(config | changes) - set(cls._hub_mixin_init_parameters))
         if unknown:

@@ -200,7 +200,7 @@ def prepare(options: Options, settings: Settings, device: torch.device, *, augme
 
 def feed(work: Work, train: Rows, held_out: Rows, settings: Settings) -> Feed:
     """The batches of a training run."""
-    options, among = work.options, crew.size()
+    options, share, how = work.options, (crew.rank(), crew.size()), loading(work)
     state = Path(options.exp_dir) / "checkpoints"
     goes_on = options.resume != "never" and (state / "last.pt").exists()
     work.bad.remember(state / "bad_audio.jsonl", goes_on=goes_on)
@@ -208,13 +208,14 @@ def feed(work: Work, train: Rows, held_out: Rows, settings: Settings) -> Feed:
     if options.balanced:
         drawn["weights"] = clip_weights(train.targets).tolist()
     training = loader(
-        dataset(options, train, settings, augment=True), batch_size=options.batch_size, **drawn, **_loading(work)
+        dataset(options, train, settings, augment=True), batch_size=options.batch_size, share=share, **drawn, **how
     )
     validation = loader(
         dataset(options, held_out, settings, augment=False),
-        batch_size=options.batch_size * among,
+        batch_size=options.batch_size * crew.size(),
         piece_size=options.batch_size,
-        **_loading(work),
+        share=share,
+        **how,
     )
     return Feed(
         train=training.at,
@@ -225,15 +226,14 @@ def feed(work: Work, train: Rows, held_out: Rows, settings: Settings) -> Feed:
     )
 
 
-def _loading(work: Work) -> Settings:
-    """How every loader of a mode reads, and which of the pieces this process reads."""
+def loading(work: Work) -> Settings:
+    """How every loader of a mode reads."""
     options = work.options
     return {
         "num_workers": options.num_workers,
         "on_bad_audio": options.on_bad_audio,
         "report": work.bad,
         "context": None if options.worker_start == "auto" else options.worker_start,
-        "share": (crew.rank(), crew.size()),
     }
 
 
@@ -246,8 +246,7 @@ def row_batches(
     size = loader_size(options.batch_size, device)
 
     def batches(start: int, stop: int) -> Iterable[dict[str, Any]]:
-        how = {**_loading(work), "share": (0, 1)}  # what is shared out is ranges of batches
-        return loader(data, batch_size=size, start=start, stop=stop, **how)
+        return loader(data, batch_size=size, start=start, stop=stop, **loading(work))
 
     return batches, math.ceil(len(data) / size), prepare(options, settings, device, augment=False)
 

@@ -16,7 +16,7 @@ from ssast.errors import UserError
 from ssast.model.classification import SSASTForAudioClassification
 from ssast.model.pretraining import SSASTForPreTraining
 from ssast.model.removal import SHARES
-from ssast.modes.assemble import Settings, Work, model_settings, prepare, say
+from ssast.modes.assemble import Settings, Work, loading, model_settings, prepare, say
 from ssast.modes.choosing import Chosen, chosen
 from ssast.modes.looking import Finetuned, Found, Looker, Pretrained
 from ssast.modes.models import finetuned_model
@@ -86,8 +86,7 @@ def _batches(work: Work, clips: Chosen, settings: Settings) -> Iterator[dict[str
     """One prepared clip after the other, under its output's name; those that cannot be used are noted."""
     options = work.options
     made = prepare(options, settings, work.accelerator.device, augment=False)
-    kind: Settings = {"num_workers": options.num_workers, "on_bad_audio": options.on_bad_audio, "report": work.bad}
-    for batch in loader(clips.data, batch_size=1, **kind):
+    for batch in loader(clips.data, batch_size=1, **loading(work)):
         if batch["uid"]:
             uid = batch["uid"][0]
             yield {**made(batch), "sample_rate": settings["sample_rate"], "name": clips.names[uid]}

@@ -11,7 +11,7 @@ from safetensors import safe_open
 
 from ssast.errors import UserError
 from ssast.model.encoder import DEPTH, NUM_STATES, SIZES
-from ssast.model.folder import WEIGHTS, read_folder
+from ssast.model.folder import CONFIG, WEIGHTS, read_folder
 from ssast.model.head import PUBLISHED_HEAD
 from ssast.model.older import ARGUMENTS, lengths_for, read_arguments, read_sizes
 from ssast.model.published import read_checkpoint
@@ -71,7 +71,7 @@ def _show(options: Options, address: str) -> int:
 
 
 def _holds_model(folder: Path) -> bool:
-    return any((folder / name).is_file() for name in ("config.json", "model.safetensors", "pytorch_model.bin"))
+    return any((folder / name).is_file() for name in (CONFIG, WEIGHTS, "pytorch_model.bin"))
 
 
 def _show_folder(options: Options, folder: Path) -> int:

@@ -11,7 +11,6 @@ from ssast.engine.fitting import clips_that_fit
 from ssast.errors import UserError
 from ssast.model.classification import SSASTForAudioClassification
 from ssast.model.encoder import SSASTEncoder
-from ssast.model.folder import kind_of
 from ssast.model.lora import add_lora
 from ssast.model.older import is_older
 from ssast.model.pretraining import SSASTForPreTraining
@@ -73,11 +72,6 @@ def _finetuned(options: Options) -> SSASTForAudioClassification:
         if not os.path.exists(folder):
             # from_pretrained would take runs/frist for a name on the hub, and try for half a minute.
             raise UserError(f"{folder} does not exist; give --finetuned_mdl_path the folder that finetune wrote.")
-        if kind_of(folder) == SSASTForPreTraining.__name__:
-            raise UserError(
-                f"{folder} holds a pretrained model, which knows no labels yet; "
-                f"run `ssast finetune --pretrained_mdl_path {folder}` first, and give the folder that this writes."
-            )
         return SSASTForAudioClassification.from_pretrained(folder)
 
 

@@ -1,6 +1,5 @@
 """Rows and a model in; an embedding for each step of time of each recording, in the run folder's parts, out."""
 
-import itertools
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +9,7 @@ from ssast.data.loader import loader
 from ssast.engine import infer
 from ssast.engine.windows import Cutter, step_rows, window_batches
 from ssast.model.classification import SSASTForAudioClassification
-from ssast.modes.assemble import Rows, Settings, Work, dataset, prepare
+from ssast.modes.assemble import Rows, Settings, Work, dataset, loading, prepare
 from ssast.modes.scoring import one_pass, ready
 
 
@@ -32,9 +31,7 @@ def step_values(
     size = infer.loader_size(options.batch_size, work.accelerator.device)
 
     def batches(start: int, stop: int | None = None) -> Any:
-        how: Settings = {"num_workers": options.num_workers, "on_bad_audio": options.on_bad_audio, "report": work.bad}
-        recordings = itertools.islice(loader(data, batch_size=1, start=start, **how), stop and stop - start)
-        return window_batches(recordings, cutter, size)
+        return window_batches(loader(data, batch_size=1, start=start, stop=stop, **loading(work)), cutter, size)
 
     def embed(batch: infer.Batch) -> torch.Tensor:
         made = prepared(batch)

@@ -10,13 +10,15 @@ from tqdm import tqdm
 from ssast.data.storage import Location, locate
 from ssast.data.weights import weights_file
 from ssast.errors import UserError
+from ssast.model.folder import CONFIG, THRESHOLDS, WEIGHTS
+from ssast.model.older import ARGUMENTS
 from ssast.model.published import ENDING, PUBLISHED, published_name
 from ssast.modes.declare import suggestion
 from ssast.modes.options import Options
 
-MODEL_FOLDER = ("config.json", "model.safetensors", "thresholds.json")
+MODEL_FOLDER = (CONFIG, WEIGHTS, THRESHOLDS)
 """What is fetched of a model folder in a bucket; its checkpoints stay there."""
-BESIDE_A_MODEL_FILE = ("config.json", "thresholds.json", "args.pkl")
+BESIDE_A_MODEL_FILE = (CONFIG, THRESHOLDS, ARGUMENTS)
 
 
 def at(options: Options, address: str) -> Location:

@@ -23,7 +23,7 @@ from ssast.errors import UserError
 from ssast.model.classification import SSASTForAudioClassification
 from ssast.model.encoder import NUM_STATES
 from ssast.model.head import POOLINGS
-from ssast.modes.assemble import Rows, Settings, Work, dataset, prepare, say
+from ssast.modes.assemble import Rows, Settings, Work, dataset, loading, prepare, say
 from ssast.modes.places import recordings
 
 DRAWN = (*(each.name for each in ALTERATIONS), "mixup", "freqm", "timem", "noise", "cdo", "shift")
@@ -77,9 +77,7 @@ class Pooler:
         options, device = self.work.options, self.work.accelerator.device
         data = dataset(options, Rows(source.frame, [], source.source), self.settings, augment=False)
         size = infer.loader_size(options.batch_size, device)
-        kind: Settings = {"num_workers": options.num_workers, "on_bad_audio": options.on_bad_audio}
-        kind["context"] = None if options.worker_start == "auto" else options.worker_start
-        batches = loader(data, batch_size=size, is_part=True, report=self.work.bad, **kind)
+        batches = loader(data, batch_size=size, is_part=True, **loading(self.work))
         apply = self._apply()
         with tqdm(total=len(data), desc="pooling", unit="clip", dynamic_ncols=True) as bar:
             for number, batch in enumerate(batches):

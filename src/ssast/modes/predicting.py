@@ -19,7 +19,7 @@ from ssast.engine import crew, infer
 from ssast.engine.hearing import Ears, label_names
 from ssast.engine.windows import Heard, pool_windows
 from ssast.errors import UserError
-from ssast.modes.assemble import Work, model_settings, say
+from ssast.modes.assemble import Work, loading, model_settings, say
 from ssast.modes.models import finetuned_model
 from ssast.modes.options import Options
 from ssast.modes.places import at, model_source
@@ -71,12 +71,10 @@ def _named(options: Options) -> list[Location]:
 
 def _heard(work: Work, ears: Ears, data: FileDataset, folder: Path, model: str) -> infer.Rows:
     """Every window's scores, in parts; a pass over the same files with the same model goes on."""
-    options = work.options
-    how: dict[str, Any] = {"num_workers": options.num_workers, "on_bad_audio": options.on_bad_audio}
-    size = infer.loader_size(options.batch_size, work.accelerator.device)
+    size = infer.loader_size(work.options.batch_size, work.accelerator.device)
 
     def batches(start: int, stop: int | None = None) -> Iterator[infer.Batch]:
-        return ears.batches(data, size, start, stop, report=work.bad, **how)
+        return ears.batches(data, size, start, stop, **loading(work))
 
     key = f"{model} {hashlib.sha256(repr(data.uids).encode()).hexdigest()}"
     return one_pass(work, ears.scores, batches, len(data), folder, key, rows=ears.rows, unit="recording")

@@ -14,8 +14,7 @@ from ssast.data.storage import whole_file
 from ssast.engine import crew
 from ssast.modes.assemble import Rows, audio_settings, data_name, say, target_labels
 from ssast.modes.options import Options
-from ssast.modes.places import model_source
-from ssast.modes.runfolder import fingerprint, open_folder
+from ssast.modes.runfolder import open_folder, used_files
 from ssast.modes.scoring import measure, named_subjects, read_thresholds, write_report, write_scores
 from ssast.report.measures import Floats
 from ssast.report.metrics import DEFAULT_THRESHOLD
@@ -54,8 +53,7 @@ def _over_folds(options: Options, finetune: Finetune) -> Path:
     check_targets(frame, labels, options.loss)
     known = targets(frame, labels).numpy() if options.loss == "BCE" else np.zeros((len(frame), 0))
     fold_R, sentence = assign_folds(frame, known, options.folds, options.seed)
-    start = options.pretrained_mdl_path
-    files = fingerprint(options.label_txt, model_source(options, start) if start else None, place)
+    files = used_files(options, place)
     folder = open_folder(options, clips={"train": len(frame)}, files=files, trains=True)
     say(sentence)
     homes: list[Path] = []

@@ -36,10 +36,9 @@ from ssast.modes.models import (
 )
 from ssast.modes.options import Options
 from ssast.modes.over_time import step_values
-from ssast.modes.places import at, model_source
 from ssast.modes.pooling import keeps_features, pooled_feed
 from ssast.modes.repeats import repeated
-from ssast.modes.runfolder import fingerprint, nothing_half_written, open_folder, run_key
+from ssast.modes.runfolder import nothing_half_written, open_folder, run_key, used_files
 from ssast.modes.scoring import clip_values, evaluate_model, save_thresholds
 from ssast.modes.settle import resolve
 from ssast.modes.uploads import uploaded
@@ -109,7 +108,7 @@ def evaluate(options: Options | None = None, /, **overrides: Any) -> Path:
     model = finetuned_model(options)
     settings = model_settings(options, model.frontend)
     test = rows(options, target_labels(options, model.labels), model.config["loss"])
-    folder = open_folder(options, clips={"test": len(test.frame)}, files=_files(options, test), trains=False)
+    folder = open_folder(options, clips={"test": len(test.frame)}, files=used_files(options, test.source), trains=False)
     evaluate_model(work, model, test, settings, folder)
     return folder
 
@@ -131,7 +130,7 @@ def extract(options: Options | None = None, /, **overrides: Any) -> Path:
     model.check_embedding(options.embedding_type, layer, task)
     if options.over_time:
         model.check_over_time(options.embedding_type, layer)
-    files = _files(options, source)
+    files = used_files(options, source.source)
     folder = open_folder(options, clips={"extract": len(source.frame)}, files=files, trains=False)
 
     def embed(batch: dict[str, Any]) -> torch.Tensor:
@@ -203,7 +202,7 @@ DEMO_FINETUNING: Settings = {
 
 def _start(options: Options, *sources: Rows) -> tuple[Path, str]:
     """The folder of a training run, with its record and the rows held out, and the key of its result."""
-    files = _files(options, *sources)
+    files = used_files(options, *(source.source for source in sources))
     names = ("train", "validation", "test")
     clips = {name: len(source.frame) for name, source in zip(names, sources, strict=False)}
     folder = open_folder(options, clips=clips, files=files, trains=True)
@@ -211,14 +210,6 @@ def _start(options: Options, *sources: Rows) -> tuple[Path, str]:
         with whole_file(folder / "validation.csv") as beside:
             sources[1].frame.to_csv(beside)
     return folder, run_key(options, files)
-
-
-def _files(options: Options, *sources: Rows) -> dict[str, str]:
-    """The SHA-256 of every file that the result depends on, the recordings left out."""
-    model = options.finetuned_mdl_path or options.pretrained_mdl_path
-    places = [at(options, options.label_txt)] if options.label_txt else []
-    places += [model_source(options, model)] if model else []
-    return fingerprint(*places, *(source.source for source in sources))
 
 
 def _extraction_model(options: Options) -> tuple[SSASTForAudioClassification, Settings]:

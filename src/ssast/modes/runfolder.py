@@ -17,6 +17,7 @@ from ssast.data.storage import Location, as_location, writable_folder
 from ssast.engine import crew
 from ssast.errors import UserError
 from ssast.modes.options import SPECS, Options
+from ssast.modes.places import at, model_source
 from ssast.modes.private import shown_facts, shown_record
 from ssast.modes.runfile import read_mapping
 from ssast.modes.settle import record, resolve, write_record
@@ -100,6 +101,13 @@ def fingerprint(*sources: Location | Path | str | None) -> dict[str, str]:
             with file.open("rb") as content:
                 found[str(file)] = _sha256(content)
     return found
+
+
+def used_files(options: Options, *tables: Location) -> dict[str, str]:
+    """The `fingerprint` of every file that a run's result depends on, the recordings left out."""
+    model = options.finetuned_mdl_path or options.pretrained_mdl_path
+    labels = [at(options, options.label_txt)] if options.label_txt else []
+    return fingerprint(*labels, *([model_source(options, model)] if model else []), *tables)
 
 
 def _sha256(file: IO[bytes]) -> str:

@@ -75,7 +75,7 @@ def one_pass(work: Work, apply: Any, batches: Any, steps: int, folder: Path, key
         work.bad.remember(parts / "bad_audio.jsonl")
         return batches(start, stop)
 
-    return infer.infer(
+    done = infer.infer(
         apply,
         batches_from,
         steps=steps,
@@ -86,6 +86,8 @@ def one_pass(work: Work, apply: Any, batches: Any, steps: int, folder: Path, key
         title=work.options.mode,
         **how,
     )
+    work.bad.remember(parts / "bad_audio.jsonl")  # with what other processes noted there
+    return done
 
 
 def predict_rows(
@@ -107,12 +109,12 @@ def predict_rows(
     done = clip_values(work, predict, model, source, settings, folder, key, pooled=pooled)
     if not crew.is_main():
         return None
-    uids = [uid for table in done.tables() for uid in table["uid"].to_pylist()]
-    values = [row for table in done.tables() for row in table["values"].to_pylist()]
-    scores = np.array(values, dtype=np.float32).reshape(len(uids), -1)
-    if not uids:
+    rows = [row for table in done.tables() for row in table.to_pylist()]
+    if not rows:
         work.bad.write(folder)
         raise UserError(f"no recording of {source.source} could be used; bad_audio.csv in {folder} says why.")
+    uids = [row["uid"] for row in rows]
+    scores = np.array([row["values"] for row in rows], dtype=np.float32)
     frame = source.frame.loc[uids]
     targets = frame[source.labels].to_numpy(dtype=np.float64)
     return Predictions(uids, list(source.labels), scores, targets, **named_subjects(frame)), done
@@ -175,11 +177,11 @@ def evaluate_model(
     if predicted is None:
         return
     predictions, done = predicted
-    thresholds = read_thresholds(model_home(work.options, folder))
+    home = model_home(work.options, folder)
+    thresholds = read_thresholds(home)
     left_out = len(test.frame) - len(predictions.uids)
     metrics = measure(predictions, model.config["loss"], thresholds, work.options.resamples, left_out=left_out)
     write_scores(folder, predictions, metrics)
-    home = model_home(work.options, folder)
     chosen = _thresholds_from(home) if metrics["loss"] == "BCE" else ""
     careful = overlap(test.frame, trained_rows(work.options, home))
     if careful:

@@ -17,7 +17,7 @@ from ssast.data.loader import loader
 from ssast.data.prepare import Prepare
 from ssast.data.splits import find_split, read_split
 from ssast.errors import UserError
-from ssast.modes.assemble import Rows, Work, audio_settings, dataset, say
+from ssast.modes.assemble import Rows, Work, audio_settings, dataset, loading, say
 from ssast.modes.options import SPECS, Options
 from ssast.modes.places import at
 from ssast.modes.runfile import write_mapping
@@ -93,9 +93,8 @@ def _fbanks(work: Work, source: Rows) -> Iterator[torch.Tensor]:
     # With these two the normalisation changes nothing.
     prepare = Prepare(Frontend(**{name: settings[name] for name in names}, mean=0.0, std=0.5)).to(device)
     data = dataset(options, source, settings, augment=False)
-    how: dict[str, Any] = {"num_workers": options.num_workers, "on_bad_audio": options.on_bad_audio, "report": work.bad}
     with tqdm(total=len(data), desc="stats", unit="clip", dynamic_ncols=True) as bar:
-        for batch in loader(data, batch_size=options.batch_size, **how):
+        for batch in loader(data, batch_size=options.batch_size, **loading(work)):
             if batch["uid"]:
                 made = prepare(batch)
                 yield from (

@@ -32,10 +32,9 @@ from ssast.modes.assemble import Rows, Settings, Work, audio_settings, feed, rec
 from ssast.modes.beside import HeadsBeside
 from ssast.modes.models import classification_model
 from ssast.modes.options import SPECS, Options
-from ssast.modes.places import at, model_source
 from ssast.modes.pooling import DRAWN, Pooler, all_states, check_some, own_states, pooled_table, with_pooled
 from ssast.modes.repeats import spread
-from ssast.modes.runfolder import fingerprint, nothing_half_written, open_folder, run_key
+from ssast.modes.runfolder import nothing_half_written, open_folder, run_key, used_files
 from ssast.modes.uploads import uploaded
 from ssast.report.measures import SOFT_POSITIVE
 from ssast.report.metrics import score
@@ -83,7 +82,7 @@ def sweep(options: Options | None = None, /, **overrides: Any) -> Path:
     train_rows, held_out = splits[0]
     model = classification_model(replace(options, freeze=True), labels, settings)
     runs = [_run(work, options.seed + number, split, settings) for number, split in enumerate(splits)]
-    files = _files(options, train_rows)
+    files = used_files(options, train_rows.source)
     clips = {"train": len(train_rows.frame), "validation": len(held_out.frame)}
     folder = open_folder(options, clips=clips, files=files, trains=False)
     _say_left_aside(options)
@@ -100,12 +99,6 @@ def sweep(options: Options | None = None, /, **overrides: Any) -> Path:
     work.bad.write(folder)
     _show(found, best, options, clips["validation"], folder / "sweep.csv")
     return folder / "sweep.csv"
-
-
-def _files(options: Options, source: Rows) -> dict[str, str]:
-    places = [at(options, options.label_txt or "")]
-    places += [model_source(options, options.pretrained_mdl_path)] if options.pretrained_mdl_path else []
-    return fingerprint(*places, source.source)
 
 
 @dataclass(frozen=True)
