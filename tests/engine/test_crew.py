@@ -9,6 +9,7 @@ import sys
 import time
 from pathlib import Path
 
+import pandas as pd
 import pyarrow.parquet as pq
 import pytest
 import torch
@@ -75,9 +76,10 @@ def test_gradients_are_summed_over_the_processes_and_none_is_made_where_none_is(
     assert done.returncode == 0, done.stderr.decode()
 
 
-def ssast(processes: int, *words: str, check: bool = True) -> subprocess.CompletedProcess:
+def ssast(processes: int, *words: str, check: bool = True, **more: str) -> subprocess.CompletedProcess:
     alone = (sys.executable,) if processes == 1 else (*TOGETHER, str(processes))
-    done = subprocess.run([*alone, "-m", "ssast", *words], env=os.environ | ALONE, capture_output=True, text=True)
+    env = os.environ | ALONE | more
+    done = subprocess.run([*alone, "-m", "ssast", *words], env=env, capture_output=True, text=True)
     assert not check or done.returncode == 0, done.stderr
     return done
 
@@ -106,6 +108,24 @@ def test_two_processes_train_as_one_does(still_corpus, tmp_path):
     assert len(set(one)) > 30, "it trains"
     for name in ("predictions.csv", "aucs.csv", "validation.csv"):
         assert (tmp_path / "1" / name).read_text().count("\n") == (tmp_path / "2" / name).read_text().count("\n")
+
+
+@pytest.mark.slow
+def test_two_processes_share_out_the_one_pass_through_a_frozen_base(still_corpus, tmp_path):
+    how = [*data(still_corpus), "-d", str(still_corpus.splits), "--pretrained_mdl_path", "none", "--model_size", "tiny"]
+    how += ["--target_length", "32", "--epochs", "5", "--batch_size", "4", "--micro_batch", "2", "--resamples", "0"]
+    said = {}
+    for processes in (1, 2):
+        own = {"SSAST_CACHE": str(tmp_path / f"cache{processes}")}
+        said[processes] = ssast(processes, "finetune", *how, "-o", str(tmp_path / str(processes)), **own).stdout
+        assert "each goes through the base once (none of the 12 did before)" in said[processes]
+        again = ssast(
+            processes, "finetune", *how, "--head_lr", "0.01", "-o", str(tmp_path / f"again{processes}"), **own
+        )
+        assert "each goes through the base once (all of the 12 did before)" in again.stdout
+    assert losses(tmp_path / "1") == pytest.approx(losses(tmp_path / "2"), rel=1e-5)
+    one, two = (pd.read_csv(tmp_path / number / "predictions.csv") for number in "12")
+    pd.testing.assert_frame_equal(one, two, rtol=1e-4)
 
 
 @pytest.fixture(scope="module")

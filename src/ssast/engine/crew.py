@@ -5,11 +5,13 @@ A process that was started alone is a crew of one, for which everything here cos
 
 import os
 from collections.abc import Iterable, Sequence
+from typing import TypeVar, cast
 
 import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 
+T = TypeVar("T")
 BUCKET_VALUES = 1 << 25
 """Gradients travel in packs of about so many values: few messages, little memory beside them."""
 
@@ -42,6 +44,15 @@ def total(values: Tensor) -> Tensor:
         dist.all_reduce(moved)
         return moved.to(values.device)
     return values
+
+
+def gather(own: T) -> list[T]:
+    """What each process has, in the order of their numbers, for all of them."""
+    if size() == 1:
+        return [own]
+    found: list[T | None] = [None] * size()
+    dist.all_gather_object(found, own)
+    return cast(list[T], found)
 
 
 def share(numbers: Sequence[range]) -> list[range]:

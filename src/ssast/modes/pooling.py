@@ -1,5 +1,6 @@
 """A frozen model and rows in; their pooled states out, each computed once and kept on this machine for later runs."""
 
+import itertools
 import math
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import nullcontext
@@ -37,7 +38,7 @@ def keeps_features(work: Work, model: SSASTForAudioClassification) -> bool:
     is_still = options.freeze and not options.unfreeze_last and not options.lora_rank
     is_still = is_still and not any(parameter.requires_grad for parameter in model.v.parameters())
     is_drawn = any(getattr(options, name) for name in DRAWN)
-    return options.features == "auto" and is_still and not is_drawn and crew.size() == 1
+    return options.features == "auto" and is_still and not is_drawn
 
 
 def own_states(model: SSASTForAudioClassification) -> States:
@@ -79,7 +80,7 @@ class Pooler:
         size = infer.loader_size(options.batch_size, device)
         batches = loader(data, batch_size=size, is_part=True, **loading(self.work))
         apply = self._apply()
-        with tqdm(total=len(data), desc="pooling", unit="clip", dynamic_ncols=True) as bar:
+        with tqdm(total=len(data), desc="pooling", unit="clip", dynamic_ncols=True, disable=not crew.is_main()) as bar:
             for number, batch in enumerate(batches):
                 values_BKND = infer.values(apply, batch, self.work.accelerator).numpy()
                 yield from zip(batch["uid"], values_BKND, strict=False)
@@ -109,13 +110,27 @@ def pooled_table(pooler: Pooler, *sources: Rows) -> Table:
     keeps = options.features == "auto"
     content_of = dict(zip(uids, contents(root, uids, disk) if keeps else [None] * len(uids), strict=True))
     table = Table(disk, uids, pooler.states)
-    missing = [uid for uid, content in content_of.items() if not table.put(uid, store.find(content))]
+    missing = _anywhere([uid for uid, content in content_of.items() if not table.put(uid, store.find(content))])
     if pooler.autocast:
         say(_sentence(len(missing), len(uids), disk.folder if keeps else None))
-    for uid, values_KND in pooler.compute(replace(rows, frame=rows.frame.loc[missing])) if missing else ():
+    for uid, values_KND in _computed(pooler, rows, missing):
         table.put(uid, values_KND)
         store.keep(content_of[uid], values_KND)
     return table.finish()
+
+
+def _anywhere(missing: list[str]) -> list[str]:
+    """The recordings whose states one process at least lacks: several machines have a cache each."""
+    return list(dict.fromkeys(itertools.chain.from_iterable(crew.gather(missing))))
+
+
+def _computed(pooler: Pooler, rows: Rows, missing: list[str]) -> Iterator[tuple[str, Values]]:
+    """The uid and the states of these recordings, each computed by one process and handed to all."""
+    own = [missing[number] for numbers in crew.share([range(len(missing))]) for number in numbers]
+    computed = pooler.compute(replace(rows, frame=rows.frame.loc[own])) if own else iter(())
+    size = infer.loader_size(pooler.work.options.batch_size, pooler.work.accelerator.device)
+    while any(packs := crew.gather(list(itertools.islice(computed, size)))):
+        yield from itertools.chain.from_iterable(packs)
 
 
 def _sentence(missing: int, clips: int, folder: Path | None) -> str:
