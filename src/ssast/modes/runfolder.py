@@ -124,10 +124,21 @@ def open_folder(options: Options, *, clips: dict[str, int], files: dict[str, str
         path = record_path(folder, options.mode, trains)
         if trains:
             _agree(options, path, folder / "checkpoints", files)
+        else:
+            _say_replaced(options, path, files)
         extra = {"clips": clips, "files": files, "versions": versions()}
         write_record(path, options, extra)
     crew.wait()
     return folder
+
+
+def _say_replaced(options: Options, path: Path, files: dict[str, str]) -> None:
+    """Name what is about to be replaced, where the same mode left other results in the folder."""
+    before = read_mapping(path) if path.exists() else {}
+    if before.get("mode") == options.mode:
+        shown = _differences(before, shown_record(record(options)), shown_facts(files))
+        if shown:
+            print(f"replacing the results that {options.mode} left in {path.parent} ({shown})", flush=True)
 
 
 def record_path(folder: Path, mode: str, trains: bool) -> Path:

@@ -270,6 +270,13 @@ def _best(found: Mapping[Choice, Mapping[str, Scores]], options: Options, clips:
     return max(known, key=lambda choice: known[choice])
 
 
+def _undefined(found: Mapping[Choice, Mapping[str, Scores]], measure: str) -> list[str]:
+    """The labels whose measure no head has in any seed."""
+    (first, *_) = found.values()
+    labels = [label for label in next(iter(first.values())) if label != "mean"]
+    return [label for label in labels if all(scores[label][measure] is None for scores in first.values())]
+
+
 def _csv(found: Mapping[Choice, Mapping[str, Scores]], options: Options) -> pd.DataFrame:
     """A row a choice, label and measure: the mean over the seeds, how it spreads, and each seed's value."""
     rows = [
@@ -292,6 +299,12 @@ def _show(found: Mapping[Choice, Mapping[str, Scores]], best: Choice, options: O
         rows.append([choices[0].shown, *(number(_mean(found[choice], measure)) for choice in choices)])
     say(f"\n{title}, on {clips} validation clips" + (f", mean of {options.seeds} seeds" if options.seeds > 1 else ""))
     say(text_table(rows) + "\n")
+    undefined = _undefined(found, measure)
+    if undefined:
+        say(f"left out of the mean, since the validation clips have only one answer to it: {', '.join(undefined)}")
+    top = [choice for choice in found if _mean(found[choice], measure) == _mean(found[best], measure)]
+    if len(top) > 1:
+        say(f"{len(top)} heads tie at {number(_mean(found[best], measure))}: these clips cannot choose between them")
     say(f"best on validation: {best.options} ({TITLES[measure]} {number(_mean(found[best], measure))}), for finetune")
     say(
         f"The best of {len(CHOICES)} looks better on the clips that chose it than it is. test.csv was not opened: "

@@ -76,13 +76,13 @@ def _count(number: int, what: str) -> str:
     return f"{number} {what}{'' if number == 1 else 's'}"
 
 
-def flagged(audit: Mapping[str, Any]) -> list[tuple[str, str]]:
-    """Labels and the traits that tell them beyond luck, the strongest first."""
+def flagged(audit: Mapping[str, Any], verdict: str = "yes") -> list[tuple[str, str]]:
+    """Labels and the traits that tell them beyond luck, or with the verdict "unsure" may, the strongest first."""
     found = [
         (entry["value"], label, name)
         for label, own in audit["labels"].items()
         for name, entry in own["traits"].items()
-        if entry.get("is_flagged")
+        if entry.get("beyond_luck") == verdict
     ]
     return [(label, name) for _, label, name in sorted(found, key=lambda one: -one[0])]
 
@@ -94,6 +94,7 @@ def summary(audit: Mapping[str, Any]) -> list[str]:
     sentences = [size(audit), leak_sentence(audit), _answer(audit, of_sound)]
     sentences += [told(audit, label, name) for label, name in _first_of_each(of_sound)[:MOST_TOLD]]
     sentences.append(_of_columns(audit, [one for one in found if one not in of_sound]))
+    sentences.append(_unsure(audit, flagged(audit, "unsure")))
     of_model = [
         _of_model(audit, label, matched)
         for label, name in found
@@ -121,6 +122,21 @@ def _of_columns(audit: Mapping[str, Any], found: list[tuple[str, str]]) -> str:
     values = [number(audit["labels"][label]["traits"][name]["value"], 2) for label, name in _first_of_each(found)]
     pairs = ", ".join(f"{one} ({name} {value})" for one, value in zip(told, values, strict=False))
     return f"Columns of the csv tell labels too: {pairs}. One that the label was made from is no confound."
+
+
+def _unsure(audit: Mapping[str, Any], found: list[tuple[str, str]]) -> str:
+    """What is above luck, and of too few people or clips to be called found."""
+    if not found:
+        return ""
+    first = _first_of_each(found)
+    shown = [
+        f"{who(label, audit)} by {spoken(name, audit)} ({NAMES[audit['measure']]} {number(entry['value'], 2)}, "
+        f"luck reaches {number(entry['chance'], 2)})"
+        for label, name in first[:MOST_TOLD]
+        for entry in [audit["labels"][label]["traits"][name]]
+    ]
+    more = f", and {len(first) - MOST_TOLD} more labels" if len(first) > MOST_TOLD else ""
+    return f"There are too few {audit['unit']}s to be sure of what looks like more than luck: {'; '.join(shown)}{more}."
 
 
 def leak_sentence(audit: Mapping[str, Any]) -> str:
@@ -152,8 +168,8 @@ def _answer(audit: Mapping[str, Any], found: list[tuple[str, str]]) -> str:
         levels = [entry["chance"] for own in tested for entry in own["traits"].values()]
         middle = sorted(levels)[len(levels) // 2]
         return (
-            "Nothing that was measured of the recordings surely tells a label beyond luck "
-            f"({NAMES[audit['measure']]} up to about {number(middle, 2)})."
+            "Nothing that was measured of the recordings surely tells a label beyond luck, "
+            f"which alone reaches {_a(NAMES[audit['measure']])} of about {number(middle, 2)} here."
         )
     labels = list(dict.fromkeys(label for label, _ in found))
     return (
@@ -212,6 +228,10 @@ def _kind(kind: Mapping[str, Any], name: str, is_value: bool) -> str:
 
 def _between(entry: Mapping[str, Any]) -> str:
     return f" ({span(entry['interval'], 2)})" if entry["interval"] else ""
+
+
+def _a(name: str) -> str:
+    return f"{'an' if name[0] in 'AEIOU' else 'a'} {name}"
 
 
 def _capital(text: str) -> str:

@@ -133,6 +133,12 @@ def positive_interval(point: float, draws_R: Floats, subjects: int) -> list[floa
     return None if point <= 0 else _around(float(np.log(point)), point, draws_R, subjects, np.exp)
 
 
+def difference_interval(point: float, draws_R: Floats, subjects: int) -> list[float] | None:
+    """95 % interval symmetric around the difference of two measures from 0 to 1, cut where no difference reaches."""
+    found = plain_interval(point, draws_R, subjects)
+    return found and [max(found[0], -1.0), min(found[1], 1.0)]
+
+
 def plain_interval(point: float, draws_R: Floats, subjects: int) -> list[float] | None:
     """95 % interval symmetric around the point: for differences."""
     return _around(point, 1.0, draws_R, subjects, float)

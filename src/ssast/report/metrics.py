@@ -112,10 +112,13 @@ def paired_differences(
     points = [_subtract(b, a) for a, b in zip(first_points, second_points, strict=True)]
     draws = [_subtract(b, a) for a, b in zip(first_draws, second_draws, strict=True)]
     bearing = [_bearing(targets[:, i], subject_N, loss) for i in range(len(labels))]
-    plain = dict.fromkeys(INTERVALS, intervals.plain_interval)
-    spans = [_label_intervals(*of_label, plain) for of_label in zip(points, draws, bearing, strict=True)]
+    apart = {
+        name: intervals.difference_interval if own is intervals.bounded_interval else intervals.plain_interval
+        for name, own in INTERVALS.items()
+    }
+    spans = [_label_intervals(*of_label, apart) for of_label in zip(points, draws, bearing, strict=True)]
     entries = [_beside(_jsonable(point), span) for point, span in zip(points, spans, strict=True)]
-    mean = _beside(_mean(points), _mean_intervals(points, draws, bearing, plain))
+    mean = _beside(_mean(points), _mean_intervals(points, draws, bearing, apart))
     return {"n": len(targets), "resamples": resamples, "mean": mean, "labels": dict(zip(labels, entries, strict=True))}
 
 
