@@ -85,7 +85,7 @@ def test_a_record_repeats_the_run_and_given_options_win(ran, tmp_path):
     ("words", "sentence"),
     [
         (["fintune"], "there is no mode fintune; did you mean finetune?"),
-        (["xyz"], "the modes are pretrain, finetune"),
+        (["xyz"], "the modes are arrange, pretrain"),
         (["finetune", "--lerning_rate", "1"], "there is no option --lerning_rate; did you mean --learning_rate?"),
         (["finetune", "--learning-rate=1"], "there is no option --learning-rate; did you mean --learning_rate?"),
         (["finetune", "--epoch", "1"], "there is no option --epoch; did you mean --epochs?"),

@@ -333,8 +333,6 @@ def supply(supplies: dict[str, Path], text: str) -> None:
     """Bring what the text names and what is not here yet, but not what it is about to make."""
     read = re.sub(r"(-o|--exp_dir|exp_dir=)\s*\S+", "", text)
     needs = {name for name in supplies if re.search(rf"(?<![\w/.-]){re.escape(name)}(?![\w.-])", read)}
-    if ".mkdir(" in text:  # it makes the layout, of these
-        needs = {"mine", "mine.csv"}
     if re.search(r"\bfinetune\b|\bsweep\b", text) and "pretrained_mdl_path" not in text:
         needs.add("SSAST-Base-Frame-400.pth")  # what they start from where nothing is said
     for name in needs:

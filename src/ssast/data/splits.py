@@ -49,11 +49,7 @@ def read_split(place: Address) -> pd.DataFrame:
     text. UserError where the file, its `uid` column or its rows are missing, or where a uid appears twice.
     """
     place = as_location(place)
-    try:
-        text = place.read_text()
-    except Missing as error:
-        raise UserError(f"{place} does not exist; give the path of a csv with a uid column.") from error
-    header, rows = _cells(text, place)
+    header, rows = _cells(place)
     uid_at = _uid_column(header, place)
     uids = [row[uid_at].strip() for _, row in rows]
     _learn(header, rows, uids)
@@ -74,8 +70,18 @@ def _learn(header: list[str], rows: list[tuple[int, list[str]]], uids: list[str]
             veil.learn("subject", {row[at].strip() for _, row in rows} - NO_VALUE)
 
 
-def _cells(text: str, place: Location) -> tuple[list[str], list[tuple[int, list[str]]]]:
+def read_table(place: Address) -> dict[str, dict[int, str]]:
+    """Any csv as text, the cells of each column by the lines they stand in; separators and errors as `read_split`."""
+    header, rows = _cells(as_location(place))
+    return {name: {line: row[at].strip() for line, row in rows} for at, name in enumerate(header) if name}
+
+
+def _cells(place: Location) -> tuple[list[str], list[tuple[int, list[str]]]]:
     """The header and the rows with their line numbers; every row is as long as the header."""
+    try:
+        text = place.read_text()
+    except Missing as error:
+        raise UserError(f"{place} does not exist; give the path of a csv with one row a recording.") from error
     reader = csv.reader(io.StringIO(text, newline=""), delimiter=_separator(text), strict=True)
     rows = []
     try:
@@ -87,6 +93,9 @@ def _cells(text: str, place: Location) -> tuple[list[str], list[tuple[int, list[
     if not rows:
         raise UserError(f"{place} is empty; it needs a header with a uid column and one row a recording.")
     header = [cell.strip() for cell in rows.pop(0)[1]]
+    twice = [name for name, count in Counter(name for name in header if name).items() if count > 1]
+    if twice:
+        raise UserError(f"{place} has more than one column {twice[0]!r}; rename or remove all but one.")
     # Some programs end every line with separators; cells that the header leaves unnamed at the end say nothing.
     width = max(at + 1 for at, name in enumerate(header) if name)
     for line, row in rows:
@@ -105,15 +114,12 @@ def _separator(text: str) -> str:
 
 
 def _uid_column(header: list[str], place: Location) -> int:
-    """Where the uids are; UserError where they are nowhere, or where a name appears twice."""
-    twice = [name for name, count in Counter(name for name in header if name).items() if count > 1]
-    if twice:
-        raise UserError(f"{place} has more than one column {twice[0]!r}; rename or remove all but one.")
+    """Where the uids are; UserError where they are nowhere."""
     places = [at for at, name in enumerate(header) if name == "uid"] or [
         at for at, name in enumerate(header) if name.lower() == "uid"
     ]
     if not places:
-        raise UserError(f"{place} has no column uid, only {_some(header)}; name the column of the folder names uid.")
+        raise UserError(f"{place} has no column uid, only {some(header)}; name the column of the folder names uid.")
     return places[0]
 
 
@@ -124,7 +130,7 @@ def _check_uids(uids: list[str], lines: list[int], place: Location) -> None:
         raise UserError(f"{place}, line {lines[uids.index('')]}, has an empty uid; fill it in or remove the line.")
     twice = [uid for uid, count in Counter(uids).items() if count > 1]
     if twice:
-        raise UserError(f"{place} names {len(twice)} uid(s) more than once: {_some(twice)}; keep one row of each.")
+        raise UserError(f"{place} names {len(twice)} uid(s) more than once: {some(twice)}; keep one row of each.")
 
 
 def _numbers_or_text(cells: list[str]) -> pd.Series:
@@ -171,7 +177,7 @@ def targets(frame: pd.DataFrame, labels: Sequence[str], source: object = "the cs
     """The label columns as float32 (R, N), NaN where a cell is empty; UserError for a missing label or a text."""
     missing = [label for label in labels if label not in frame.columns]
     if missing:
-        columns = _some([str(column) for column in frame.columns]) or "none but uid"
+        columns = some([str(column) for column in frame.columns]) or "none but uid"
         raise UserError(f"the label {missing[0]!r} is not in {source}, whose columns are {columns}; mend --label_txt.")
     values = np.empty((len(frame), len(labels)), dtype=np.float32)
     for at, label in enumerate(labels):
@@ -241,27 +247,26 @@ def subject_column(frame: pd.DataFrame, column: str | None = None, *, least: int
     """The column that says whose a recording is: the one asked for, or the first known name with `least` values."""
     if column is not None:
         if column not in frame.columns:
-            raise UserError(
-                f"the column {column!r} to split by is not in the csv; it has {_some(list(frame.columns))}."
-            )
+            raise UserError(f"the column {column!r} to split by is not in the csv; it has {some(list(frame.columns))}.")
         if frame[column].nunique() < 2:
             raise UserError(f"the column {column!r} to split by has one value only; name another or leave it out.")
         return column
-    names = sorted((str(name) for name in frame.columns if str(name).lower() in SUBJECTS), key=_rank)
-    return next((name for name in names if frame[name].nunique() >= least), None)
+    return next((name for name in subject_names(frame.columns) if frame[name].nunique() >= least), None)
 
 
-def _rank(name: str) -> int:
-    return SUBJECTS.index(name.lower())
+def subject_names(columns: Iterable[Any]) -> list[str]:
+    """Those columns whose name says that they tell who speaks, the plainest first."""
+    known = (str(name) for name in columns if str(name).lower() in SUBJECTS)
+    return sorted(known, key=lambda name: SUBJECTS.index(name.lower()))
 
 
 def _why_rows(frame: pd.DataFrame) -> str:
-    if any(str(name).lower() in SUBJECTS for name in frame.columns):
+    if subject_names(frame.columns):
         return f"the subjects are fewer than {ENOUGH_SUBJECTS}, so subjects are in both parts"
     return "there is no subject or speaker column"
 
 
-def _some(names: Sequence[str], most: int = 5) -> str:
+def some(names: Sequence[str], most: int = 5) -> str:
     """The first few names, and how many more there are."""
     shown = ", ".join(str(name) for name in names[:most])
     return f"{shown} and {len(names) - most} more" if len(names) > most else shown

@@ -19,6 +19,13 @@ class Mode:
 
 # A further mode is one entry here and its function; an option shared with it names it in options.py.
 MODES = {
+    "arrange": Mode(
+        "lay a folder of audio files and one table out as the other modes read them",
+        "a folder of audio files and a csv that names them: ssast arrange FOLDER TABLE NEW_FOLDER",
+        "recordings/, splits/, all.csv and labels.txt in a new folder",
+        "ssast.modes.arranging:arrange",
+        words="prefix data_split_root exp_dir",
+    ),
     "pretrain": Mode(
         "learn from unlabelled recordings, by guessing hidden patches of their spectrograms",
         "recordings, train.csv",

@@ -35,28 +35,30 @@ class RecordingOptions:
     # Loading data
     prefix: str | None = option(
         None,
-        "folder of the recordings, PREFIX/UID/waveform.EXT; in a bucket without gs://",
+        "folder of the recordings, PREFIX/UID/waveform.EXT; in a bucket without gs://; arrange: of the audio files",
         LOADING,
         short="i",
         is_path=True,
         is_needed=True,
+        modes=(*READ, "arrange"),
     )
     study: str | None = option(None, "folder below prefix, where that holds more than one study", LOADING, short="s")
     data_split_root: str | None = option(
         None,
-        "folder with train.csv and test.csv, or one csv for evaluate, extract and attention",
+        "folder with train.csv and test.csv, or one csv for evaluate, extract and attention; arrange: the table",
         LOADING,
         short="d",
         is_path=True,
         is_needed=True,
+        modes=(*READ, "arrange"),
     )
     label_txt: str | None = option(
         "./labels.txt",
-        "text file with the target labels, one a line",
+        "text file with the target labels, one a line; arrange reads it only where it is given",
         LOADING,
         short="l",
         is_path=True,
-        modes=LABELLED,
+        modes=(*LABELLED, "arrange"),
     )
     lib: bool = option(False, "read recordings with librosa", LOADING, modes=(*READ, "predict"))
     pretrained_mdl_path: str | None = option(
@@ -90,7 +92,25 @@ class RecordingOptions:
         "what a recording that cannot be used does: end the run, or be left out and named",
         LOADING,
         choices=("error", "skip"),
-        modes=(*WORK, *HEAR),
+        modes=(*WORK, *HEAR, "arrange"),
+    )
+    file_column: str | None = option(
+        None, "column of the table that names the audio files", LOADING, modes=("arrange",), shown="the one that does"
+    )
+    subject_column: str | None = option(
+        None,
+        "column of the table that says who speaks",
+        LOADING,
+        modes=("arrange",),
+        shown="speaker, subject, or the like",
+    )
+    test_share: float = option(
+        0.25,
+        "share of the people that test.csv is of; 0: no splits, all.csv alone",
+        LOADING,
+        low=0,
+        below=1,
+        modes=("arrange",),
     )
     # Google cloud storage
     bucket_name: str | None = option(

@@ -38,6 +38,10 @@ def validate(options: Any) -> None:
         for problem in (*_predict(options), *_cloud(options)):
             raise UserError(problem)
         return
+    if options.mode == "arrange":
+        for problem in _arrange(options):
+            raise UserError(problem)
+        return
     if options.mode == "stats":
         for problem in (*_sources(options), *_cloud(options)):
             raise UserError(problem)
@@ -59,6 +63,17 @@ def _checkpoint(options: Any) -> Iterator[str]:
         yield f"{options.mode} needs a folder to make; write `ssast {options.mode} FILE OUT`"
     if options.mode == "convert" and options.task not in FINETUNING_TASKS:
         yield f"convert cannot have --task {options.task}; give {' or '.join(FINETUNING_TASKS)}"
+
+
+def _arrange(options: Any) -> Iterator[str]:
+    lacking = {
+        "a folder of audio files": options.prefix is None,
+        "a table": options.data_split_root is None,
+        "a new folder": "exp_dir" not in options.given,
+    }
+    if any(lacking.values()):
+        first = next(what for what, lacks in lacking.items() if lacks)
+        yield f"arrange lacks {first}; write `ssast arrange FOLDER TABLE NEW_FOLDER`, the table as a csv"
 
 
 def _audit(options: Any) -> Iterator[str]:
