@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from ssast.model.encoder import SSASTEncoder
     from ssast.model.pretraining import SSASTForPreTraining
     from ssast.model.pretraining import SSASTForPreTraining as ASTModel_pretrain
+    from ssast.modes.arranging import arrange
     from ssast.modes.attend import attention
     from ssast.modes.auditing import audit
     from ssast.modes.converting import convert
@@ -35,6 +36,7 @@ _HOMES = {
     "AudioDataset": "ssast.data.dataset:AudioDataset",
     "Frontend": "ssast.audio.frontend:Frontend",
     "SpeechEmbedder": "ssast.engine.embedder:SpeechEmbedder",
+    "arrange": "ssast.modes.arranging:arrange",
     "pretrain": "ssast.modes.run:pretrain",
     "finetune": "ssast.modes.run:finetune",
     "evaluate": "ssast.modes.run:evaluate",
@@ -63,6 +65,7 @@ __all__ = [
     "SSASTForAudioClassification",
     "SSASTForPreTraining",
     "SpeechEmbedder",
+    "arrange",
     "attention",
     "audit",
     "convert",

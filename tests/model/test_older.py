@@ -2,6 +2,7 @@
 
 import argparse
 import pickle
+import re
 from pathlib import Path
 
 import numpy as np
@@ -134,6 +135,10 @@ def test_paths_are_passed_over_and_other_things_refused(tmp_path):
     place = tmp_path / "args.pkl"
     place.write_bytes(pickle.dumps(argparse.Namespace(exp_dir=Path("x"), epochs=3)))
     assert read_arguments(place) == {"epochs": 3}
+    plain = pickle.dumps(argparse.Namespace(exp_dir=Path("x"), epochs=3), protocol=0)
+    for module in (b"pathlib", b"pathlib._local"):  # the second is how Python 3.13 calls it
+        place.write_bytes(re.sub(rb"pathlib(\._local)?\n", module + b"\n", plain))
+        assert read_arguments(place) == {"epochs": 3}
     for strange in (np.float32(3), torch.device("cpu"), print):
         place.write_bytes(pickle.dumps(argparse.Namespace(strange=strange)))
         with pytest.raises(UserError, match=r"args.pkl asks for \S+ and could run code when opened, so it was not"):

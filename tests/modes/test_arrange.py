@@ -9,6 +9,7 @@ import pandas as pd
 import pytest
 import soundfile
 
+import ssast
 from ssast import cli
 from ssast.data.dataset import AudioDataset
 from ssast.data.splits import read_labels, read_split
@@ -72,6 +73,12 @@ def test_whole_people_are_tested_with_both_answers_to_every_label(mine):
     assert test["Speaker"].nunique() == 3
     for half in (train, test):
         assert half["breathy"].nunique() == half["Strained"].nunique() == 2
+
+
+def test_python_takes_the_same_words(mine, capsys):
+    where = {"prefix": mine, "data_split_root": mine.parent / "mine.csv", "exp_dir": mine.parent / "data"}
+    assert ssast.arrange(**where, test_share=0.5) == mine.parent / "data"
+    assert read_split(mine.parent / "data" / "splits" / "test.csv")["Speaker"].nunique() == PEOPLE / 2
 
 
 def test_the_same_seed_makes_the_same_files_and_another_seed_other_splits(mine):

@@ -23,7 +23,7 @@ import ssast
 from ssast import cli, veil
 from ssast.errors import UserError
 from ssast.modes.catalogue import MODES
-from ssast.modes.private import keys, typed, veiled
+from ssast.modes.private import _Veiled, keys, typed, veiled
 from ssast.modes.settle import resolve
 
 torch.set_num_threads(1)
@@ -302,3 +302,12 @@ def test_a_key_file_that_cannot_be_used_is_one_sentence(home, capfd, monkeypatch
     monkeypatch.setenv("SSAST_KEYS", str(home / "broken"))
     assert cli.main(words("evaluate", "--finetuned_mdl_path", "x")) == 2
     assert "holds no salt" in capfd.readouterr().err
+
+
+def test_a_veiled_stream_outlives_the_one_behind_it():
+    """Python 3.13 reports what a dying stream raises, and each one flushes as it dies."""
+    behind = io.StringIO()
+    before = _Veiled(behind)
+    behind.close()
+    before.close()
+    assert before.closed

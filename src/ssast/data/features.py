@@ -217,6 +217,8 @@ class Table:
         try:
             yield
         except OSError as error:
+            with suppress(OSError):  # what is left to be written cannot be
+                self._file.close()
             raise UserError(
                 f"cannot write {self._path}: {first_line(error).lower()}; free space, set SSAST_CACHE to another "
                 "folder, or pass --features never."

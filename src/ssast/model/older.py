@@ -24,7 +24,11 @@ ENDINGS = (".pt", ".pth")
 NAMESPACE = "argparse.Namespace"
 # How pickles of protocol 0 and 1 spell "an instance of".
 RECONSTRUCTORS = ("copy_reg._reconstructor", "copyreg._reconstructor")
-PATHS = ("pathlib.PosixPath", "pathlib.WindowsPath", "pathlib.PurePosixPath", "pathlib.PureWindowsPath")
+PATHS = tuple(
+    f"{module}.{name}"
+    for module in ("pathlib", "pathlib._local")  # the second: as Python 3.13 pickles them
+    for name in ("PosixPath", "WindowsPath", "PurePosixPath", "PureWindowsPath")
+)
 FORESEEN = {NAMESPACE, *RECONSTRUCTORS, "__builtin__.object", "builtins.object", *PATHS}
 MOST_BYTES = 1 << 20
 PLAIN = (bool, int, float, str, type(None))

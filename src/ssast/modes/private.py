@@ -107,7 +107,8 @@ class _Veiled(io.TextIOBase):
         return len(text)
 
     def flush(self) -> None:
-        self.stream.flush()
+        if not self.stream.closed:  # it may end before this one does, which flushes as it goes
+            self.stream.flush()
 
     def fileno(self) -> int:
         return self.stream.fileno()
