@@ -81,6 +81,16 @@ def test_python_takes_the_same_words(mine, capsys):
     assert read_split(mine.parent / "data" / "splits" / "test.csv")["Speaker"].nunique() == PEOPLE / 2
 
 
+def test_several_at_once_make_the_same(mine):
+    assert arrange(mine) == 0
+    data = mine.parent / "data"
+    data.rename(mine.parent / "alone")
+    assert arrange(mine, "--num_workers", "4") == 0
+    for path in (mine.parent / "alone").rglob("*"):
+        if path.is_file() and path.name != "run.yaml":
+            assert path.read_bytes() == (data / path.relative_to(mine.parent / "alone")).read_bytes()
+
+
 def test_the_same_seed_makes_the_same_files_and_another_seed_other_splits(mine):
     found = []
     for seed in ("0", "0", "5"):
@@ -158,6 +168,7 @@ def test_broken_and_missing_recordings_end_it_or_are_named(mine, capsys):
         ({"Recording": "Speaker"}, [], "more than one column 'Speaker'"),
         ({"Clip 05.flac": "Clip 01.flac"}, [], "all name"),
         ({f";P{number};": ";P0;" for number in range(1, PEOPLE)}, [], "are of one Speaker"),
+        ({"Strained": "strained, overall"}, [], "labels.txt cannot hold 'strained, overall'"),
         ({}, ["--test_share", "1"], "--test_share is 1"),
     ],
 )

@@ -137,6 +137,9 @@ def answers(table: Table, labels: Sequence[str] | None, leave: Sequence[str]) ->
                 f"line {line} of the table has {table[name][line]!r} for {name!r}, expected a number, yes, no or "
                 "nothing; mend the cell."
             )
+    unfit = [name for name in found if "," in name or name != name.strip("\"' ")]
+    if unfit:
+        raise UserError(f"labels.txt cannot hold {unfit[0]!r}: a comma or a quote is in the name; rename the column.")
     return found
 
 

@@ -4,7 +4,9 @@ import io
 import json
 import shlex
 from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -46,6 +48,7 @@ def arrange(options: Options | None = None, /, **overrides: Any) -> Path:
         raise UserError(f"--exp_dir {folder} is there already; give the name of a new folder.")
     source, place = recordings(options), at(options, options.data_split_root or "")
     table, files = read_table(place), find_audio([source])
+    veil.learn("file", (file.name for file in files))
     named = name_files(table, files, source, options.file_column)
     uids, subject, bad = name_rows(table, named, source), find_subject(table, options.subject_column), BadAudio()
     veil.learn("uid", uids.values())
@@ -163,39 +166,49 @@ def _say_missing(named: Named, place: Location, options: Options, bad: BadAudio)
 
 def _copy(named: Named, uids: Mapping[int, str], root: Path, options: Options, bad: BadAudio) -> list[int]:
     """Every recording in a folder of its own, decoded once for its rate; the lines of those that can be used."""
-    kept = []
-    for line, uid in tqdm(uids.items(), desc="arrange", unit="clip", dynamic_ncols=True):
-        file = named.file_of[line]
-        ending = file.name.rsplit(".", 1)[1].lower()
+    kept, keep = [], partial(_keep, root)
+    with ThreadPoolExecutor(max(1, options.num_workers)) as threads:
+        reasons = threads.map(keep, uids.values(), (named.file_of[line] for line in uids))
         try:
-            with naming(uid):
-                content = file.read_bytes()
-                rate = decode(io.BytesIO(content), extension=ending).sample_rate
-        except AudioError as error:
-            if options.on_bad_audio == "error":
-                raise
-            bad(uid, str(error))
-            continue
-        folder = root / uid
-        folder.mkdir(parents=True)
-        (folder / f"waveform.{ending}").write_bytes(content)
-        metadata = {"encoding": ending.upper(), "sample_rate_hz": rate}
-        (folder / "metadata.json").write_text(json.dumps(metadata), encoding="utf-8")
-        kept.append(line)
+            for line, reason in tqdm(zip(uids, reasons, strict=True), desc="arrange", unit="clip", total=len(uids)):
+                if reason is None:
+                    kept.append(line)
+                elif options.on_bad_audio == "error":
+                    raise reason
+                else:
+                    bad(uids[line], str(reason))
+        finally:
+            threads.shutdown(cancel_futures=True)
     if not kept:
-        raise UserError(
-            f"none of the {len(uids)} recordings can be used; the first: {next(iter(bad.reasons.values()))}"
-        )
+        first = next(iter(bad.reasons.values()))
+        raise UserError(f"none of the {len(uids)} recordings can be used; the first: {first}")
     return kept
+
+
+def _keep(root: Path, uid: str, file: Location) -> AudioError | None:
+    """Copy one recording under its uid, with its metadata.json; what is wrong where it cannot be read."""
+    ending = file.name.rsplit(".", 1)[1].lower()
+    try:
+        with naming(uid):
+            content = file.read_bytes()
+            rate = decode(io.BytesIO(content), extension=ending).sample_rate
+    except AudioError as error:
+        return error
+    folder = root / uid
+    folder.mkdir(parents=True)
+    (folder / f"waveform.{ending}").write_bytes(content)
+    metadata = {"encoding": ending.upper(), "sample_rate_hz": rate}
+    (folder / "metadata.json").write_text(json.dumps(metadata), encoding="utf-8")
+    return None
 
 
 def _frame(table: Table, uids: Mapping[int, str], labels: Mapping[str, Any], subject: str | None) -> pd.DataFrame:
     """The table under uids: who speaks, the labels as numbers, the other columns as they came."""
     first = [subject] if subject else []
     order = [*first, *labels, *(name for name in table if name not in (subject, *labels))]
-    frame = pd.DataFrame(index=pd.Index(uids.values(), name="uid"))
+    frame, cells = pd.DataFrame(index=pd.Index(uids.values(), name="uid")), {**table, **labels}
     for name in order:
-        own = pd.Series([{**table, **labels}[name][line] for line in uids], index=frame.index)
+        own = pd.Series([cells[name][line] for line in uids], index=frame.index)
         is_whole = name in labels and (own.dropna() % 1 == 0).all()
         named = SUBJECTS[0] if name == subject and name.lower() not in SUBJECTS else name
         frame[named] = own.astype("Int64") if is_whole else own
