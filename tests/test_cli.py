@@ -11,7 +11,6 @@ import pytest
 from ssast import __version__, cli
 from ssast.errors import UserError
 from ssast.modes.catalogue import MODES
-from ssast.modes.groups import RARE
 from ssast.modes.options import SPECS
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -157,7 +156,7 @@ def test_the_help_of_a_mode_shows_its_options_and_fits_the_screen(capsys, monkey
     assert page.count("\n") <= (100 if columns == "120" else 150), "two screens"
     for spec in SPECS.values():
         is_listed = any(line.startswith("  -") and f"--{spec.name} " in line for line in page.splitlines())
-        assert is_listed == (mode in spec.modes and spec.name not in RARE), spec.name
+        assert is_listed == (mode in spec.modes and not spec.is_rare), spec.name
         assert f"--{spec.name}" in page or mode not in spec.modes, "the rest is named at the end"
 
 

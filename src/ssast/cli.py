@@ -13,7 +13,6 @@ from ssast import __version__
 from ssast.errors import Interrupted, UserError
 from ssast.modes.catalogue import ALIASES, MODES, SPELLINGS
 from ssast.modes.declare import Spec, suggestion
-from ssast.modes.groups import RARE
 from ssast.modes.options import SPECS
 from ssast.modes.private import typed, veiled
 from ssast.modes.settle import from_args
@@ -169,7 +168,7 @@ def _parser(mode: str | None, *, whole: bool) -> _Parser:
         title = spec.group.title
         if title not in groups:
             groups[title] = parser.add_argument_group(title)
-        is_shown = mode in spec.modes and spec.name not in RARE
+        is_shown = mode in spec.modes and not spec.is_rare
         text = _line(spec) if whole or is_shown else argparse.SUPPRESS
         groups[title].add_argument(
             *spec.flags, dest=spec.name, metavar=spec.placeholder, default=argparse.SUPPRESS, help=text
@@ -199,7 +198,7 @@ def _help(mode: str | None, prog: str, *, whole: bool) -> str:
 
 def _left_out(mode: str) -> str:
     """What the help of a mode does not show."""
-    rare = [f"--{name}" for name, spec in SPECS.items() if mode in spec.modes and name in RARE]
+    rare = [f"--{name}" for name, spec in SPECS.items() if mode in spec.modes and spec.is_rare]
     more = f"the rest ({', '.join(rare)}) and " if rare else ""
     return f"`ssast {mode} --help-all` shows {more}the options that other modes use."
 

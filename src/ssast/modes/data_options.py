@@ -42,7 +42,9 @@ class RecordingOptions:
         is_needed=True,
         modes=(*READ, "arrange"),
     )
-    study: str | None = option(None, "folder below prefix, where that holds more than one study", LOADING, short="s")
+    study: str | None = option(
+        None, "folder below prefix, where that holds more than one study", LOADING, short="s", is_rare=True
+    )
     data_split_root: str | None = option(
         None,
         "folder with train.csv and test.csv, or one csv for evaluate, extract and attention; arrange: the table",
@@ -60,7 +62,7 @@ class RecordingOptions:
         is_path=True,
         modes=(*LABELLED, "arrange"),
     )
-    lib: bool = option(False, "read recordings with librosa", LOADING, modes=(*READ, "predict"))
+    lib: bool = option(False, "read recordings with librosa", LOADING, modes=(*READ, "predict"), is_rare=True)
     pretrained_mdl_path: str | None = option(
         "SSAST-Base-Frame-400.pth",
         "pretrained model to start from: a published name or .pth, or a model folder; none: random weights",
@@ -116,8 +118,10 @@ class RecordingOptions:
     bucket_name: str | None = option(
         None, "bucket of the recordings and, while cloud is True, of the results", CLOUD, short="b", modes=BUCKET
     )
-    project_name: str | None = option(None, "project of the bucket", CLOUD, short="p", modes=BUCKET)
-    cloud: bool = option(True, "also save the results to the bucket; without --bucket_name they stay here", CLOUD)
+    project_name: str | None = option(None, "project of the bucket", CLOUD, short="p", modes=BUCKET, is_rare=True)
+    cloud: bool = option(
+        True, "also save the results to the bucket; without --bucket_name they stay here", CLOUD, is_rare=True
+    )
     cache_gb: float = option(
         50.0,
         "room on this disk for what was read from buckets and for pooled states, in $SSAST_CACHE or ~/.cache/ssast; "
@@ -126,6 +130,7 @@ class RecordingOptions:
         unit="GB",
         above=0,
         modes=(*READ, "predict"),
+        is_rare=True,
     )
     # Saving data
     private: bool = option(
@@ -136,7 +141,7 @@ class RecordingOptions:
         modes=EVERY,
     )
     dataset: str | None = option(
-        None, "name of the data set in file names", SAVING, shown="lowest folder of data_split_root"
+        None, "name of the data set in file names", SAVING, shown="lowest folder of data_split_root", is_rare=True
     )
     exp_dir: str = option(
         "./experiments", "local folder for everything that is written", SAVING, short="o", modes=EVERY, is_path=True
@@ -145,22 +150,27 @@ class RecordingOptions:
         "", "folder inside the bucket to save to, without gs:// and bucket name", SAVING, modes=SEND
     )
     # Audio and spectrogram
-    dataset_mean: float = option(-4.2677393, "mean of the data set's log-mel values", AUDIO, modes=(*WORK, "convert"))
+    dataset_mean: float = option(
+        -4.2677393, "mean of the data set's log-mel values", AUDIO, modes=(*WORK, "convert"), is_rare=True
+    )
     dataset_std: float = option(
         4.5689974,
         "their standard deviation; values become (x - mean) / (2 std)",
         AUDIO,
         above=0,
         modes=(*WORK, "convert"),
+        is_rare=True,
     )
     resample_rate: int = option(
         16000, "sample rate that every recording is brought to", AUDIO, unit="Hz", low=1000, high=384000
     )
-    reduce: bool = option(True, "average the channels into one; otherwise the first is used", AUDIO)
+    reduce: bool = option(True, "average the channels into one; otherwise the first is used", AUDIO, is_rare=True)
     clip_length: float = option(
-        0.0, "use only the beginning of each recording, 0: all of it", AUDIO, unit="seconds", low=0
+        0.0, "use only the beginning of each recording, 0: all of it", AUDIO, unit="seconds", low=0, is_rare=True
     )
-    num_mel_bins: int = option(128, "frequency bins of the spectrogram", AUDIO, unit="mel bins", low=1, high=1024)
+    num_mel_bins: int = option(
+        128, "frequency bins of the spectrogram", AUDIO, unit="mel bins", low=1, high=1024, is_rare=True
+    )
     target_length: int = option(
         1024, "length that spectrograms are cut or padded to", AUDIO, unit="frames of 10 ms", low=1
     )
@@ -179,14 +189,16 @@ class RecordingOptions:
         AUDIO,
         choices=("mean", "max"),
         modes=("predict",),
+        is_rare=True,
     )
 
 
 def _fields(alteration: Alteration) -> list[tuple[str, type, Any]]:
     """The two options of a waveform augmentation: how often, then how much."""
     amount = alteration.amount
-    often = option(0.0, alteration.help, WAVEFORM, **_PROBABILITY)
-    much = option(amount.default, amount.help, WAVEFORM, unit=amount.unit, low=0, high=amount.largest)
+    often = option(0.0, alteration.help, WAVEFORM, **_PROBABILITY, is_rare=True)
+    kind: dict[str, Any] = {"unit": amount.unit, "low": 0, "high": amount.largest, "is_rare": True}
+    much = option(amount.default, amount.help, WAVEFORM, **kind)
     return [(alteration.name, float, often), (amount.name, float, much)]
 
 
@@ -206,10 +218,12 @@ class DataOptions(WaveformOptions):
 
     # Waveform augmentation of a batch
     mixup: float = option(0.0, "mix with another clip of the batch, labels too", WAVEFORM, **_PROBABILITY)
-    mixup_alpha: float = option(10.0, "shares are drawn from Beta(alpha, alpha); large: near halves", WAVEFORM, above=0)
+    mixup_alpha: float = option(
+        10.0, "shares are drawn from Beta(alpha, alpha); large: near halves", WAVEFORM, above=0, is_rare=True
+    )
     # Spectrogram augmentation
     freqm: int = option(0, "hide a band narrower than this", FBANK, unit="mel bins", low=0)
     timem: int = option(0, "hide a stretch shorter than this", FBANK, unit="frames", low=0)
     noise: bool = option(False, "add noise and roll by up to 10 frames", FBANK)
-    cdo: bool = option(False, "coarse dropout: hide small rectangles", FBANK)
-    shift: bool = option(False, "shift by a little in time and frequency", FBANK)
+    cdo: bool = option(False, "coarse dropout: hide small rectangles", FBANK, is_rare=True)
+    shift: bool = option(False, "shift by a little in time and frequency", FBANK, is_rare=True)

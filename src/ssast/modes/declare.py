@@ -28,7 +28,8 @@ class Spec:
     """One option: everything that the command line, a YAML file, the help and the documentation need to know of it.
 
     `low` and `high` are allowed values, `above` and `below` are not. `shown` replaces the default in the help. Text
-    with `is_many` stands for one value a line, and Python may give a list.
+    with `is_many` stands for one value a line, and Python may give a list. What `is_rare` is left to --help-all, and so
+    the help of a mode fits on two screens.
     """
 
     help: str
@@ -45,6 +46,7 @@ class Spec:
     is_path: bool = False
     is_needed: bool = False
     is_many: bool = False
+    is_rare: bool = False
     # The rest is read from the annotated field.
     name: str = ""
     default: Any = None

@@ -74,6 +74,7 @@ class Options(DataOptions):
         low=0,
         high=12,
         modes=("finetune",),
+        is_rare=True,
     )
     lora_rank: int = option(
         0,
@@ -84,7 +85,7 @@ class Options(DataOptions):
         modes=("finetune",),
     )
     lora_alpha: int = option(
-        16, "weight of these additions, times 1 / rank", RUN, low=1, high=100000, modes=("finetune",)
+        16, "weight of these additions, times 1 / rank", RUN, low=1, high=100000, modes=("finetune",), is_rare=True
     )
     weighted: bool = option(
         False, "learn a weighted sum of the hidden states 0 to 12", RUN, modes=("finetune", "convert")
@@ -111,8 +112,12 @@ class Options(DataOptions):
     model_size: str = option(
         "base", "size of the model; that of the pretrained one", MODEL, choices=("tiny", "small", "base", "base_nokd")
     )
-    fshape: int = option(128, "height of a patch; a pretrained model brings its own", MODEL, unit="mel bins", low=1)
-    tshape: int = option(2, "width of a patch; a pretrained model brings its own", MODEL, unit="frames", low=1)
+    fshape: int = option(
+        128, "height of a patch; a pretrained model brings its own", MODEL, unit="mel bins", low=1, is_rare=True
+    )
+    tshape: int = option(
+        2, "width of a patch; a pretrained model brings its own", MODEL, unit="frames", low=1, is_rare=True
+    )
     fstride: int | None = option(
         None,
         "step between patches",
@@ -121,6 +126,7 @@ class Options(DataOptions):
         low=1,
         shown="the patch height, 128 for frame models",
         modes=(*MODEL.modes, "convert"),
+        is_rare=True,
     )
     tstride: int | None = option(
         None,
@@ -130,6 +136,7 @@ class Options(DataOptions):
         low=1,
         shown="the patch width, 2 for frame models",
         modes=(*MODEL.modes, "convert"),
+        is_rare=True,
     )
     mask_padding: bool = option(
         False,
@@ -153,6 +160,7 @@ class Options(DataOptions):
         low=1,
         modes=TRAIN,
         shown="batch_size over the number of processes, fewer where a GPU's memory asks for it",
+        is_rare=True,
     )
     num_workers: int = option(0, "processes that load recordings; 0: the main one does", TRAINING, low=0, modes=EVERY)
     learning_rate: float = option(0.0003, "how far a step goes; onecycle has --max_lr instead", TRAINING, above=0)
@@ -162,10 +170,11 @@ class Options(DataOptions):
         TRAINING,
         above=0,
         modes=HEADS,
+        is_rare=True,
     )
     epochs: int = option(1, "passes over the training recordings", TRAINING, low=1)
     optim: str = option("adam", "optimizer", TRAINING, choices=("adam", "adamw"))
-    weight_decay: float = option(0.0001, "weight decay of adamw", TRAINING, low=0)
+    weight_decay: float = option(0.0001, "weight decay of adamw", TRAINING, low=0, is_rare=True)
     loss: str = option(
         "BCE",
         "loss: BCE for yes/no labels (0 or 1), MSE for numbers",
@@ -175,7 +184,7 @@ class Options(DataOptions):
     )
     scheduler: str | None = option(None, "course of the learning rate; none: constant", TRAINING, choices=("onecycle",))
     max_lr: float = option(0.01, "highest learning rate of onecycle", TRAINING, above=0)
-    clip_grad: float = option(0.0, "largest norm of the gradients of one step, 0: any", TRAINING, low=0)
+    clip_grad: float = option(0.0, "largest norm of the gradients of one step, 0: any", TRAINING, low=0, is_rare=True)
     patience: int = option(
         0,
         "end training after so many epochs without a better validation loss, 0: never",
@@ -188,12 +197,14 @@ class Options(DataOptions):
         "weigh the yes of each label by the number of no for one yes in the training rows (BCE)",
         TRAINING,
         modes=HEADS,
+        is_rare=True,
     )
     balanced: bool = option(
         False,
         "draw training clips with replacement, those with rare values of the labels more often (BCE)",
         TRAINING,
         modes=HEADS,
+        is_rare=True,
     )
     val_share: float = option(
         0.1,
@@ -203,7 +214,13 @@ class Options(DataOptions):
         below=1,
     )
     save_every_seconds: float = option(
-        60.0, "time between two checkpoints of an unfinished run", TRAINING, unit="seconds", low=0, modes=TRAIN
+        60.0,
+        "time between two checkpoints of an unfinished run",
+        TRAINING,
+        unit="seconds",
+        low=0,
+        modes=TRAIN,
+        is_rare=True,
     )
     keep_checkpoints: int = option(
         1,
@@ -212,8 +229,9 @@ class Options(DataOptions):
         low=1,
         high=1000,
         modes=TRAIN,
+        is_rare=True,
     )
-    tensorboard: bool = option(False, "also write TensorBoard logs", TRAINING, modes=TRAIN)
+    tensorboard: bool = option(False, "also write TensorBoard logs", TRAINING, modes=TRAIN, is_rare=True)
     # Pretraining
     mask_patch: int = option(400, "patches hidden in each clip", PRETRAINING, unit="patches", low=1)
     cluster_factor: int = option(
@@ -222,6 +240,7 @@ class Options(DataOptions):
         PRETRAINING,
         unit="patches",
         low=1,
+        is_rare=True,
     )
     # Classification head
     activation: str = option(
@@ -230,11 +249,12 @@ class Options(DataOptions):
         HEAD,
         choices=("relu", "gelu", "silu", "tanh"),
         modes=(*HEAD.modes, "convert"),
+        is_rare=True,
     )
     final_dropout: float = option(
-        0.2, "dropout before the last layer of the head", HEAD, unit="probability", low=0, high=1
+        0.2, "dropout before the last layer of the head", HEAD, unit="probability", low=0, high=1, is_rare=True
     )
-    layernorm: bool = option(True, "LayerNorm in the head", HEAD)
+    layernorm: bool = option(True, "LayerNorm in the head", HEAD, is_rare=True)
     # Checkpoint
     checkpoint: str | None = option(
         None,
@@ -298,6 +318,7 @@ class Options(DataOptions):
         "compile the blocks of the model before the first batch (torch.compile; minutes, for long runs)",
         MACHINE,
         modes=BATCHED,
+        is_rare=True,
     )
     worker_start: str = option(
         "auto",
@@ -305,6 +326,7 @@ class Options(DataOptions):
         MACHINE,
         choices=("auto", "fork", "spawn", "forkserver"),
         modes=WORK,
+        is_rare=True,
     )
     seed: int = option(0, "where all chance starts: the same seed, the same result", MACHINE, low=0, high=2**32 - 1)
     features: str = option(
@@ -314,6 +336,7 @@ class Options(DataOptions):
         MACHINE,
         choices=("auto", "never"),
         modes=HEADS,
+        is_rare=True,
     )
     resume: str = option(
         "auto",
