@@ -163,6 +163,17 @@ def test_embeddings_are_the_models_and_their_file_says_what_they_are(weighted, s
         np.testing.assert_allclose(embedding, expected, atol=1e-5 * np.abs(expected).max())
 
 
+def test_what_a_pretrained_model_heard_otherwise_is_named(pretrained, still_corpus, tmp_path, capsys):
+    """Nobody gives --target_length again by himself, and 320 ms stretched over ten seconds teach little."""
+    options = usual(still_corpus, pretrained_mdl_path=str(pretrained), **FINETUNING)
+    del options["target_length"]
+    ssast.finetune(**options | {"epochs": 1, "resamples": 0}, dataset_mean=-5.0, exp_dir=str(tmp_path / "other"))
+    note = f"{pretrained} was pretrained with --target_length 32, and this run has --target_length 1024; give the same"
+    assert note in capsys.readouterr().out
+    ssast.finetune(**options | {"epochs": 1, "target_length": 48}, exp_dir=str(tmp_path / "meant"))
+    assert "was pretrained with" not in capsys.readouterr().out
+
+
 def test_extraction_from_a_pretrained_folder_needs_no_labels(pretrained, still_corpus, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     assert not Path("labels.txt").exists()

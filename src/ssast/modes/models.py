@@ -1,6 +1,7 @@
 """Checked options in; the model that a mode trains or uses out, and the ways in which it trains and is kept."""
 
 import dataclasses
+import json
 import os
 import shutil
 from pathlib import Path
@@ -11,10 +12,11 @@ from ssast.engine.fitting import clips_that_fit
 from ssast.errors import UserError
 from ssast.model.classification import SSASTForAudioClassification
 from ssast.model.encoder import SSASTEncoder
+from ssast.model.folder import CONFIG
 from ssast.model.lora import add_lora
 from ssast.model.older import is_older
 from ssast.model.pretraining import SSASTForPreTraining
-from ssast.modes.assemble import Rows, Settings, Work, needed, say
+from ssast.modes.assemble import OPTION_OF, Rows, Settings, Work, needed, say
 from ssast.modes.inherited import older_model
 from ssast.modes.options import Options
 from ssast.modes.places import local_model
@@ -50,7 +52,23 @@ def classification_model(options: Options, labels: list[str], settings: Settings
         return SSASTForAudioClassification(**size, **kept)
     size = {name: value for name, value in size.items() if name in options.given}
     with local_model(options, options.pretrained_mdl_path) as path:
-        return SSASTForAudioClassification.from_published(path, **size, **kept)
+        model = SSASTForAudioClassification.from_published(path, **size, **kept)
+        _say_unlike(options, path, settings)
+    return model
+
+
+def _say_unlike(options: Options, path: str, settings: Settings) -> None:
+    """Name what an own pretrained model heard otherwise than this run will, where nobody asked for that."""
+    config = Path(path) / CONFIG
+    before = json.loads(config.read_text(encoding="utf-8")).get("frontend") if config.is_file() else None
+    unlike = {
+        OPTION_OF.get(name, name): (value, settings[name])
+        for name, value in (before or {}).items()
+        if value != settings.get(name, value) and OPTION_OF.get(name, name) not in options.given
+    }
+    if unlike:
+        there, here = (", ".join(f"--{option} {both[at]}" for option, both in unlike.items()) for at in (0, 1))
+        say(f"note: {path} was pretrained with {there}, and this run has {here}; give the same unless you mean that")
 
 
 def finetuned_model(options: Options) -> SSASTForAudioClassification:
