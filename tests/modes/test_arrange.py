@@ -139,7 +139,7 @@ def test_broken_and_missing_recordings_end_it_or_are_named(mine, capsys):
     (mine / "Clip 01.flac").write_bytes(b"fLaC")
     (mine / "Clip 02.flac").unlink()
     assert arrange(mine) == 2
-    assert "1 rows of" in capsys.readouterr().err
+    assert "names no audio file in 1 row, the first in line 4" in capsys.readouterr().err
     (mine / "Clip 02.flac").write_bytes(b"fLaC")
     assert arrange(mine) == 2
     assert "clip Clip 01" in capsys.readouterr().err

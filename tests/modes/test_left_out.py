@@ -63,7 +63,7 @@ def test_fine_tuning_names_what_it_left_out_of_both_splits(usual, workers, capsy
     small = {"pretrained_mdl_path": "none", "model_size": "tiny", "epochs": 2, "batch_size": 4, "num_workers": workers}
     folder = ssast.finetune(**usual, **small)
     assert named(folder) == sorted(BAD)
-    assert "4 recordings were left out; " in capsys.readouterr().out
+    assert "4 recordings left out: " in capsys.readouterr().out
     predicted = pd.read_csv(folder / "predictions.csv", dtype={"uid": str})
     assert predicted["uid"].tolist() == ["0012", "0014", "0015", "0017"]
     assert json.loads((folder / "metrics.json").read_text())["left_out"] == 2

@@ -96,7 +96,7 @@ def tuned(home) -> Path:
     )
     assert done.returncode == 0, done.stderr
     assert not SECRET.search(done.stdout + done.stderr)
-    assert "2 recordings were left out; exp_dir-" in done.stdout
+    assert "2 recordings left out: exp_dir-" in done.stdout
     return home / "ergebnis_geheim"
 
 

@@ -29,6 +29,7 @@ from ssast.modes.options import Options
 from ssast.modes.places import at, recordings
 from ssast.modes.runfolder import fingerprint, versions
 from ssast.modes.settle import resolve, write_record
+from ssast.report.tables import counted
 
 RECIPE = "--epochs 20 --learning_rate 0.001"
 """What to begin with, as the README does."""
@@ -117,7 +118,7 @@ class Arranged:
         """On the screen: people, labels, what was left alone, and the commands that come next."""
         for name, rows in self.halves.items():
             whose = f" of {rows[self.subject].nunique()} people ({self.subject})" if self.subject else ""
-            say(f"{name}: {len(rows)} recordings{whose}")
+            say(f"{name}: {counted(len(rows), 'recording')}{whose}")
         if not self.subject:
             say("no column says who speaks, so that a person may be in both splits; name one with --subject_column")
         for label in self.labels:
@@ -157,8 +158,8 @@ def _say_missing(named: Named, place: Location, options: Options, bad: BadAudio)
     if named.lacking and options.on_bad_audio == "error":
         line, cell = next(iter(named.lacking.items()))
         raise UserError(
-            f"{len(named.lacking)} rows of {place} name no audio file, the first in line {line}: {cell!r} as "
-            f"{named.column}; bring the files, remove the rows, or pass --on_bad_audio skip."
+            f"{place} names no audio file in {counted(len(named.lacking), 'row')}, the first in line {line}: "
+            f"{cell!r} as {named.column}; bring the files, remove the rows, or pass --on_bad_audio skip."
         )
     for line, cell in named.lacking.items():
         bad(cell or f"line {line}", f"line {line} names no audio file")

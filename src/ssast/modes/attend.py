@@ -28,6 +28,7 @@ from ssast.report.clip_figure import can_draw, clip_figure
 from ssast.report.html import write_page
 from ssast.report.maps import BY_LABEL, Group, bin_hz, frame_seconds, summary
 from ssast.report.pages import attention_page
+from ssast.report.tables import counted
 
 MOST_LABELS = 10
 Model = SSASTForAudioClassification | SSASTForPreTraining
@@ -63,7 +64,9 @@ def attention(options: Options | None = None, /, **overrides: Any) -> Path:
     _write_tables(folder, found, look)
     write_page(folder / "attention.html", _page(options, look, found, {**clips.told, **settings}))
     work.bad.write(root)
-    say(f"{len(found)} clips in {folder / 'attention.html'}, which opens in any browser and needs no network")
+    say(
+        f"{counted(len(found), 'clip')} in {folder / 'attention.html'}, which opens in any browser and needs no network"
+    )
     return folder
 
 

@@ -9,6 +9,7 @@ import pandas as pd
 from ssast import veil
 from ssast.data.storage import whole_file
 from ssast.engine import crew
+from ssast.report.tables import counted
 
 
 class BadAudio:
@@ -52,4 +53,4 @@ class BadAudio:
             return
         with whole_file(folder / "bad_audio.csv") as beside:
             pd.DataFrame(self.reasons.items(), columns=["uid", "reason"]).to_csv(beside, index=False)
-        print(f"{len(self.reasons)} recordings were left out; {folder / 'bad_audio.csv'} says why", flush=True)
+        print(f"{counted(len(self.reasons), 'recording')} left out: {folder / 'bad_audio.csv'} says why", flush=True)

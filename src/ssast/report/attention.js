@@ -15,6 +15,9 @@
     none: "The spectrogram alone.",
   };
 
+  // Two decimals, and no minus before nothing.
+  const fixed = (value) => value.toFixed(2).replace(/^-(0\.00)$/, "$1");
+
   function labelOf(clip) {
     const asked = byId("label")?.value;
     return asked === undefined || asked === "best" ? clip.best : Number(asked);
@@ -35,7 +38,7 @@
     if (name) parts.push(`Label: ${name}.`);
     if (drops && chance) {
       const shown = drops.map((drop, i) =>
-        `${Math.round(100 * data.shares[i])} % removed: ${drop.toFixed(2)} (random ${chance[i].toFixed(2)})`);
+        `${Math.round(100 * data.shares[i])} % removed: ${fixed(drop)} (random ${fixed(chance[i])})`);
       parts.push(`Drop of its logit, most marked ${shown.join("; ")}.`);
       const wins = drops.filter((drop, i) => drop > chance[i]).length;
       parts.push(wins === drops.length ? "It beats chance at every share." : wins === 0

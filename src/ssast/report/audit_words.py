@@ -4,7 +4,7 @@ from collections.abc import Collection, Mapping
 from typing import Any
 
 from ssast.report.audit_traits import MORE, UNITS
-from ssast.report.tables import number, span
+from ssast.report.tables import counted, number, span
 
 NAMES = {"auc": "AUC", "spearman": "rank correlation"}
 FEW_SUBJECTS = 10
@@ -63,17 +63,13 @@ def size(audit: Mapping[str, Any]) -> str:
     whose = f" of {audit['subjects']} {audit['unit']}s" if audit["subjects"] is not None else ""
     splits = ", ".join(f"{count} in {name}" for name, count in audit["splits"].items())
     return (
-        f"{audit['n']} clips{whose} ({splits}) were listened to; {_count(len(audit['traits']), 'trait')} of the "
-        f"recordings and the csv were held against {_count(len(audit['labels']), 'label')}."
+        f"{audit['n']} clips{whose} ({splits}) were listened to; {counted(len(audit['traits']), 'trait')} of the "
+        f"recordings and the csv were held against {counted(len(audit['labels']), 'label')}."
     )
 
 
 def _are(things: Collection[Any]) -> str:
     return "is" if len(things) == 1 else "are"
-
-
-def _count(number: int, what: str) -> str:
-    return f"{number} {what}{'' if number == 1 else 's'}"
 
 
 def flagged(audit: Mapping[str, Any], verdict: str = "yes") -> list[tuple[str, str]]:
@@ -173,7 +169,7 @@ def _answer(audit: Mapping[str, Any], found: list[tuple[str, str]]) -> str:
         )
     labels = list(dict.fromkeys(label for label, _ in found))
     return (
-        f"{len(labels)} of {_count(len(tested), 'label')} can be told, beyond luck, from something about the "
+        f"{len(labels)} of {counted(len(tested), 'label')} can be told, beyond luck, from something about the "
         "recordings that takes no listening to the voice."
     )
 
@@ -313,7 +309,7 @@ def next_steps(audit: Mapping[str, Any]) -> list[str]:
         )
     if audit["not_read"]:
         steps.append(
-            f"{_count(len(audit['not_read']), 'recording')} could not be read and {_are(audit['not_read'])} left out: "
+            f"{counted(len(audit['not_read']), 'recording')} could not be read and {_are(audit['not_read'])} left out: "
             f"{', '.join(list(audit['not_read'])[:MOST_TOLD])}. ssast check says why."
         )
     if audit["subjects"] is None:

@@ -31,7 +31,12 @@ def number(value: float | None, digits: int = 3) -> str:
     """A value with so many decimals; large ones with three figures, and a dash for None."""
     if value is None:
         return UNDEFINED
-    return f"{value:.{digits}f}" if abs(value) < 100 else f"{value:.3g}"
+    return f"{value:z.{digits}f}" if abs(value) < 100 else f"{value:.3g}"
+
+
+def counted(count: int, what: str) -> str:
+    """`1 clip`, `2 clips`."""
+    return f"{count} {what}{'' if count == 1 else 's'}"
 
 
 def span(pair: list[float] | None, digits: int = 3) -> str:
