@@ -21,6 +21,7 @@ USER_ERROR = 2
 INTERRUPTED = 130
 SHARED = ("pretrain", "finetune", "evaluate", "extract")
 """Modes that several processes can do together."""
+MANY = "..."
 HELP = {"-h", "--help", "--help-all"}
 TITLE = "Pretrain, fine-tune, evaluate and look inside the Self-Supervised Audio Spectrogram Transformer (SSAST)."
 
@@ -110,14 +111,14 @@ def _read(words: list[str], prog: str, mode: str | None) -> dict[str, str]:
 
 
 def _bare(rest: list[str], names: list[str], found: Mapping[str, str]) -> dict[str, str]:
-    """What bare words are for: one for each option of the mode that takes some, the rest for the last of them."""
-    open_names = [name for name in names if name not in found]
-    if rest and not open_names:
-        raise UserError(f"{rest[0]!r} belongs to no option; write --name value, with quotes around a value with spaces")
-    *single, last = open_names or [""]
-    filled = dict(zip(single, rest, strict=False))
-    more = rest[len(single) :]
-    return filled | ({last: ("\n" if SPECS[last].is_many else ",").join(more)} if more else {})
+    """What bare words are for: one for each option of the mode that takes some, the rest for one that takes many."""
+    open_names = [name for name in names if name.removesuffix(MANY) not in found]
+    single = [name for name in open_names if not name.endswith(MANY)]
+    filled, more = dict(zip(single, rest, strict=False)), rest[len(single) :]
+    many = [name.removesuffix(MANY) for name in open_names if name.endswith(MANY)]
+    if more and not many:
+        raise UserError(f"{more[0]!r} belongs to no option; write --name value, with quotes around a value with spaces")
+    return filled | {name: ("\n" if SPECS[name].is_many else ",").join(more) for name in many if more}
 
 
 def _glued(words: list[str]) -> list[str]:

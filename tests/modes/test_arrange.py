@@ -195,6 +195,14 @@ def test_a_folder_that_holds_something_is_left_alone(mine, capsys):
     assert [path.name for path in data.iterdir()] == ["notes.txt"]
 
 
+def test_a_spreadsheet_and_a_word_too_many_are_refused(mine, capsys):
+    assert arrange(mine, "more") == 2
+    assert "'more' belongs to no option" in capsys.readouterr().err
+    (mine.parent / "mine.csv").rename(mine.parent / "mine.xlsx")
+    assert cli.main(["arrange", str(mine), str(mine.parent / "mine.xlsx"), str(mine.parent / "data")]) == 2
+    assert "mine.xlsx is a spreadsheet; save it as csv (UTF-8) and give that." in capsys.readouterr().err
+
+
 @pytest.mark.parametrize(
     ("words", "lacks"), [([], "a folder of audio files"), (["a"], "a table"), (["a", "b"], "a new folder")]
 )

@@ -21,6 +21,7 @@ from ssast.data.storage import Address, Location, Missing, as_location
 from ssast.errors import UserError
 
 SEPARATORS = (",", ";", "\t", "|")
+SHEETS = (".xlsx", ".xls", ".ods", ".numbers")
 NO_VALUE = {"", "na", "n/a", "#n/a", "nan", "null", "none"}
 SUBJECTS = ("subject", "speaker", "subject_id", "speaker_id")
 ENOUGH_SUBJECTS = 10
@@ -78,6 +79,8 @@ def read_table(place: Address) -> dict[str, dict[int, str]]:
 
 def _cells(place: Location) -> tuple[list[str], list[tuple[int, list[str]]]]:
     """The header and the rows with their line numbers; every row is as long as the header."""
+    if place.name.lower().endswith(SHEETS):
+        raise UserError(f"{place} is a spreadsheet; save it as csv (UTF-8) and give that.")
     try:
         text = place.read_text()
     except Missing as error:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 class Mode:
     """One thing that ssast does, for the list of modes; `function` is "module:name".
 
-    `words` names the options that bare words on the command line fill: one each, and the last one the rest.
+    `words` names the options that bare words on the command line fill: one each, and all that are left one with `...`.
     """
 
     summary: str
@@ -55,14 +55,14 @@ MODES = {
         "a fine-tuned or pretrained model, recordings and a csv, or audio files as in `ssast attention FILES`",
         "a page to see and hear it, a picture and a file of values for each clip",
         "ssast.modes.attend:attention",
-        words="files",
+        words="files...",
     ),
     "predict": Mode(
         "say what a fine-tuned model makes of any recordings; no csv is needed",
         "a fine-tuned model, audio files or folders, as in `ssast predict MODEL FILES`",
         "predicted.csv, a row a recording, and predicted_windows.csv, a row a window",
         "ssast.modes.predicting:predict",
-        words="finetuned_mdl_path files",
+        words="finetuned_mdl_path files...",
     ),
     "stats": Mode(
         "measure the mean and standard deviation of a data set's log-mel values, to normalise by",
@@ -87,14 +87,14 @@ MODES = {
         "recordings, csv files, labels.txt, perhaps the folder of a run that scored these clips",
         "audit.html, audit.csv, audit.json, and traits.csv with what was measured of each clip",
         "ssast.modes.auditing:audit",
-        words="runs",
+        words="runs...",
     ),
     "compare": Mode(
         "put runs that scored the same clips side by side, with paired intervals of their differences",
         "two or more folders that finetune or evaluate wrote, as in `ssast compare RUN RUN`",
         "compare.csv",
         "ssast.modes.comparison:compare",
-        words="runs",
+        words="runs...",
     ),
     "inspect": Mode(
         "say what a checkpoint is, what it hears and names, and what can be done with it",
