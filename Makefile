@@ -10,6 +10,7 @@ setup: $(VENV)/.installed
 
 # The lock file is a constraint: pip takes exactly the pinned versions, and torch's CPU build where one is offered.
 $(VENV)/.installed: pyproject.toml requirements.lock
+	@echo "installing into $(VENV); two to three minutes"
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint requirements.lock --editable '.[dev]'
 	touch $@

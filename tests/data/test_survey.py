@@ -7,6 +7,7 @@ import pandas as pd
 import pytest
 import soundfile
 
+from ssast.data.splits import subject_names
 from ssast.data.storage import Location
 from ssast.data.survey import FAULTS, NOTES, findings, label_counts, listen, listen_to_all
 
@@ -30,7 +31,9 @@ def heard_of(tmp_path, record):
 
 
 def table(**columns):
-    return pd.DataFrame(columns).set_index("uid")
+    """A split of as many people as clips, unless a column says otherwise."""
+    people = [f"person {uid}" for uid in columns["uid"]]
+    return pd.DataFrame(columns if subject_names(columns) else {**columns, "speaker": people}).set_index("uid")
 
 
 def kinds(found):
@@ -189,3 +192,11 @@ def test_real_recordings_are_heard(shared):
     heard = listen(root, "0_george_0")
     assert (heard.finding, heard.sample_rate, heard.channels) == ("", 8000, 1)
     assert heard.seconds == soundfile.info(root.path / "0_george_0" / "waveform.wav").duration
+
+
+def test_a_split_that_names_nobody_is_noted(tmp_path, record):
+    record(tmp_path / "a", noise(), RATE)
+    heard = {one.uid: one for one in listen_to_all(Location(str(tmp_path)), ["a"])}
+    frame = table(uid=["a"], x=[1]).drop(columns="speaker")
+    (found,) = findings(heard, {"train": frame})
+    assert (found.finding, found.split, found.is_fault) == ("nobody named", "train", False)

@@ -191,7 +191,7 @@ def test_a_folder_that_holds_something_is_left_alone(mine, capsys):
     data.mkdir()
     (data / "notes.txt").write_text("mine")
     assert arrange(mine) == 2
-    assert "is there already; give the name of a new folder." in capsys.readouterr().err
+    assert "holds files already; give the name of a new one." in capsys.readouterr().err
     assert [path.name for path in data.iterdir()] == ["notes.txt"]
 
 

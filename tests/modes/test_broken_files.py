@@ -130,7 +130,7 @@ CSV = {
     "a short row": (b"uid,ill,old\na,1,1\nb,1\n", "line 3, has 2 cells; the header has 3: mend that line"),
     "a long row": (b"uid,ill\na,1,0\n", "line 2, has 3 cells; the header has 2: mend that line"),
     "an open quote": (b'uid,ill\n"a,1\n', "is no readable csv: line 2: unexpected end of data; mend that line"),
-    "latin letters": (b"uid,ill\nJos\xe9,1\n", "is not UTF-8 text (byte 11); save it again as UTF-8"),
+    "latin letters": (b"uid,ill\nJos\xe9,1\n", "is not UTF-8 text (line 2); save it again as UTF-8"),
     "a spreadsheet": (b"PK\x03\x04\x00\x00\x00\x00", "holds NUL characters, so it is no text file"),
     "half of UTF-16": ("uid,ill\na,1\n".encode("utf-16")[:-1], "is not UTF-8 text"),
 }

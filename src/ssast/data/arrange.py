@@ -11,14 +11,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ssast.data.recordings import check_uid
-from ssast.data.splits import NO_VALUE, some, subject_names
+from ssast.data.splits import ANSWERS, NO_VALUE, is_naming, some, subject_names
 from ssast.data.storage import Location
 from ssast.errors import UserError
 
 Table = Mapping[str, Mapping[int, str]]
 """The cells of each column by the lines they stand in."""
-ANSWERS = {"0": 0.0, "no": 0.0, "n": 0.0, "false": 0.0, "1": 1.0, "yes": 1.0, "y": 1.0, "true": 1.0}
 NOTHING = float("nan")
+COLUMNS = 20
+"""So many columns of a table are named at most where one is missing."""
 DRAWS = 200
 """So many divisions of the people are drawn; the one whose halves are most alike is taken."""
 LACKING = 10.0
@@ -40,13 +41,13 @@ def name_files(table: Table, files: Sequence[Location], folder: Location, column
     UserError where no column names any, where the column is not there, and where two rows name one file.
     """
     if column is not None and column not in table:
-        raise UserError(f"the table has no column {column!r}, only {some(list(table))}; mend --file_column.")
+        raise UserError(f"the table has no column {column!r}, only {some(list(table), COLUMNS)}; mend --file_column.")
     known = _by_name(files, folder)
     found = {name: _matches(table[name], known) for name in ([column] if column else table)}
     best = max(found, key=lambda name: len(found[name]))
     if not found[best]:
         raise UserError(
-            f"no column of the table ({some(list(table))}) names files in {folder} "
+            f"no column of the table ({some(list(table), COLUMNS)}) names files in {folder} "
             f"({some([_relative(file, folder) for file in files], 3)}); write their names in one of them."
         )
     twice = [address for address, count in Counter(file.address for file in found[best].values()).items() if count > 1]
@@ -110,8 +111,10 @@ def name_rows(table: Table, named: Named, folder: Location) -> dict[int, str]:
 def find_subject(table: Table, column: str | None) -> str | None:
     """The column that says who speaks: the one asked for, else one of a known name (speaker, subject, ...)."""
     if column is not None and column not in table:
-        raise UserError(f"the table has no column {column!r}, only {some(list(table))}; mend --subject_column.")
-    return column or next(iter(subject_names(table)), None)
+        raise UserError(
+            f"the table has no column {column!r}, only {some(list(table), COLUMNS)}; mend --subject_column."
+        )
+    return column or next((name for name in subject_names(table) if is_naming(table[name].values())), None)
 
 
 def answers(table: Table, labels: Sequence[str] | None, leave: Sequence[str]) -> dict[str, dict[int, float]]:
@@ -123,7 +126,7 @@ def answers(table: Table, labels: Sequence[str] | None, leave: Sequence[str]) ->
     found = {}
     for name in table if labels is None else labels:
         if name not in table:
-            raise UserError(f"the table has no column {name!r}, only {some(list(table))}; mend --label_txt.")
+            raise UserError(f"the table has no column {name!r}, only {some(list(table), COLUMNS)}; mend --label_txt.")
         numbers = {line: _number(cell) for line, cell in table[name].items()}
         known = {line: number for line, number in numbers.items() if number is not None}
         if labels is None:

@@ -23,7 +23,9 @@ from ssast.errors import UserError
 SEPARATORS = (",", ";", "\t", "|")
 SHEETS = (".xlsx", ".xls", ".ods", ".numbers")
 NO_VALUE = {"", "na", "n/a", "#n/a", "nan", "null", "none"}
-SUBJECTS = ("subject", "speaker", "subject_id", "speaker_id")
+PEOPLE = ("subject", "speaker", "patient", "participant")
+SUBJECTS = (*PEOPLE, *(f"{one}_id" for one in PEOPLE))
+ANSWERS = {"0": 0.0, "no": 0.0, "n": 0.0, "false": 0.0, "1": 1.0, "yes": 1.0, "y": 1.0, "true": 1.0}
 ENOUGH_SUBJECTS = 10
 
 
@@ -67,7 +69,7 @@ def _learn(header: list[str], rows: list[tuple[int, list[str]]], uids: list[str]
     """Tell a veil, where one is worn, who is in the table."""
     if veil.worn():
         veil.learn("uid", uids)
-        for at in (at for at, name in enumerate(header) if name.lower() in SUBJECTS):
+        for at in (at for at, name in enumerate(header) if subject_names([name])):
             veil.learn("subject", {row[at].strip() for _, row in rows} - NO_VALUE)
 
 
@@ -254,13 +256,19 @@ def subject_column(frame: pd.DataFrame, column: str | None = None, *, least: int
         if frame[column].nunique() < 2:
             raise UserError(f"the column {column!r} to split by has one value only; name another or leave it out.")
         return column
-    return next((name for name in subject_names(frame.columns) if frame[name].nunique() >= least), None)
+    names = (name for name in subject_names(frame.columns) if frame[name].nunique() >= least)
+    return next((name for name in names if is_naming(frame[name].dropna().unique())), None)
 
 
 def subject_names(columns: Iterable[Any]) -> list[str]:
     """Those columns whose name says that they tell who speaks, the plainest first."""
-    known = (str(name) for name in columns if str(name).lower() in SUBJECTS)
-    return sorted(known, key=lambda name: SUBJECTS.index(name.lower()))
+    plain = {str(name): re.sub(r"[\s-]+", "_", str(name).strip().lower()) for name in columns}
+    return sorted((name for name in plain if plain[name] in SUBJECTS), key=lambda name: SUBJECTS.index(plain[name]))
+
+
+def is_naming(values: Iterable[Any]) -> bool:
+    """Whether these tell people apart: a column `patient` may also say yes for patients and no for others."""
+    return not {str(value).strip().lower().removesuffix(".0") for value in values} <= ANSWERS.keys() | NO_VALUE
 
 
 def _why_rows(frame: pd.DataFrame) -> str:

@@ -121,7 +121,10 @@ class Location:
         try:
             text = content.decode("utf-16" if wide else "utf-8-sig")
         except UnicodeDecodeError as error:
-            raise UserError(f"{self} is not UTF-8 text (byte {error.start}); save it again as UTF-8.") from error
+            line = content.count(b"\n", 0, error.start) + 1
+            raise UserError(
+                f"{self} is not UTF-8 text (line {line}); save it again as UTF-8, in Excel as `CSV UTF-8`."
+            ) from error
         if "\0" in text:
             raise UserError(f"{self} holds NUL characters, so it is no text file; give a plain text file.")
         return text

@@ -19,7 +19,7 @@ from ssast.audio.decode import Recording
 from ssast.audio.frontend import WINDOW_MS
 from ssast.data.acoustics import Sound, device
 from ssast.data.recordings import find_recording, load_recording
-from ssast.data.splits import SUBJECTS, check_targets, targets
+from ssast.data.splits import check_targets, subject_column, targets
 from ssast.data.storage import Location
 from ssast.errors import AudioError, UserError
 
@@ -53,6 +53,7 @@ NOTES = {
     "other rate": "its rate is not that of most; every recording is brought to --resample_rate",
     "label missing": "the cell is left out of loss and scores",
     "not in the csv": "in the folder of recordings, but in no split",
+    "nobody named": "no column says who speaks (speaker, subject, patient, ...), so people in both splits go unseen",
 }
 
 
@@ -187,6 +188,7 @@ def findings(
         *_of_rates(heard, splits),
         *_shared_uids(splits),
         *_shared_subjects(splits),
+        *_nobody_named(splits),
         *_shared_sounds(heard, splits, labels),
         *_of_labels(splits, labels, loss),
         *(Finding(uid, "", "not in the csv", NOTES["not in the csv"]) for uid in unlisted),
@@ -243,10 +245,15 @@ def _shared_subjects(splits: Mapping[str, pd.DataFrame]) -> Iterator[Finding]:
             yield Finding("", both, "subject in both splits", f"{subject}: {counts}")
 
 
+def _nobody_named(splits: Mapping[str, pd.DataFrame]) -> Iterator[Finding]:
+    for split, frame in splits.items():
+        if subject_column(frame, least=1) is None:
+            yield Finding("", split, "nobody named", NOTES["nobody named"])
+
+
 def _subjects(frame: pd.DataFrame) -> Counter[str]:
     """How many clips each subject has; none where no column names them."""
-    names = {str(name).lower(): name for name in frame.columns}
-    column = next((names[name] for name in SUBJECTS if name in names), None)
+    column = subject_column(frame, least=1)
     return Counter() if column is None else Counter(str(value) for value in frame[column].dropna())
 
 

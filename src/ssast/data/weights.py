@@ -98,7 +98,8 @@ def _by_hand(name: str, address: str, place: Path, why: str, part: Path | None =
     kept = f"the {here / 1e6:.0f} MB that arrived are kept and the same command goes on from them; or " if here else ""
     return UserError(
         f"{name} is not on this machine, and from {address} {why}; {kept}open that address in a browser where there is "
-        f"a network and save the file as {place}, or set {MIRROR} to a folder on the web that holds it."
+        f"a network and save the file as {place}, or set {MIRROR} to a folder on the web that holds it; "
+        "to try the way without it, pass a folder that `ssast pretrain` wrote, or none for random weights."
     )
 
 

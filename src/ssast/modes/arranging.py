@@ -20,7 +20,7 @@ from ssast.audio.decode import decode
 from ssast.data.arrange import Named, Table, answers, choose_test, find_subject, name_files, name_rows
 from ssast.data.files import find_audio
 from ssast.data.recordings import naming
-from ssast.data.splits import ENOUGH_SUBJECTS, SUBJECTS, read_labels, read_table, some, subject_column
+from ssast.data.splits import ENOUGH_SUBJECTS, SUBJECTS, read_labels, read_table, some, subject_column, subject_names
 from ssast.data.storage import Location, whole_folder
 from ssast.errors import AudioError, UserError
 from ssast.modes.assemble import say
@@ -29,6 +29,7 @@ from ssast.modes.options import Options
 from ssast.modes.places import at, recordings
 from ssast.modes.runfolder import fingerprint, versions
 from ssast.modes.settle import resolve, write_record
+from ssast.report.measures import SOFT_POSITIVE
 from ssast.report.tables import counted
 
 RECIPE = "--epochs 20 --learning_rate 0.001"
@@ -46,7 +47,7 @@ def arrange(options: Options | None = None, /, **overrides: Any) -> Path:
     options = resolve(options, mode="arrange", **overrides)
     folder = Path(options.exp_dir)
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-        raise UserError(f"--exp_dir {folder} is there already; give the name of a new folder.")
+        raise UserError(f"the folder {folder} holds files already; give the name of a new one.")
     source, place = recordings(options), at(options, options.data_split_root or "")
     table, files = read_table(place), find_audio([source])
     veil.learn("file", (file.name for file in files))
@@ -122,15 +123,26 @@ class Arranged:
         if not self.subject:
             say("no column says who speaks, so that a person may be in both splits; name one with --subject_column")
         for label in self.labels:
-            counts = ((name, rows[label].dropna()) for name, rows in self.halves.items())
-            said = ", ".join(f"{int((own > 0).sum())} of {len(own)} yes in {name}" for name, own in counts)
-            say(f"label {label}: {said}")
+            say(f"label {label}: {self._counts(label)}")
         others = [name for name in self.frame.columns if name not in (self.subject, *self.labels)]
         if others:
             say(f"left as they are: {some(others)}")
         if not self.labels:
             say("no column holds yes/no answers, so there is no labels.txt; --label_txt names columns of other numbers")
         self._show_next(folder)
+
+    def _counts(self, label: str) -> str:
+        """What a label holds, csv by csv."""
+        known = {name: rows[label].dropna() for name, rows in self.halves.items()}
+        if not self._is_answer(label):
+            spans = (f"{own.min():g} to {own.max():g} in {name}" for name, own in known.items() if len(own))
+            return f"numbers, {', '.join(spans)}"
+        return ", ".join(
+            f"{int((own >= SOFT_POSITIVE).sum())} of {len(own)} yes in {name}" for name, own in known.items()
+        )
+
+    def _is_answer(self, label: str) -> bool:
+        return bool(self.frame[label].dropna().between(0, 1).all())
 
     def _show_next(self, folder: Path) -> None:
         """With few people each is to be tested once, in folds."""
@@ -144,7 +156,8 @@ class Arranged:
         where += f" -l {named}/labels.txt" if self.labels else ""
         say(f"next: ssast check {where} -o checked")
         if self.labels:
-            say(f"then: ssast finetune {where}{' --folds 3' if in_folds else ''} {RECIPE} -o runs/first")
+            loss = "" if all(map(self._is_answer, self.labels)) else " --loss MSE"
+            say(f"then: ssast finetune {where}{' --folds 3' if in_folds else ''}{loss} {RECIPE} -o runs/first")
         if self.labels and in_folds and self.is_test is not None:
             say("in folds everybody is tested once, by models that have not heard them: the test split has too few")
 
@@ -211,6 +224,6 @@ def _frame(table: Table, uids: Mapping[int, str], labels: Mapping[str, Any], sub
     for name in order:
         own = pd.Series([cells[name][line] for line in uids], index=frame.index)
         is_whole = name in labels and (own.dropna() % 1 == 0).all()
-        named = SUBJECTS[0] if name == subject and name.lower() not in SUBJECTS else name
+        named = SUBJECTS[0] if name == subject and not subject_names([name]) else name
         frame[named] = own.astype("Int64") if is_whole else own
     return frame

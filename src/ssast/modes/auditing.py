@@ -11,7 +11,7 @@ import pandas as pd
 from tqdm import tqdm
 
 from ssast import veil
-from ssast.data.splits import SUBJECTS, check_targets, read_labels, read_split
+from ssast.data.splits import check_targets, read_labels, read_split, subject_names
 from ssast.data.storage import Location, forget, whole_file
 from ssast.data.survey import FAULTS, NOTES, Finding, Heard, findings, listen_to_all
 from ssast.errors import UserError
@@ -152,12 +152,12 @@ def _table(
         "container": [one.container for one in heard],
     }
     sources = dict.fromkeys(own, "recording")
-    passed = {*labels, SPLIT, *(name for name in rows.columns if str(name).lower() in SUBJECTS)}
+    passed = {*labels, SPLIT, *subject_names(rows.columns)}
     fields = pd.DataFrame([dict(one.metadata) for one in heard], index=rows.index)
     for source, frame in (("csv", rows), ("metadata.json", fields)):
         for name in frame.columns:
             wanted = str(name) in columns if columns is not None else name not in passed
-            if wanted and not (source == "metadata.json" and str(name).lower() in (*SUBJECTS, "uid")):
+            if wanted and not (source == "metadata.json" and (subject_names([name]) or str(name).lower() == "uid")):
                 shown = str(name) if name not in own else f"{name} ({source})"
                 own[shown], sources[shown] = frame[name].to_numpy(), source
     missing = [name for name in columns or () if name not in own and f"{name} (csv)" not in own]

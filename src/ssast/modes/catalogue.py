@@ -101,7 +101,7 @@ MODES = {
         "a checkpoint of any kind, or a folder: ssast inspect FILE",
         "its kind, sizes, labels, SHA-256 and the commands it serves in; exit code 1 where it is of no use here",
         "ssast.modes.inspecting:inspect",
-        words="checkpoint",
+        words="checkpoint...",
     ),
     "convert": Mode(
         "make a model folder of a published or older checkpoint, and prove that it answers the same",
