@@ -4,6 +4,7 @@ import json
 import shutil
 from pathlib import Path
 
+import fsspec
 import numpy as np
 import pandas as pd
 import pytest
@@ -89,6 +90,18 @@ def test_several_at_once_make_the_same(mine):
     for path in (mine.parent / "alone").rglob("*"):
         if path.is_file() and path.name != "run.yaml":
             assert path.read_bytes() == (data / path.relative_to(mine.parent / "alone")).read_bytes()
+
+
+def test_files_and_table_in_a_bucket_make_the_same(mine):
+    fs = fsspec.filesystem("memory")
+    fs.put(str(mine), "memory://clinic/mine", recursive=True)
+    fs.put(str(mine.parent / "mine.csv"), "memory://clinic/mine.csv")
+    assert arrange(mine) == 0
+    there = str(mine.parent / "from-bucket")
+    assert cli.main(["arrange", "memory://clinic/mine", "memory://clinic/mine.csv", there, "--num_workers", "2"]) == 0
+    for path in (mine.parent / "data").rglob("*"):
+        if path.is_file() and path.name != "run.yaml":
+            assert (Path(there) / path.relative_to(mine.parent / "data")).read_bytes() == path.read_bytes()
 
 
 def test_the_same_seed_makes_the_same_files_and_another_seed_other_splits(mine):
