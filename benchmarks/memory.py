@@ -63,14 +63,17 @@ for _ in range(2):
     optimizer.zero_grad(set_to_none=True)
     loss.backward()
     optimizer.step()
-print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
+states = [value for of in optimizer.state.values() for value in of.values()]
+held = [*model.parameters(), *(one.grad for one in model.parameters() if one.grad is not None), *states]
+print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss, sum(one.nbytes for one in held))
 """
 
 
-def training_gb() -> float:
-    """The largest resident memory of training the base model on one clip of 10 s at once."""
+def training_gb() -> tuple[float, float]:
+    """The largest resident memory of training the base model on one clip of 10 s; what sharding could divide of it."""
     done = subprocess.run([sys.executable, "-c", STEP], capture_output=True, text=True, check=True)
-    return int(done.stdout.splitlines()[-1]) / 1e6
+    kilobytes, held = map(int, done.stdout.splitlines()[-1].split())
+    return kilobytes / 1e6, held / 1e9
 
 
 def main() -> None:
@@ -81,7 +84,8 @@ def main() -> None:
     few, many = peak_mb(asked.few), peak_mb(asked.many)
     print("| clips | peak memory, MB |\n|---|---|")
     print(f"| {asked.few} | {few:.0f} |\n| {asked.many} | {many:.0f} ({100 * (many / few - 1):+.1f} %) |")
-    print(f"\ntraining the base model, one clip at once: {training_gb():.1f} GB")
+    whole, held = training_gb()
+    print(f"\ntraining the base model on one clip: {whole:.1f} GB, {held:.1f} of it weights, gradients, Adam's state")
 
 
 if __name__ == "__main__":

@@ -114,11 +114,10 @@ def test_two_processes_train_as_one_does(still_corpus, tmp_path):
 def test_two_processes_share_out_the_one_pass_through_a_frozen_base(still_corpus, tmp_path):
     how = [*data(still_corpus), "-d", str(still_corpus.splits), "--pretrained_mdl_path", "none", "--model_size", "tiny"]
     how += ["--target_length", "32", "--epochs", "5", "--batch_size", "4", "--micro_batch", "2", "--resamples", "0"]
-    said = {}
     for processes in (1, 2):
         own = {"SSAST_CACHE": str(tmp_path / f"cache{processes}")}
-        said[processes] = ssast(processes, "finetune", *how, "-o", str(tmp_path / str(processes)), **own).stdout
-        assert "each goes through the base once (none of the 12 did before)" in said[processes]
+        first = ssast(processes, "finetune", *how, "-o", str(tmp_path / str(processes)), **own)
+        assert "each goes through the base once (none of the 12 did before)" in first.stdout
         again = ssast(
             processes, "finetune", *how, "--head_lr", "0.01", "-o", str(tmp_path / f"again{processes}"), **own
         )

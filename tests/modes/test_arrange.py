@@ -13,7 +13,7 @@ import soundfile
 import ssast
 from ssast import cli
 from ssast.data.dataset import AudioDataset
-from ssast.data.splits import read_labels, read_split
+from ssast.data.splits import read_labels, read_split, subject_column
 
 RATE = 8000
 PEOPLE, EACH = 12, 3
@@ -125,6 +125,22 @@ def test_columns_and_labels_can_be_named(mine):
     assert list(whole.columns) == ["subject", "grade", "breathy", "Strained", "age"]
     assert sorted(whole["grade"].unique()) == [0, 1, 2, 3]
     assert not (data / "splits").exists()
+
+
+def test_the_column_that_was_asked_for_goes_before_one_of_a_known_name(mine, capsys):
+    """Families of three: whoever splits by them means them, though a column Speaker is there."""
+    table = mine.parent / "mine.csv"
+    lines = table.read_text(encoding="utf-8-sig").splitlines()
+    rows = [f"{line};F{(number // EACH) // 3}" for number, line in enumerate(lines[1:])]
+    table.write_text("\n".join([f"{lines[0]};family", *rows]))
+    assert arrange(mine, "--subject_column", "family") == 0
+    halves = [read_split(mine.parent / "data" / "splits" / f"{name}.csv") for name in ("train", "test")]
+    assert not set(halves[0]["subject"]) & set(halves[1]["subject"])
+    assert subject_column(halves[0], least=1) == "subject"
+    table.write_text(table.read_text().replace("grade", "subject"))
+    shutil.rmtree(mine.parent / "data")
+    assert arrange(mine, "--subject_column", "family") == 2
+    assert "has a column 'subject' beside 'family'" in capsys.readouterr().err
 
 
 def test_without_people_or_answers_it_says_so(mine, capsys):

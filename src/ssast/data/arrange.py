@@ -40,8 +40,7 @@ def name_files(table: Table, files: Sequence[Location], folder: Location, column
 
     UserError where no column names any, where the column is not there, and where two rows name one file.
     """
-    if column is not None and column not in table:
-        raise UserError(f"the table has no column {column!r}, only {some(list(table), COLUMNS)}; mend --file_column.")
+    _check_column(table, column, "--file_column")
     known = _by_name(files, folder)
     found = {name: _matches(table[name], known) for name in ([column] if column else table)}
     best = max(found, key=lambda name: len(found[name]))
@@ -56,6 +55,16 @@ def name_files(table: Table, files: Sequence[Location], folder: Location, column
         raise UserError(f"the lines {', '.join(lines)} of the table all name {twice[0]}; keep one row a recording.")
     lacking = {line: cell for line, cell in table[best].items() if line not in found[best]}
     return Named(best, found[best], lacking)
+
+
+def _check_column(table: Table, name: str | None, option: str) -> None:
+    if name is not None and name not in table:
+        raise UserError(f"the table has no column {name!r}, only {some(list(table), COLUMNS)}; mend {option}.")
+
+
+def uid_column(table: Table) -> str | None:
+    """The table's own column of uids, if it has one."""
+    return next((name for name in table if name.lower() == "uid"), None)
 
 
 def _matches(cells: Mapping[int, str], known: Mapping[str, Location | None]) -> dict[int, Location]:
@@ -91,7 +100,7 @@ def name_rows(table: Table, named: Named, folder: Location) -> dict[int, str]:
 
     UserError where that gives a name twice, or one that is no plain folder name.
     """
-    own = next((name for name in table if name.lower() == "uid"), None)
+    own = uid_column(table)
     if own is not None and own != named.column:
         uids = {line: table[own][line] for line in named.file_of}
     else:
@@ -110,10 +119,7 @@ def name_rows(table: Table, named: Named, folder: Location) -> dict[int, str]:
 
 def find_subject(table: Table, column: str | None) -> str | None:
     """The column that says who speaks: the one asked for, else one of a known name (speaker, subject, ...)."""
-    if column is not None and column not in table:
-        raise UserError(
-            f"the table has no column {column!r}, only {some(list(table), COLUMNS)}; mend --subject_column."
-        )
+    _check_column(table, column, "--subject_column")
     return column or next((name for name in subject_names(table) if is_naming(table[name].values())), None)
 
 
@@ -125,8 +131,7 @@ def answers(table: Table, labels: Sequence[str] | None, leave: Sequence[str]) ->
     """
     found = {}
     for name in table if labels is None else labels:
-        if name not in table:
-            raise UserError(f"the table has no column {name!r}, only {some(list(table), COLUMNS)}; mend --label_txt.")
+        _check_column(table, name, "--label_txt")
         numbers = {line: _number(cell) for line, cell in table[name].items()}
         known = {line: number for line, number in numbers.items() if number is not None}
         if labels is None:

@@ -17,10 +17,10 @@ from tqdm import tqdm
 
 from ssast import veil
 from ssast.audio.decode import decode
-from ssast.data.arrange import Named, Table, answers, choose_test, find_subject, name_files, name_rows
+from ssast.data.arrange import Named, Table, answers, choose_test, find_subject, name_files, name_rows, uid_column
 from ssast.data.files import find_audio
 from ssast.data.recordings import naming
-from ssast.data.splits import ENOUGH_SUBJECTS, SUBJECTS, read_labels, read_table, some, subject_column, subject_names
+from ssast.data.splits import ENOUGH_SUBJECTS, SUBJECTS, read_labels, read_table, some
 from ssast.data.storage import Location, whole_folder
 from ssast.errors import AudioError, UserError
 from ssast.modes.assemble import say
@@ -49,22 +49,22 @@ def arrange(options: Options | None = None, /, **overrides: Any) -> Path:
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise UserError(f"the folder {folder} holds files already; give the name of a new one.")
     source, place = recordings(options), at(options, options.data_split_root or "")
-    table, files = read_table(place), find_audio([source])
+    table, subject = _with_subject(read_table(place), options.subject_column)
+    files = find_audio([source])
     veil.learn("file", (file.name for file in files))
     named = name_files(table, files, source, options.file_column)
-    uids, subject, bad = name_rows(table, named, source), find_subject(table, options.subject_column), BadAudio()
+    uids, bad = name_rows(table, named, source), BadAudio()
     veil.learn("uid", uids.values())
     veil.learn("subject", table[subject].values() if subject else ())
     _say_missing(named, place, options, bad)
     given = read_labels(at(options, options.label_txt or "")) if "label_txt" in options.given else None
-    own = [name for name in (named.column, subject, *_called_uid(table)) if name]
-    labels = answers({name: {line: cells[line] for line in uids} for name, cells in table.items()}, given, own)
+    left = {named.column, uid_column(table)}
+    others = {name: {line: cells[line] for line in uids} for name, cells in table.items() if name not in left}
+    labels = answers(others, given, [subject] if subject else [])
     with whole_folder(folder) as beside:
         kept = _copy(named, uids, beside / "recordings", options, bad)
-        left = {named.column, *_called_uid(table)}
-        others = {name: cells for name, cells in table.items() if name not in left}
         frame = _frame(others, {line: uids[line] for line in kept}, labels, subject)
-        made = Arranged.of(frame, list(labels), options)
+        made = Arranged.of(frame, list(labels), subject, options)
         made.write(beside)
         record = {"clips": {"all": len(frame)}, "files": fingerprint(place), "versions": versions()}
         write_record(beside / "run.yaml", options, record)
@@ -84,9 +84,8 @@ class Arranged:
     is_test: NDArray[np.bool_] | None
 
     @classmethod
-    def of(cls, frame: pd.DataFrame, labels: list[str], options: Options) -> "Arranged":
+    def of(cls, frame: pd.DataFrame, labels: list[str], subject: str | None, options: Options) -> "Arranged":
         """The table with its test chosen; UserError where all recordings are of one person."""
-        subject = subject_column(frame, least=1)
         if options.test_share == 0:
             return cls(frame, labels, subject, None)
         people = dict(frame[subject]) if subject else {}
@@ -162,8 +161,17 @@ class Arranged:
             say("in folds everybody is tested once, by models that have not heard them: the test split has too few")
 
 
-def _called_uid(table: Table) -> list[str]:
-    return [name for name in table if name.lower() == "uid"]
+def _with_subject(table: Table, column: str | None) -> tuple[Table, str | None]:
+    """The table and the column that says who speaks, under a name by which every other mode finds it too."""
+    subject = find_subject(table, column)
+    if subject is None or subject == find_subject(table, None):
+        return table, subject
+    if SUBJECTS[0] in table:
+        raise UserError(
+            f"the table has a column {SUBJECTS[0]!r} beside {subject!r}, and every mode would take it for who speaks; "
+            "rename or remove it."
+        )
+    return {SUBJECTS[0] if name == subject else name: cells for name, cells in table.items()}, SUBJECTS[0]
 
 
 def _say_missing(named: Named, place: Location, options: Options, bad: BadAudio) -> None:
@@ -224,6 +232,5 @@ def _frame(table: Table, uids: Mapping[int, str], labels: Mapping[str, Any], sub
     for name in order:
         own = pd.Series([cells[name][line] for line in uids], index=frame.index)
         is_whole = name in labels and (own.dropna() % 1 == 0).all()
-        named = SUBJECTS[0] if name == subject and not subject_names([name]) else name
-        frame[named] = own.astype("Int64") if is_whole else own
+        frame[name] = own.astype("Int64") if is_whole else own
     return frame

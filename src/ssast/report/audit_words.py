@@ -300,8 +300,7 @@ def next_steps(audit: Mapping[str, Any]) -> list[str]:
         steps.append(f"{', '.join(columns)}: {OF_A_COLUMN}")
     if flagged(audit):
         steps.append("Report a model's score on matched clips beside the plain one, and see ssast attention.")
-    every = (entry for own in audit["labels"].values() for entry in own["traits"].values())
-    if any(entry.get("beyond_luck") == "unsure" for entry in every):
+    if flagged(audit, "unsure"):
         steps.append("What is unsure is not excluded: hold a model's score against it until more people tell.")
     if audit["subjects"] is not None and audit["subjects"] < FEW_SUBJECTS:
         steps.append(
