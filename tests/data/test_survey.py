@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 import soundfile
 
-from ssast.data.splits import subject_names
+from ssast.data.people import subject_names
 from ssast.data.storage import Location
 from ssast.data.survey import FAULTS, NOTES, findings, label_counts, listen, listen_to_all
 

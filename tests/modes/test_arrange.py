@@ -13,7 +13,8 @@ import soundfile
 import ssast
 from ssast import cli
 from ssast.data.dataset import AudioDataset
-from ssast.data.splits import read_labels, read_split, subject_column
+from ssast.data.people import find_people
+from ssast.data.splits import read_labels, read_split
 
 RATE = 8000
 PEOPLE, EACH = 12, 3
@@ -136,7 +137,7 @@ def test_the_column_that_was_asked_for_goes_before_one_of_a_known_name(mine, cap
     assert arrange(mine, "--subject_column", "family") == 0
     halves = [read_split(mine.parent / "data" / "splits" / f"{name}.csv") for name in ("train", "test")]
     assert not set(halves[0]["subject"]) & set(halves[1]["subject"])
-    assert subject_column(halves[0], least=1) == "subject"
+    assert find_people(halves[0]).column == "subject"
     table.write_text(table.read_text().replace("grade", "subject"))
     shutil.rmtree(mine.parent / "data")
     assert arrange(mine, "--subject_column", "family") == 2

@@ -1,7 +1,11 @@
 """Scores of clips or people that the model has met are called what they are."""
 
+import pandas as pd
+import pytest
+
 import ssast
 from ssast import cli
+from ssast.modes.overlap import overlap
 
 
 def options(corpus, tmp_path, **others):
@@ -46,3 +50,43 @@ def test_a_label_of_one_kind_is_told_before_training(corpus, tmp_path, capsys):
         frame.to_csv(corpus.splits / f"{name}.csv")
     finetune(corpus, tmp_path)
     assert "Careful: the label 'loud' has one answer in every row of" in capsys.readouterr().out
+
+
+def people(column, *codes):
+    return pd.DataFrame({column: list(codes)}, index=[f"{column} {codes} {n}" for n in range(len(codes))])
+
+
+@pytest.mark.parametrize(
+    ("scored", "said"),
+    [
+        (people("speaker", "1", None, "9"), "Careful: 1 of these 2 subjects (column speaker) were in the training csv"),
+        (people("Speaker", "1", "1"), "1 of these 1 subjects (column Speaker"),
+        (people("subject", "2", "9"), "1 of these 2 subjects (column subject, in the training csv speaker)"),
+        (people("speaker", "02", "9"), "may have been in the training csv too, written otherwise: 02 here, 2 there"),
+        (people("client", "1", "2"), "the training csv name people (column speaker) and these rows do not"),
+        (people("speaker", "NA", "9"), ""),
+        (people("speaker", "2.10", "9"), ""),
+    ],
+)
+def test_people_are_compared_as_they_are_written_whatever_their_column_is_called(scored, said):
+    told = overlap(scored, [people("speaker", "1", "2", "2.1"), people("speaker", "3", "NA")])
+    assert said in told
+    assert bool(said) == bool(told)
+
+
+def test_two_tables_that_name_nobody_are_passed_over():
+    assert overlap(people("age", 1, 2), [people("age", 3, 4)]) == ""
+
+
+def test_one_empty_cell_hides_nobody_before_training(corpus, tmp_path, capsys):
+    """It turned person 1 into 1.0: check and finetune saw nobody twice."""
+    for name, codes in (("train", [1, 2] * 6), ("test", [1, "", 9, 9, 9, 9])):
+        frame = corpus.frame(name).assign(speaker=codes)
+        frame.to_csv(corpus.splits / f"{name}.csv")
+    data = [f"--{name}={value}" for name, value in options(corpus, tmp_path).items()]
+    assert cli.main(["check", *(word for word in data if word.startswith(("--prefix", "--data", "--exp_dir")))]) == 1
+    assert "1: 6 clips in train, 1 in test" in capsys.readouterr().out
+    assert cli.main(["finetune", *data, "--resamples=0"]) == 0
+    said = "Careful: 1 of these 2 subjects (column speaker) were in the training csv too"
+    shown = capsys.readouterr().out
+    assert shown.index(said) < shown.index("fine-tuned model of epoch"), "known before hours of training"

@@ -10,8 +10,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from ssast.data.people import ANSWERS, NO_VALUE, is_naming, subject_names
 from ssast.data.recordings import check_uid
-from ssast.data.splits import ANSWERS, NO_VALUE, is_naming, some, subject_names
+from ssast.data.splits import some
 from ssast.data.storage import Location
 from ssast.errors import UserError
 

@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from ssast.data.splits import subject_column
+from ssast.data.people import People, find_people, grouped
 from ssast.errors import UserError
 
 
@@ -22,8 +22,8 @@ def assign_folds(
     that then is closest to its share of rows, of positives (targets from 0.5) and of negatives of each label.
     UserError where the rows are fewer than the folds.
     """
-    column = subject_column(frame, least=folds)
-    group_R, names = _groups(frame, column)
+    people = find_people(frame, least=folds)
+    group_R, names = _groups(frame, people)
     if len(names) < folds:
         raise UserError(f"--folds {folds} is more than the {len(names)} rows of the csv; give at most so many.")
     traits = np.concatenate([np.ones((len(frame), 1)), targets_RL >= 0.5, targets_RL < 0.5], axis=1)
@@ -31,17 +31,15 @@ def assign_folds(
     np.add.at(traits_GT, group_R, traits / np.maximum(traits.sum(axis=0), 1))
     fold_G = _deal(traits_GT, _order(names, traits_GT[:, 0], seed), folds)
     sizes = ", ".join(map(str, np.bincount(fold_G[group_R], minlength=folds)))
-    how = f"by {column} ({len(names)})" if column else "row by row (there is no subject column with enough values)"
+    how = (
+        f"by {people.column} ({len(names)})" if people else "row by row (there is no subject column with enough values)"
+    )
     return fold_G[group_R], f"{folds} folds of {sizes} rows, {how}, seed {seed}"
 
 
-def _groups(frame: pd.DataFrame, column: str | None) -> tuple[NDArray[np.intp], list[str]]:
+def _groups(frame: pd.DataFrame, people: People | None) -> tuple[NDArray[np.intp], list[str]]:
     """The number of each row's group (R,), and the groups' names; a row of an unknown subject is its own."""
-    names = [f"uid {uid}" for uid in frame.index]
-    if column is not None:
-        pairs = zip(frame[column].tolist(), frame[column].notna(), names, strict=True)
-        names = [f"subject {value}" if is_known else name for value, is_known, name in pairs]
-    group_R, unique = pd.factorize(np.asarray(names, dtype=object))
+    group_R, unique = pd.factorize(np.asarray(grouped(frame, people), dtype=object))
     return group_R, list(unique)
 
 

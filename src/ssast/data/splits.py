@@ -17,16 +17,21 @@ import torch
 from torch import Tensor
 
 from ssast import veil
+from ssast.data.people import (
+    ENOUGH_SUBJECTS,
+    NO_VALUE,
+    People,
+    find_people,
+    grouped,
+    name_of,
+    people_in,
+    subject_names,
+)
 from ssast.data.storage import Address, Location, Missing, as_location
 from ssast.errors import UserError
 
 SEPARATORS = (",", ";", "\t", "|")
 SHEETS = (".xlsx", ".xls", ".ods", ".numbers")
-NO_VALUE = {"", "na", "n/a", "#n/a", "nan", "null", "none"}
-PEOPLE = ("subject", "speaker", "patient", "participant")
-SUBJECTS = (*PEOPLE, *(f"{one}_id" for one in PEOPLE))
-ANSWERS = {"0": 0.0, "no": 0.0, "n": 0.0, "false": 0.0, "1": 1.0, "yes": 1.0, "y": 1.0, "true": 1.0}
-ENOUGH_SUBJECTS = 10
 
 
 def find_split(root: Address, name: str) -> Location:
@@ -49,7 +54,8 @@ def read_split(place: Address) -> pd.DataFrame:
     """The table of a csv, indexed by `uid` as text; columns that hold only numbers become numbers, empty cells NaN.
 
     Takes a byte-order mark, any line ends, and `,` `;` tab or `|` between cells. A column with leading zeros stays
-    text. UserError where the file, its `uid` column or its rows are missing, or where a uid appears twice.
+    text, as does one whose name says that it tells who speaks. UserError where the file, its `uid` column or its rows
+    are missing, or where a uid appears twice.
     """
     place = as_location(place)
     header, rows = _cells(place)
@@ -57,8 +63,9 @@ def read_split(place: Address) -> pd.DataFrame:
     uids = [row[uid_at].strip() for _, row in rows]
     _learn(header, rows, uids)
     _check_uids(uids, [line for line, _ in rows], place)
+    told = set(subject_names(header))
     columns = {
-        name: _numbers_or_text([row[at].strip() for _, row in rows]).array
+        name: (_text if name in told else _numbers_or_text)([row[at].strip() for _, row in rows]).array
         for at, name in enumerate(header)
         if name and at != uid_at
     }
@@ -70,7 +77,7 @@ def _learn(header: list[str], rows: list[tuple[int, list[str]]], uids: list[str]
     if veil.worn():
         veil.learn("uid", uids)
         for at in (at for at, name in enumerate(header) if subject_names([name])):
-            veil.learn("subject", {row[at].strip() for _, row in rows} - NO_VALUE)
+            veil.learn("subject", {row[at].strip() for _, row in rows if name_of(row[at])})
 
 
 def read_table(place: Address) -> dict[str, dict[int, str]]:
@@ -153,7 +160,20 @@ def _numbers_or_text(cells: list[str]) -> pd.Series:
         return pd.Series(values)
     if not filled:
         return pd.Series(np.full(len(cells), np.nan))
+    return _text(cells)
+
+
+def _text(cells: list[str]) -> pd.Series:
+    """The cells as they are written; empty ones are NaN."""
     return pd.Series([None if cell == "" else cell for cell in cells], dtype="str")
+
+
+def answer_cells(frame: pd.DataFrame, label: str) -> pd.Series:
+    """A label's column as numbers where it holds nothing else, also where its name says that it tells who speaks."""
+    cells = frame[label]
+    if not subject_names([label]):
+        return cells
+    return pd.Series(_numbers_or_text([name_of(cell) or "" for cell in cells]).array, index=cells.index, name=label)
 
 
 def read_labels(place: Address) -> list[str]:
@@ -178,6 +198,13 @@ def label_list(labels: Iterable[Any] | None) -> list[str]:
     return [] if labels is None else [str(label) for label in labels]
 
 
+def label_values(frame: pd.DataFrame, labels: Sequence[str]) -> np.ndarray:
+    """The label columns as float64 (R, N), NaN where a cell is empty or no number."""
+    columns = [pd.to_numeric(answer_cells(frame, label), errors="coerce") for label in labels]
+    values = [column.to_numpy(dtype=np.float64, na_value=np.nan) for column in columns]
+    return np.stack(values, axis=1) if values else np.empty((len(frame), 0))
+
+
 def targets(frame: pd.DataFrame, labels: Sequence[str], source: object = "the csv") -> Tensor:
     """The label columns as float32 (R, N), NaN where a cell is empty; UserError for a missing label or a text."""
     missing = [label for label in labels if label not in frame.columns]
@@ -186,8 +213,8 @@ def targets(frame: pd.DataFrame, labels: Sequence[str], source: object = "the cs
         raise UserError(f"the label {missing[0]!r} is not in {source}, whose columns are {columns}; mend --label_txt.")
     values = np.empty((len(frame), len(labels)), dtype=np.float32)
     for at, label in enumerate(labels):
-        cells = frame[label]
-        numbers = pd.to_numeric(cells, errors="coerce").to_numpy(dtype=float, na_value=np.nan)
+        cells = answer_cells(frame, label)
+        numbers = label_values(frame, [label])[:, 0]
         _refuse(label, cells, np.isnan(numbers) & cells.notna().to_numpy(), "a number", source)
         with np.errstate(over="ignore"):
             values[:, at] = numbers
@@ -205,7 +232,7 @@ def check_targets(frame: pd.DataFrame, labels: Sequence[str], loss: str, source:
         return
     for at, label in enumerate(labels):
         outside = (values_RN[:, at] < 0) | (values_RN[:, at] > 1)
-        _refuse(label, frame[label], outside, "0 or 1 (or between) under --loss BCE", source)
+        _refuse(label, answer_cells(frame, label), outside, "0 or 1 (or between) under --loss BCE", source)
 
 
 def _refuse(label: str, cells: pd.Series, wrong: np.ndarray, expected: str, source: object) -> None:
@@ -231,44 +258,24 @@ def split_validation(
         raise UserError(f"val_share is {share}; expected a share between 0 and 1, such as 0.1.")
     if len(frame) < 2:
         raise UserError(f"the training csv has {len(frame)} row(s); at least 2 are needed to hold one out.")
-    column = subject_column(frame, column)
-    uids = [str(uid) for uid in frame.index]
-    if column is None:
-        groups, kind = uids, "row"
-    else:
-        # A recording of an unknown subject is a subject of its own.
-        known = frame[column].notna().tolist()
-        pairs = zip(frame[column].tolist(), uids, known, strict=True)
-        groups, kind = [f"subject {value}" if is_known else f"uid {uid}" for value, uid, is_known in pairs], column
+    people = find_people(frame, least=ENOUGH_SUBJECTS) if column is None else _named_by(frame, column)
+    groups = [str(uid) for uid in frame.index] if people is None else grouped(frame, people)
     names = sorted(set(groups), key=lambda name: hashlib.blake2b(f"{seed}/{name}".encode()).digest())
     chosen = set(names[: min(max(1, round(share * len(names))), len(names) - 1)])
     held = np.array([group in chosen for group in groups])
     sentence = f"validation: {int(held.sum())} of {len(frame)} rows of the training csv held out"
-    how = f"by {kind} ({len(chosen)} of {len(names)})" if kind != "row" else f"row by row ({_why_rows(frame)})"
+    how = f"by {people.column} ({len(chosen)} of {len(names)})" if people else f"row by row ({_why_rows(frame)})"
     return frame[~held], frame[held], f"{sentence}, {how}, seed {seed}"
 
 
-def subject_column(frame: pd.DataFrame, column: str | None = None, *, least: int = ENOUGH_SUBJECTS) -> str | None:
-    """The column that says whose a recording is: the one asked for, or the first known name with `least` values."""
-    if column is not None:
-        if column not in frame.columns:
-            raise UserError(f"the column {column!r} to split by is not in the csv; it has {some(list(frame.columns))}.")
-        if frame[column].nunique() < 2:
-            raise UserError(f"the column {column!r} to split by has one value only; name another or leave it out.")
-        return column
-    names = (name for name in subject_names(frame.columns) if frame[name].nunique() >= least)
-    return next((name for name in names if is_naming(frame[name].dropna().unique())), None)
-
-
-def subject_names(columns: Iterable[Any]) -> list[str]:
-    """Those columns whose name says that they tell who speaks, the plainest first."""
-    plain = {str(name): re.sub(r"[\s-]+", "_", str(name).strip().lower()) for name in columns}
-    return sorted((name for name in plain if plain[name] in SUBJECTS), key=lambda name: SUBJECTS.index(plain[name]))
-
-
-def is_naming(values: Iterable[Any]) -> bool:
-    """Whether these tell people apart: a column `patient` may also say yes for patients and no for others."""
-    return not {str(value).strip().lower().removesuffix(".0") for value in values} <= ANSWERS.keys() | NO_VALUE
+def _named_by(frame: pd.DataFrame, column: str) -> People:
+    """Who speaks, as the column that was asked for says; UserError where it cannot."""
+    if column not in frame.columns:
+        raise UserError(f"the column {column!r} to split by is not in the csv; it has {some(list(frame.columns))}.")
+    people = people_in(frame, column)
+    if len(people.known) < 2:
+        raise UserError(f"the column {column!r} to split by has one value only; name another or leave it out.")
+    return people
 
 
 def _why_rows(frame: pd.DataFrame) -> str:

@@ -18,8 +18,9 @@ from torch.utils.data import DataLoader, Dataset
 from ssast.audio.decode import Recording
 from ssast.audio.frontend import WINDOW_MS
 from ssast.data.acoustics import Sound, device
+from ssast.data.people_check import people_remarks
 from ssast.data.recordings import find_recording, load_recording
-from ssast.data.splits import check_targets, subject_column, targets
+from ssast.data.splits import check_targets, label_values, targets
 from ssast.data.storage import Location
 from ssast.errors import AudioError, UserError
 
@@ -54,6 +55,10 @@ NOTES = {
     "label missing": "the cell is left out of loss and scores",
     "not in the csv": "in the folder of recordings, but in no split",
     "nobody named": "no column says who speaks (speaker, subject, patient, ...), so people in both splits go unseen",
+    "people in other columns": "two splits name people in columns of different names",
+    "two spellings": "names that differ only as 01 and 1, P1 and p01 do; they count as different people",
+    "person not known": "the cell holds a word such as NA or unknown, which may mean that nobody is known",
+    "other facts": "one person's age, sex or site differ between rows: perhaps two people share a code",
 }
 
 
@@ -187,8 +192,7 @@ def findings(
         *_of_recordings(heard, splits),
         *_of_rates(heard, splits),
         *_shared_uids(splits),
-        *_shared_subjects(splits),
-        *_nobody_named(splits),
+        *(Finding(*one) for one in people_remarks(splits)),
         *_shared_sounds(heard, splits, labels),
         *_of_labels(splits, labels, loss),
         *(Finding(uid, "", "not in the csv", NOTES["not in the csv"]) for uid in unlisted),
@@ -234,27 +238,6 @@ def _shared_uids(splits: Mapping[str, pd.DataFrame]) -> Iterator[Finding]:
         both = f"{first} and {second}"
         for uid in splits[first].index.intersection(splits[second].index):
             yield Finding(uid, both, "uid in both splits", f"it is in {both}; take it out of one")
-
-
-def _shared_subjects(splits: Mapping[str, pd.DataFrame]) -> Iterator[Finding]:
-    subjects = {split: _subjects(frame) for split, frame in splits.items()}
-    for first, second in _pairs(splits):
-        both = f"{first} and {second}"
-        for subject in sorted(subjects[first].keys() & subjects[second].keys()):
-            counts = f"{subjects[first][subject]} clips in {first}, {subjects[second][subject]} in {second}"
-            yield Finding("", both, "subject in both splits", f"{subject}: {counts}")
-
-
-def _nobody_named(splits: Mapping[str, pd.DataFrame]) -> Iterator[Finding]:
-    for split, frame in splits.items():
-        if subject_column(frame, least=1) is None:
-            yield Finding("", split, "nobody named", NOTES["nobody named"])
-
-
-def _subjects(frame: pd.DataFrame) -> Counter[str]:
-    """How many clips each subject has; none where no column names them."""
-    column = subject_column(frame, least=1)
-    return Counter() if column is None else Counter(str(value) for value in frame[column].dropna())
 
 
 def _shared_sounds(
@@ -309,7 +292,7 @@ def label_counts(splits: Mapping[str, pd.DataFrame], labels: Sequence[str]) -> p
     rows = []
     for split, frame in splits.items():
         for label in (label for label in labels if label in frame.columns):
-            values = pd.to_numeric(frame[label], errors="coerce").to_numpy(dtype=float, na_value=np.nan)
+            values = label_values(frame, [label])[:, 0]
             counts = {"yes": values > 0.5, "no": values <= 0.5, "empty": np.isnan(values)}
             rows.append({"label": label, "split": split} | {name: int(here.sum()) for name, here in counts.items()})
     return pd.DataFrame(rows, columns=["label", "split", "yes", "no", "empty"])

@@ -19,8 +19,9 @@ from ssast import veil
 from ssast.audio.decode import decode
 from ssast.data.arrange import Named, Table, answers, choose_test, find_subject, name_files, name_rows, uid_column
 from ssast.data.files import find_audio
+from ssast.data.people import ENOUGH_SUBJECTS, SUBJECTS
 from ssast.data.recordings import naming
-from ssast.data.splits import ENOUGH_SUBJECTS, SUBJECTS, read_labels, read_table, some
+from ssast.data.splits import read_labels, read_table, some
 from ssast.data.storage import Location, whole_folder
 from ssast.errors import AudioError, UserError
 from ssast.modes.assemble import say

@@ -10,7 +10,7 @@ import torch
 from tqdm import tqdm
 
 from ssast.data.loader import loader
-from ssast.data.splits import check_targets
+from ssast.data.splits import check_targets, label_values, some
 from ssast.data.storage import whole_file
 from ssast.errors import UserError
 from ssast.model.classification import SSASTForAudioClassification
@@ -105,11 +105,19 @@ def _looker(work: Work, model: Model, clips: Chosen, settings: Settings) -> Look
         best = [model.predict_scores(batch["fbank"], batch["frames"])[0] for batch in _batches(work, clips, settings)]
         explained = sorted(torch.stack(best).amax(dim=0).topk(MOST_LABELS).indices.tolist())
         say(f"{MOST_LABELS} of {model.num_labels} labels are explained, those with the highest scores in these clips")
-    known = bool(labels) and set(labels) <= set(clips.frame.columns)
-    if known:
-        check_targets(clips.frame, labels, model.config["loss"])
-    table = clips.frame[labels].astype(float) if known else pd.DataFrame(index=clips.frame.index)
-    return Finetuned(model, seed, explained, lambda uid: dict(enumerate(table.loc[uid].to_numpy())))
+    known = [label for label in labels if label in clips.frame.columns]
+    check_targets(clips.frame, known, model.config["loss"])
+    _say_lacking(labels, known)
+    table = pd.DataFrame(label_values(clips.frame, known), index=clips.frame.index, columns=known)
+    told = table.reindex(columns=labels)
+    return Finetuned(model, seed, explained, lambda uid: dict(enumerate(told.loc[uid].to_numpy())))
+
+
+def _say_lacking(labels: Sequence[str], known: Sequence[str]) -> None:
+    """Of labels that a csv knows in part, those that it lacks."""
+    lacking = [label for label in labels if label not in known]
+    if known and lacking:
+        say(f"the csv has no column {some(lacking)}, so the page says nothing of what is true of these labels")
 
 
 def _groups(look: Looker, found: Sequence[Found]) -> list[tuple[Group, Group]]:

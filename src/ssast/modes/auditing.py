@@ -11,7 +11,8 @@ import pandas as pd
 from tqdm import tqdm
 
 from ssast import veil
-from ssast.data.splits import check_targets, read_labels, read_split, subject_names
+from ssast.data.people import find_all_people, subject_names
+from ssast.data.splits import check_targets, label_values, read_labels, read_split
 from ssast.data.storage import Location, forget, whole_file
 from ssast.data.survey import FAULTS, NOTES, Finding, Heard, findings, listen_to_all
 from ssast.errors import UserError
@@ -22,7 +23,7 @@ from ssast.modes.places import at, recordings
 from ssast.modes.private import shown_facts
 from ssast.modes.runfile import read_mapping
 from ssast.modes.runfolder import fingerprint, nothing_half_written, open_folder, record_path, versions
-from ssast.modes.scoring import RESAMPLES_SEED, named_subjects
+from ssast.modes.scoring import RESAMPLES_SEED
 from ssast.modes.settle import resolve
 from ssast.modes.tools import split_places
 from ssast.modes.uploads import uploaded
@@ -128,9 +129,22 @@ def _clips(
         scores = told.reindex(rows.index)[list(labels)].to_numpy(dtype=np.float64)
         if np.isnan(scores).all():
             raise UserError(f"none of the run's {len(told)} clips is in the csv; give the csv that the run scored.")
-    targets = rows[list(labels)].to_numpy(dtype=np.float64, na_value=np.nan)
+    targets = label_values(rows, labels)
     split = rows[SPLIT].to_numpy(dtype=object)
-    return Clips(table, sources, list(labels), targets, split, scores=scores, **named_subjects(rows))
+    return Clips(table, sources, list(labels), targets, split, scores=scores, **_whose(rows, splits))
+
+
+def _whose(rows: pd.DataFrame, splits: Mapping[str, pd.DataFrame]) -> dict[str, Any]:
+    """`subjects` and `unit` of Clips for these rows, whatever each csv calls its column of people."""
+    frames = list(splits.values())
+    named = [(frame, people) for frame, people in zip(frames, find_all_people(frames), strict=True) if people]
+    name_of = {
+        uid: name for frame, people in reversed(named) for uid, name in zip(frame.index, people.names, strict=True)
+    }
+    names = [name_of.get(uid) for uid in rows.index]
+    if len({name for name in names if name is not None}) < 2:
+        return {}
+    return {"subjects": np.array(names, dtype=object), "unit": named[0][1].unit}
 
 
 SPLIT = "\0split"

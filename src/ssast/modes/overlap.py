@@ -6,8 +6,10 @@ from pathlib import Path
 
 import pandas as pd
 
-from ssast.data.splits import find_split, read_split, subject_column
+from ssast.data.people import People, across, find_all_people
+from ssast.data.splits import find_split, read_split
 from ssast.errors import UserError
+from ssast.modes.assemble import say
 from ssast.modes.options import Options
 from ssast.modes.places import at
 from ssast.modes.runfile import read_mapping
@@ -15,25 +17,57 @@ from ssast.modes.runfile import read_mapping
 
 def overlap(scored: pd.DataFrame, trained: Sequence[pd.DataFrame]) -> str:
     """What is wrong with scores of these rows of a model trained on those; empty where nothing is."""
-    if not trained:
-        return ""
-    known = pd.concat(trained)
-    clips = int(scored.index.isin(known.index).sum())
+    known = {uid for frame in trained for uid in frame.index}
+    clips = int(scored.index.isin(known).sum())
     if clips:
         return (
             f"Careful: {clips} of these {len(scored)} clips were used in training, "
             "so the scores do not say how well the model does on new recordings."
         )
-    column = subject_column(scored, least=1)
-    if column is None or column not in known.columns:
+    here, *there = find_all_people([scored, *trained])
+    named = [people for people in there if people is not None]
+    if here is None or not named:
+        return _unnamed(here, named)
+    return _same_people(here, named)
+
+
+def say_overlap(scored: pd.DataFrame, trained: Sequence[pd.DataFrame]) -> str:
+    """Say what `overlap` finds, and give it back."""
+    if careful := overlap(scored, trained):
+        say(careful)
+    return careful
+
+
+def _same_people(here: People, there: Sequence[People]) -> str:
+    """Who is among the scored and among the trained, by the same name or by one that may be another spelling of it."""
+    trained = {name for people in there for name in people.known}
+    shared = here.known & trained
+    other = next((people.column for people in there if people.column != here.column), here.column)
+    column = f"column {here.column}" if other == here.column else f"column {here.column}, in the training csv {other}"
+    if shared:
+        return (
+            f"Careful: {len(shared)} of these {len(here.known)} subjects ({column}) were in the training csv too, "
+            "so the scores do not say how well the model does on new people."
+        )
+    alike = list(across(here.known, trained))
+    if not alike:
         return ""
-    names = set(scored[column].dropna().astype(str))
-    shared = names & set(known[column].dropna().astype(str))
-    if not shared:
-        return ""
+    first, second = alike[0]
     return (
-        f"Careful: {len(shared)} of these {len(names)} subjects (column {column}) were in the training csv too, "
-        "so the scores do not say how well the model does on new people."
+        f"Careful: {len(alike)} of these {len(here.known)} subjects ({column}) may have been in the training csv too, "
+        f"written otherwise: {first} here, {second} there; `ssast check` names them all."
+    )
+
+
+def _unnamed(here: People | None, there: Sequence[People]) -> str:
+    """Where only one side says who speaks, nobody can tell whether people are on both."""
+    if here is None and not there:
+        return ""
+    said, silent = ("these rows", "the training csv") if here else ("the training csv", "these rows")
+    column = here.column if here else there[0].column
+    return (
+        f"Careful: {said} name people (column {column}) and {silent} do not, so people who are in both go unseen; "
+        "name the column in both tables alike."
     )
 
 

@@ -36,6 +36,7 @@ from ssast.modes.models import (
 )
 from ssast.modes.options import Options
 from ssast.modes.over_time import step_values
+from ssast.modes.overlap import say_overlap
 from ssast.modes.pooling import keeps_features, pooled_feed
 from ssast.modes.repeats import repeated
 from ssast.modes.runfolder import nothing_half_written, open_folder, run_key, used_files
@@ -80,6 +81,7 @@ def finetune(options: Options | None = None, /, **overrides: Any) -> Path:
     settings, labels = audio_settings(options), target_labels(options)
     train_rows, held_out = training_rows(options, labels)
     test = rows(options, labels, options.loss)
+    say_overlap(test.frame, [train_rows.frame, held_out.frame])
     model = classification_model(options, labels, settings)
     trained_parts(options, model, train_rows)
     work = in_pieces(work, model)

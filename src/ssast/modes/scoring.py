@@ -1,7 +1,7 @@
 """A fine-tuned model and labelled rows in; thresholds, scores, predictions and their page in a run folder out."""
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +10,8 @@ import pandas as pd
 import torch
 
 from ssast import veil
-from ssast.data.splits import subject_column
+from ssast.data.people import find_people
+from ssast.data.splits import label_values
 from ssast.data.storage import Location, whole_file
 from ssast.engine import crew, infer
 from ssast.engine.hardware import uses_bf16
@@ -20,7 +21,7 @@ from ssast.model.folder import THRESHOLDS
 from ssast.modes.assemble import Rows, Settings, Work, data_name, dataset, row_batches, say
 from ssast.modes.models import compiled
 from ssast.modes.options import Options
-from ssast.modes.overlap import overlap, trained_rows
+from ssast.modes.overlap import say_overlap, trained_rows
 from ssast.modes.places import at, model_path
 from ssast.modes.pooling import keeps_features, pooled_rows
 from ssast.modes.runfile import read_mapping
@@ -91,11 +92,16 @@ def one_pass(work: Work, apply: Any, batches: Any, steps: int, folder: Path, key
 
 
 def predict_rows(
-    work: Work, model: SSASTForAudioClassification, source: Rows, settings: Settings, folder: Path
+    work: Work,
+    model: SSASTForAudioClassification,
+    source: Rows,
+    settings: Settings,
+    folder: Path,
+    beside: Sequence[pd.DataFrame] = (),
 ) -> tuple[Predictions, infer.Rows] | None:
     """What the model says of these rows, and the parts in `folder`, to be removed once the results are in place.
 
-    None in a process that only does its share.
+    `beside` are the other tables that tell who speaks. None in a process that only does its share.
     """
     pooled = work.options.mode == "finetune" and keeps_features(work, model)
 
@@ -115,17 +121,15 @@ def predict_rows(
         raise UserError(f"no recording of {source.source} could be used; bad_audio.csv in {folder} says why.")
     uids = [row["uid"] for row in rows]
     scores = np.array([row["values"] for row in rows], dtype=np.float32)
-    frame = source.frame.loc[uids]
-    targets = frame[source.labels].to_numpy(dtype=np.float64)
-    return Predictions(uids, list(source.labels), scores, targets, **named_subjects(frame)), done
+    frame, labels = source.frame.loc[uids], list(source.labels)
+    whose = named_subjects(frame, [source.frame, *beside])
+    return Predictions(uids, labels, scores, label_values(frame, labels), **whose), done
 
 
-def named_subjects(frame: pd.DataFrame) -> dict[str, Any]:
+def named_subjects(frame: pd.DataFrame, beside: Sequence[pd.DataFrame] = ()) -> dict[str, Any]:
     """`subjects` and `unit` of Predictions for these rows; empty where the csv names fewer than two subjects."""
-    column = subject_column(frame, least=2)
-    if column is None:
-        return {}
-    return {"subjects": frame[column].to_numpy(dtype=object), "unit": column.lower().removesuffix("_id")}
+    people = find_people(frame, beside, least=2)
+    return {} if people is None else {"subjects": np.array(people.names, dtype=object), "unit": people.unit}
 
 
 def save_thresholds(
@@ -173,19 +177,18 @@ def evaluate_model(
     work: Work, model: SSASTForAudioClassification, test: Rows, settings: Settings, folder: Path
 ) -> None:
     """predictions, metrics.json, aucs.csv and report.html of `test` in `folder`, and the scores on the screen."""
-    predicted = predict_rows(work, model, test, settings, folder)
+    home = model_home(work.options, folder)
+    trained = trained_rows(work.options, home)
+    predicted = predict_rows(work, model, test, settings, folder, trained)
     if predicted is None:
         return
     predictions, done = predicted
-    home = model_home(work.options, folder)
     thresholds = read_thresholds(home)
     left_out = len(test.frame) - len(predictions.uids)
     metrics = measure(predictions, model.config["loss"], thresholds, work.options.resamples, left_out=left_out)
     write_scores(folder, predictions, metrics)
     chosen = _thresholds_from(home) if metrics["loss"] == "BCE" else ""
-    careful = overlap(test.frame, trained_rows(work.options, home))
-    if careful:
-        say(careful)
+    careful = say_overlap(test.frame, trained)
     remark = " ".join(filter(None, [careful, chosen]))
     write_report(work.options, test, settings, folder, predictions, metrics, log=home / "log.jsonl", remark=remark)
     done.remove()

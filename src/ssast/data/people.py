@@ -1,0 +1,128 @@
+"""Who speaks in the tables of a run: columns are known by their names, people by the text of their cells as written.
+
+Whether a column tells people apart is decided over all tables of a run together. Shapes: R rows of a table.
+"""
+
+import re
+import unicodedata
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import pandas as pd
+
+NO_VALUE = {"", "na", "n/a", "#n/a", "nan", "null", "none"}
+PEOPLE = ("subject", "speaker", "patient", "participant")
+SUBJECTS = (*PEOPLE, *(f"{one}_id" for one in PEOPLE))
+ANSWERS = {"0": 0.0, "no": 0.0, "n": 0.0, "false": 0.0, "1": 1.0, "yes": 1.0, "y": 1.0, "true": 1.0}
+ENOUGH_SUBJECTS = 10
+
+
+@dataclass(frozen=True)
+class People:
+    """Who speaks in each row of a table: `column` says so, `names` (R,) are its cells, None where nobody is named."""
+
+    column: str
+    names: list[str | None]
+
+    @property
+    def known(self) -> set[str]:
+        """Everybody who is named."""
+        return {name for name in self.names if name is not None}
+
+    @property
+    def unit(self) -> str:
+        """What one of them is called: subject, speaker, patient or participant."""
+        return plain_name(self.column).removesuffix("_id")
+
+
+def plain_name(column: object) -> str:
+    """A column's name without capitals, its words joined by `_`."""
+    return re.sub(r"[\s-]+", "_", str(column).strip().lower())
+
+
+def subject_names(columns: Iterable[Any]) -> list[str]:
+    """Those columns whose name says that they tell who speaks, the plainest first."""
+    plain = {str(name): plain_name(name) for name in columns}
+    return sorted((name for name in plain if plain[name] in SUBJECTS), key=lambda name: SUBJECTS.index(plain[name]))
+
+
+def is_naming(values: Iterable[Any]) -> bool:
+    """Whether these tell people apart: a column `patient` may also say yes for patients and no for others."""
+    return not {str(value).strip().lower().removesuffix(".0") for value in values} <= ANSWERS.keys() | NO_VALUE
+
+
+def name_of(cell: Any) -> str | None:
+    """The person that a cell names, as it is written; None where it is empty or says so, as R's NA does."""
+    if cell is None or cell is pd.NA or cell != cell or str(cell).strip().lower() in NO_VALUE:
+        return None
+    return str(cell)
+
+
+def people_in(frame: pd.DataFrame, column: str) -> People:
+    """Who speaks in each row, as this column says."""
+    return People(column, [name_of(cell) for cell in frame[column].tolist()])
+
+
+def find_people(frame: pd.DataFrame, beside: Iterable[pd.DataFrame] = (), *, least: int = 1) -> People | None:
+    """Who speaks in a table: the first column of a known name that tells people apart and names `least` of them.
+
+    `beside` are the other tables of the run: one that holds person 1 alone does not say whether 1 is a yes.
+    """
+    naming = _naming([frame, *beside])
+    found = (people_in(frame, name) for name in subject_names(frame.columns) if plain_name(name) in naming)
+    return next((people for people in found if len(people.known) >= least), None)
+
+
+def find_all_people(frames: Sequence[pd.DataFrame]) -> list[People | None]:
+    """Who speaks in each of a run's tables, of columns with the same name where all that name people have one."""
+    naming = _naming(frames)
+    own = [[name for name in subject_names(frame.columns) if plain_name(name) in naming] for frame in frames]
+    plain = [{plain_name(name) for name in names} for names in own if names]
+    shared = set.intersection(*plain) if plain else set()
+    chosen = [[name for name in names if plain_name(name) in shared or not shared][:1] for names in own]
+    return [people_in(frame, *name) if name else None for frame, name in zip(frames, chosen, strict=True)]
+
+
+def _naming(frames: Sequence[pd.DataFrame]) -> set[str]:
+    """The plain names of those columns that tell people apart, judged by what they hold in all of the tables."""
+    cells: dict[str, set[str]] = {}
+    for frame in frames:
+        for name in subject_names(frame.columns):
+            cells.setdefault(plain_name(name), set()).update(people_in(frame, name).known)
+    return {name for name, values in cells.items() if values and (name.endswith("_id") or is_naming(values))}
+
+
+def one_spelling(name: str) -> tuple[str, ...]:
+    """What is left of a name when capitals, signs between its parts, leading zeros and the 0 of 1.0 do not count.
+
+    2.1 and 2.10 stay apart: they are the first and the tenth of the second.
+    """
+    plain = re.sub(r"^(\d+)\.0+$", r"\1", unicodedata.normalize("NFKC", name).casefold().strip())
+    parts = re.findall(r"[^\W\d_]+|\d+", plain)
+    return tuple(part.lstrip("0") or "0" if part.isdigit() else part for part in parts) or (plain,)
+
+
+def spelled_twice(names: Iterable[str]) -> Iterator[list[str]]:
+    """The names that differ, but may be those of one person: 01 and 1, P1 and p01."""
+    alike: dict[tuple[str, ...], list[str]] = {}
+    for name in sorted(set(names)):
+        alike.setdefault(one_spelling(name), []).append(name)
+    yield from (own for own in alike.values() if len(own) > 1)
+
+
+def across(here: Iterable[str], there: Iterable[str]) -> Iterator[tuple[str, str]]:
+    """Each name of the one side beside the first of the other that differs and may be the same person's."""
+    other: dict[tuple[str, ...], str] = {}
+    for name in sorted(there):
+        other.setdefault(one_spelling(name), name)
+    pairs = ((name, other.get(one_spelling(name), name)) for name in sorted(here))
+    yield from ((name, second) for name, second in pairs if second != name)
+
+
+def grouped(frame: pd.DataFrame, people: People | None) -> list[str]:
+    """What keeps rows together (R,): their person, and where nobody is named the row's own uid."""
+    alone = [f"uid {uid}" for uid in frame.index]
+    if people is None:
+        return alone
+    return [uid if name is None else f"subject {name}" for name, uid in zip(people.names, alone, strict=True)]
