@@ -24,6 +24,12 @@ def folded(still_corpus, tmp_path_factory):
     return tuned(still_corpus, tmp_path_factory.mktemp("folds") / "run", folds=3)
 
 
+def test_the_folds_had_folders_of_their_own_within_the_one_of_the_run(folded):
+    """They are fine-tunings within a fine-tuning that has its folder for itself."""
+    assert (folded / "fold-3" / "metrics.json").exists()
+    assert not list(folded.rglob("*.lock"))
+
+
 def test_every_clip_is_scored_once_by_a_model_that_did_not_see_its_subject(folded, still_corpus):
     whole = read_split(still_corpus.splits / "train.csv")
     assert read_predictions(folded, LABELS).uids == list(whole.index)

@@ -32,8 +32,8 @@ def is_main() -> bool:
 
 
 def wait() -> None:
-    """Go on when all have come here."""
-    if size() > 1:
+    """Go on when all have come here; a process whose work is not shared has nobody to wait for."""
+    if size() > 1 and dist.is_initialized():
         total(torch.zeros(1))
 
 

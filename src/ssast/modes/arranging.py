@@ -25,6 +25,7 @@ from ssast.data.splits import read_labels, read_table, some
 from ssast.data.storage import Location, whole_folder
 from ssast.errors import AudioError, UserError
 from ssast.modes.assemble import say
+from ssast.modes.holding import BESIDE, alone
 from ssast.modes.left_out import BadAudio
 from ssast.modes.options import Options
 from ssast.modes.places import at, recordings
@@ -39,6 +40,7 @@ FEW_SUBJECTS = 3 * ENOUGH_SUBJECTS
 """With fewer people a test of a quarter of them says little; each is better tested once, in folds."""
 
 
+@alone("arrange", lock=BESIDE)
 def arrange(options: Options | None = None, /, **overrides: Any) -> Path:
     """Lay audio files and a table out as `recordings/`, `splits/`, all.csv and labels.txt in the new folder exp_dir.
 

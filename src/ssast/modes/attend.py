@@ -18,6 +18,7 @@ from ssast.model.pretraining import SSASTForPreTraining
 from ssast.model.removal import SHARES
 from ssast.modes.assemble import Settings, Work, loading, model_settings, prepare, say
 from ssast.modes.choosing import Chosen, chosen
+from ssast.modes.holding import alone
 from ssast.modes.looking import Finetuned, Found, Looker, Pretrained
 from ssast.modes.models import finetuned_model
 from ssast.modes.options import Options
@@ -34,6 +35,7 @@ MOST_LABELS = 10
 Model = SSASTForAudioClassification | SSASTForPreTraining
 
 
+@alone("attention")
 @uploaded("attention")
 @nothing_half_written
 def attention(options: Options | None = None, /, **overrides: Any) -> Path:

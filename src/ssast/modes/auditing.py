@@ -18,6 +18,7 @@ from ssast.data.survey import FAULTS, NOTES, Finding, Heard, findings, listen_to
 from ssast.errors import UserError
 from ssast.modes.assemble import data_name, say
 from ssast.modes.declare import suggestion
+from ssast.modes.holding import alone
 from ssast.modes.options import Options
 from ssast.modes.places import at, recordings
 from ssast.modes.private import shown_facts
@@ -38,6 +39,7 @@ from ssast.report.tables import text_table
 LEAKS = (*ACROSS, "same sound, other labels", "same sound")
 
 
+@alone("audit")
 @uploaded("audit")
 @nothing_half_written
 def audit(options: Options | None = None, /, **overrides: Any) -> Path:

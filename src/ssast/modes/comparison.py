@@ -12,6 +12,7 @@ import pandas as pd
 from ssast import veil
 from ssast.data.storage import whole_file, writable_folder
 from ssast.errors import UserError
+from ssast.modes.holding import alone
 from ssast.modes.options import Options
 from ssast.modes.settle import resolve
 from ssast.modes.uploads import uploaded
@@ -30,6 +31,7 @@ class Scored:
     thresholds: dict[str, float]
 
 
+@alone("compare")
 @uploaded("compare")
 def compare(options: Options | None = None, /, **overrides: Any) -> Path:
     """Put runs on the same clips side by side, each against the first, with paired intervals; the csv with all of it.

@@ -18,6 +18,7 @@ from ssast.model.published import read_checkpoint
 from ssast.model.recognise import FINETUNED, FOREIGN, OLDER, PUBLISHED, STATE, Recognised, recognise
 from ssast.model.torchfile import load_tensors
 from ssast.modes.assemble import audio_settings, say
+from ssast.modes.holding import BESIDE, alone
 from ssast.modes.inherited import older_model
 from ssast.modes.options import Options
 from ssast.modes.places import local_model
@@ -45,6 +46,7 @@ class Proof:
         )
 
 
+@alone("convert", lock=BESIDE)
 def convert(options: Options | None = None, /, **overrides: Any) -> Path:
     """Make a model folder of a published or older file; it is kept only where it answers as the file's code does."""
     options = resolve(options, mode="convert", **overrides)

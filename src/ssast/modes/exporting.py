@@ -11,6 +11,7 @@ from ssast.model.pretraining import SSASTForPreTraining
 from ssast.model.recognise import OWN_FINETUNED, OWN_PRETRAINED, Recognised, recognise
 from ssast.modes.assemble import say
 from ssast.modes.converting import check_model, free_folder, model_of
+from ssast.modes.holding import BESIDE, alone
 from ssast.modes.options import Options
 from ssast.modes.places import local_model
 from ssast.modes.settle import resolve
@@ -18,6 +19,7 @@ from ssast.modes.settle import resolve
 WAYS = {"onnx": to_onnx, "ast": to_ast}
 
 
+@alone("export", lock=BESIDE)
 def export(options: Options | None = None, /, **overrides: Any) -> Path:
     """Write a model as other tools read it; it is kept only where it answers as the model does. The new folder."""
     options = resolve(options, mode="export", **overrides)

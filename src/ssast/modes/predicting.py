@@ -20,6 +20,7 @@ from ssast.engine.hearing import Ears, label_names
 from ssast.engine.windows import Heard, pool_windows
 from ssast.errors import UserError
 from ssast.modes.assemble import Work, loading, model_settings, say
+from ssast.modes.holding import alone
 from ssast.modes.models import finetuned_model
 from ssast.modes.options import Options
 from ssast.modes.places import at, model_source
@@ -35,6 +36,7 @@ ON_SCREEN, MOST_LABELS, BEST = 20, 8, 3
 LEADING = ("file", "seconds", "windows", "start_seconds", "end_seconds")
 
 
+@alone("predict")
 @uploaded("predict")
 @nothing_half_written
 def predict(options: Options | None = None, /, **overrides: Any) -> Path:

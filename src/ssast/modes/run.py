@@ -25,6 +25,7 @@ from ssast.modes.assemble import (
     target_labels,
     training_rows,
 )
+from ssast.modes.holding import alone
 from ssast.modes.models import (
     classification_model,
     compiled,
@@ -45,6 +46,7 @@ from ssast.modes.settle import resolve
 from ssast.modes.uploads import uploaded
 
 
+@alone("pretrain")
 @uploaded("pretrain")
 @nothing_half_written
 def pretrain(options: Options | None = None, /, **overrides: Any) -> Path:
@@ -70,6 +72,7 @@ def pretrain(options: Options | None = None, /, **overrides: Any) -> Path:
     return folder
 
 
+@alone("finetune")
 @uploaded("finetune")
 @nothing_half_written
 def finetune(options: Options | None = None, /, **overrides: Any) -> Path:
@@ -101,6 +104,7 @@ def finetune(options: Options | None = None, /, **overrides: Any) -> Path:
     return folder
 
 
+@alone("evaluate")
 @uploaded("evaluate")
 @nothing_half_written
 def evaluate(options: Options | None = None, /, **overrides: Any) -> Path:
@@ -115,6 +119,7 @@ def evaluate(options: Options | None = None, /, **overrides: Any) -> Path:
     return folder
 
 
+@alone("extract")
 @uploaded("extract")
 @nothing_half_written
 def extract(options: Options | None = None, /, **overrides: Any) -> Path:
@@ -153,6 +158,7 @@ def extract(options: Options | None = None, /, **overrides: Any) -> Path:
     return folder / name
 
 
+@alone("demo")
 @nothing_half_written
 def demo(options: Options | None = None, /, **overrides: Any) -> Path:
     """Make a small synthetic speech corpus and go the whole way on it, pretraining to attention page; its folder."""

@@ -61,7 +61,7 @@ def nothing_half_written(mode: Callable[..., Path]) -> Callable[..., Path]:
 
 @contextlib.contextmanager
 def _undone(folder: Path) -> Iterator[None]:
-    _check_open(folder)
+    check_open(folder)
     before = set(_matching(folder, FIRST_FILES))
     absent = [place for place in (folder, *folder.parents) if not place.exists()]
     try:
@@ -76,7 +76,7 @@ def _undone(folder: Path) -> Iterator[None]:
         raise
 
 
-def _check_open(folder: Path) -> None:
+def check_open(folder: Path) -> None:
     """UserError where what may lie in the folder is hidden from this user; that it can be written to shows later."""
     try:
         if folder.is_dir():

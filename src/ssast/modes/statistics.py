@@ -18,6 +18,7 @@ from ssast.data.prepare import Prepare
 from ssast.data.splits import find_split, read_split
 from ssast.errors import UserError
 from ssast.modes.assemble import Rows, Work, audio_settings, dataset, loading, say
+from ssast.modes.holding import alone
 from ssast.modes.options import SPECS, Options
 from ssast.modes.places import at
 from ssast.modes.runfile import write_mapping
@@ -57,6 +58,7 @@ class Moments:
         return math.sqrt(self.squares / self.count) if self.count else 0.0
 
 
+@alone("stats")
 @uploaded("stats")
 @nothing_half_written
 def stats(options: Options | None = None, /, **overrides: Any) -> Path:

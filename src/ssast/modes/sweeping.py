@@ -30,6 +30,7 @@ from ssast.model.encoder import NUM_STATES
 from ssast.model.head import POOLINGS
 from ssast.modes.assemble import Rows, Settings, Work, audio_settings, feed, recipe, say, target_labels, training_rows
 from ssast.modes.beside import HeadsBeside
+from ssast.modes.holding import alone
 from ssast.modes.models import classification_model
 from ssast.modes.options import SPECS, Options
 from ssast.modes.pooling import DRAWN, Pooler, all_states, check_some, own_states, pooled_table, with_pooled
@@ -69,6 +70,7 @@ class Choice:
 CHOICES = [Choice(task, layer) for layer in (*range(NUM_STATES), None) for task in POOLINGS]
 
 
+@alone("sweep")
 @uploaded("sweep")
 @nothing_half_written
 def sweep(options: Options | None = None, /, **overrides: Any) -> Path:

@@ -13,6 +13,7 @@ from ssast.data.storage import Location, forget, whole_file
 from ssast.data.survey import FAULTS, Finding, Heard, findings, label_counts, listen_to_all
 from ssast.errors import UserError
 from ssast.modes.assemble import say
+from ssast.modes.holding import alone
 from ssast.modes.options import Options
 from ssast.modes.places import at, recordings
 from ssast.modes.runfolder import fingerprint, open_folder
@@ -24,6 +25,7 @@ FAULTY = 1
 SPLITS = ("train", "test")
 
 
+@alone("check")
 @uploaded("check")
 def check(options: Options | None = None, /, **overrides: Any) -> int:
     """Look at a data set before a long run; 1 where a run would stop or report something false, else 0.

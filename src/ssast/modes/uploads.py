@@ -16,6 +16,7 @@ from typing import Any, TypeVar
 from ssast.data.storage import Location, bucket_address, whole_file
 from ssast.engine import crew
 from ssast.errors import UserError
+from ssast.modes.holding import THERE, alone
 from ssast.modes.options import Options
 from ssast.modes.places import at
 from ssast.modes.private import revealed
@@ -199,6 +200,7 @@ def _probe(to: Location) -> None:
             raise UserError(f"{str(error).rstrip('.')}, or keep the results here with --cloud False.") from error
 
 
+@alone("upload", lock=THERE)
 def upload(options: Options | None = None, /, **overrides: Any) -> Path:
     """Send the files of an output folder to the bucket that its run named, or that is given; the folder."""
     options = resolve(options, mode="upload", **overrides)
