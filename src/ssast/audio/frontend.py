@@ -16,6 +16,7 @@ SHIFT_MS = 10
 PREEMPHASIS = 0.97
 LOW_HZ = 20.0
 FLOOR = torch.finfo(torch.float32).eps
+MOST = 1e6
 FRAMES_AT_ONCE = 65536  # bounds the memory of hour-long recordings: about 0.5 GB at 16 kHz
 
 
@@ -78,8 +79,12 @@ class Frontend(nn.Module):
             )
         if self.target_length < 1:
             raise UserError(f"target_length is {self.target_length}; it must be at least 1 frame")
-        if not (math.isfinite(self.mean) and math.isfinite(self.std) and self.std > 0):
-            raise UserError(f"mean is {self.mean} and std {self.std}; both must be finite and std above 0")
+        # Beyond this the fbank would leave what float32 can hold.
+        if not (abs(self.mean) <= MOST and 1 / MOST <= self.std <= MOST):
+            raise UserError(
+                f"mean is {self.mean} and std {self.std}; "
+                f"expected numbers up to {MOST:.0e}, and a std of at least {1 / MOST:.0e}"
+            )
 
     def _apply(self, fn, recurse=True):
         """Move with `.to(device)`, but stay float32 when the model around is turned into half precision."""

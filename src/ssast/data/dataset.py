@@ -53,6 +53,8 @@ __all__ = [
 
 KEYS = {each.name: each.key for each in ALTERATIONS if each.key}
 """What the seed's `audio_conf` calls otherwise."""
+LARGEST_SAMPLE = 1e12
+"""Far beyond samples that somebody forgot to scale (2^31), and below what overflows when it is squared and summed."""
 
 
 @dataclass(frozen=True)
@@ -103,6 +105,9 @@ class AudioConf:
         """The recording at the rate and length asked for; AudioError where that leaves less than one window."""
         mono, seconds = self.reduce, self.clip_length
         recording = conform(recording, sample_rate=self.resample_rate, mono=mono, clip_seconds=seconds)
+        largest = float(recording.waveform.abs().max()) if recording.waveform.numel() else 0.0
+        if not largest <= LARGEST_SAMPLE:
+            raise AudioError(f"it holds samples of up to {largest:.3g}, and sound lies within -1 and 1; mend it")
         milliseconds = 1000 * recording.waveform.shape[-1] / self.resample_rate
         if milliseconds < WINDOW_MS:
             raise AudioError(f"it lasts {milliseconds:.1f} ms, less than one window of {WINDOW_MS} ms; remove it")

@@ -106,7 +106,8 @@ class FeatureStore:
         if len(raw) != states.bytes or zlib.crc32(raw).to_bytes(CHECKSUM_BYTES, "little") != packed[-CHECKSUM_BYTES:]:
             place.unlink(missing_ok=True)
             return None
-        return np.frombuffer(raw, dtype="<f4").reshape(states.shape)
+        values = np.frombuffer(raw, dtype="<f4").reshape(states.shape)
+        return values if np.isfinite(values).all() else None  # an older version may have kept what is computed anew
 
     def _key(self, content: str, states: States) -> str:
         return name_of(FORMAT, self.made_by, content, states.tasks, states.layers, states.width)

@@ -1,6 +1,7 @@
 """The state of a training run in, one file that is there whole or not at all out, and back."""
 
 import os
+from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -10,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from ssast.errors import UserError
+from ssast.model.finite import LARGEST_WEIGHT, fault
 from ssast.model.torchfile import inspect
 
 
@@ -67,7 +69,19 @@ def read_state(path: Path) -> dict[str, Any] | None:
         raise UserError(
             f"{path} is not a readable checkpoint; delete it, or start anew with --resume never."
         ) from error
+    found = fault(_tensors(state)) or fault(_tensors(state.get("model")), LARGEST_WEIGHT)
+    if found:
+        raise UserError(f"{path} holds a training that went astray ({found}); start anew with --resume never.")
     return state
+
+
+def _tensors(value: Any, name: str = "") -> Iterator[tuple[str, Tensor]]:
+    """Every tensor in nested lists and mappings, with the names on the way to it."""
+    if isinstance(value, Tensor):
+        yield name.lstrip("."), value
+    elif isinstance(value, dict | list | tuple):
+        for key, item in value.items() if isinstance(value, dict) else enumerate(value):
+            yield from _tensors(item, f"{name}.{key}")
 
 
 def to_cpu(value: Any) -> Any:

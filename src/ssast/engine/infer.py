@@ -21,6 +21,7 @@ from tqdm import tqdm
 from ssast.data.storage import whole_file
 from ssast.engine import crew
 from ssast.engine.hardware import to_device
+from ssast.model.finite import check_answers
 
 Batch = dict[str, Any]
 SECONDS_A_PART = 20.0
@@ -142,10 +143,11 @@ def values(apply: Callable[[Batch], Tensor], batch: Batch, accelerator: Accelera
 
 @torch.inference_mode()
 def on_device(apply: Callable[[Batch], Tensor], batch: Batch, device: torch.device) -> Tensor:
-    """The same for a batch that is not empty, without an engine."""
+    """The same for a batch that is not empty, without an engine. AudioError for a clip whose values are not finite."""
     if device.type != "cpu":
-        return apply(to_device(batch, device)).float().cpu()
-    return torch.cat([apply(piece) for piece in _pieces(batch)])[: len(batch["uid"])].float()
+        return check_answers(batch["uid"], apply(to_device(batch, device)).float().cpu())
+    answers = torch.cat([apply(piece) for piece in _pieces(batch)])[: len(batch["uid"])].float()
+    return check_answers(batch["uid"], answers)
 
 
 def _pieces(batch: Batch) -> Iterator[Batch]:

@@ -13,6 +13,7 @@ from ssast.audio.frontend import Frontend
 from ssast.engine.sources import settings_of
 from ssast.engine.windows import Cutter, Window
 from ssast.model.classification import SSASTForAudioClassification
+from ssast.model.finite import check_answers
 
 WINDOWS_AT_ONCE = 8
 
@@ -42,7 +43,10 @@ class Stepwise(nn.Module):
             for (at, _), (own_TND, time_T) in zip(part, self._heard(cut, part), strict=True):
                 states[at].append(own_TND)
                 times[at].append(time_T)
-        return [torch.cat(one) for one in states], [torch.cat(one) for one in times]
+        whole = [torch.cat(one) for one in states]
+        for number, states_TND in enumerate(whole):
+            check_answers([f"waveform {number}"], states_TND[None], "the states over time")
+        return whole, [torch.cat(one) for one in times]
 
     def _heard(self, cut: list[Tensor], part: list[tuple[int, Window]]) -> list[tuple[Tensor, Tensor]]:
         """The states (T, N, D) of each window's own steps, and their times (T,)."""

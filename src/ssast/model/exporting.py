@@ -18,6 +18,7 @@ from torch import Tensor, nn
 
 from ssast.errors import UserError
 from ssast.model.classification import SSASTForAudioClassification
+from ssast.model.finite import farthest
 from ssast.model.folder import THRESHOLDS
 from ssast.model.head import pool_patches
 from ssast.model.pretraining import SSASTForPreTraining
@@ -63,8 +64,7 @@ def inputs_for(model: Model, clips: int, *, with_frames: bool) -> tuple[Tensor, 
 
 def compared(outputs: tuple[str, ...], pairs: list[tuple[Tensor, Tensor]], remarks: tuple[str, ...] = ()) -> Export:
     """The export whose outputs and the model's own are these pairs; UserError where they are not equal."""
-    largest = max(float((theirs - ours).abs().max()) for theirs, ours in pairs)
-    of_up_to = max(float(ours.abs().max()) for _, ours in pairs)
+    largest, of_up_to = farthest(pairs)
     if not largest <= CLOSE * max(of_up_to, 1.0):
         raise UserError(f"the export answers {largest:.1e} off the model, so it was not made; report this model.")
     return Export(outputs, largest, of_up_to, remarks)

@@ -6,7 +6,7 @@ import os
 import re
 import shutil
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Self
@@ -21,6 +21,7 @@ from ssast.errors import UserError
 from ssast.model.card import ADDRESS, CARD, RECORD, model_card
 from ssast.model.encoder import SSASTEncoder, fit_positions, patch_grid
 from ssast.model.entries import check_entries
+from ssast.model.finite import check_weights
 
 CONFIG, WEIGHTS = "config.json", "model.safetensors"
 THRESHOLDS = "thresholds.json"
@@ -40,6 +41,7 @@ class Checkpoint:
     """A saved model: `source` as it was named, `config` with its class and sizes, `state_dict` in float32.
 
     `beside` holds the text files that travel with it: its thresholds and its card. `home` is its folder on this disk.
+    UserError: NaN, infinity or absurd numbers among the weights.
     """
 
     source: str
@@ -47,6 +49,10 @@ class Checkpoint:
     state_dict: dict[str, Tensor]
     beside: dict[str, str] = field(default_factory=dict)
     home: Path | None = None
+
+    def __post_init__(self) -> None:
+        # Every way in leads through here: own folders, published and older files, the hub.
+        check_weights(self.state_dict, self.source)
 
     @property
     def grid(self) -> tuple[int, int]:
@@ -108,9 +114,8 @@ def read_folder(folder: str | os.PathLike) -> Checkpoint:
     lacking = [name for name in (CONFIG, WEIGHTS) if not os.path.isfile(path / name)]
     if lacking:
         raise UserError(f"{path} has no {' and no '.join(lacking)}; give {_instead_of(path)}.")
-    checkpoint = _read_files(path / CONFIG, path / WEIGHTS, str(path))
     beside = {name: _read_text(path / name) for name in BESIDE if os.path.isfile(path / name)}
-    return replace(checkpoint, beside=beside, home=path)
+    return _read_files(path / CONFIG, path / WEIGHTS, str(path), beside=beside, home=path)
 
 
 def _instead_of(path: Path) -> str:
@@ -126,7 +131,7 @@ def _read_text(path: Path) -> str:
         raise UserError(f"{path} cannot be read ({error}); mend it, or take it out of the folder.") from error
 
 
-def _read_files(config_file: Path, weights_file: Path, source: str) -> Checkpoint:
+def _read_files(config_file: Path, weights_file: Path, source: str, **beside: Any) -> Checkpoint:
     try:
         config = json.loads(config_file.read_text(encoding="utf-8"))
     except (OSError, ValueError, RecursionError) as error:
@@ -138,7 +143,7 @@ def _read_files(config_file: Path, weights_file: Path, source: str) -> Checkpoin
         state_dict = {key: value.float() for key, value in load_file(weights_file).items()}
     except Exception as error:  # safetensors has its own exceptions besides OSError
         raise UserError(f"{WEIGHTS} of {source} cannot be read ({error}); save or copy the model again.") from error
-    return Checkpoint(source, config, state_dict)
+    return Checkpoint(source, config, state_dict, **beside)
 
 
 def read_hub(name: str, **hub: Any) -> Checkpoint:
@@ -153,7 +158,7 @@ def read_hub(name: str, **hub: Any) -> Checkpoint:
             "check the name, the connection and your access."
         ) from error
     found = {filename: text for filename, text in beside.items() if text is not None}
-    return replace(_read_files(files[0], files[1], name), beside=found)
+    return _read_files(files[0], files[1], name, beside=found)
 
 
 def _hub_text(name: str, filename: str, hub: dict[str, Any]) -> str | None:
@@ -202,9 +207,11 @@ def write_folder(
 ) -> None:
     """Write config.json, model.safetensors and the texts `beside`, whole or not at all; UserError if it cannot.
 
-    Other files there stay, also a card; thresholds that belong to the model replaced go.
+    Other files there stay, also a card; thresholds that belong to the model replaced go. UserError too where the
+    weights are such that nobody could load them.
     """
     path = Path(folder)
+    check_weights(state_dict, f"the model for {path}")
     tensors = {key: value.detach().cpu().contiguous() for key, value in state_dict.items()}
     try:
         with _built_beside(path) as temporary:

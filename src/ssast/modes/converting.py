@@ -12,6 +12,7 @@ from ssast.data.storage import whole_folder
 from ssast.errors import UserError
 from ssast.model import original
 from ssast.model.classification import SSASTForAudioClassification
+from ssast.model.finite import farthest
 from ssast.model.older import own_name
 from ssast.model.pretraining import SSASTForPreTraining
 from ssast.model.published import read_checkpoint
@@ -125,8 +126,7 @@ def prove(model: Model, tensors: dict[str, Tensor]) -> Proof:
     )
     with torch.no_grad():
         pairs = _pairs(model, tensors, fbank_BTF)
-    largest = max(float((ours - theirs).abs().max()) for ours, theirs in pairs)
-    of_up_to = max(float(theirs.abs().max()) for _, theirs in pairs)
+    largest, of_up_to = farthest(pairs)
     if not largest <= CLOSE * max(of_up_to, 1.0):
         raise UserError(f"the folder's outputs would be {largest:.1e} off the original's formula, so it was not made.")
     return Proof(len(kept), largest, of_up_to)

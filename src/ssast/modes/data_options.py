@@ -151,13 +151,20 @@ class RecordingOptions:
     )
     # Audio and spectrogram
     dataset_mean: float = option(
-        -4.2677393, "mean of the data set's log-mel values", AUDIO, modes=(*WORK, "convert"), is_rare=True
+        -4.2677393,
+        "mean of the data set's log-mel values",
+        AUDIO,
+        low=-1e6,
+        high=1e6,
+        modes=(*WORK, "convert"),
+        is_rare=True,
     )
     dataset_std: float = option(
         4.5689974,
         "their standard deviation; values become (x - mean) / (2 std)",
         AUDIO,
-        above=0,
+        low=1e-6,
+        high=1e6,
         modes=(*WORK, "convert"),
         is_rare=True,
     )

@@ -14,6 +14,7 @@ from torch import Tensor
 from ssast import veil
 from ssast.model import relevance, removal
 from ssast.model.classification import SSASTForAudioClassification
+from ssast.model.finite import check_answers
 from ssast.model.pretraining import SSASTForPreTraining
 from ssast.report.maps import BY_LABEL, FINE, METHODS, Clip, Grid
 
@@ -48,8 +49,22 @@ class Looker:
         self.blocks = max(relevance.pooled_states(model))
 
     def __call__(self, batch: dict[str, Any]) -> Found:
-        """Look at a batch of one clip: "uid" (or a shorter "name"), "fbank", "frames", "waveform", "lengths"."""
+        """Look at a batch of one clip: "uid" (or a shorter "name"), "fbank", "frames", "waveform", "lengths".
+
+        AudioError where what is found is NaN or infinite.
+        """
+        found = self._found(batch)
+        for name, values in found.values.items():
+            if values.dtype.kind == "f":
+                self._check(batch, torch.from_numpy(values), f"{name} of this model")
+        return found
+
+    def _found(self, batch: dict[str, Any]) -> Found:
         raise NotImplementedError
+
+    def _check(self, batch: dict[str, Any], values: Tensor, what: str) -> Tensor:
+        """The values of the batch's one clip; AudioError unless they are finite."""
+        return check_answers([batch.get("name", batch["uid"][0])], values[None], what)[0]
 
     def grid(self, plane_TF: np.ndarray, size: tuple[int, int] | None = None) -> Grid:
         """A plane on cells of `size` (mel bins, frames), by default the patches' own or their stride."""
@@ -85,10 +100,11 @@ class Pretrained(Looker):
 
     model: SSASTForPreTraining
 
-    def __call__(self, batch: dict[str, Any]) -> Found:
-        """As `Looker` says; the same patches are hidden in every clip."""
+    def _found(self, batch: dict[str, Any]) -> Found:
+        """What `Looker` says; the same patches are hidden in every clip."""
         fbank_TF, frames = batch["fbank"][0], int(batch["frames"][0])
         attention_BNHP, rollout_BP = relevance.look(self.model, batch["fbank"], batch["frames"])
+        self._check(batch, rollout_BP[0], "the rollout")
         planes, values = self._without_labels(attention_BNHP[0], rollout_BP[0])
         guess = self._guess(fbank_TF, frames)
         pictures = {"as it is": fbank_TF.cpu().numpy(), "hidden patches blank": guess.hidden.numpy()}
@@ -127,15 +143,15 @@ class Finetuned(Looker):
         self.labels = model.labels or [f"label {number}" for number in range(model.num_labels)]
         self.explained, self.targets = explained, targets
 
-    def __call__(self, batch: dict[str, Any]) -> Found:
-        """As `Looker` says."""
+    def _found(self, batch: dict[str, Any]) -> Found:
         fbank_BTF, frames_B = batch["fbank"], batch["frames"]
+        # First of all: maps of an answer that is none cannot be tested by removal.
+        score_N = self._check(batch, self.model.predict_scores(fbank_BTF, frames_B)[0], "the score").tolist()
         fbank_TF, frames = fbank_BTF[0], int(frames_B[0])
         told = relevance.explain(self.model, fbank_BTF, self.explained, frames_B)
         planes, values = self._without_labels(told.attention[0], told.rollout[0])
         planes |= self._by_label(told, fbank_TF, frames)
         drops, random = self._test(fbank_TF, planes, frames)
-        score_N = self.model.predict_scores(fbank_BTF, frames_B)[0].tolist()
         clip = Clip(
             pictures={"as it is": fbank_TF.cpu().numpy()},
             maps={key: self._grid(key, plane, frames) for key, plane in planes.items()},

@@ -27,6 +27,7 @@ from ssast.engine.train import Feed, train
 from ssast.errors import UserError
 from ssast.model.classification import SSASTForAudioClassification
 from ssast.model.encoder import NUM_STATES
+from ssast.model.finite import check_answers
 from ssast.model.head import POOLINGS
 from ssast.modes.assemble import Rows, Settings, Work, audio_settings, feed, recipe, say, target_labels, training_rows
 from ssast.modes.beside import HeadsBeside
@@ -239,7 +240,9 @@ def _score(run: _Run, model: SSASTForAudioClassification, table: Table) -> Score
     options, device = run.work.options, run.work.accelerator.device
     model.eval()
     seen = [batch for batch in with_pooled(run.feed, table, own_states(model)).validation() if batch["uid"]]
-    scores = torch.cat([model.score_pooled(batch["pooled"].to(device)).cpu() for batch in seen])
+    scores = torch.cat(
+        [check_answers(batch["uid"], model.score_pooled(batch["pooled"].to(device)).cpu()) for batch in seen]
+    )
     targets = torch.cat([batch["targets"] for batch in seen])
     metrics = score(targets.numpy(), scores.numpy(), model.labels or [], loss=options.loss)
     return {
