@@ -1,8 +1,9 @@
-"""The key of a content and a way to get it in; a local file of it out, fetched once by all processes of this machine.
+"""Keep what was fetched or computed on this machine, by a key of its content, for all processes.
 
 The folder is $SSAST_CACHE, else ~/.cache/ssast: `files/` holds the contents, `partial/` what is on its way, `held/`
 what running processes hold under its own name, `locks/` one lock for some of the keys each. Published weights lie
-beside them in `weights/` (weights.py), and never make room.
+beside them in `weights/` (weights.py), and never make room. Recordings of patients may be among the contents, so
+folders and files are closed to other users, whatever the rights of the folder around them.
 """
 
 import atexit
@@ -12,8 +13,10 @@ import os
 import shutil
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
+from ssast.data.checksums import crc32
 from ssast.data.whole import OUT_OF_ROOM, first_line, is_orphan, own_name
 from ssast.errors import UserError
 
@@ -24,6 +27,7 @@ SHRINK_TO = 0.9
 LOOK_EVERY = 0.02
 """After how much of the size that it may have the cache is measured again."""
 FULL = OUT_OF_ROOM - {errno.EROFS, errno.EIO}
+SUM = ".crc32"
 
 
 @dataclass
@@ -39,7 +43,7 @@ class Cache:
 
         It may be gone at any later time: read it at once, or `hold` it. UserError where the disk has no room for it.
         """
-        place = self.folder / "files" / key[:2] / key
+        place = self._place(key)
         if _is_there(place, size):
             return place
         if size is not None and size > self.limit:
@@ -47,14 +51,41 @@ class Cache:
                 f"a file of {size / GB:.3g} GB does not fit into the cache of {self.limit / GB:.3g} GB; "
                 "give more with --cache_gb."
             )
-        with self._sentences(), self._lock(str(int(key[:8], 16) % LOCKS)):
+        with self._sentences(), self._lock(_lock_of(key)):
             if not _is_there(place, size):
                 self._fill(place, fill)
         return place
 
+    def get_sound(self, key: str, size: int | None, fill: Callable[[Path], None]) -> Path:
+        """The file of a key as `get` gives it, its bytes compared with those that came: damaged ones are got again."""
+        whole = partial(self._fill_summed, key, fill)
+        place = self.get(key, size, whole)
+        if not self._is_sound(place, key):
+            with self._lock(_lock_of(key)):
+                if not self._is_sound(place, key):
+                    place.unlink(missing_ok=True)
+            place = self.get(key, size, whole)
+        return place
+
+    def _fill_summed(self, key: str, fill: Callable[[Path], None], beside: Path) -> None:
+        fill(beside)
+        place = self._place(key).with_suffix(SUM)
+        place.parent.mkdir(parents=True, exist_ok=True)
+        place.write_text(f"{crc32(beside):08x}", encoding="ascii")
+
+    def _is_sound(self, place: Path, key: str) -> bool:
+        """Whether the bytes on the disk are those that were written there."""
+        try:
+            return f"{crc32(place):08x}" == self._place(key).with_suffix(SUM).read_text(encoding="ascii")
+        except (FileNotFoundError, UnicodeDecodeError):
+            return False
+
+    def _place(self, key: str) -> Path:
+        return self.folder / "files" / key[:2] / key
+
     def find(self, key: str, size: int | None = None) -> Path | None:
         """The file of a key where it is there in this size; as with `get` it may be gone at any later time."""
-        place = self.folder / "files" / key[:2] / key
+        place = self._place(key)
         return place if _is_there(place, size) else None
 
     def hold(self) -> Path:
@@ -89,10 +120,12 @@ class Cache:
 
     def _fetch(self, place: Path, fill: Callable[[Path], None]) -> None:
         beside = self._made("partial") / own_name(place.name[:16])
+        self._made("files")
         try:
             fill(beside)
             place.parent.mkdir(parents=True, exist_ok=True)
             size = beside.stat().st_size
+            os.chmod(beside, 0o600)
             os.replace(beside, place)
         finally:
             beside.unlink(missing_ok=True)
@@ -113,16 +146,17 @@ class Cache:
                 if total <= limit * SHRINK_TO:
                     return
                 Path(file).unlink(missing_ok=True)
+                Path(file).with_suffix(SUM).unlink(missing_ok=True)
                 total -= size
 
     def _size(self) -> int:
         return sum(size for _, size, _ in self._files())
 
     def _files(self) -> Iterator[tuple[int, int, str]]:
-        """(when last used, size, path) of each file."""
+        """(when last used, size, path) of each content."""
         with contextlib.suppress(FileNotFoundError):
             for shelf in os.scandir(self.folder / "files"):
-                for entry in os.scandir(shelf.path):
+                for entry in (entry for entry in os.scandir(shelf.path) if not entry.name.endswith(SUM)):
                     with contextlib.suppress(FileNotFoundError):
                         stat = entry.stat()
                         yield stat.st_mtime_ns, stat.st_size, entry.path
@@ -132,7 +166,11 @@ class Cache:
         if not self.folder.exists():
             self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         folder = self.folder / name
-        folder.mkdir(exist_ok=True)
+        folder.mkdir(mode=0o700, exist_ok=True)
+        if folder not in _closed:
+            with contextlib.suppress(PermissionError):  # of another user, who answers for it
+                folder.chmod(0o700)
+            _closed.add(folder)
         return folder
 
     @contextlib.contextmanager
@@ -170,6 +208,11 @@ def _is_there(place: Path, size: int | None) -> bool:
     return True
 
 
+def _lock_of(key: str) -> str:
+    return str(int(key[:8], 16) % LOCKS)
+
+
+_closed: set[Path] = set()
 _caches: dict[tuple[str, int], Cache] = {}
 
 

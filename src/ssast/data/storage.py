@@ -216,7 +216,7 @@ class Location:
             # Where nothing tells a change, what is kept now is found by no one later.
             key = stored.key(self.address) or os.urandom(32).hex()
             try:
-                return use(cache(self.cache_gb).get(key, stored.size, self._fetching(stored)))
+                return use(cache(self.cache_gb).get_sound(key, stored.size, self._fetching(stored)))
             except (FileNotFoundError, remote.ReplacedError):
                 # Another process made room, or the file was replaced since it was looked at.
                 _kept.pop(self.parent._id, None)
