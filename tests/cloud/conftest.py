@@ -152,7 +152,8 @@ def gs(gs_emulator: Store, point: Callable[[str, str], None]) -> Store:
 class Proxy:
     """What the proxy has seen and does: every request's method and path with its answer; delay and faults.
 
-    `faults` are shares of the requests: "503", "reset" and "short"; `refuse` answers a request by its own code.
+    `faults` are shares of the requests: "503", "reset", "short", "silent" (never answered), "trickle" (a piece now and
+    then) and "flip" (one bit of a downloaded file is another); `refuse` answers a request by its own code.
     """
 
     url: str
@@ -163,6 +164,7 @@ class Proxy:
     seen: list[tuple[str, str, str]] = field(default_factory=list)
     chance: random.Random = field(default_factory=lambda: random.Random(0))
     lock: threading.Lock = field(default_factory=threading.Lock)
+    ended: threading.Event = field(default_factory=threading.Event)
 
     def draw(self) -> str:
         """What is to happen to the next request."""
@@ -176,10 +178,15 @@ class Proxy:
 
     def downloads(self) -> list[str]:
         """The requests for the content of files."""
-        return [path for method, path, _ in self.seen if method == "GET" and "alt=media" in path]
+        return [path for method, path, _ in self.seen if is_download(method, path)]
 
     def uploads(self) -> list[str]:
         return [path for method, path, _ in self.seen if method in ("POST", "PUT") and "/upload/" in path]
+
+
+def is_download(method: str, path: str) -> bool:
+    """Whether a request asks for the content of a file, of Google's store or of Amazon's."""
+    return method == "GET" and ("alt=media" in path or ("?" not in path and "/storage/v1/" not in path))
 
 
 @contextlib.contextmanager
@@ -194,8 +201,27 @@ def proxying(upstream: str) -> Iterator[Proxy]:
     try:
         yield proxy
     finally:
+        proxy.ended.set()
         server.shutdown()
         server.server_close()
+
+
+@pytest.fixture(params=["gs", "s3"])
+def either(request: pytest.FixtureRequest, point: Callable[[str, str], None]) -> Iterator[tuple[Store, Proxy]]:
+    """Each store in turn with a proxy before it, to which this process's clients are pointed."""
+    store = request.getfixturevalue(f"{request.param}_emulator")
+    with proxying(store.url) as found:
+        point(request.param, found.url)
+        yield store, found
+
+
+@pytest.fixture
+def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Clients that wait for seconds where a user's wait for minutes."""
+    monkeypatch.setattr(remote, "READ_SECONDS", 1.0)
+    monkeypatch.setattr(remote, "CONNECT_SECONDS", 1.0)
+    monkeypatch.setattr(remote, "ANSWER_SECONDS", 6.0)
+    monkeypatch.setattr(remote, "PAUSE_SECONDS", 0.01)
 
 
 @pytest.fixture
@@ -210,6 +236,7 @@ class _Handler(BaseHTTPRequestHandler):
     """One request through the proxy."""
 
     protocol_version = "HTTP/1.1"
+    trickles = False
 
     def _pass(self) -> None:
         proxy: Proxy = self.server.proxy
@@ -222,8 +249,15 @@ class _Handler(BaseHTTPRequestHandler):
             self._answer(refused or 503, [], b'{"error": {"message": "spoilt by the test"}}')
         elif fault == "reset":
             self._hang_up()
+        elif fault == "silent":
+            proxy.ended.wait(300)
+            self._hang_up()
         else:
             status, headers, content = self._upstream(proxy, body)
+            if fault == "flip" and content and is_download(self.command, self.path):
+                middle = len(content) // 2
+                content = content[:middle] + bytes([content[middle] ^ 1]) + content[middle + 1 :]
+            self.trickles = fault == "trickle"
             self._answer(status, headers, content, cut=fault == "short" and len(content) > 1)
 
     def _body(self) -> bytes:
@@ -253,18 +287,23 @@ class _Handler(BaseHTTPRequestHandler):
         for name, value in headers:
             if name.lower() not in SKIPPED:
                 self.send_header(name, value)
-        self.send_header("Content-Length", str(len(content)))
+        told = next((value for name, value in headers if name.lower() == "content-length"), "0")
+        self.send_header("Content-Length", told if self.command == "HEAD" else str(len(content)))
         self.end_headers()
         if self.command != "HEAD":
             with contextlib.suppress(ConnectionError):  # a killed client is gone
-                self.wfile.write(content[: len(content) // 2] if cut else content)
+                for start in range(0, len(content), 100) if self.trickles else []:
+                    self.wfile.write(content[start : start + 100])
+                    self.server.proxy.ended.wait(0.3)
+                if not self.trickles:
+                    self.wfile.write(content[: len(content) // 2] if cut else content)
         if cut:
             self._hang_up()
 
     def _hang_up(self) -> None:
         self.close_connection = True
-        self.wfile.flush()
         with contextlib.suppress(OSError):
+            self.wfile.flush()
             self.connection.shutdown(socket.SHUT_RDWR)
 
     def log_message(self, format: str, *words: object) -> None:

@@ -11,6 +11,7 @@ import torch
 
 import ssast
 from ssast import cli
+from ssast.data import remote
 from ssast.data.storage import Location
 
 torch.set_num_threads(1)
@@ -229,24 +230,25 @@ def two_hundred(tmp_path_factory) -> tuple[Path, tuple[Path, Path, Path]]:
     return prepared(folder)
 
 
-FAULTS = {"503": 0.05, "reset": 0.02, "short": 0.02}
+FAULTS = {"503": 0.05, "reset": 0.02, "short": 0.02, "silent": 0.01, "flip": 0.01}
 
 
 @pytest.mark.slow
 @pytest.mark.timeout(1200)
 @pytest.mark.parametrize(("delay", "faults"), [(0.0, {}), (0.05, FAULTS)], ids=["clean", "faulty"])
-def test_two_hundred_clips_through_four_workers(gs_emulator, proxy, two_hundred, tmp_path, delay, faults):
-    folder, made = two_hundred
+def test_two_hundred_clips_through_four_workers(either, two_hundred, tmp_path, monkeypatch, delay, faults):
+    (folder, made), (store, proxy) = two_hundred, either
+    monkeypatch.setattr(remote, "READ_SECONDS", 2.0)
     bucket = f"many{len(faults)}"
-    root = stock(gs_emulator, bucket, folder)
+    root = stock(store, bucket, folder)
     proxy.delay, proxy.faults = delay, faults
-    cloud = run_all(root, tmp_path / "first", num_workers=4, bucket_name=bucket, cloud_dir="out")
+    how = {"num_workers": 4, "bucket_name": bucket if store.kind == "gs" else root, "cloud_dir": "out"}
+    cloud = run_all(root, tmp_path / "first", **how)
     assert results(cloud) == results(made)
     for file in (cloud[0] / "model.safetensors", cloud[1] / "metrics.json", *cloud[2].glob("*.pqt")):
-        assert gs_emulator.get(bucket, f"out/{file.name}") == file.read_bytes()
-    spoilt = [answer for _, _, answer in proxy.seen if answer != "whole"]
-    assert bool(spoilt) == bool(faults)
+        assert Location(f"{root}/out/{file.name}").read_bytes() == file.read_bytes()
+    assert {answer for _, _, answer in proxy.seen} - {"whole"} == set(faults)
     fetched = len(proxy.downloads())
     assert faults or fetched == len(set(proxy.downloads()))
-    run_all(root, tmp_path / "second", num_workers=4, bucket_name=bucket, cloud_dir="out")
+    run_all(root, tmp_path / "second", **how)
     assert len(proxy.downloads()) == fetched

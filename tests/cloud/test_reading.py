@@ -1,7 +1,12 @@
 """Files in a bucket, read through emulators on loopback."""
 
+import json
+import time
+
 import pytest
 
+from ssast.data import remote
+from ssast.data.recordings import find_recording
 from ssast.data.storage import Location, Missing, forget
 from ssast.errors import UserError
 
@@ -97,17 +102,95 @@ def test_a_bucket_that_is_not_there_is_one_sentence(gs):
     assert not Location("gs://nowhere-at-all").is_dir()
 
 
-@pytest.mark.parametrize("fault", ["503", "reset", "short"])
-def test_a_slip_of_the_network_is_tried_again(gs, proxy, fault):
-    name = f"slip{fault}"
-    gs.bucket(name)
-    gs.put(name, "x", bytes(range(256)) * 40)
-    faults = iter([fault])
-    proxy.draw = lambda: next(faults, "whole")
-    Location(f"gs://{name}/x").is_dir()
-    faults = iter(["whole", fault])
-    proxy.draw = lambda: next(faults, "whole")
-    assert Location(f"gs://{name}/x").read_bytes() == bytes(range(256)) * 40
+CONTENT = bytes(range(256)) * 40
+
+
+def once(proxy, *answers: str) -> None:
+    """Let the proxy answer the next requests so, and all that follow whole."""
+    coming = iter(answers)
+    proxy.draw = lambda: next(coming, "whole")
+
+
+@pytest.mark.parametrize("fault", ["503", "reset", "short", "silent", "flip"])
+def test_a_slip_of_the_network_is_tried_again(either, impatient, fault):
+    store, proxy = either
+    place = Location(store.bucket(f"slip{fault}")) / "x"
+    store.put(f"slip{fault}", "x", CONTENT)
+    once(proxy, fault)
+    assert not place.is_dir()
+    once(proxy, "whole", fault)
+    assert place.read_bytes() == CONTENT
+
+
+def test_a_store_that_never_answers_is_one_sentence_after_a_while(either, impatient):
+    store, proxy = either
+    place = Location(store.bucket("mute")) / "x"
+    proxy.faults = {"silent": 1.0}
+    started = time.monotonic()
+    with pytest.raises(UserError, match=r"cannot read .*://mute/x: it did not answer within 6 seconds") as caught:
+        place.read_bytes()
+    assert time.monotonic() - started < 20
+    assert "\n" not in str(caught.value)
+
+
+def test_a_download_that_trickles_for_ever_is_given_up(either, impatient, monkeypatch):
+    """Each piece comes in time, the whole never: a limit on silence alone would wait for days."""
+    store, proxy = either
+    place = Location(store.bucket("slow")) / "x"
+    store.put("slow", "x", CONTENT)
+    monkeypatch.setattr(remote, "LEAST_BYTES_A_SECOND", 10 * len(CONTENT))
+    once(proxy, "whole", *["trickle"] * 100)
+    started = time.monotonic()
+    with pytest.raises(UserError, match="did not answer within 6 seconds"):
+        place.read_bytes()
+    assert time.monotonic() - started < 20
+
+
+def test_a_client_that_cannot_be_interrupted_is_left_behind(monkeypatch, impatient, tmp_path):
+    """Stores other than Google's and Amazon's have clients that may wait inside one call."""
+    from fsspec.implementations.memory import MemoryFileSystem
+
+    monkeypatch.setattr(MemoryFileSystem, "info", lambda *_, **__: time.sleep(30))
+    started = time.monotonic()
+    with pytest.raises(UserError, match="cannot look at memory://x/y: it did not answer within 6 seconds"):
+        Location("memory://x/y").exists()
+    assert time.monotonic() - started < 20
+
+
+def test_a_byte_that_is_always_wrong_is_refused(either, impatient):
+    store, proxy = either
+    place = Location(store.bucket("wrong")) / "x"
+    store.put("wrong", "x", CONTENT)
+    proxy.faults = {"flip": 1.0}
+    with pytest.raises(UserError, match=r"cannot read .*wrong/x: the .*checksum.* differs"):
+        place.read_bytes()
+    proxy.faults = {}
+    assert place.read_bytes() == CONTENT
+
+
+def test_a_byte_that_changed_in_the_cache_is_fetched_again(either, fresh):
+    store, proxy = either
+    place = Location(store.bucket("rot")) / "x"
+    store.put("rot", "x", CONTENT)
+    assert place.read_bytes() == CONTENT
+    (kept,) = (file for file in (fresh / "files").rglob("*") if file.is_file() and not file.suffix)
+    kept.write_bytes(b"\1" + CONTENT[1:])
+    assert place.read_bytes() == CONTENT
+    assert len(proxy.downloads()) == 2
+
+
+def test_a_damaged_listing_is_asked_for_again(gs, proxy, monkeypatch):
+    gs.bucket("listed")
+    gs.put("listed", "17/a", b"a")
+    whole, answers = json.loads, iter([json.JSONDecodeError("Expecting value", "x", 0)])
+
+    def loads(text, **how):
+        for error in answers:
+            raise error
+        return whole(text, **how)
+
+    monkeypatch.setattr("gcsfs.core.json.loads", loads)
+    assert [place.name for place in Location("gs://listed/17").list()] == ["a"]
 
 
 def test_s3_reads_lists_and_writes(s3_emulator, point, tmp_path):
@@ -142,3 +225,22 @@ def test_a_model_folder_comes_under_its_own_names(gs):
     assert sorted(path.name for path in file.parent.iterdir()) == ["config.json", "model.safetensors"]
     with pytest.raises(Missing):
         Location("gs://models/none.pth").on_disk()
+
+
+def test_a_name_that_was_changed_on_its_way_is_no_missing_recording(gs, proxy, monkeypatch):
+    """A listing has no checksum; one wrong letter in it left a recording out of a run."""
+    gs.bucket("letters")
+    gs.put("letters", "17/waveform.wav", b"RIFF")
+    gs.put("letters", "17/metadata.json", b'{"encoding": "WAV", "sample_rate_hz": 16000}')
+    asked, wrong = remote.listing, iter([{"mEtadata.json": "metadata.json"}, {"wavEform.wav": "waveform.wav"}])
+
+    def listing(address, project):
+        true = asked(address, project)
+        for seen, meant in next(wrong, {}).items():
+            true[seen] = true.pop(meant)
+        return true
+
+    monkeypatch.setattr(remote, "listing", listing)
+    for _ in range(2):
+        forget()
+        assert find_recording(Location("gs://letters"), "17").location.name == "waveform.wav"

@@ -73,7 +73,6 @@ def test_only_what_changed_is_sent_and_nothing_unfinished(gs, proxy, tmp_path):
 def test_files_that_a_run_did_not_write_stay_here(gs, tmp_path):
     gs.bucket("others")
     fill(tmp_path, earlier="not of this run")
-    os.utime(tmp_path / "earlier", (1, 1))
     with uploading(tmp_path, Location("gs://others/run")):
         fill(tmp_path, scores="1")
     assert there(gs, "others", "run/") == {"scores": b"1"}
@@ -145,14 +144,27 @@ def test_upload_takes_another_bucket_and_says_what_is_missing(gs, tmp_path, caps
 
 def test_what_a_killed_run_wrote_is_sent_by_the_run_that_goes_on(gs, proxy, tmp_path):
     gs.bucket("goes-on")
-    uploads_then = Uploads(fill(tmp_path, log="1"), Location("gs://goes-on/run"), since=1)
+    to = Location("gs://goes-on/run")
+    uploads_then = Uploads(tmp_path, to, before=uploads.states(tmp_path))
+    fill(tmp_path, log="1")
     assert uploads_then.send() == (1, "")
     fill(tmp_path, best="2")  # and then it was killed
-    later = time.time_ns() + 10**12
-    assert list(Uploads(tmp_path, Location("gs://goes-on/run"), since=later).waiting()) == ["best"]
-    assert Uploads(tmp_path, Location("gs://goes-on/run"), since=later).finish() == (1, "")
+    assert list(Uploads(tmp_path, to, before=uploads.states(tmp_path)).waiting()) == ["best"]
+    assert Uploads(tmp_path, to, before=uploads.states(tmp_path)).finish() == (1, "")
     fill(tmp_path, other="3")  # of no run
-    assert Uploads(tmp_path, Location("gs://goes-on/run"), since=later).waiting() == {}
+    assert Uploads(tmp_path, to, before=uploads.states(tmp_path)).waiting() == {}
+
+
+def test_a_clock_that_was_set_back_keeps_no_file_here(gs, tmp_path):
+    gs.bucket("set-back")
+    fill(tmp_path, earlier="not of this run", replaced="before")
+    os.utime(tmp_path / "replaced", (1, 1))
+    with uploading(tmp_path, Location("gs://set-back/run")):
+        fill(tmp_path, scores="1", new="after!")
+        os.replace(tmp_path / "new", tmp_path / "replaced")
+        for name in ("scores", "replaced"):  # written in 1970, as this clock says
+            os.utime(tmp_path / name, (1, 1))
+    assert there(gs, "set-back", "run/") == {"scores": b"1", "replaced": b"after!"}
 
 
 def test_a_mode_inside_another_leaves_the_sending_to_it(gs, tmp_path):

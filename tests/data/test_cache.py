@@ -30,7 +30,8 @@ def fail(_: Path) -> None:
 
 
 def contents(folder: Path) -> list[str]:
-    return sorted(file.name for file in (folder / "files").rglob("*") if file.is_file())
+    files = (file for file in (folder / "files").rglob("*") if file.is_file())
+    return sorted(file.name for file in files if file.suffix != ".crc32")
 
 
 def test_a_content_is_fetched_once(tmp_path):
@@ -54,6 +55,29 @@ def test_a_file_that_was_cut_short_on_the_disk_is_fetched_again(tmp_path):
     store = Cache(tmp_path, GB)
     store.get(key(1), 4, filling(b"four")).write_bytes(b"fo")
     assert store.get(key(1), 4, filling(b"four")).read_bytes() == b"four"
+
+
+@pytest.mark.parametrize("spoil", [b"fOur", b"\0\0\0\0", b"four\0"])
+def test_what_was_damaged_on_the_disk_is_fetched_again(tmp_path, spoil):
+    store, calls = Cache(tmp_path, GB), []
+    place = store.get_sound(key(1), None, filling(b"four", calls))
+    assert store.get_sound(key(1), None, fail) == place
+    stat = place.stat()
+    place.write_bytes(spoil)
+    os.utime(place, ns=(stat.st_atime_ns, stat.st_mtime_ns))
+    assert store.get_sound(key(1), None, filling(b"four", calls)).read_bytes() == b"four"
+    assert calls == [1, 1]
+
+
+def test_a_content_whose_checksum_was_lost_or_cut_off_is_fetched_again(tmp_path):
+    store, calls = Cache(tmp_path, GB), []
+    own = store.get_sound(key(1), 4, filling(b"four", calls)).with_suffix(".crc32")
+    own.unlink()
+    store.get_sound(key(1), 4, filling(b"four", calls))
+    own.write_bytes(b"")
+    store.get_sound(key(1), 4, filling(b"four", calls))
+    assert calls == [1, 1, 1]
+    assert store.get_sound(key(1), 4, fail).read_bytes() == b"four"
 
 
 def test_the_least_recently_used_goes_first(tmp_path):
@@ -155,5 +179,13 @@ def test_the_folder_is_the_environments_and_nobody_elses_to_read(tmp_path, monke
     monkeypatch.setenv("SSAST_CACHE", str(tmp_path / "mine"))
     cache(1.0).get(key(1), 4, filling(b"four"))
     assert (tmp_path / "mine").stat().st_mode & 0o077 == 0
+    (tmp_path / "open").mkdir(mode=0o755)
+    (tmp_path / "open" / "files").mkdir(mode=0o755)
+    monkeypatch.setenv("SSAST_CACHE", str(tmp_path / "open"))
+    file = cache(1.0).get_sound(key(1), 4, filling(b"four"))
+    held = cache(1.0).hold()
+    made = [place for place in (tmp_path / "open").rglob("*") if place.parent != tmp_path / "open" / "locks"]
+    assert {file, held} <= set(made)
+    assert [place for place in (*(tmp_path / "open").iterdir(), file) if place.stat().st_mode & 0o077] == []
     monkeypatch.delenv("SSAST_CACHE")
     assert cache(1.0).folder == Path.home() / ".cache" / "ssast"

@@ -44,8 +44,9 @@ class Cache:
         It may be gone at any later time: read it at once, or `hold` it. UserError where the disk has no room for it.
         """
         place = self._place(key)
-        if _is_there(place, size):
-            return place
+        with self._sentences():
+            if _is_there(place, size):
+                return place
         if size is not None and size > self.limit:
             raise UserError(
                 f"a file of {size / GB:.3g} GB does not fit into the cache of {self.limit / GB:.3g} GB; "

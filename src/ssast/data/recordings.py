@@ -97,6 +97,16 @@ def find_recording(root: Location, uid: str) -> Found:
     """Where the recording of a uid lies, as its metadata.json describes it; errors as in `load_recording`."""
     check_uid(uid)
     folder = root / uid
+    try:
+        return _find(root, folder)
+    except AudioError:
+        if root.is_local:
+            raise
+        folder.ask_again()  # a listing has no checksum: what it seems to lack is asked for once more
+        return _find(root, folder)
+
+
+def _find(root: Location, folder: Location) -> Found:
     folder.keep()
     encoding, sample_rate = _metadata(root, folder)
     endings = ENDINGS.get(encoding, (encoding,))

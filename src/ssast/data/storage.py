@@ -160,6 +160,10 @@ class Location:
         if len(_kept) > KEPT_FOLDERS:
             _kept.popitem(last=False)
 
+    def ask_again(self) -> None:
+        """Forget what `keep` was told of this folder."""
+        _kept.pop(self._id, None)
+
     def send(self, source: Path) -> None:
         """Write a local file there, and see that it arrived whole."""
         with self._sentences("write"):

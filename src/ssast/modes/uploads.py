@@ -4,7 +4,6 @@ import functools
 import json
 import os
 import threading
-import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
@@ -37,11 +36,11 @@ Mode = TypeVar("Mode", bound=Callable[..., Any])
 
 @dataclass
 class Uploads:
-    """A folder's files on their way to `target`: all that are visible, or those alone that changed `since` [ns]."""
+    """A folder's files on their way to `target`: all that are visible, or those alone that are not as `before`."""
 
     folder: Path
     target: Location
-    since: int = 0
+    before: dict[str, list[int]] | None = None
     done: dict[str, list[int] | None] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -51,8 +50,8 @@ class Uploads:
             return  # without it files are sent once more than they need
         if isinstance(kept, dict) and kept.get("to") == str(self.target) and isinstance(kept.get("files"), dict):
             self.done = kept["files"]
-            if self.since:  # what a killed run wrote before is still to be sent
-                self.since = min(self.since, int(kept.get("since") or self.since))
+            if self.before is not None and isinstance(kept.get("before"), dict):
+                self.before = kept["before"]  # what a killed run wrote since then is still to be sent
 
     def waiting(self) -> dict[str, list[int]]:
         """What is to be sent, small files first: by file its size and time."""
@@ -63,7 +62,8 @@ class Uploads:
             except FileNotFoundError:
                 continue
             now = [stat.st_size, stat.st_mtime_ns]
-            if (name in self.done or stat.st_mtime_ns >= self.since) and self.done.get(name) != now:
+            is_own = self.before is None or name in self.done or self.before.get(name) != _state(stat)
+            if is_own and self.done.get(name) != now:
                 found[name] = now
         return dict(sorted(found.items(), key=lambda item: item[1]))
 
@@ -91,12 +91,12 @@ class Uploads:
         """`send` at the end of a run; once all was sent, the next run in the folder answers for its own files alone."""
         sent, reason = self.send()
         if not reason and self.done:
-            self.since = 0
+            self.before = None
             self._keep()
         return sent, reason
 
     def _keep(self) -> None:
-        content = {"to": str(self.target), "since": self.since, "files": self.done}
+        content = {"to": str(self.target), "before": self.before, "files": self.done}
         with whole_file(self.folder / LEDGER) as beside:
             beside.write_text(json.dumps(content, indent=1), encoding="utf-8")
 
@@ -117,6 +117,15 @@ def visible(folder: Path) -> Iterator[str]:
         for name in sorted(files):
             if not name.startswith(".") and not (Path(root) / name).is_symlink():
                 yield (Path(root) / name).relative_to(folder).as_posix()
+
+
+def states(folder: Path) -> dict[str, list[int]]:
+    """How the visible files of a folder are: what differs later was written since, whatever the clock says."""
+    return {name: _state((folder / name).stat()) for name in visible(folder)}
+
+
+def _state(stat: os.stat_result) -> list[int]:
+    return [stat.st_size, stat.st_mtime_ns, stat.st_ino]
 
 
 def target(options: Options) -> Location:
@@ -157,7 +166,7 @@ def uploading(folder: Path, to: Location, *, poll_seconds: float = POLL_SECONDS)
     """
     print(f"results are also saved to {to}; --cloud False keeps them in {folder} alone", flush=True)
     _probe(to)
-    uploads = Uploads(folder, to, since=time.time_ns() - 10**9)
+    uploads = Uploads(folder, to, before=states(folder))
     ended, problems = threading.Event(), [""]
 
     def watch() -> None:
