@@ -4,7 +4,8 @@ import struct
 
 import pytest
 
-from ssast.audio.container import CHECKS, cut_off, mended, sniff, wav_parts
+from ssast.audio.container import CHECKS, cut_off, sniff
+from ssast.audio.sizes import mended, wav_parts
 
 FMT = struct.pack("<4sIHHIIHH", b"fmt ", 16, 1, 1, 16000, 32000, 2, 16)
 

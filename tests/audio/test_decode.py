@@ -13,7 +13,8 @@ import soundfile
 import soxr
 import torch
 
-from ssast.audio.decode import EXTENSIONS, Recording, conform, decode
+from ssast.audio.conform import conform
+from ssast.audio.decode import EXTENSIONS, Recording, decode
 from ssast.errors import AudioError, UserError
 
 SHARED = Path(os.environ.get("SSAST_SHARED", Path(__file__).parents[3] / "shared"))

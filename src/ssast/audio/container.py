@@ -1,23 +1,22 @@
-"""A recording's bytes in; which container they are, and whether they end before their own headers promise, out.
+"""Tell which container a recording's bytes are, and whether they end before their own headers promise.
 
 Only the framing is read, never the sound: chunk, page, packet and frame sizes. Everything works on damaged bytes.
 """
 
 import struct
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
 from ssast.audio import frames
+from ssast.audio.sizes import UNKNOWN_AIFF, W64_RIFF, chunks, sph_size, wav_parts
+from ssast.audio.source import Data, unpack
 
-UNKNOWN_RIFF = 0x7FFFF000  # sizes from here on are what writers into a pipe leave: sox this one, FFmpeg 0xFFFFFFFF
-UNKNOWN_AIFF = 0x7F000000
-W64_RIFF = bytes.fromhex("726966662e91cf11a5d628db04c10000")
 ASF_HEADER = bytes.fromhex("3026b2758e66cf11a6d900aa0062ce6c")
 ASF_FILE = bytes.fromhex("a1dcab8c47a9cf118ee400c00c205365")
 EBML_HEADER, EBML_SEGMENT, EBML_CLUSTER = 0x1A45DFA3, 0x18538067, 0x1F43B675
 MP4_FIRST = {b"ftyp", b"moov", b"mdat", b"wide", b"free", b"skip", b"pnot"}
 
 
-def sniff(data: bytes) -> str | None:
+def sniff(data: Data) -> str | None:
     """Name the container by its first bytes: wav, flac, mp3, aac, ogg, mp4, webm, asf, aiff, amr, au, caf, w64, sph."""
     head = data[:16]
     if head[:4] in (b"RIFF", b"RIFX", b"RF64") and data[8:12] == b"WAVE":
@@ -43,7 +42,7 @@ def sniff(data: bytes) -> str | None:
     return _sniff_frames(data)
 
 
-def _sniff_frames(data: bytes) -> str | None:
+def _sniff_frames(data: Data) -> str | None:
     start = frames.after_id3(data)
     if data[start : start + 4] == b"fLaC":
         return "flac"
@@ -54,7 +53,7 @@ def _sniff_frames(data: bytes) -> str | None:
     return None
 
 
-def cut_off(data: bytes, kind: str) -> str | None:
+def cut_off(data: Data, kind: str) -> str | None:
     """Say what is missing behind the end of a container's data, None where nothing is or where it cannot be known."""
     try:
         return CHECKS[kind](data)
@@ -62,67 +61,7 @@ def cut_off(data: bytes, kind: str) -> str | None:
         return "its header is not whole"
 
 
-def chunks(data: bytes, start: int, header: str, *, even: bool) -> Iterator[tuple[bytes, int, int]]:
-    """Give (name, place of the content, size) of the chunks of RIFF, AIFF and CAF files."""
-    at, width = start, struct.calcsize(header)
-    while at + width <= len(data):
-        name, size = struct.unpack_from(header, data, at)
-        yield name, at + width, size
-        at += width + max(size, 0) + (size & 1 if even else 0)
-
-
-def wav_parts(data: bytes) -> dict[bytes, tuple[int, int]]:
-    """Give place and size of a WAV file's chunks up to the samples ("data", whose size is -1 where it is not known)."""
-    order, parts = ">" if data[:4] == b"RIFX" else "<", {}
-    for name, at, size in chunks(data, 12, order + "4sI", even=True):
-        parts[name] = at, size
-        if name == b"data":
-            break
-    at, size = parts.get(b"data", (0, 0))
-    if data[:4] == b"RF64" and b"ds64" in parts and size == 0xFFFFFFFF:
-        size = struct.unpack_from("<Q", data, parts[b"ds64"][0] + 8)[0]
-        size = size if 0 < size < 1 << 62 else 0xFFFFFFFF
-    whole = struct.unpack_from(order + "I", data, 4)[0] + 8
-    unfinished = size == 0 and at < len(data) and whole < len(data)
-    if unfinished or (size >= UNKNOWN_RIFF and at + size > len(data)):
-        size = -1
-    if b"data" in parts:
-        parts[b"data"] = at, size
-    return parts
-
-
-def wav_codec(data: bytes) -> int:
-    """Give the number by which a WAV file names its coding (1 PCM, 3 float, 0x55 mp3), 0 without one."""
-    at, size = wav_parts(data).get(b"fmt ", (0, 0))
-    return struct.unpack_from((">" if data[:4] == b"RIFX" else "<") + "H", data, at)[0] if size >= 2 else 0
-
-
-def wav_samples(data: bytes) -> int:
-    """Give the number of samples a channel that a WAV file of coded samples promises ("fact"), 0 where it does not."""
-    at, size = wav_parts(data).get(b"fact", (0, 0))
-    if size < 4 or wav_codec(data) in (1, 3, 0xFFFE):
-        return 0
-    return struct.unpack_from((">" if data[:4] == b"RIFX" else "<") + "I", data, at)[0]
-
-
-def mended(data: bytes, kind: str) -> bytes:
-    """Write the true size where a writer into a pipe could not: the samples then last to the end of the file."""
-    if kind == "wav" and len(data) < 1 << 32:
-        at, size = wav_parts(data).get(b"data", (0, 0))
-        if size == -1:
-            order = ">" if data[:4] == b"RIFX" else "<"
-            name = b"RIFF" if data[:4] == b"RF64" else data[:4]
-            header = bytearray(name + struct.pack(order + "I", len(data) - 8) + data[8 : at - 4])
-            header = header.replace(b"ds64", b"JUNK", 1) if data[:4] == b"RF64" else header
-            return bytes(header) + struct.pack(order + "I", len(data) - at) + data[at:]
-    if kind == "caf":
-        for name, at, size in chunks(data, 8, ">4sq", even=False):
-            if name == b"data" and size == -1:
-                return data[: at - 8] + struct.pack(">q", len(data) - at) + data[at:]
-    return data
-
-
-def _wav(data: bytes) -> str | None:
+def _wav(data: Data) -> str | None:
     parts = wav_parts(data)
     if b"data" not in parts:
         return "it ends before its samples begin"
@@ -130,50 +69,45 @@ def _wav(data: bytes) -> str | None:
     return frames.missing("its data chunk", size, len(data) - at)
 
 
-def _aiff(data: bytes) -> str | None:
+def _aiff(data: Data) -> str | None:
     for name, at, size in chunks(data, 12, ">4sI", even=True):
         if name == b"SSND":
             return frames.missing("its sound chunk", size if size < UNKNOWN_AIFF else 0, len(data) - at)
     return "it ends before its samples begin"
 
 
-def _caf(data: bytes) -> str | None:
+def _caf(data: Data) -> str | None:
     seen = False
     for name, at, size in chunks(data, 8, ">4sq", even=False):
+        if seen and not name.isalnum():
+            break  # no chunk
         seen = seen or name == b"data"
         if size > len(data) - at:
             return frames.missing("its chunk of samples" if name == b"data" else "a chunk", size, len(data) - at)
     return None if seen else "it ends before its samples begin"
 
 
-def _au(data: bytes) -> str | None:
-    start, size = struct.unpack_from(">II" if data[:4] == b".snd" else "<II", data, 4)
+def _au(data: Data) -> str | None:
+    start, size = unpack(">II" if data[:4] == b".snd" else "<II", data, 4)
     return frames.missing("its part with samples", size if size != 0xFFFFFFFF else 0, len(data) - start)
 
 
-def _w64(data: bytes) -> str | None:
+def _w64(data: Data) -> str | None:
     at = 40
     while at + 24 <= len(data):
-        size = struct.unpack_from("<Q", data, at + 16)[0]
+        size = unpack("<Q", data, at + 16)[0]
         if data[at : at + 4] == b"data":
             return frames.missing("its data chunk", size - 24 if size < 1 << 62 else 0, len(data) - at - 24)
         at += max(24, size + 7 & ~7)
     return "it ends before its samples begin"
 
 
-def _sph(data: bytes) -> str | None:
-    start = int(data[8:16]) if data[8:16].strip().isdigit() else 1024
-    fields = {part[0]: part[2] for line in data[:start].split(b"\n") if len(part := line.split(None, 2)) == 3}
-    if b"shorten" in fields.get(b"sample_coding", b""):
-        return None
-    counts = [fields.get(name, b"1") for name in (b"sample_count", b"channel_count", b"sample_n_bytes")]
-    if not all(count.strip().isdigit() for count in counts):
-        return None
-    samples, channels, width = map(int, counts)
-    return frames.missing("its part with samples", samples * channels * width, len(data) - start)
+def _sph(data: Data) -> str | None:
+    start, size = sph_size(data)
+    return None if size is None else frames.missing("its part with samples", size, len(data) - start)
 
 
-def _flac(data: bytes) -> str | None:
+def _flac(data: Data) -> str | None:
     """Find metadata that ends early only; the frames carry no sizes, so their number is compared when decoded."""
     at = data.find(b"fLaC") + 4
     while True:
@@ -183,13 +117,13 @@ def _flac(data: bytes) -> str | None:
             return None if at < len(data) else "it ends before its samples begin"
 
 
-def flac_samples(data: bytes) -> int:
+def flac_samples(data: Data) -> int:
     """Give the number of samples a FLAC header promises, 0 where the writer did not know it."""
     at = data.find(b"fLaC") + 8
     return int.from_bytes(data[at + 13 : at + 18], "big") & (1 << 36) - 1
 
 
-def _ogg(data: bytes) -> str | None:
+def _ogg(data: Data) -> str | None:
     at, closed = 0, {}
     while at >= 0 and at + 27 <= len(data):
         flags, serial, segments = data[at + 5], data[at + 14 : at + 18], data[at + 26]
@@ -203,11 +137,11 @@ def _ogg(data: bytes) -> str | None:
     return None if all(closed.values()) else "its last page does not end the stream"
 
 
-def _mp4(data: bytes) -> str | None:
+def _mp4(data: Data) -> str | None:
     at, seen = 0, set()
     while at + 8 <= len(data):
-        size, name = struct.unpack_from(">I4s", data, at)
-        size = struct.unpack_from(">Q", data, at + 8)[0] if size == 1 else len(data) - at if size == 0 else size
+        size, name = unpack(">I4s", data, at)
+        size = unpack(">Q", data, at + 8)[0] if size == 1 else len(data) - at if size == 0 else size
         if size < 8 or not name.isascii() or not name.strip(b"\0"):
             break
         if at + size > len(data):
@@ -217,14 +151,14 @@ def _mp4(data: bytes) -> str | None:
     return None if b"moov" in seen else "it ends before its index ('moov')"
 
 
-def _vint(data: bytes, at: int, *, keep_mark: bool) -> tuple[int, int, bool]:
+def _vint(data: Data, at: int, *, keep_mark: bool) -> tuple[int, int, bool]:
     width = 9 - data[at].bit_length()
     value = int.from_bytes(data[at : at + width], "big")
     bare = value & (1 << 7 * width) - 1
     return (value if keep_mark else bare), at + width, bare == (1 << 7 * width) - 1
 
 
-def _webm(data: bytes) -> str | None:
+def _webm(data: Data) -> str | None:
     at = 0
     while at < len(data):
         name, at, _ = _vint(data, at, keep_mark=True)
@@ -240,12 +174,12 @@ def _webm(data: bytes) -> str | None:
     return None
 
 
-def _asf(data: bytes) -> str | None:
+def _asf(data: Data) -> str | None:
     at = 30
-    for _ in range(struct.unpack_from("<I", data, 24)[0]):
-        size = struct.unpack_from("<Q", data, at + 16)[0]
+    for _ in range(unpack("<I", data, 24)[0]):
+        size = unpack("<Q", data, at + 16)[0]
         if data[at : at + 16] == ASF_FILE:
-            promised, broadcast = struct.unpack_from("<Q", data, at + 40)[0], data[at + 88] & 1
+            promised, broadcast = unpack("<Q", data, at + 40)[0], data[at + 88] & 1
             return None if broadcast else frames.missing("the file", promised, len(data))
         at += max(24, size)
     return None

@@ -1,7 +1,9 @@
-"""The bytes of a stream of frames (mp3, AAC, AMR) in; where frames lie, how long they are and what is missing, out."""
+"""Find the frames of mp3, AAC and AMR streams, how long they are and what is missing of the last one."""
 
 import struct
 from collections.abc import Callable
+
+from ssast.audio.source import Data
 
 MP3_KBPS = {  # by (MPEG version 1, layer), ISO 11172-3 and 13818-3
     (True, 1): (0, 32, 64, 96, 128, 160, 192, 224, 256, 288, 320, 352, 384, 416, 448),
@@ -16,21 +18,26 @@ AMR_BYTES = {  # of a frame with its header, by frame type; RFC 4867
     b"#!AMR-WB\n": (18, 24, 33, 37, 41, 47, 51, 59, 61, 6, 1, 1, 1, 1, 1, 1),
 }
 
+MOST_TAGS = 64
+
 
 def missing(what: str, promised: int, present: int) -> str | None:
     """Say how much less is there than promised, None where it is all there."""
     return f"{what} should hold {promised} bytes and {max(present, 0)} are there" if promised > present else None
 
 
-def after_id3(data: bytes) -> int:
-    """Give where the sound begins behind an ID3v2 tag, 0 without one."""
-    if data[:3] != b"ID3" or len(data) < 10:
-        return 0
-    size = sum((byte & 127) << shift for byte, shift in zip(data[6:10], (21, 14, 7, 0), strict=True))
-    return 10 + size
+def after_id3(data: Data, at: int = 0) -> int:
+    """Give where the sound begins behind the ID3v2 tags at a place, the place itself where none is."""
+    for _ in range(MOST_TAGS):
+        if data[at : at + 3] != b"ID3" or at + 10 > len(data):
+            break
+        head = data[at + 5 : at + 10]
+        size = sum((byte & 127) << shift for byte, shift in zip(head[1:], (21, 14, 7, 0), strict=True))
+        at += 10 + size + (10 if head[0] & 0x10 else 0)  # a tag may end with its header once more
+    return at
 
 
-def mp3_frame_bytes(data: bytes, at: int) -> int:
+def mp3_frame_bytes(data: Data, at: int) -> int:
     """Give the length of the MPEG audio frame at a place, 0 where there is none."""
     if at + 4 > len(data) or data[at] != 0xFF or data[at + 1] & 0xE0 != 0xE0:
         return 0
@@ -45,7 +52,7 @@ def mp3_frame_bytes(data: bytes, at: int) -> int:
     return (72 if layer == 3 and version != 3 else 144) * bits // sample_rate + padding
 
 
-def adts_frame_bytes(data: bytes, at: int) -> int:
+def adts_frame_bytes(data: Data, at: int) -> int:
     """Give the length of the ADTS frame (AAC) at a place, 0 where there is none."""
     if at + 7 > len(data) or data[at] != 0xFF or data[at + 1] & 0xF6 != 0xF0 or data[at + 2] >> 2 & 15 > 12:
         return 0
@@ -53,7 +60,7 @@ def adts_frame_bytes(data: bytes, at: int) -> int:
     return length if length > 7 else 0
 
 
-def first_frame(data: bytes, length: Callable[[bytes, int], int]) -> int | None:
+def first_frame(data: Data, length: Callable[[Data, int], int]) -> int | None:
     """Give where three frames follow each other (fewer at the end of the data), looked for in the first 64 KiB."""
     start = after_id3(data)
     at = data.find(b"\xff", start, start + 65536)
@@ -70,7 +77,7 @@ def first_frame(data: bytes, length: Callable[[bytes, int], int]) -> int | None:
     return None
 
 
-def _walk(data: bytes, at: int, length: Callable[[bytes, int], int]) -> tuple[int, str | None]:
+def _walk(data: Data, at: int, length: Callable[[Data, int], int]) -> tuple[int, str | None]:
     """Count the frames and say whether the last one is whole; bytes between frames (tags, damage) are stepped over."""
     count, lost = 0, False
     while at < len(data):
@@ -78,13 +85,22 @@ def _walk(data: bytes, at: int, length: Callable[[bytes, int], int]) -> tuple[in
         if step and at + step > len(data):
             return count, None if lost else missing("its last frame", step, len(data) - at)
         count, lost = count + bool(step), step == 0
-        at = at + step if step else data.find(b"\xff", at + 1)
+        at = at + step if step else next_sign(data, at)
         if at < 0:
             break
     return count, None
 
 
-def mp3_frames(data: bytes) -> int:
+def next_sign(data: Data, at: int) -> int:
+    """Give the next place behind this one where a frame may begin, tags stepped over; -1 where there is none."""
+    if data[at : at + 3] == b"ID3":
+        return max(at + 1, after_id3(data, at))
+    frame = data.find(b"\xff", at + 1)
+    tag = data.find(b"ID3", at + 1, frame if frame >= 0 else len(data))
+    return tag if tag >= 0 else frame
+
+
+def mp3_frames(data: Data) -> int:
     """Give the number of frames that an MP3's Xing or Info header promises, 0 where it has none or does not tell."""
     at = first_frame(data, mp3_frame_bytes)
     head = data[at : at + 200] if at is not None else b""
@@ -93,7 +109,7 @@ def mp3_frames(data: bytes) -> int:
     return count if flags & 1 else 0
 
 
-def mp3_cut_off(data: bytes) -> str | None:
+def mp3_cut_off(data: Data) -> str | None:
     """Compare with the frame count of the Xing header; without one, only a last frame in pieces tells."""
     start = first_frame(data, mp3_frame_bytes)
     count, lacking = _walk(data, start or 0, mp3_frame_bytes)
@@ -103,16 +119,16 @@ def mp3_cut_off(data: bytes) -> str | None:
     return lacking
 
 
-def aac_cut_off(data: bytes) -> str | None:
+def aac_cut_off(data: Data) -> str | None:
     """Find a last frame in pieces; ADTS has no header that tells more."""
     return _walk(data, first_frame(data, adts_frame_bytes) or 0, adts_frame_bytes)[1]
 
 
-def amr_cut_off(data: bytes) -> str | None:
+def amr_cut_off(data: Data) -> str | None:
     """Find a last frame in pieces; AMR has no header that tells more."""
     for magic, sizes in AMR_BYTES.items():
         at = len(magic)
-        while data.startswith(magic) and at < len(data):
+        while data[: len(magic)] == magic and at < len(data):
             step = sizes[data[at] >> 3 & 15]
             if at + step > len(data):
                 return missing("its last frame", step, len(data) - at)

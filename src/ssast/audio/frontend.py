@@ -41,6 +41,11 @@ def mel_bank(sample_rate: int, num_mel_bins: int, fft_size: int) -> Tensor:
     return torch.minimum(rise_FN, fall_FN).clamp(min=0.0)
 
 
+def samples_of(frames: int, sample_rate: int) -> int:
+    """Give how many samples so many frames take."""
+    return max(0, frames - 1) * int(sample_rate * 0.001 * SHIFT_MS) + int(sample_rate * 0.001 * WINDOW_MS)
+
+
 class Frontend(nn.Module):
     """Turn batches of waveforms into the fbank that the encoder takes, always in float32, on the module's device.
 

@@ -1,27 +1,29 @@
-"""A table of uids and a folder of recordings in; items out, one dictionary a recording, ready to be batched.
+"""Give the recordings of a table one by one, as dictionaries that are ready to be batched.
 
 Shapes: C channels, S samples, T frames, F mel bins, N labels.
 """
 
 import math
 import numbers
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, fields
+from functools import partial
 from typing import Any
 
 import pandas as pd
 import torch
-from torch import Tensor
 from torch.utils.data import Dataset
 
 from ssast.audio import augment
 from ssast.audio.alterations import ALTERATIONS
 from ssast.audio.augment import WaveformAugment
-from ssast.audio.decode import Recording, conform
-from ssast.audio.frontend import WINDOW_MS, Frontend
+from ssast.audio.conform import ORDINARY_SECONDS, hear
+from ssast.audio.decode import Recording, enough_memory
+from ssast.audio.frontend import WINDOW_MS, Frontend, samples_of
 from ssast.data.loader import ITEM, EpochSampler, Loader, collate, derive_seed, loader
+from ssast.data.long import LongRecording, Open
 from ssast.data.prepare import Prepare
-from ssast.data.recordings import check_uid, load_recording, naming, prefetch
+from ssast.data.recordings import check_uid, naming, prefetch, recording_blocks
 from ssast.data.splits import (
     check_targets,
     find_split,
@@ -53,8 +55,9 @@ __all__ = [
 
 KEYS = {each.name: each.key for each in ALTERATIONS if each.key}
 """What the seed's `audio_conf` calls otherwise."""
-LARGEST_SAMPLE = 1e12
-"""Far beyond samples that somebody forgot to scale (2^31), and below what overflows when it is squared and summed."""
+HOLDS = ("whole", "heard", "windows")
+HELD_SECONDS = 300.0
+"""Recordings up to here are held whole where they are cut to windows; longer ones are read twice, block by block."""
 
 
 @dataclass(frozen=True)
@@ -101,17 +104,33 @@ class AudioConf:
             )
         return conf
 
-    def heard(self, recording: Recording) -> Recording:
-        """The recording at the rate and length asked for; AudioError where that leaves less than one window."""
+    def heard(self, blocks: Iterable[Recording], **how: Any) -> Recording:
+        """A recording, given block by block, at the rate and length asked for; `how` as `hear` takes it.
+
+        AudioError where that leaves less than one window.
+        """
         mono, seconds = self.reduce, self.clip_length
-        recording = conform(recording, sample_rate=self.resample_rate, mono=mono, clip_seconds=seconds)
-        largest = float(recording.waveform.abs().max()) if recording.waveform.numel() else 0.0
-        if not largest <= LARGEST_SAMPLE:
-            raise AudioError(f"it holds samples of up to {largest:.3g}, and sound lies within -1 and 1; mend it")
+        recording = hear(blocks, sample_rate=self.resample_rate, mono=mono, clip_seconds=seconds, **how)
         milliseconds = 1000 * recording.waveform.shape[-1] / self.resample_rate
         if milliseconds < WINDOW_MS:
             raise AudioError(f"it lasts {milliseconds:.1f} ms, less than one window of {WINDOW_MS} ms; remove it")
         return recording
+
+    def item(self, opens: Open, hold: str) -> dict[str, Any]:
+        """The waveform (C, S) of a recording, as much of it as `hold` asks for, and the length of the whole.
+
+        "whole": all; "heard": of a long one what reaches the fbank; "windows": of a long one nothing but "long", for
+        who cuts it to windows.
+        """
+        cut = hold == "heard" or (hold == "windows" and not self.clip_length)
+        most = samples_of(self.target_length, self.resample_rate) if cut else None
+        ordinary = HELD_SECONDS if hold == "windows" else ORDINARY_SECONDS
+        recording = self.heard(opens(), most_samples=most, ordinary_seconds=ordinary)
+        item = {"waveform": recording.waveform, "whole_length": recording.samples}
+        if hold == "windows" and recording.whole_samples:
+            long = LongRecording.counted(opens, self.resample_rate, self.reduce)
+            item |= {"waveform": recording.waveform[:, :0], "whole_length": long.samples, "long": long}
+        return item
 
     def frontend(self) -> Frontend:
         """The fbank that it describes."""
@@ -129,6 +148,13 @@ class AudioConf:
             mixup=self.mixup if mixup is None else mixup,
             mixup_alpha=self.mixup_alpha,
         )
+
+
+def check_hold(hold: str) -> str:
+    """The same; UserError for a word that says nothing."""
+    if hold not in HOLDS:
+        raise UserError(f"hold is {hold!r}; expected {', '.join(HOLDS)}.")
+    return hold
 
 
 def _as_kind(name: str, value: Any, kind: type) -> Any:
@@ -149,7 +175,9 @@ class AudioDataset(Dataset[dict[str, Any]]):
     empty cells as NaN. `prefix` is the folder of `<uid>/waveform.EXT` and `<uid>/metadata.json`, with `bucket` (a name
     or a google-cloud-storage Bucket) a folder in that bucket, with `study` the folder of that name in it. `librosa`
     chooses who decodes; `cdo` and `shift` are coarse dropout and affine shift of the fbank; without `with_fbank` items
-    hold no fbank, and spectrogram masks, noise and mixup are left to `Prepare`.
+    hold no fbank, and spectrogram masks, noise and mixup are left to `Prepare`. `hold` says what of a long recording is
+    held: the "whole", what is "heard" (reaches the fbank, unless it is altered), or nothing but where it lies, for who
+    reads it in "windows".
 
     `dataset[index]` is the item in epoch 0, `dataset[index, epoch]` in another: its chance comes from
     (seed, epoch, index) alone. AudioError, the uid in front, for a recording that cannot be used. Batches are made with
@@ -171,6 +199,7 @@ class AudioDataset(Dataset[dict[str, Any]]):
         seed: int = 0,
         study: str | None = None,
         project: str | None = None,
+        hold: str = "whole",
     ):
         frame = annotations_df.set_index("uid") if "uid" in annotations_df.columns else annotations_df
         self.uids = [str(uid) for uid in frame.index]
@@ -183,7 +212,7 @@ class AudioDataset(Dataset[dict[str, Any]]):
         self.root = locate(prefix, study, bucket, project)
         if not self.root.is_dir():
             raise UserError(f"the data folder {self.root} does not exist; check --prefix, --study and --bucket_name.")
-        self.librosa, self.seed = librosa, seed
+        self.librosa, self.seed, self.hold = librosa, seed, check_hold(hold)
         self.augment = self.conf.waveform
         self.prepare = self.conf.prepare(cdo=cdo, shift=shift, mixup=0.0) if with_fbank else None
 
@@ -197,10 +226,9 @@ class AudioDataset(Dataset[dict[str, Any]]):
     def __getitem__(self, key: int | tuple[int, int]) -> dict[str, Any]:
         index, epoch = key if isinstance(key, tuple) else (key, 0)
         index = range(len(self))[index]  # negative numbers count from the end; IndexError beyond it
-        waveform_CS = self._waveform(index, epoch)
         item = {
+            **self._heard(index, epoch),
             "uid": self.uids[index],
-            "waveform": waveform_CS,
             "sample_rate": self.conf.resample_rate,
             "targets": self.targets[index].clone(),
         }
@@ -210,16 +238,16 @@ class AudioDataset(Dataset[dict[str, Any]]):
             item["fbank"] = self.prepare(collate([item]), generator)["fbank"][0]
         return item
 
-    def _waveform(self, index: int, epoch: int) -> Tensor:
-        """The altered waveform (C, S) of a clip, at the rate and length asked for."""
-        uid, conf = self.uids[index], self.conf
-        recording = load_recording(self.root, uid, use_librosa=self.librosa)
-        with naming(uid):
-            recording = conf.heard(recording)
-        if not self.augment.active:
-            return recording.waveform
-        seed = derive_seed(self.seed, epoch, index)
-        return self.augment(recording.waveform, conf.resample_rate, seed=seed)
+    def _heard(self, index: int, epoch: int) -> dict[str, Any]:
+        """The altered waveform (C, S) of a clip, at the rate and length asked for, and the length of the whole."""
+        opens = partial(recording_blocks, self.root, self.uids[index], use_librosa=self.librosa)
+        with naming(self.uids[index]), enough_memory():
+            heard = self.conf.item(opens, "whole" if self.augment.active else self.hold)
+            if not self.augment.active:
+                return heard
+            seed = derive_seed(self.seed, epoch, index)
+            waveform_CS = self.augment(heard["waveform"], self.conf.resample_rate, seed=seed)
+        return {"waveform": waveform_CS, "whole_length": waveform_CS.shape[1]}
 
     def _mix(self, item: dict[str, Any], epoch: int, generator: torch.Generator) -> None:
         """With the probability `mixup`, mix another recording of the data set, drawn by chance, into the item."""
@@ -227,7 +255,7 @@ class AudioDataset(Dataset[dict[str, Any]]):
             return
         partner = int(torch.randint(len(self), (), generator=generator))
         try:
-            other = {"uid": "", "waveform": self._waveform(partner, epoch), "targets": self.targets[partner]}
+            other = {"uid": "", "waveform": self._heard(partner, epoch)["waveform"], "targets": self.targets[partner]}
         except AudioError:
             return  # said when its own turn comes
         pair = collate([item, other])

@@ -1,19 +1,19 @@
-"""Addresses of audio files and of folders in; every recording that lies there, ready for a loader, out."""
+"""Find the audio files at addresses and in folders, and read them one by one for a loader."""
 
-import io
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
+from functools import partial
 from typing import Any
 
 import torch
 from torch.utils.data import Dataset
 
 from ssast import veil
-from ssast.audio.decode import EXTENSIONS, decode
-from ssast.data.dataset import AudioConf
-from ssast.data.recordings import AT_ONCE, naming
+from ssast.audio.decode import EXTENSIONS
+from ssast.data.dataset import AudioConf, check_hold
+from ssast.data.recordings import AT_ONCE, file_blocks, naming
 from ssast.data.storage import Location, Missing
 from ssast.errors import UserError
 
@@ -97,12 +97,19 @@ def _listed(folder: Location) -> tuple[list[Location], list[Location]]:
 class FileDataset(Dataset[dict[str, Any]]):
     """Audio files as dictionaries like those of `AudioDataset`, without targets; a file's address is its uid.
 
-    `audio_conf` as there, its augmentation left aside. AudioError, the address in front, for a file that cannot be
-    used.
+    `audio_conf` and `hold` as there, augmentation left aside. AudioError, the address in front, for a file that
+    cannot be used.
     """
 
-    def __init__(self, files: Sequence[Location], audio_conf: Mapping[str, Any] | None, *, librosa: bool = False):
-        self.files = list(files)
+    def __init__(
+        self,
+        files: Sequence[Location],
+        audio_conf: Mapping[str, Any] | None,
+        *,
+        librosa: bool = False,
+        hold: str = "heard",
+    ):
+        self.files, self.hold = list(files), check_hold(hold)
         self.uids = [str(file) for file in self.files]
         veil.learn("file", (file.name for file in self.files))
         self.conf, self.librosa = AudioConf.of(audio_conf), librosa
@@ -124,14 +131,14 @@ class FileDataset(Dataset[dict[str, Any]]):
     def __getitem__(self, key: int | tuple[int, int]) -> dict[str, Any]:
         index = range(len(self))[key[0] if isinstance(key, tuple) else key]
         file = self.files[index]
+        extension = file.name.rsplit(".", 1)[1] if "." in file.name else ""
+        opens = partial(file_blocks, file, extension, use_librosa=self.librosa)
         with naming(self.uids[index]):
-            source = file.path if file.is_local else io.BytesIO(file.read_bytes())
-            extension = file.name.rsplit(".", 1)[1] if "." in file.name else ""
-            recording = self.conf.heard(decode(source, extension=extension, use_librosa=self.librosa))
+            heard = self.conf.item(opens, self.hold)
         return {
+            **heard,
             "uid": self.uids[index],
-            "waveform": recording.waveform,
-            "sample_rate": recording.sample_rate,
+            "sample_rate": self.conf.resample_rate,
             "targets": torch.empty(0),
         }
 

@@ -1,4 +1,4 @@
-"""A data set in; collated batches out, the same ones whatever the number of workers and wherever a run starts.
+"""Give collated batches of a data set, the same ones whatever the number of workers and wherever a run starts.
 
 Shapes: B clips, S samples, N labels.
 """
@@ -39,7 +39,9 @@ def derive_seed(*key: int) -> int:
 def collate(items: Sequence[Any]) -> dict[str, Any]:
     """One batch of items: "uid" (list), "waveform" (B, S) zero-padded (channel 0), "lengths" (B,), "targets" (B, N).
 
-    "fbank" is stacked where the items hold it. Recordings that could not be read are listed under "bad".
+    "whole_lengths" (B,) are those of the recordings, of which long ones may be held in part; "long" holds what stands
+    for those that are not held at all (None for others). "fbank" is stacked where the items hold it. Recordings that
+    could not be read are listed under "bad".
     """
     good = [item for item in items if not isinstance(item, Bad)]
     bad = [item for item in items if isinstance(item, Bad)]
@@ -50,6 +52,10 @@ def collate(items: Sequence[Any]) -> dict[str, Any]:
         "lengths": torch.tensor([len(waveform_S) for waveform_S in waveforms], dtype=torch.int64),
         "targets": torch.stack([item["targets"] for item in good]) if good else torch.empty(0, 0),
     }
+    whole = [item.get("whole_length", len(waveform_S)) for item, waveform_S in zip(good, waveforms, strict=True)]
+    batch["whole_lengths"] = torch.tensor(whole, dtype=torch.int64)
+    if any("long" in item for item in good):
+        batch["long"] = [item.get("long") for item in good]
     if good and "fbank" in good[0]:
         batch["fbank"] = torch.stack([item["fbank"] for item in good])
     return {**batch, "bad": bad} if bad else batch
@@ -58,7 +64,15 @@ def collate(items: Sequence[Any]) -> dict[str, Any]:
 def _padded(waveforms: list[Tensor]) -> Tensor:
     if not waveforms:
         return torch.empty(0, 0)
-    return torch.nn.utils.rnn.pad_sequence(waveforms, batch_first=True)
+    try:
+        return torch.nn.utils.rnn.pad_sequence(waveforms, batch_first=True)
+    except (MemoryError, RuntimeError) as error:
+        if isinstance(error, RuntimeError) and "allocate memory" not in str(error):  # torch's own words
+            raise
+        raise UserError(
+            f"there is not memory enough for a batch of {len(waveforms)} recordings, the longest of "
+            f"{max(map(len, waveforms))} samples; pass a smaller --batch_size or a --clip_length."
+        ) from error
 
 
 Key = tuple[int, int]

@@ -1,4 +1,4 @@
-"""A folder of recordings and a uid in; the uid's waveform, checked against its metadata.json, out."""
+"""Find the recording of a uid in a folder, and read it as its metadata.json says."""
 
 import io
 import json
@@ -10,7 +10,8 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
 
-from ssast.audio.decode import Recording, decode
+from ssast.audio.decode import Recording, blocks, joined
+from ssast.audio.source import not_plain
 from ssast.data.storage import Location, Missing
 from ssast.errors import AudioError, UserError
 
@@ -21,11 +22,15 @@ ENDINGS = {
     "wave": ("wav",),
     "mulaw": ("wav", "au"),
     "alaw": ("wav", "au"),
-    "ogg_opus": ("opus", "ogg"),
-    "opus": ("opus", "ogg"),
+    "ogg_opus": ("opus", "ogg", "oga"),
+    "opus": ("opus", "ogg", "oga", "webm", "weba", "mka", "mkv"),
     "ogg": ("ogg", "oga", "opus"),
     "vorbis": ("ogg", "oga"),
-    "webm_opus": ("webm",),
+    "webm_opus": ("webm", "weba", "mka", "mkv"),
+    "webm": ("webm", "weba"),
+    "matroska": ("mka", "mkv"),
+    "mka": ("mka", "mkv"),
+    "mkv": ("mkv", "mka"),
     "amr_wb": ("amr", "awb"),
     "awb": ("awb", "amr"),
     "speex_with_header_byte": ("spx",),
@@ -40,6 +45,7 @@ ENDINGS = {
 }
 # Opus is decoded at 48 kHz whatever rate went into it, and metadata.json may name either.
 OPUS = ("opus", "ogg", "webm")
+OPUS_CODECS = ("opus", "libopus")
 OPUS_RATE = 48000
 METADATA_BYTES = 1 << 20
 AT_ONCE = 8
@@ -64,20 +70,30 @@ def check_uid(uid: str) -> None:
 
 
 def load_recording(root: Location, uid: str, *, use_librosa: bool = False) -> Recording:
-    """The decoded recording `root`/`uid`/waveform.EXT, its rate as metadata.json says.
+    """The decoded recording `root`/`uid`/waveform.EXT, whole, its rate as metadata.json says.
 
     AudioError, the uid in front, for whatever is wrong with this recording; UserError for a uid or link that leaves
     the folder, and where the storage fails.
     """
     with naming(uid):
-        found = find_recording(root, uid)
-        place = found.location
-        source = place.path if place.is_local else io.BytesIO(place.read_bytes())
-        recording = decode(source, extension=found.extension, use_librosa=use_librosa)
-        rate, opus = recording.sample_rate, found.extension in OPUS and recording.sample_rate == OPUS_RATE
-        if rate != found.sample_rate and not opus:
-            raise AudioError(f"{place.name} holds {rate} Hz, but metadata.json says {found.sample_rate}; mend either")
-    return recording
+        return joined(recording_blocks(root, uid, use_librosa=use_librosa))
+
+
+def recording_blocks(root: Location, uid: str, *, use_librosa: bool = False) -> Iterator[Recording]:
+    """The same block by block, so that memory does not grow with the recording; errors without the uid in front."""
+    found = find_recording(root, uid)
+    for block in file_blocks(found.location, found.extension, use_librosa=use_librosa):
+        rate, may_be_opus = block.sample_rate, block.codec in OPUS_CODECS or found.extension in OPUS
+        if rate != found.sample_rate and not (may_be_opus and rate == OPUS_RATE):
+            name = found.location.name
+            raise AudioError(f"{name} holds {rate} Hz, but metadata.json says {found.sample_rate}; mend either")
+        yield block
+
+
+def file_blocks(file: Location, extension: str, *, use_librosa: bool = False) -> Iterator[Recording]:
+    """The decoded recording in a file, on a disk or in a bucket, block by block."""
+    source = file.path if file.is_local else io.BytesIO(file.read_bytes())
+    return blocks(source, extension=extension, use_librosa=use_librosa)
 
 
 def prefetch(root: Location, uids: Sequence[str]) -> None:
@@ -113,8 +129,7 @@ def _find(root: Location, folder: Location) -> Found:
     for ending in endings:
         place = folder / f"waveform.{ending}"
         if place.exists():
-            _stay_inside(root, place)
-            return Found(place, ending, sample_rate)
+            return _found(root, place, ending, sample_rate)
     return _other_spelling(root, folder, encoding, endings, sample_rate)
 
 
@@ -124,11 +139,23 @@ def _other_spelling(root: Location, folder: Location, encoding: str, endings: tu
     for place in there:
         ending = place.name.split(".", 1)[1].lower()
         if ending in endings:
-            _stay_inside(root, place)
-            return Found(place, ending, rate)
+            return _found(root, place, ending, rate)
     if not there:
         raise AudioError(f"{folder} holds no waveform.{endings[0]}; put the recording there or remove the uid")
     raise AudioError(f"metadata.json says {encoding.upper()}, but the file is {there[0].name}; mend either")
+
+
+def _found(root: Location, place: Location, ending: str, sample_rate: int) -> Found:
+    _stay_inside(root, place)
+    _plain(place, "put the recording itself there")
+    return Found(place, ending, sample_rate)
+
+
+def _plain(place: Location, advice: str) -> None:
+    """AudioError for a pipe and the like: opening one would wait for ever."""
+    odd = not_plain(place.path) if place.is_local and place.exists() else ""
+    if odd:
+        raise AudioError(f"{place} is {odd}, not a file; {advice}")
 
 
 def _metadata(root: Location, folder: Location) -> tuple[str, int]:
@@ -136,6 +163,7 @@ def _metadata(root: Location, folder: Location) -> tuple[str, int]:
     place = folder / "metadata.json"
     _stay_inside(root, place)
     try:
+        _plain(place, "write one with encoding and sample_rate_hz")
         content = place.read_bytes(METADATA_BYTES)
     except Missing as error:
         if not folder.is_dir():

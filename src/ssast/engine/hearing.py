@@ -96,7 +96,7 @@ class Waveforms(Dataset[dict[str, Any]]):
     def __getitem__(self, key: tuple[int, int]) -> dict[str, Any]:
         index = key[0]
         with naming(self.uids[index]):
-            recording = self.conf.heard(Recording(_waveform(self.waveforms[index]), self.sample_rate))
+            recording = self.conf.heard([Recording(_waveform(self.waveforms[index]), self.sample_rate)])
         return {"uid": self.uids[index], "waveform": recording.waveform, "targets": torch.empty(0)}
 
 
@@ -165,7 +165,9 @@ def _data(given: Any, sample_rate: int | None, conf: dict[str, Any], *, any_name
     named = [isinstance(one, str | os.PathLike | Location) for one in one_by_one]
     if all(named):
         forget()
-        return FileDataset(find_audio([as_location(one) for one in one_by_one], any_name=any_name), conf), "file"
+        return FileDataset(
+            find_audio([as_location(one) for one in one_by_one], any_name=any_name), conf, hold="windows"
+        ), "file"
     if any(named):
         raise UserError("files and waveforms came mixed in one list; predict them one kind after the other.")
     return Waveforms(one_by_one, sample_rate, conf), "recording"

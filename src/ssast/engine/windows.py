@@ -1,4 +1,4 @@
-"""Recordings of any length in; overlapping windows of the length that a model takes, in batches, and rows of them, out.
+"""Cut recordings of any length to overlapping windows as long as a model's input, in batches, and make rows of them.
 
 Shapes: S samples, B windows, N labels, T steps of time, D width.
 """
@@ -6,6 +6,7 @@ Shapes: S samples, B windows, N labels, T steps of time, D width.
 import itertools
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 import pyarrow as pa
@@ -14,10 +15,13 @@ from torch import Tensor
 
 from ssast.audio.frontend import Frontend
 from ssast.data.loader import collate
+from ssast.data.long import Reel
 from ssast.engine.infer import Batch, float_lists
 from ssast.model.encoder import SSASTEncoder
 
-Waiting = tuple[str, Tensor, list["Window"]]
+Source = Callable[[int, int], Tensor]
+"""What gives samples (S,) of a recording, from one up to another, asked for in their order."""
+Waiting = tuple[str, Source, list["Window"]]
 
 
 @dataclass(frozen=True)
@@ -103,9 +107,11 @@ def window_batches(recordings: Iterable[Batch], cutter: Cutter, size: int) -> It
     waiting: list[Waiting] = []
     steps = 0
     for batch in recordings:
-        lengths = batch["lengths"].tolist()
-        for uid, waveform_S, length in zip(batch["uid"], batch["waveform"], lengths, strict=True):
-            waiting.append((uid, waveform_S, cutter.cut(length)))
+        whole = zip(batch["waveform"], batch.get("long") or itertools.repeat(None), strict=False)
+        lengths = batch["whole_lengths"].tolist()
+        for uid, (waveform_S, long), length in zip(batch["uid"], whole, lengths, strict=True):
+            source = Reel(long).window if long else partial(_samples, waveform_S)
+            waiting.append((uid, source, cutter.cut(length)))
         steps += 1
         if sum(len(windows) for _, _, windows in waiting) >= size:
             yield from _packed(waiting, size, steps)
@@ -114,13 +120,17 @@ def window_batches(recordings: Iterable[Batch], cutter: Cutter, size: int) -> It
         yield from _packed(waiting, size, steps)
 
 
+def _samples(waveform_S: Tensor, begin: int, end: int) -> Tensor:
+    return waveform_S[begin:end]
+
+
 def _packed(waiting: list[Waiting], size: int, steps: int) -> Iterator[Batch]:
-    pieces = [(uid, waveform_S, window) for uid, waveform_S, windows in waiting for window in windows]
+    pieces = [(uid, source, window) for uid, source, windows in waiting for window in windows]
     for start in range(0, max(1, len(pieces)), size):
         part = pieces[start : start + size]
         items = [
-            {"uid": uid, "waveform": waveform_S[None, window.begin : window.end], "targets": torch.empty(0)}
-            for uid, waveform_S, window in part
+            {"uid": uid, "waveform": source(window.begin, window.end)[None], "targets": torch.empty(0)}
+            for uid, source, window in part
         ]
         is_last = start + size >= len(pieces)
         yield {**collate(items), "windows": [window for _, _, window in part], "steps": steps if is_last else 0}

@@ -173,8 +173,11 @@ def model_settings(options: Options, kept: Settings | None) -> Settings:
     return asked | kept
 
 
-def dataset(options: Options, rows: Rows, settings: Settings, *, augment: bool) -> AudioDataset:
-    """The recordings of these rows, altered only for training; the first is read now, so that a wrong folder shows."""
+def dataset(options: Options, rows: Rows, settings: Settings, *, augment: bool, hold: str = "heard") -> AudioDataset:
+    """The recordings of these rows, altered only for training; the first is read now, so that a wrong folder shows.
+
+    `hold` says what of long ones is held, as in `AudioDataset`.
+    """
     conf = {OPTION_OF.get(name, name): value for name, value in settings.items()}
     conf |= {"mean": conf.pop("dataset_mean"), "std": conf.pop("dataset_std")}
     if augment:
@@ -182,7 +185,8 @@ def dataset(options: Options, rows: Rows, settings: Settings, *, augment: bool) 
             conf |= {each.key or each.name: getattr(options, each.name)}
             conf |= {each.amount.name: getattr(options, each.amount.name)}
     place = recordings(options)
-    data = AudioDataset(rows.frame, rows.labels, conf, place, librosa=options.lib, with_fbank=False, seed=options.seed)
+    how: dict[str, Any] = {"librosa": options.lib, "with_fbank": False, "seed": options.seed, "hold": hold}
+    data = AudioDataset(rows.frame, rows.labels, conf, place, **how)
     if options.on_bad_audio == "error" and len(rows.frame):
         next(iter(loader(data, batch_size=1)))
     return data

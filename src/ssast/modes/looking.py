@@ -218,7 +218,7 @@ def own_sound(batch: dict[str, Any]) -> dict[str, Any]:
     samples = int((frames - 1) * 0.010 * rate + 0.025 * rate)
     waveform_S = batch["waveform"][0, : int(batch["lengths"][0])]
     kept_S = waveform_S[: max(samples, 1)]
-    rest = (len(waveform_S) - len(kept_S)) / rate
+    rest = (int(batch["whole_lengths"][0]) - len(kept_S)) / rate
     remark = f"The model hears the first {len(kept_S) / rate:.2f} s; {rest:.2f} s more are not shown. "
     name = veil.shown_name("uid", batch.get("name", batch["uid"][0]))
     return {"uid": name, "frames": frames, "waveform": kept_S.cpu().numpy()} | {

@@ -27,7 +27,7 @@ def step_values(
     ready(work, model)
     prepared = prepare(options, settings, work.accelerator.device, augment=False)
     cutter = Cutter.in_steps(prepared.frontend, options.window_overlap, model.v)
-    data = dataset(options, source, settings, augment=False)
+    data = dataset(options, source, settings, augment=False, hold="windows")
     size = infer.loader_size(options.batch_size, work.accelerator.device)
 
     def batches(start: int, stop: int | None = None) -> Any:

@@ -53,7 +53,7 @@ def predict(options: Options | None = None, /, **overrides: Any) -> Path:
     folder = open_folder(options, clips={"predict": len(files)}, files=used, trains=False)
     ready(work, model)
     ears = Ears.of(model, settings, options.window_overlap, work.accelerator.device)
-    data = FileDataset(files, ears.conf, librosa=options.lib)
+    data = FileDataset(files, ears.conf, librosa=options.lib, hold="windows")
     done = _heard(work, ears, data, folder, str(sorted(used.values())))
     thresholds = read_thresholds(model_home(options, folder)) if model.config["loss"] == "BCE" else {}
     if crew.is_main():

@@ -1,0 +1,54 @@
+"""Stand for a recording that is too long to be held: who cuts it to windows reads it anew, block by block.
+
+Shapes: S samples.
+"""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from ssast.audio.conform import conformed
+from ssast.audio.decode import Recording
+
+Open = Callable[[], Iterator[Recording]]
+"""What gives the blocks of a recording anew; it can be sent to another process."""
+
+
+@dataclass(frozen=True)
+class LongRecording:
+    """A recording of so many `samples` at `sample_rate` [Hz], mixed down where it is to be `mono`."""
+
+    open: Open
+    sample_rate: int
+    mono: bool
+    samples: int
+
+    @classmethod
+    def counted(cls, opens: Open, sample_rate: int, mono: bool) -> "LongRecording":
+        """Read it through once, without holding it: its true length, or the AudioError that lies in it."""
+        whole = conformed(opens(), sample_rate=sample_rate, mono=mono)
+        return cls(opens, sample_rate, mono, sum(block.waveform.shape[1] for block in whole))
+
+    def blocks(self) -> Iterator[Tensor]:
+        """Its first channel (S,), block by block."""
+        for block in conformed(self.open(), sample_rate=self.sample_rate, mono=self.mono):
+            yield block.waveform[0]
+
+
+class Reel:
+    """Windows of a long recording, asked for in the order of their beginnings; what lies before them is let go."""
+
+    def __init__(self, recording: LongRecording):
+        self._blocks, self._start, self._held_S = recording.blocks(), 0, torch.empty(0)
+
+    def window(self, begin: int, end: int) -> Tensor:
+        """Samples `begin` to `end` of the recording."""
+        self._held_S, self._start = self._held_S[max(0, begin - self._start) :], max(begin, self._start)
+        held, missing = [self._held_S], end - self._start - len(self._held_S)
+        while missing > 0 and (block_S := next(self._blocks, None)) is not None:
+            held.append(block_S)
+            missing -= len(block_S)
+        self._held_S = torch.cat(held) if len(held) > 1 else self._held_S
+        return self._held_S[begin - self._start : end - self._start].clone()
