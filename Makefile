@@ -47,6 +47,7 @@ bench: setup
 	$(BIN)/python benchmarks/memory.py
 	$(BIN)/python benchmarks/bounds.py
 	$(BIN)/python benchmarks/latency.py
+	$(BIN)/python benchmarks/busy.py
 
 # After a change of pyproject.toml: resolve anew in a clean environment, with the pinned torch, and write down what came out.
 lock:

@@ -3,6 +3,9 @@
 import contextlib
 import json
 import os
+
+os.environ.setdefault("OMP_NUM_THREADS", "1")  # tests run side by side
+import ssast  # noqa: F401, I001 - before torch, so that its threads do not spin, here and in what tests start
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path

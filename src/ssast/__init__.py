@@ -3,6 +3,8 @@
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from ssast import processors
+
 if TYPE_CHECKING:
     from ssast.audio.frontend import Frontend
     from ssast.data.dataset import AudioDataset
@@ -25,6 +27,9 @@ if TYPE_CHECKING:
     from ssast.modes.sweeping import sweep
 
 __version__ = "0.1.0"
+
+# Before anything below loads torch.
+processors.settle()
 
 # Public name -> "module:attribute". A new mode is added here, in __all__ and under TYPE_CHECKING.
 _HOMES = {

@@ -36,8 +36,13 @@ def pick_device(wish: str) -> torch.device:
     return torch.device(wish)
 
 
-def engine(device: str = "auto", precision: str = "auto") -> Accelerator:
-    """An Accelerator for the device and precision (`auto`, `fp32` or `bf16`); UserError where they cannot be had."""
+def engine(device: str = "auto", precision: str = "auto", threads: int | None = None) -> Accelerator:
+    """An Accelerator for the device and precision (`auto`, `fp32` or `bf16`); UserError where they cannot be had.
+
+    With `threads` torch computes on so many threads of the processor from now on.
+    """
+    if threads:
+        torch.set_num_threads(threads)
     chosen = pick_device(device)
     if precision not in ("auto", "fp32", "bf16"):
         raise UserError(f"precision {precision!r} is unknown; give --precision auto, fp32 or bf16.")

@@ -64,7 +64,7 @@ class Work:
         """The work of a mode, its options checked; UserError where they do not go together."""
         resolved = resolve(options, mode=mode, **overrides)
         forget()
-        return cls(resolved, engine(resolved.device, resolved.precision), BadAudio())
+        return cls(resolved, engine(resolved.device, resolved.precision, resolved.threads), BadAudio())
 
 
 def say(text: str) -> None:

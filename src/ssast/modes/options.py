@@ -320,6 +320,15 @@ class Options(DataOptions):
         modes=BATCHED,
         is_rare=True,
     )
+    threads: int | None = option(
+        None,
+        "threads of the processor that torch computes on; the result's last bits depend on their number",
+        MACHINE,
+        low=1,
+        high=1024,
+        shown="as many as this process has cores to itself",
+        is_rare=True,
+    )
     worker_start: str = option(
         "auto",
         "how the processes of num_workers start; auto: as Python does on this system",

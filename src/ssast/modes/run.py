@@ -173,7 +173,7 @@ def demo(options: Options | None = None, /, **overrides: Any) -> Path:
     if not corpus.exists():  # it is written whole or not at all
         write_corpus(corpus, **size)
     shared: Settings = {
-        name: getattr(options, name) for name in ("device", "precision", "seed", "num_workers", "resume")
+        name: getattr(options, name) for name in ("device", "precision", "threads", "seed", "num_workers", "resume")
     }
     shared |= {"prefix": str(corpus / "audio"), "data_split_root": str(corpus / "splits"), "dataset": "demo"}
     shared |= {"label_txt": str(corpus / "labels.txt"), **DEMO_TRAINING}

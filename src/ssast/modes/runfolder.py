@@ -1,6 +1,7 @@
 """Options and the files behind them in; an output folder with its record out, or the reason why it cannot be used."""
 
 import contextlib
+import dataclasses
 import functools
 import hashlib
 import os
@@ -39,6 +40,7 @@ BESIDE_THE_RESULT = {
     "cloud",
     "resamples",
     "private",
+    "threads",
 }
 
 # What a mode puts into its folder before there is any result.
@@ -121,6 +123,7 @@ def open_folder(options: Options, *, clips: dict[str, int], files: dict[str, str
     """Make the output folder and leave the record in it; UserError where it holds another training run's state."""
     folder = writable_folder(options.exp_dir)
     if crew.is_main():
+        options = dataclasses.replace(options, threads=torch.get_num_threads())  # the record repeats them
         path = record_path(folder, options.mode, trains)
         if trains:
             _agree(options, path, folder / "checkpoints", files)
@@ -155,11 +158,19 @@ def _agree(options: Options, path: Path, checkpoints: Path, files: dict[str, str
     made = (checkpoints / "last.pt", checkpoints.parent / "model.safetensors")
     if not path.exists() or not any(place.exists() for place in made):
         return
-    shown = _differences(read_mapping(path), shown_record(record(options)), shown_facts(files))
+    before = read_mapping(path)
+    shown = _differences(before, shown_record(record(options)), shown_facts(files))
     if shown:
         raise UserError(
             f"{checkpoints.parent} holds another run ({shown}); "
             "give another --exp_dir, or --resume never to replace it."
+        )
+    began_with = before.get("threads")
+    if began_with not in (None, options.threads):
+        print(
+            f"this run began with --threads {began_with} and goes on with {options.threads}: "
+            "the last bits of its result will differ from those of a run with one number",
+            flush=True,
         )
 
 
