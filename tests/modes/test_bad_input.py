@@ -259,9 +259,15 @@ def test_fine_tuning_on_one_csv_is_refused(capsys, desk):
         ),
         (
             "label missing in csv",
-            LABELLED,
+            ("finetune",),
             lambda d: {"data_split_root": d.splits(lambda text: text.replace("loud", "quiet"))},
             "the label 'loud' is not in",
+        ),
+        (
+            "no label of the model in csv",
+            ("evaluate",),
+            lambda d: {"data_split_root": d.splits(lambda text: text.replace("loud", "a").replace("high", "b"))},
+            "none of the model's labels (high, loud) is a column of",
         ),
         (
             "label 2",

@@ -17,6 +17,7 @@ import torch
 from torch import Tensor
 
 from ssast import veil
+from ssast.data.label_columns import check_label_names
 from ssast.data.people import (
     ENOUGH_SUBJECTS,
     NO_VALUE,
@@ -177,7 +178,10 @@ def answer_cells(frame: pd.DataFrame, label: str) -> pd.Series:
 
 
 def read_labels(place: Address) -> list[str]:
-    """The labels of a text file, one a line or with commas between; UserError where there are none or one is twice."""
+    """The labels of a text file, one a line or with commas between.
+
+    UserError where there are none, where one is twice, or where one has the name of something else in result tables.
+    """
     place = as_location(place)
     try:
         text = place.read_text()
@@ -190,6 +194,7 @@ def read_labels(place: Address) -> list[str]:
     twice = [label for label, count in Counter(labels).items() if count > 1]
     if twice:
         raise UserError(f"{place} names the label {twice[0]!r} more than once; keep one line of it.")
+    check_label_names(labels, source=place)
     return labels
 
 

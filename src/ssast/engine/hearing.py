@@ -23,6 +23,7 @@ from ssast.audio.decode import Recording
 from ssast.audio.frontend import Frontend
 from ssast.data.dataset import AudioConf
 from ssast.data.files import FileDataset, find_audio
+from ssast.data.label_columns import WINDOW, score_columns
 from ssast.data.loader import loader
 from ssast.data.prepare import Prepare
 from ssast.data.recordings import naming
@@ -191,9 +192,9 @@ def _table(tables: list[pa.Table], index: str, labels: list[str], pooling: str |
     if pooling is None:
         rows = [row for table in tables for row in zip(*(column.to_pylist() for column in table.columns), strict=True)]
         names, times = [row[0] for row in rows], [row[1:3] for row in rows]
-        frame = pd.DataFrame(times, columns=["start_seconds", "end_seconds"], index=_index(names, index))
+        frame = pd.DataFrame(times, columns=list(WINDOW[1:]), index=_index(names, index))
         values = np.array([row[3] for row in rows], np.float32).reshape(len(rows), len(labels))
-        return pd.concat([frame, pd.DataFrame(values, columns=labels, index=frame.index)], axis=1)
+        return pd.concat([frame, pd.DataFrame(values, columns=score_columns(labels), index=frame.index)], axis=1)
     pooled = list(pool_windows(tables, pooling))
     values = np.array([one.values for one in pooled], np.float32).reshape(len(pooled), len(labels))
     return pd.DataFrame(values, columns=labels, index=_index([one.uid for one in pooled], index))

@@ -21,7 +21,7 @@ from ssast.data.dataset import AudioDataset
 from ssast.data.loader import loader
 from ssast.data.prepare import Prepare
 from ssast.data.recordings import check_uid
-from ssast.data.splits import check_targets, find_split, read_labels, read_split, split_validation, targets
+from ssast.data.splits import check_targets, find_split, read_labels, read_split, some, split_validation, targets
 from ssast.data.storage import Location, forget
 from ssast.engine import crew
 from ssast.engine.hardware import engine
@@ -94,14 +94,35 @@ def training_rows(options: Options, labels: list[str]) -> tuple[Rows, Rows]:
     return Rows(train, labels, place), Rows(held_out, labels, place)
 
 
-def rows(options: Options, labels: list[str], loss: str) -> Rows:
-    """The test.csv of the folder, or the single csv, that --data_split_root gives."""
+def rows(options: Options, labels: list[str], loss: str, *, in_part: bool = False) -> Rows:
+    """The test.csv of the folder, or the single csv, that --data_split_root gives.
+
+    `in_part` takes those of the labels that it has, one at least, and says which it lacks.
+    """
     root = needed(options.data_split_root, "data_split_root", "a folder with test.csv, or a csv")
     place = find_split(at(options, root), "test")
     frame = read_split(place)
+    if in_part:
+        labels = _labels_there(frame, labels, place)
     check_targets(frame, labels, loss, place)
     _check_recordings(options, frame, place)
     return Rows(frame, labels, place)
+
+
+def _labels_there(frame: pd.DataFrame, labels: list[str], place: Location) -> list[str]:
+    """Those of a model's labels that are columns, the others said; UserError where none is."""
+    there = [label for label in labels if label in frame.columns]
+    columns = [str(name) for name in frame.columns]
+    if labels and not there:
+        raise UserError(
+            f"none of the model's labels ({some(labels)}) is a column of {place}, "
+            f"which has {some(columns) or 'only uid'}; name the columns of its answers as the model names its labels."
+        )
+    for label in (label for label in labels if label not in there):
+        alike = [name for name in columns if name.casefold() == label.casefold()]
+        hint = f" (it has {alike[0]}, which is written otherwise)" if alike else ""
+        say(f"not scored: {label}, since {place} has no such column{hint}")
+    return there
 
 
 def _check_recordings(options: Options, frame: pd.DataFrame, source: Location) -> None:
@@ -132,15 +153,15 @@ def needed(value: str | None, name: str, what: str) -> str:
 
 
 def target_labels(options: Options, own: list[str] | None = None) -> list[str]:
-    """The labels of --label_txt; for a fine-tuned model its own, which a file that was asked for must hold."""
+    """The labels of --label_txt; for a fine-tuned model its own, of which a file that was asked for may name some."""
     path = options.label_txt
     if own is not None and "label_txt" not in options.given:
         return own
     labels = read_labels(at(options, needed(path, "label_txt", "a text file with one label a line")))
-    if own is not None and labels != own:
+    if unknown := [label for label in labels if own is not None and label not in own]:
         raise UserError(
-            f"{path} names {', '.join(labels)}, but the model was fine-tuned for {', '.join(own)}; "
-            "give the label file that it was trained with, or leave --label_txt out."
+            f"{path} names {', '.join(unknown)}, but the model was fine-tuned for {', '.join(own or [])}; "
+            "name some of these in that file, or leave --label_txt out."
         )
     return labels
 

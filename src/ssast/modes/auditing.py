@@ -12,7 +12,7 @@ from tqdm import tqdm
 
 from ssast import veil
 from ssast.data.people import find_all_people, subject_names
-from ssast.data.splits import check_targets, label_values, read_labels, read_split
+from ssast.data.splits import check_targets, label_values, read_labels, read_split, some
 from ssast.data.storage import Location, forget, whole_file
 from ssast.data.survey import FAULTS, NOTES, Finding, Heard, findings, listen_to_all
 from ssast.errors import UserError
@@ -96,8 +96,10 @@ def _predictions(options: Options, labels: Sequence[str]) -> pd.DataFrame | None
         raise UserError(f"--runs is {address}, but audit takes one; name one folder that finetune or evaluate wrote.")
     place = at(options, address)
     folder = place.path if place.is_local else place.on_disk("predictions.parquet", "predictions.csv")
-    found = read_predictions(folder, labels)
-    return pd.DataFrame(found.scores, index=found.uids, columns=list(labels), dtype=float)
+    found = read_predictions(folder, labels, in_part=True)
+    if lacking := [label for label in labels if label not in found.labels]:
+        say(f"{address} has no scores of {some(lacking)}, so nothing is said of what the model makes of them")
+    return pd.DataFrame(found.scores, index=found.uids, columns=found.labels, dtype=float).reindex(columns=list(labels))
 
 
 def _listen(root: Location, splits: Mapping[str, pd.DataFrame], options: Options) -> dict[str, Heard]:

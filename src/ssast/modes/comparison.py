@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 
 from ssast import veil
+from ssast.data.label_columns import MEAN, check_label_names, score_table
 from ssast.data.storage import whole_file, writable_folder
 from ssast.errors import UserError
 from ssast.modes.holding import alone
@@ -76,6 +77,7 @@ def _read_run(folder: Path, name: str) -> Scored:
         thresholds = {label: entry["threshold"] for label, entry in labels.items() if entry.get("threshold")}
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise UserError(f"{path} cannot be read ({error}); evaluate that model again.") from error
+    check_label_names(list(labels), [score_table], source=path, remedy="fine-tune that model under another name")
     return Scored(veil.shown_name("run", name), loss, read_predictions(folder, list(labels)), thresholds)
 
 
@@ -128,7 +130,7 @@ def _against(first: Scored, run: Scored, how: Mapping[str, Any]) -> dict[str, An
 
 def _entries(found: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
     """The entry of each label, then of the mean."""
-    return {**found["labels"], "mean": found["mean"]}
+    return {**found["labels"], MEAN: found["mean"]}
 
 
 def _long_rows(

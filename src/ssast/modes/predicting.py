@@ -14,6 +14,7 @@ import pyarrow.parquet as pq
 
 from ssast import veil
 from ssast.data.files import FileDataset, find_audio
+from ssast.data.label_columns import WINDOW, call_column, check_label_names, predicted_table, score_columns
 from ssast.data.storage import Location, whole_file
 from ssast.engine import crew, infer
 from ssast.engine.hearing import Ears, label_names
@@ -33,7 +34,6 @@ PREDICTED, WINDOWS = "predicted", "predicted_windows"
 """The tables' names; apart from predictions.csv, which knows the truth beside each score and is compared by."""
 ROWS_AT_ONCE = 4096
 ON_SCREEN, MOST_LABELS, BEST = 20, 8, 3
-LEADING = ("file", "seconds", "windows", "start_seconds", "end_seconds")
 
 
 @alone("predict")
@@ -47,6 +47,9 @@ def predict(options: Options | None = None, /, **overrides: Any) -> Path:
     work = Work.of(options, "predict", overrides)
     options = work.options
     model = finetuned_model(options)
+    check_label_names(
+        label_names(model), [predicted_table], source="the model", remedy="fine-tune it under another name"
+    )
     settings = model_settings(options, model.frontend)
     files = find_audio(_named(options), any_name=options.on_bad_audio == "skip")
     used = fingerprint(model_source(options, options.finetuned_mdl_path or ""))
@@ -97,19 +100,15 @@ def _write(work: Work, done: infer.Rows, folder: Path, labels: list[str], thresh
     say(f"{len(first)}{more} recordings in {folder / PREDICTED}.csv, their {windows} windows in {WINDOWS}.csv")
 
 
-def _columns(labels: list[str]) -> list[str]:
-    return [f"{label}_score" if label in LEADING else label for label in labels]
-
-
 def _recordings(heard: Iterable[Heard], labels: list[str], thresholds: Mapping[str, float]) -> Iterator[pd.DataFrame]:
     """predicted.csv in pieces: file, seconds, windows, the labels' scores, yes or no where there is a threshold."""
     heard = iter(heard)
     while piece := list(itertools.islice(heard, ROWS_AT_ONCE)):
         frame = pd.DataFrame({"file": [one.uid for one in piece], "seconds": [round(one.seconds, 4) for one in piece]})
         frame["windows"] = [one.windows for one in piece]
-        scores = pd.DataFrame(np.stack([one.values for one in piece]), columns=_columns(labels))
+        scores = pd.DataFrame(np.stack([one.values for one in piece]), columns=score_columns(labels))
         calls = {
-            f"{label}_call": [
+            call_column(label): [
                 "yes" if called else "no" for called in scores.iloc[:, at].astype(float) >= thresholds[label]
             ]
             for at, label in enumerate(labels)
@@ -120,9 +119,9 @@ def _recordings(heard: Iterable[Heard], labels: list[str], thresholds: Mapping[s
 
 def _windows(table: pa.Table, labels: list[str]) -> pd.DataFrame:
     """predicted_windows.csv of a part: file, start_seconds, end_seconds, the labels' scores."""
-    times = table.drop_columns(["values"]).rename_columns(["file", "start_seconds", "end_seconds"]).to_pandas()
+    times = table.drop_columns(["values"]).rename_columns(list(WINDOW)).to_pandas()
     values = table["values"].combine_chunks().flatten().to_numpy().reshape(len(times), -1)
-    return pd.concat([times.round(4), pd.DataFrame(values, columns=_columns(labels))], axis=1)
+    return pd.concat([times.round(4), pd.DataFrame(values, columns=score_columns(labels))], axis=1)
 
 
 def _save(frames: Iterable[pd.DataFrame], path: Path) -> int:

@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 
 from ssast.data.folds import assign_folds
+from ssast.data.label_columns import MEAN
 from ssast.data.splits import check_targets, find_split, read_split, targets
 from ssast.data.storage import whole_file
 from ssast.engine import crew
@@ -109,7 +110,7 @@ def _write_spread(path: Path, homes: Sequence[Path]) -> None:
     """A row a label and measure: mean, standard deviation and range over the runs, and each run's value."""
     found = {home.name: json.loads((home / "metrics.json").read_text(encoding="utf-8")) for home in homes}
     loss = next(iter(found.values()))["loss"]
-    entries = {name: {**own["labels"], "mean": own["mean"]} for name, own in found.items()}
+    entries = {name: {**own["labels"], MEAN: own["mean"]} for name, own in found.items()}
     rows = [
         {"label": label, "measure": measure} | spread({name: own[label][measure] for name, own in entries.items()})
         for label in next(iter(entries.values()))

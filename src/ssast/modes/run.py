@@ -5,6 +5,7 @@ from typing import Any
 
 import torch
 
+from ssast.data.label_columns import check_label_names, predictions_table
 from ssast.data.storage import whole_file
 from ssast.engine import crew
 from ssast.engine.train import train
@@ -113,7 +114,9 @@ def evaluate(options: Options | None = None, /, **overrides: Any) -> Path:
     options = work.options
     model = finetuned_model(options)
     settings = model_settings(options, model.frontend)
-    test = rows(options, target_labels(options, model.labels), model.config["loss"])
+    remedy = "fine-tune it under another name"
+    check_label_names(model.labels or [], [predictions_table], source="the model", remedy=remedy)
+    test = rows(options, target_labels(options, model.labels), model.config["loss"], in_part=True)
     folder = open_folder(options, clips={"test": len(test.frame)}, files=used_files(options, test.source), trains=False)
     evaluate_model(work, model, test, settings, folder)
     return folder

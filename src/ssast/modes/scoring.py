@@ -120,8 +120,9 @@ def predict_rows(
         work.bad.write(folder)
         raise UserError(f"no recording of {source.source} could be used; bad_audio.csv in {folder} says why.")
     uids = [row["uid"] for row in rows]
-    scores = np.array([row["values"] for row in rows], dtype=np.float32)
     frame, labels = source.frame.loc[uids], list(source.labels)
+    columns = [(model.labels or labels).index(label) for label in labels]
+    scores = np.array([row["values"] for row in rows], dtype=np.float32)[:, columns]
     whose = named_subjects(frame, [source.frame, *beside])
     return Predictions(uids, labels, scores, label_values(frame, labels), **whose), done
 
@@ -186,6 +187,8 @@ def evaluate_model(
     thresholds = read_thresholds(home)
     left_out = len(test.frame) - len(predictions.uids)
     metrics = measure(predictions, model.config["loss"], thresholds, work.options.resamples, left_out=left_out)
+    if lacking := [label for label in model.labels or [] if label not in test.labels]:
+        metrics["not_scored"] = lacking
     write_scores(folder, predictions, metrics)
     chosen = _thresholds_from(home) if metrics["loss"] == "BCE" else ""
     careful = say_overlap(test.frame, trained)

@@ -20,6 +20,7 @@ from tqdm import tqdm
 
 from ssast.data.balance import positive_weights
 from ssast.data.features import States, Table
+from ssast.data.label_columns import MEAN
 from ssast.data.storage import whole_file
 from ssast.engine import crew
 from ssast.engine.optimise import Recipe
@@ -247,7 +248,7 @@ def _score(run: _Run, model: SSASTForAudioClassification, table: Table) -> Score
     metrics = score(targets.numpy(), scores.numpy(), model.labels or [], loss=options.loss)
     return {
         name: {measure: entry[measure] for measure in MEASURES[options.loss]}
-        for name, entry in (*metrics["labels"].items(), ("mean", metrics["mean"]))
+        for name, entry in (*metrics["labels"].items(), (MEAN, metrics["mean"]))
     }
 
 
@@ -264,7 +265,7 @@ def _silence() -> Iterator[None]:
 
 def _mean(of_choice: Mapping[str, Scores], measure: str) -> float | None:
     """The mean over labels and seeds, of what is defined."""
-    return spread({seed: scores["mean"][measure] for seed, scores in of_choice.items()})["mean"]
+    return spread({seed: scores[MEAN][measure] for seed, scores in of_choice.items()})["mean"]
 
 
 def _best(found: Mapping[Choice, Mapping[str, Scores]], options: Options, clips: int) -> Choice:
@@ -278,7 +279,7 @@ def _best(found: Mapping[Choice, Mapping[str, Scores]], options: Options, clips:
 def _undefined(found: Mapping[Choice, Mapping[str, Scores]], measure: str) -> list[str]:
     """The labels whose measure no head has in any seed."""
     (first, *_) = found.values()
-    labels = [label for label in next(iter(first.values())) if label != "mean"]
+    labels = [label for label in next(iter(first.values())) if label != MEAN]
     return [label for label in labels if all(scores[label][measure] is None for scores in first.values())]
 
 

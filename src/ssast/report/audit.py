@@ -84,7 +84,7 @@ def audit(
             entries[label]["traits"] = _alone(own, clips.split, chances[label], loss, resamples, seed)
     _correct(entries, chances, found, NOTHING[loss])
     for at, (label, entry) in enumerate(entries.items()):
-        score_N = None if clips.scores is None else clips.scores[:, at]
+        score_N = None if clips.scores is None or np.isnan(clips.scores[:, at]).all() else clips.scores[:, at]
         entry["matched"] = [
             _match(prepared[label], entry, name, score_N, loss, resamples, seed)
             for name in _strongest(entry["traits"], found)

@@ -12,15 +12,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ssast import veil
+from ssast.data.label_columns import SUBJECT, UID, target_columns
 from ssast.errors import UserError
 from ssast.report.intervals import number_subjects
 
 if TYPE_CHECKING:
     import pandas as pd
-
-TARGET = "_target"
-SUBJECT = "subject"
-"""The column of predictions.parquet that says whose a clip is; its name in the csv is in the file's metadata."""
 
 
 @dataclass(frozen=True)
@@ -43,10 +40,13 @@ class Predictions:
 
         index = pd.Index(self.uids, name="uid")
         scores = pd.DataFrame(self.scores, index=index, columns=self.labels)
-        return scores.join(pd.DataFrame(self.targets, index=index, columns=[f"{x}{TARGET}" for x in self.labels]))
+        return scores.join(pd.DataFrame(self.targets, index=index, columns=target_columns(self.labels)))
 
     def write_parquet(self, path: str | Path) -> None:
-        """The same table as parquet, with the column `subject` where subjects are known."""
+        """The same table as parquet, with the column `subject` where subjects are known.
+
+        The name that this column has in the csv is in the file's metadata.
+        """
         import pyarrow as pa
         import pyarrow.parquet as pq
 
@@ -73,8 +73,11 @@ class Predictions:
         return replace(self, uids=uids, scores=self.scores[rows], targets=self.targets[rows], subjects=subjects)
 
 
-def read_predictions(folder: str | Path, labels: Sequence[str]) -> Predictions:
-    """The predictions of a run folder, from predictions.parquet or else predictions.csv; UserError without them."""
+def read_predictions(folder: str | Path, labels: Sequence[str], *, in_part: bool = False) -> Predictions:
+    """The predictions of a run folder, from predictions.parquet or else predictions.csv; UserError without them.
+
+    `in_part` gives those of the labels that were scored, one at least.
+    """
     import pandas as pd
 
     folder, unit = Path(folder), "clip"
@@ -88,7 +91,9 @@ def read_predictions(folder: str | Path, labels: Sequence[str]) -> Predictions:
         table = pd.read_csv(folder / "predictions.csv", dtype={"uid": str}, keep_default_na=False, na_values=[""])
     else:
         raise UserError(f"{folder} has no predictions; give a folder that finetune or evaluate wrote.")
-    wanted = ["uid", *labels, *(f"{label}{TARGET}" for label in labels)]
+    if in_part:
+        labels = [label for label in labels if label in table.columns] or labels
+    wanted = [UID, *labels, *target_columns(labels)]
     if missing := [name for name in wanted if name not in table.columns]:
         raise UserError(f"the predictions in {folder} lack the column {missing[0]!r}; evaluate that model again.")
     subjects = table[SUBJECT].to_numpy(dtype=object) if unit != "clip" and SUBJECT not in wanted else None

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from ssast.data.label_columns import MEAN
 from ssast.report.html import escape, page, table
 from ssast.report.label_figures import training_figures, value_figures, yes_no_figures
 from ssast.report.measures import SOFT_POSITIVE, Floats
@@ -137,7 +138,7 @@ def _scores(caption: str, metrics: Mapping[str, Any], counted: str = "clips") ->
     chance = ["chance up to"] if is_sure else []
     head = ["label", TITLES[names[0]], *chance, *(TITLES[name] for name in names[1:]), *counts]
     rows = []
-    for label, entry in [*metrics["labels"].items(), ("mean", metrics["mean"])]:
+    for label, entry in [*metrics["labels"].items(), (MEAN, metrics["mean"])]:
         level = [number(entry["chance"][leading])] if is_sure else []
         row = [label, _with_span(entry, names[0]), *level, *(_with_span(entry, name) for name in names[1:])]
         rows.append(row + _counts(entry, is_yes_no))

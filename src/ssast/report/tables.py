@@ -3,6 +3,8 @@
 from collections.abc import Mapping
 from typing import Any
 
+from ssast.data.label_columns import MEAN
+
 TITLES = {
     "auc": "AUC",
     "average_precision": "AP",
@@ -51,7 +53,7 @@ def screen_rows(metrics: Mapping[str, Any]) -> list[list[str]]:
     header = ["label", "clips"] + (["positive"] if loss == "BCE" else []) + [TITLES[leading]]
     header += (["95 % interval", "chance up to"] if is_sure else []) + [TITLES[name] for name in ON_SCREEN[loss]]
     rows = [header + (["threshold"] if loss == "BCE" else [])]
-    for label, entry in [*metrics["labels"].items(), ("mean", metrics["mean"])]:
+    for label, entry in [*metrics["labels"].items(), (MEAN, metrics["mean"])]:
         own = [label, str(entry.get("n", ""))] + ([str(entry.get("n_positive", ""))] if loss == "BCE" else [])
         own.append(number(entry[leading]))
         if is_sure:

@@ -28,7 +28,7 @@ def how_sure(metrics: Mapping[str, Any]) -> str:
 
 def summary(metrics: Mapping[str, Any]) -> list[str]:
     """The result in plain sentences, the most important first."""
-    found = [_size(metrics), _average(metrics), *_against_chance(metrics)]
+    found = [_size(metrics), _not_scored(metrics), _average(metrics), *_against_chance(metrics)]
     return [sentence for sentence in found if sentence]
 
 
@@ -66,6 +66,11 @@ def _size(metrics: Mapping[str, Any]) -> str:
         f"; {metrics['left_out']} of the csv could not be used and were left out" if metrics.get("left_out") else ""
     )
     return f"{metrics['n']} clips{whose} were scored for {labels}{without}."
+
+
+def _not_scored(metrics: Mapping[str, Any]) -> str:
+    lacking = metrics.get("not_scored", [])
+    return f"The model has more labels, which were not scored here: {', '.join(lacking)}." if lacking else ""
 
 
 def _average(metrics: Mapping[str, Any]) -> str:
