@@ -172,9 +172,22 @@ def _parser(mode: str | None, *, whole: bool) -> _Parser:
         is_shown = mode in spec.modes and not spec.is_rare
         text = _line(spec) if whole or is_shown else argparse.SUPPRESS
         groups[title].add_argument(
-            *spec.flags, dest=spec.name, metavar=spec.placeholder, default=argparse.SUPPRESS, help=text
+            *spec.flags,
+            dest=spec.name,
+            metavar=spec.placeholder,
+            default=argparse.SUPPRESS,
+            help=text,
+            action=_AlsoThis if spec.is_many else "store",
         )
     return parser
+
+
+class _AlsoThis(argparse.Action):
+    """An option of many values may be given more than once; each is a line of its text."""
+
+    def __call__(self, parser: Any, namespace: Any, values: Any, option_string: str | None = None) -> None:
+        before = getattr(namespace, self.dest, None)
+        setattr(namespace, self.dest, values if before is None else f"{before}\n{values}")
 
 
 def _line(spec: Spec) -> str:

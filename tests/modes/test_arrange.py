@@ -188,7 +188,7 @@ def test_broken_and_missing_recordings_end_it_or_are_named(mine, capsys):
     [
         ({}, ["--file_column", "File"], "the table has no column 'File', only Recording, Speaker, breathy"),
         ({}, ["--subject_column", "who"], "the table has no column 'who'"),
-        ({}, ["--file_column", "age"], "no column of the table"),
+        ({}, ["--file_column", "age"], "the column 'age' names no file in"),
         ({"Clip": "Band", "clip": "Band"}, [], "no column of the table"),
         (
             {"P1;No": "P1;perhaps"},

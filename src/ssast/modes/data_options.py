@@ -97,7 +97,11 @@ class RecordingOptions:
         modes=(*WORK, *HEAR, "arrange"),
     )
     file_column: str | None = option(
-        None, "column of the table that names the audio files", LOADING, modes=("arrange",), shown="the one that does"
+        None,
+        "column of the table that names the audio files, or, for a row a person, their folders or how names begin",
+        LOADING,
+        modes=("arrange",),
+        shown="the one that does",
     )
     subject_column: str | None = option(
         None,
@@ -105,6 +109,14 @@ class RecordingOptions:
         LOADING,
         modes=("arrange",),
         shown="speaker, subject, or the like",
+    )
+    label_column: str | None = option(
+        None,
+        "column of words, such as diagnosis, to make a yes/no label of each word; several with commas between",
+        LOADING,
+        modes=("arrange",),
+        shown="all columns of yes and no are labels",
+        is_many=True,
     )
     test_share: float = option(
         0.25,

@@ -1,0 +1,1 @@
+"""Read a clinic's own table: which column names the files, whose they are, which labels it holds."""
