@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from ssast.data.arranging.filenames import printable
+from ssast.data.arranging.filenames import printable, quoted
 from ssast.data.arranging.held_out import choose_test
 from ssast.data.arranging.labels import MOST_VALUES, Labels, nearly_answers
 from ssast.data.people import ENOUGH_SUBJECTS, NO_VALUE, grouped, people_in, spelled_twice
@@ -86,9 +86,7 @@ class Arranged:
         """Codes that may stand for two people, and people who may have two codes."""
         if doubts:
             told = "; ".join(doubts[:SHOWN]) + (f"; and {len(doubts) - SHOWN} more" if len(doubts) > SHOWN else "")
-            say(
-                f"warning: one code may stand for two people: {told}; if it does, write codes that differ into the table"
-            )
+            say(f"warning: one code may stand for two people: {told}; if so, write codes that differ into the table")
         alike = spelled_twice(people_in(self.frame, self.subject).known) if self.subject else ()
         if told := some([" and ".join(own) for own in alike], SHOWN):
             say(f"warning: one person may have two codes: {told}; if so, write one of them into the table")
@@ -111,10 +109,15 @@ class Arranged:
         texts = {name: dict(enumerate(map(str, self.frame[name]))) for name in others if name not in sources}
         for name, cells in texts.items():
             if word := nearly_answers(cells):
-                say(f"note: {name} is no label, since it holds {word!r} beside yes and no; mend the table if it is one")
+                say(
+                    f"note: {printable(name)} is no label, since it holds {quoted(word)} beside yes and no; mend the "
+                    "table if it is one"
+                )
         if not self.labels:
             groups = [name for name, cells in texts.items() if _has_groups(list(cells.values()))]
-            words = f"--label_column {groups[0]} makes a label of each of its words, and " if groups else ""
+            words = (
+                f"--label_column {shlex.quote(groups[0])} makes a label of each of its words, and " if groups else ""
+            )
             say(
                 f"no column holds yes/no answers, so there is no labels.txt; {words}--label_txt names columns of other "
                 "numbers"

@@ -3,6 +3,7 @@
 import io
 import json
 import os
+import shlex
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
@@ -15,7 +16,7 @@ from tqdm import tqdm
 from ssast import veil
 from ssast.audio.decode import decode
 from ssast.data.arranging.file_column import Named, Table, name_files
-from ssast.data.arranging.filenames import FileNames, is_audio, printable
+from ssast.data.arranging.filenames import FileNames, is_audio, printable, quoted
 from ssast.data.arranging.labels import Labels, find_labels
 from ssast.data.arranging.people import doubtful, find_person
 from ssast.data.arranging.uids import Row, name_rows, uid_column
@@ -140,9 +141,14 @@ def _note_lacking(named: Named, place: Location, options: Options, bad: BadAudio
     if lines and options.on_bad_audio == "error":
         raise UserError(f"{place} {_first_lacking(named)}, or pass --on_bad_audio skip.")
     for line in lines:
-        cell = named.cells[line]
-        name = cell if cell and cell not in bad.reasons else " ".join(filter(None, [cell, f"line {line}"]))
-        bad(name, f"line {line} {_why(named, line)}")
+        _note(bad, named.cells[line], line, f"line {line} {_why(named, line)}")
+
+
+def _note(bad: BadAudio, name: str, line: int, reason: str) -> None:
+    """Note one of several of one name too: each is a row that is left out."""
+    shown = printable(name)
+    is_new = shown and veil.shown_name("uid", shown) not in bad.reasons
+    bad(shown if is_new else f"{shown} line {line}".strip(), reason)
 
 
 def _first_lacking(named: Named) -> str:
@@ -151,14 +157,15 @@ def _first_lacking(named: Named) -> str:
         line = min(named.unclear)
         return (
             f"has names that fit more than one audio file in {counted(len(named.unclear), 'row')}, the first in line "
-            f"{line}: {printable(named.cells[line])!r} as {named.column} {_why(named, line)}; write the folder in "
+            f"{line}: {quoted(named.cells[line])} as {named.column} {_why(named, line)}; write the folder in "
             "front or the ending behind"
         )
     line = min(named.lacking)
+    cell = quoted(named.cells[line]) if named.cells[line] else "nothing"
     near = f" ({named.lacking[line]})" if named.lacking[line] else ""
     return (
-        f"names no audio file in {counted(len(named.lacking), 'row')}, the first in line {line}: "
-        f"{printable(named.cells[line])!r} as {named.column}{near}; bring the files, mend or remove the rows"
+        f"names no audio file in {counted(len(named.lacking), 'row')}, the first in line {line}: {cell} as "
+        f"{named.column}{near}; bring the files, mend or remove the rows"
     )
 
 
@@ -181,7 +188,7 @@ def _copy(rows: Sequence[Row], root: Path, options: Options, bad: BadAudio) -> l
                 elif options.on_bad_audio == "error":
                     raise reason
                 else:
-                    bad(row.uid, str(reason))
+                    _note(bad, row.uid, row.line, str(reason))
         finally:
             threads.shutdown(cancel_futures=True)
     if not kept:
@@ -241,5 +248,5 @@ def _tell_files(named: Named, kept: int, files: int, folder: Path) -> None:
     if named.begun:
         say(
             f"{named.begun[0].shown} begins as a name in the column {named.column!r} does; if a row is a person with "
-            f"several files, pass --subject_column {named.column}"
+            f"several files, pass --subject_column {shlex.quote(named.column)}"
         )

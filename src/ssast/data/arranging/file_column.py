@@ -1,20 +1,12 @@
 """Find the column of a table that names the audio files, and refuse to guess where two could."""
 
-import re
+import shlex
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from ssast.data.arranging.filenames import (
-    NUMBER,
-    File,
-    FileNames,
-    filled,
-    is_answered,
-    is_audio,
-    plain,
-    printable,
-)
+from ssast.data.arranging.claims import Claim
+from ssast.data.arranging.filenames import File, FileNames, filled, is_answered, plain, quoted
 from ssast.data.arranging.person_files import Gathered, gather
 from ssast.data.splits import some
 from ssast.errors import UserError
@@ -23,14 +15,6 @@ Table = Mapping[str, Mapping[int, str]]
 """The cells of each column by the lines they stand in."""
 COLUMNS = 20
 """So many columns of a table are named at most where one is missing."""
-VARIED = 0.8
-"""A column with at least this share of different cells could name files, however few it fits."""
-FILE_HEADER = re.compile(
-    r"(?:(?:audio|sound|wav|voice|speech)[ _-]*)?(?:file|datei|fichier|recording|aufnahme|clip|path|audio|sound|wav)"
-    r"(?:[ _-]*(?:name|path|id|file))?s?",
-    re.IGNORECASE,
-)
-"""What a column that names files is often called."""
 
 
 @dataclass(frozen=True)
@@ -50,45 +34,6 @@ class Named:
     is_of_people: bool
 
 
-@dataclass(frozen=True)
-class _Claim:
-    """What a column names when each cell is a file: the file of each line, and the lines whose cell fits several."""
-
-    column: str
-    cells: dict[int, str]
-    of_line: dict[int, File]
-    unclear: dict[int, list[File]]
-
-    @classmethod
-    def of(cls, column: str, cells: Mapping[int, str], names: FileNames) -> "_Claim":
-        found = {line: names.meant(cell) for line, cell in cells.items()}
-        single = {line: files[0] for line, files in found.items() if len(files) == 1}
-        return cls(column, filled(cells), single, {line: files for line, files in found.items() if len(files) > 1})
-
-    @property
-    def size(self) -> int:
-        """How many files it names."""
-        return len(set(self.of_line.values()))
-
-    @property
-    def is_varied(self) -> bool:
-        return len(set(map(plain, self.cells.values()))) >= VARIED * len(self.cells)
-
-    @property
-    def is_explicit(self) -> bool:
-        """Whether most of its cells end as audio files do."""
-        return bool(self.cells) and 2 * sum(map(is_audio, self.cells.values())) > len(self.cells)
-
-    @property
-    def is_by_numbers(self) -> bool:
-        """Whether it names files by nothing but numbers, which ages and row numbers are too."""
-        return all(NUMBER.fullmatch(self.cells[line]) for line in self.of_line)
-
-    @property
-    def is_called_so(self) -> bool:
-        return bool(FILE_HEADER.fullmatch(self.column.strip()))
-
-
 def name_files(table: Table, names: FileNames, folder: object, column: str | None, person: str | None) -> Named:
     """The files of each row, by the column asked for or by the only one that can name them; `person` says who speaks.
 
@@ -96,15 +41,17 @@ def name_files(table: Table, names: FileNames, folder: object, column: str | Non
     column names any, where more than one could, or where rows share a file.
     """
     check_column(table, column, "--file_column")
-    claims = [_Claim.of(name, table[name], names) for name in ([column] if column else table)]
+    claims = [Claim.of(name, table[name], names) for name in ([column] if column else table)]
     chosen = claims[0] if column else _chosen(claims, person, folder)
-    if chosen is None:
-        gathered = _only_gatherer(table, names, claims, folder, person)
-    else:
+    gathered: tuple[str, Gathered] | None
+    if chosen is not None:
         gathered = (chosen.column, gather(table[chosen.column], names))
-    if gathered and _is_of_people(chosen, gathered, person):
+    else:
+        gathered = _only_gatherer(table, names, claims, folder, person)
+        own = [claim for claim in claims if gathered and claim.column == gathered[0]]
+        chosen = max(own or claims, key=lambda claim: len(claim.unclear))
+    if gathered and _is_of_people(chosen, gathered[1], person):
         return _named_by_people(table, names, *gathered)
-    chosen = chosen or max(claims, key=lambda claim: len(claim.unclear))
     if not (chosen.of_line or chosen.unclear):
         raise _names_nothing(table, names, claims, folder)
     return _named_one_by_one(table, names, chosen, gathered[1] if gathered else Gathered())
@@ -116,15 +63,15 @@ def check_column(table: Table, name: str | None, option: str) -> None:
         raise UserError(f"the table has no column {name!r}, only {some(list(table), COLUMNS)}; mend {option}.")
 
 
-def _is_of_people(chosen: _Claim | None, gathered: tuple[str, Gathered], person: str | None) -> bool:
-    """Whether a row is a person with all their files, not one file."""
-    column, files = gathered
-    if not (files.of_line or files.unclear):
+def _is_of_people(chosen: Claim, gathered: Gathered, person: str | None) -> bool:
+    """Whether a row is a person with all their files, not one file of which there may be two copies."""
+    if not (gathered.of_line or gathered.unclear):
         return False
-    return chosen is None or column == person or len(files.of_line) > 2 * (len(chosen.of_line) + len(chosen.unclear))
+    one_by_one = len(chosen.of_line) + len(chosen.unclear)
+    return chosen.column == person or len(gathered.of_line) > 2 * one_by_one or not one_by_one
 
 
-def _chosen(claims: Sequence[_Claim], person: str | None, folder: object) -> _Claim | None:
+def _chosen(claims: Sequence[Claim], person: str | None, folder: object) -> Claim | None:
     """The one column whose cells name files one by one; None where none does; UserError where more than one could."""
     found = [claim for claim in claims if claim.of_line and not is_answered(claim.cells.values())]
     explicit = [claim for claim in claims if claim.is_explicit]
@@ -143,7 +90,7 @@ def _chosen(claims: Sequence[_Claim], person: str | None, folder: object) -> _Cl
     return best
 
 
-def _disagree(best: _Claim, other: _Claim) -> bool:
+def _disagree(best: Claim, other: Claim) -> bool:
     """Whether two columns name different files, or one of those that the other does not have."""
     if any(best.of_line.get(line) != file and line not in best.unclear for line, file in other.of_line.items()):
         return True
@@ -151,9 +98,9 @@ def _disagree(best: _Claim, other: _Claim) -> bool:
     return bool(lost) and (other.is_called_so or 2 * other.size >= best.size)
 
 
-def _two_could(best: _Claim, other: _Claim) -> UserError:
+def _two_could(best: Claim, other: Claim) -> UserError:
     """The sentence for two columns that could name the files, with the first line where it matters."""
-    lines = [line for line in best.cells if best.of_line.get(line) != other.of_line.get(line)]
+    lines = sorted(line for line in {**best.cells, **other.cells} if best.of_line.get(line) != other.of_line.get(line))
     told = [f"{claim.column!r} says {_said(claim, lines[0])}" for claim in (best, other)]
     return UserError(
         f"the columns {best.column!r} and {other.column!r} could both name the audio files and do not agree: in line "
@@ -161,31 +108,33 @@ def _two_could(best: _Claim, other: _Claim) -> UserError:
     )
 
 
-def _said(claim: _Claim, line: int) -> str:
+def _said(claim: Claim, line: int) -> str:
     file = claim.of_line.get(line)
-    return f"{printable(claim.cells.get(line, ''))!r} ({file.shown if file else 'no file'})"
+    return f"{quoted(claim.cells.get(line, ''))} ({file.shown if file else 'no file'})"
 
 
-def _refuse_chance(best: _Claim, others: Sequence[_Claim], folder: object) -> None:
+def _refuse_chance(best: Claim, others: Sequence[Claim], folder: object) -> None:
     """UserError where numbers fit the files, though another column is meant to name them, or most rows have none."""
-    if not (best.of_line and best.is_by_numbers) or best.is_called_so:
+    if not (best.of_line and best.is_by_numbers):
         return
-    empty = [claim for claim in others if claim is not best and claim.cells and not claim.of_line and not claim.unclear]
+    meant = [claim for claim in others if claim.is_explicit or not best.is_called_so]
+    empty = [claim for claim in meant if claim is not best and claim.cells and not claim.of_line and not claim.unclear]
     if empty:
         raise UserError(
             f"the column {empty[0].column!r} seems to name audio files, but none of them is in {folder} "
-            f"({printable(next(iter(empty[0].cells.values())))!r} for one), and the column {best.column!r} fits by its "
-            f"numbers alone; give the right folder, or pass --file_column {best.column} if it names them."
+            f"({quoted(next(iter(empty[0].cells.values())))} for one), and the column {best.column!r} fits by its "
+            f"numbers alone; give the right folder, or pass --file_column {shlex.quote(best.column)} if it names them."
         )
-    if 2 * len({*best.of_line, *best.unclear}) < len(best.cells):
+    if not best.is_called_so and 2 * len({*best.of_line, *best.unclear}) < len(best.cells):
         raise UserError(
             f"only the column {best.column!r} names audio files, by its numbers, and only in {len(best.of_line)} of "
-            f"{len(best.cells)} rows, which may be chance; pass --file_column {best.column} if it names them."
+            f"{len(best.cells)} rows, which may be chance; pass --file_column {shlex.quote(best.column)} if it names "
+            "them."
         )
 
 
 def _only_gatherer(
-    table: Table, names: FileNames, claims: Sequence[_Claim], folder: object, person: str | None
+    table: Table, names: FileNames, claims: Sequence[Claim], folder: object, person: str | None
 ) -> tuple[str, Gathered] | None:
     """The one column of codes whose files lie in folders, or begin, so; UserError where two could be that."""
     could = [
@@ -205,37 +154,43 @@ def _only_gatherer(
                 f"the columns {best!r} and {name!r} could both say whose the audio files are, and do not agree; "
                 "pass --file_column with the one whose codes the folders or names of the files begin with."
             )
-    by_numbers = _Claim(best, filled(table[best]), {line: files[0] for line, files in found[best].of_line.items()}, {})
+    first = {line: files[0] for line, files in found[best].of_line.items()}
+    unclear = {line: [file] for file, lines in found[best].unclear.items() for line in lines}
+    by_numbers = Claim(best, filled(table[best]), first, unclear)
     _refuse_chance(by_numbers, [claim for claim in claims if claim.is_explicit or claim.is_called_so], folder)
     return best, found[best]
 
 
 def _named_by_people(table: Table, names: FileNames, column: str, gathered: Gathered) -> Named:
     if gathered.unclear:
-        file, lines = next(iter(gathered.unclear.items()))
-        raise _shared_by_people(file, lines, table[column], column)
+        raise _shared_by_people(gathered, table[column], column)
     taken = {file for files in gathered.of_line.values() for file in files}
     unnamed = [file for file in names.files if file not in taken]
     lacking = _lacking(table[column], gathered.of_line, names)
     return Named(column, table[column], gathered.of_line, lacking, {}, unnamed, [], True)
 
 
-def _shared_by_people(file: File, lines: Sequence[int], cells: Mapping[int, str], column: str) -> UserError:
-    codes = list(dict.fromkeys(cells[line] for line in lines))
-    where = f"the lines {some([str(line) for line in lines])}"
-    if len(codes) == 1:
+def _shared_by_people(gathered: Gathered, cells: Mapping[int, str], column: str) -> UserError:
+    """The sentence for codes that stand in several rows, or of which one file fits several."""
+    rows: dict[str, list[int]] = {}
+    for line in sorted({line for lines in gathered.unclear.values() for line in lines}):
+        rows.setdefault(plain(cells[line]), []).append(line)
+    file, lines = next(iter(gathered.unclear.items()))
+    doubled = [f"{cells[own[0]]} in lines {_listed(own)}" for own in rows.values() if len(own) > 1]
+    if doubled:
         return UserError(
-            f"{where} of the table all say {codes[0]!r} as {column}, and the file {file.shown} fits each of them; keep "
-            "one row a person, write the folder in front where two people have one code (as in A/01), or name each "
-            "recording in a column."
+            f"the column {column!r} says whose the files are, but some codes stand in more than one row: "
+            f"{some(doubled)}, so that {file.shown} fits each; keep one row a person, write the folder in front where "
+            "two people have one code (as in A/01), or name each recording in a column."
         )
+    codes = [f"{cells[line]} (line {line})" for line in lines]
     return UserError(
-        f"the file {file.shown} fits more than one code in the column {column!r}, {some(codes)} ({where}); put the "
-        "files of each person into a folder of their own, or name each recording in a column."
+        f"the file {file.shown} fits more than one code in the column {column!r}: {some(codes)}; put the files of each "
+        "person into a folder of their own, or name each recording in a column."
     )
 
 
-def _named_one_by_one(table: Table, names: FileNames, chosen: _Claim, gathered: Gathered) -> Named:
+def _named_one_by_one(table: Table, names: FileNames, chosen: Claim, gathered: Gathered) -> Named:
     rows: dict[File, list[int]] = {}
     for line, file in chosen.of_line.items():
         rows.setdefault(file, []).append(line)
@@ -244,7 +199,8 @@ def _named_one_by_one(table: Table, names: FileNames, chosen: _Claim, gathered: 
     begun = {file for files in gathered.of_line.values() for file in files} | gathered.unclear.keys()
     lacking = _lacking(table[chosen.column], {**chosen.of_line, **chosen.unclear}, names)
     files_of = {line: [file] for line, file in chosen.of_line.items()}
-    ours = [file for file in unnamed if file in begun]
+    stems = {plain(file.stem) for file in rows}
+    ours = [file for file in unnamed if file in begun and plain(file.stem) not in stems]
     return Named(chosen.column, table[chosen.column], files_of, lacking, chosen.unclear, unnamed, ours, False)
 
 
@@ -276,7 +232,7 @@ def _lacking(cells: Mapping[int, str], having: Mapping[int, object], names: File
     return lacking
 
 
-def _names_nothing(table: Table, names: FileNames, claims: Sequence[_Claim], folder: object) -> UserError:
+def _names_nothing(table: Table, names: FileNames, claims: Sequence[Claim], folder: object) -> UserError:
     shown = some([file.shown for file in names.files], 3)
     nearly = Counter(
         {claim.column: sum(names.nearly(cell) is not None for cell in claim.cells.values()) for claim in claims}
@@ -286,7 +242,7 @@ def _names_nothing(table: Table, names: FileNames, claims: Sequence[_Claim], fol
         cell = next(cell for cell in filled(table[column]).values() if names.nearly(cell))
         file, how = names.nearly(cell) or (names.files[0], "")
         return UserError(
-            f"no row of the table names a file in {folder}: {printable(cell)!r} in the column {column!r} has the name "
+            f"no row of the table names a file in {folder}: {quoted(cell)} in the column {column!r} has the name "
             f"of {file.shown}, which lies {how}; write names alone, or folders and endings as they are."
         )
     if len(claims) < len(table):

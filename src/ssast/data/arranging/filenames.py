@@ -12,6 +12,8 @@ from ssast.data.storage import Location
 
 NUMBER = re.compile(r"([0-9]+)(?:\.0)?")
 """A whole number, as a spreadsheet or pandas leaves it of a code with leading zeros."""
+LONGEST = 80
+"""A sentence shows so many letters of a cell."""
 Path = tuple[str, ...]
 """The folders of a file and its name, or what a cell says of them."""
 
@@ -138,6 +140,12 @@ def filled(cells: Mapping[int, str]) -> dict[int, str]:
 def is_answered(cells: Iterable[str]) -> bool:
     """Whether cells hold nothing but yes and no, in the words that every mode knows."""
     return all(cell.lower() in ANSWERS for cell in cells)
+
+
+def quoted(text: str) -> str:
+    """A cell as a sentence names it."""
+    shown = printable(text)
+    return f"'{shown[:LONGEST]}...'" if len(shown) > LONGEST else f"'{shown}'"
 
 
 def printable(text: str) -> str:

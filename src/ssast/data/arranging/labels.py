@@ -1,6 +1,7 @@
 """Turn the columns of a table into labels: yes/no answers, numbers, and one yes/no label for each word of a column."""
 
 import re
+import shlex
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -9,7 +10,7 @@ from unicodedata import normalize
 import numpy as np
 
 from ssast.data.arranging.file_column import Table, check_column
-from ssast.data.arranging.filenames import filled, printable
+from ssast.data.arranging.filenames import filled, printable, quoted
 from ssast.data.people import ANSWERS, NO_VALUE
 from ssast.data.splits import some
 from ssast.errors import UserError
@@ -19,8 +20,8 @@ MOST_VALUES = 20
 """A column of more different words is free text, or names something."""
 LONGEST = 60
 """A label's name is part of file names and tables."""
-NEARLY = 0.8
-"""A column with so large a share of yes/no answers was probably meant to hold nothing else."""
+NEARLY = 5
+"""A column with at most one other word in so many yes/no answers was probably meant to hold nothing else."""
 AMBIGUOUS = {"none", "null"}
 """What may mean that nothing is known, or that a person has none of the diagnoses."""
 MADE_OF_LABELS = ("_target", "_call")
@@ -61,7 +62,7 @@ def find_labels(table: Table, given: Sequence[str] | None, spread: Sequence[str]
     unfit = [name for name in found if "," in name or name != name.strip("\"' ") or re.search(r"[\r\n]", name)]
     if unfit:
         raise UserError(
-            f"labels.txt cannot hold {printable(unfit[0])!r}: a comma, a quote or a line break is in the name; "
+            f"labels.txt cannot hold {quoted(unfit[0])}: a comma, a quote or a line break is in the name; "
             "rename the column."
         )
     return Labels(found, made)
@@ -74,8 +75,8 @@ def _given(table: Table, name: str, option: str) -> Numbers:
     for line, number in numbers.items():
         if number is None:
             raise UserError(
-                f"line {line} of the table has {printable(table[name][line])!r} for {name!r}, expected a number, yes, "
-                f"no or nothing; mend the cell, or pass --label_column {name} to make each word a label."
+                f"line {line} of the table has {quoted(table[name][line])} for {name!r}, expected a number, yes, "
+                f"no or nothing; mend the cell, or pass --label_column {shlex.quote(name)} to make each word a label."
             )
     return {line: number for line, number in numbers.items() if number is not None}
 
@@ -92,7 +93,7 @@ def nearly_answers(cells: Mapping[int, str]) -> str:
     said = list(filled(cells).values())
     numbers = [_number(cell) for cell in said]
     others = [cell for cell, number in zip(said, numbers, strict=True) if number is None]
-    is_near = len(others) <= (1 - NEARLY) * len(said) and {*numbers} == {0, 1, None}
+    is_near = NEARLY * len(others) <= len(said) and {*numbers} == {0, 1, None}
     return others[0] if is_near else ""
 
 
@@ -115,25 +116,25 @@ def _words(table: Table, column: str) -> list[str]:
     cells = {line: cell for line, cell in table[column].items() if cell and _is_known(cell)}
     words = sorted(dict.fromkeys(cells.values()), key=lambda word: (word.casefold(), word))
     _check_words(words, cells, column)
-    alike = Counter(map(_alike, words)).most_common(1)[0]
-    if alike[1] > 1:
-        twice = [repr(printable(word)) for word in words if _alike(word) == alike[0]]
-        raise UserError(
-            f"the column {column!r} holds {' and '.join(twice)}, which look like one word; write it in one way."
-        )
     return words
 
 
 def _check_words(words: Sequence[str], cells: Mapping[int, str], column: str) -> None:
     shown = some([printable(word[:LONGEST]) for word in words], 3)
     if len(words) < 2:
-        what = f"only {shown!r}" if words else "nothing"
+        what = f"only '{shown}'" if words else "nothing"
         raise UserError(f"the column {column!r} holds {what}, and a label needs two answers; name another column.")
     held = f"the column {column!r} holds {len(words)} different words ({shown})"
     if len(words) > MOST_VALUES:
         raise UserError(
             f"{held}, and at most {MOST_VALUES} can become labels; write groups of them into a column of its own, or "
             "pass numbers with --label_txt."
+        )
+    alike = Counter(map(_alike, words)).most_common(1)[0]
+    if alike[1] > 1:
+        twice = [quoted(word) for word in words if _alike(word) == alike[0]]
+        raise UserError(
+            f"the column {column!r} holds {' and '.join(twice)}, which look like one word; write it in one way."
         )
     if 2 < len(words) == len(cells):
         raise UserError(f"{held}, each in one row only, which no model can learn; name a column of groups.")

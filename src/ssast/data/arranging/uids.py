@@ -10,8 +10,8 @@ from ssast.data.recordings import check_uid
 from ssast.data.splits import some
 from ssast.errors import UserError
 
-LONGEST = 200
-"""A folder's name of more bytes leaves disks too little room for what is written beside it."""
+LONGEST = 250
+"""Disks take hardly more bytes in the name of a folder."""
 
 
 @dataclass(frozen=True)
@@ -45,8 +45,9 @@ def name_rows(table: Table, named: Named) -> list[Row]:
         found = ([Row(line, file, _tidy(way(file))) for line, file in pairs] for way in ways)
         rows = next((rows for rows in found if not _twice(rows)), [Row(line, file, file.stem) for line, file in pairs])
     if twice := _twice(rows):
-        lines = ", ".join(str(row.line) for row in twice)
-        raise UserError(f"the table's lines {lines} would all be called {twice[0].uid!r}; give each a uid.")
+        lines = ", ".join(str(row.line) for row in twice[0])
+        more = f" (and so {len(twice) - 1} more names)" if len(twice) > 1 else ""
+        raise UserError(f"the table's lines {lines} would all be called {twice[0][0].uid!r}{more}; give each a uid.")
     for row in rows:
         _check(row)
     return rows
@@ -62,12 +63,12 @@ def _tidy(name: str) -> str:
     return normalize("NFC", name).strip().rstrip(".")
 
 
-def _twice(rows: list[Row]) -> list[Row]:
-    """The first rows whose uids a disk may take for one: names that differ in large and small letters only."""
+def _twice(rows: list[Row]) -> list[list[Row]]:
+    """The rows whose uids a disk may take for one: names that differ in large and small letters only."""
     alike: dict[str, list[Row]] = {}
     for row in rows:
         alike.setdefault(plain(row.uid), []).append(row)
-    return next((found for found in alike.values() if len(found) > 1), [])
+    return [found for found in alike.values() if len(found) > 1]
 
 
 def _check_filled(uids: Mapping[int, str], lines: list[int]) -> None:
