@@ -76,6 +76,60 @@ def test_gradients_are_summed_over_the_processes_and_none_is_made_where_none_is(
     assert done.returncode == 0, done.stderr.decode()
 
 
+ASTRAY = """
+import sys
+from pathlib import Path
+import torch
+from torch import nn
+from ssast.engine import crew
+from ssast.engine.hardware import engine
+from ssast.engine.optimise import Recipe
+from ssast.engine.train import Feed, train
+from ssast.errors import UserError
+
+accelerator = engine("cpu", "fp32")
+
+
+class Line(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.weight = nn.Parameter(torch.ones(2))
+
+    def loss(self, batch, generator=None):
+        loss = (self.weight * batch["x"]).sum()
+        if crew.rank() == 1 and batch["uid"] == ["b2"]:
+            loss.register_hook(lambda gradient: gradient * torch.nan)
+        return {"loss": loss}
+
+
+def batches(epoch, start):
+    for number in range(start, 4):
+        yield {"uid": [f"{'ab'[crew.rank()]}{number}"], "x": torch.ones(2)}
+
+
+model, folder = Line(), Path(sys.argv[1])
+feed = Feed(batches, lambda: [], 4, lambda batch, generator=None: batch)
+try:
+    train(model, feed, Recipe(epochs=1, save_every_seconds=0.0), folder, accelerator)
+except UserError as error:
+    (folder / f"{crew.rank()}.txt").write_text(f"{error}\\n{model.weight.isfinite().all()}")
+crew.leave()
+"""
+
+
+@pytest.mark.slow
+def test_a_gradient_that_one_process_of_two_cannot_use_stops_both_before_the_step(tmp_path):
+    (tmp_path / "astray.py").write_text(ASTRAY)
+    words = [*TOGETHER, "2", str(tmp_path / "astray.py"), str(tmp_path)]
+    done = subprocess.run(words, env=os.environ | ALONE, capture_output=True)
+    assert done.returncode == 0, done.stderr.decode()
+    for rank in "01":
+        said = (tmp_path / f"{rank}.txt").read_text()
+        assert "the gradient became nan in epoch 1 on the clips a2, b2; lower --learning_rate" in said
+        assert said.endswith("True")
+    assert torch.load(tmp_path / "checkpoints" / "last.pt")["progress"]["step"] == 2
+
+
 def ssast(processes: int, *words: str, check: bool = True, **more: str) -> subprocess.CompletedProcess:
     alone = (sys.executable,) if processes == 1 else (*TOGETHER, str(processes))
     env = os.environ | ALONE | more

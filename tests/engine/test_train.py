@@ -1,5 +1,6 @@
 """The training loop: what it keeps, what it repeats to the byte, and how it stops."""
 
+import dataclasses
 import json
 import os
 import signal
@@ -267,3 +268,75 @@ def test_a_checkpoint_that_cannot_be_written_ends_the_run_in_a_sentence(tmp_path
     with pytest.raises(UserError, match=r"could not be written \(No space left on device\); free space"):
         run(tmp_path)
     assert not list((tmp_path / "checkpoints").iterdir())
+
+
+def poisoned_gradient(value, at=(1, 2)):
+    """A Toy whose loss is finite and whose gradient is not in one step, as where a root is taken of nothing."""
+
+    class Poisoned(Toy):
+        def loss(self, batch, generator=None):
+            losses = super().loss(batch, generator)
+            if self.training and self.place == at:
+                losses["loss"].register_hook(lambda gradient: torch.full_like(gradient, value))
+            return losses
+
+    return Poisoned()
+
+
+def counted(model, given):
+    """The feed, which tells the model where it stands; in pieces each belongs to the batch that it is of."""
+
+    def training(epoch, start):
+        for index, batch in enumerate(given.train(epoch, start)):
+            model.place = (epoch, start + index // given.pieces)
+            yield batch
+
+    return dataclasses.replace(given, train=training)
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), -float("inf"), 1e30])
+@pytest.mark.parametrize("size", [4, 2, 3])
+def test_a_gradient_that_is_not_finite_takes_no_step_and_names_the_clips(tmp_path, value, size):
+    """Only the loss was looked at, so the next checkpoint could hold poisoned weights. 1e30: its norm overflows."""
+    model = poisoned_gradient(value)
+    given = counted(model, feed() if size == 4 else in_pieces(model, size))
+    with pytest.raises(UserError, match=r"the gradient became (nan|inf) in epoch 2 on the clips \d+, \d+, \d+, \d+; "):
+        train(model, given, RECIPE, tmp_path, engine("cpu", "fp32"), key="a")
+    last = read_state(tmp_path / "checkpoints" / "last.pt")
+    assert last["progress"]["step"] == 6
+    assert all(value.isfinite().all() for value in model.state_dict().values())
+    assert torch.equal(last["model"]["out.0.weight"], model.out[0].weight)
+
+
+def test_a_learning_rate_that_blows_up_the_weights_ends_in_one_sentence_and_nothing_of_it_is_kept(tmp_path):
+    wild = Recipe(epochs=2, learning_rate=1e25, seed=1, save_every_seconds=0.0)
+    with pytest.raises(UserError, match=r"astray in epoch 1: out\.\d\.\w+ holds the number .* lower --learning_rate"):
+        run(tmp_path, wild)
+    assert not list((tmp_path / "checkpoints").glob("*.pt"))
+
+
+def test_a_validation_loss_that_is_not_finite_names_the_clips_behind_it(tmp_path):
+    whole = feed()
+
+    def held_out():
+        rows = torch.arange(16, 24)
+        for index, batch in enumerate(batches(rows)):
+            yield batch | ({"y": torch.full((4,), 1e30)} if index == 1 else {})
+
+    given = dataclasses.replace(whole, validation=held_out)
+    with pytest.raises(UserError, match="validation loss became inf in epoch 1 on the clips 20, 21, 22, 23; "):
+        train(Toy(), given, RECIPE, tmp_path, engine("cpu", "fp32"))
+    assert not (tmp_path / "checkpoints" / "best.pt").exists()
+    assert read_state(tmp_path / "checkpoints" / "last.pt")["progress"]["step"] == 4
+
+
+@pytest.mark.parametrize("part", ["model", "optimizer"])
+def test_a_state_that_an_older_version_left_poisoned_is_not_gone_on_with(tmp_path, part):
+    run(tmp_path)
+    last = tmp_path / "checkpoints" / "last.pt"
+    state = torch.load(last, weights_only=True)
+    tensor = state["model"]["out.0.bias"] if part == "model" else state["optimizer"]["state"][0]["exp_avg"]
+    tensor.view(-1)[0] = torch.nan
+    torch.save(state, last)
+    with pytest.raises(UserError, match=rf"last\.pt holds a training that went astray \({part}\..* start anew"):
+        run(tmp_path)

@@ -22,6 +22,7 @@ from ssast.engine.optimise import Recipe, optimiser, schedule
 from ssast.engine.stopping import asked_to_stop
 from ssast.engine.sums import Means, Sums
 from ssast.errors import Interrupted, UserError
+from ssast.model.finite import LARGEST_WEIGHT, fault
 
 Batch = dict[str, Any]
 VALIDATION = 1 << 20  # keeps the chance of validation apart from that of every training step
@@ -60,8 +61,13 @@ class Outcome:
 
 
 @torch.no_grad()
-def validate(model: Trainable, feed: Feed, accelerator: Accelerator, seed: int) -> dict[str, float]:
-    """Mean of each number of `model.loss` over the validation clips of all processes; {} without clips."""
+def validate(
+    model: Trainable, feed: Feed, accelerator: Accelerator, seed: int, seen: list[tuple[Tensor, list[str]]]
+) -> dict[str, float]:
+    """Mean of each number of `model.loss` over the validation clips of all processes; {} without clips.
+
+    The loss of each batch of this process goes to `seen`, with its uids: where the mean is not finite, they are asked.
+    """
     sums = Sums(accelerator.device)
     with own_chance(accelerator.device):
         for index, batch in enumerate(feed.validation()):
@@ -72,7 +78,14 @@ def validate(model: Trainable, feed: Feed, accelerator: Accelerator, seed: int) 
             with accelerator.autocast():
                 losses = model.loss(feed.prepare(to_device(batch, accelerator.device)), generator)
             sums.add(losses, len(batch["uid"]))
+            seen.append((losses["loss"].detach(), batch["uid"]))
     return sums.means().numbers
+
+
+def gradient_norm(parameters: Iterable[nn.Parameter]) -> Tensor:
+    """The norm of this process's gradients, 0-dim and where they are: NaN or infinite where one of them is."""
+    gradients = [parameter.grad for parameter in parameters if parameter.grad is not None]
+    return nn.utils.get_total_norm(gradients) if gradients else torch.zeros(())
 
 
 class Run:
@@ -121,8 +134,9 @@ class Run:
         return True
 
     def save(self) -> None:
-        """Write `last.pt` in the background, whole or not at all."""
+        """Write `last.pt` in the background, whole or not at all. UserError where the weights are not finite."""
         self.saved_at = time.monotonic()
+        self._check_weights()
         if not crew.is_main():
             return
         scheduler = self.scheduler.state_dict() if self.scheduler is not None else None
@@ -138,16 +152,20 @@ class Run:
     def step(self, pieces: list[Batch], *, stop: bool = False) -> Means:
         """One optimiser step on a batch in pieces; the means of `model.loss` over all of it, on all processes.
 
-        `stop` says that this process was asked to stop. UserError with the uids when the loss is not finite.
+        `stop` says that this process was asked to stop. UserError with the uids, and no step, where the loss or the
+        gradient is not finite.
         """
         place, sums = self.progress, Sums(self.accelerator.device)
         self.optimizer.zero_grad(set_to_none=True)
         for number, piece in enumerate(pieces):
             if piece["uid"]:  # else all its recordings were skipped, or the epoch ended before it
                 self._add_gradients(piece, number * crew.size() + crew.rank(), sums)
-        means = sums.means(stop=stop)
+        means = sums.means(stop=stop, gradient=gradient_norm(self.parameters))
+        uids = [uid for piece in pieces for uid in piece["uid"]]
         if not all(map(math.isfinite, means.numbers.values())):
-            raise self._not_finite(means.numbers["loss"], pieces)
+            raise self._astray("loss", means.numbers["loss"], uids)
+        if not math.isfinite(means.gradient):
+            raise self._astray("gradient", means.gradient, uids)
         if means.clips:
             self._descend(means.count)
             for name, value in means.numbers.items():
@@ -183,14 +201,27 @@ class Run:
         if self.scheduler is not None:
             self.scheduler.step()
 
-    def _not_finite(self, loss: float, pieces: list[Batch]) -> UserError:
-        self.keeper.flush()
-        uids = ", ".join(uid for piece in pieces for uid in piece["uid"])
-        kept = f"; the state before is in {self.keeper.folder}" if self.keeper.last.exists() else ""
+    def _astray(self, what: str, value: float, uids: list[str]) -> UserError:
+        """The sentence for a number that is not finite; `uids` are this process's clips behind it."""
+        clips = ", ".join(uid for own in crew.gather(uids) for uid in own)
         return UserError(
-            f"the loss became {loss} in epoch {self.progress.epoch + 1} on the clips {uids}; lower "
-            f"--learning_rate or --max_lr, or look at these clips{kept}."
+            f"the {what} became {value} in epoch {self.progress.epoch + 1} on the clips {clips}; lower "
+            f"--learning_rate or --max_lr, or look at these clips{self._kept()}."
         )
+
+    def _check_weights(self) -> None:
+        """UserError where no state may be kept any more, since a weight is not finite or of an absurd size."""
+        found = fault(trainable_state(self.model).items(), LARGEST_WEIGHT)
+        if found:
+            raise UserError(
+                f"the training went astray in epoch {self.progress.epoch + 1}: {found}; "
+                f"lower --learning_rate or --max_lr{self._kept()}."
+            )
+
+    def _kept(self) -> str:
+        """What is said of the last state that was good."""
+        self.keeper.flush()
+        return f"; the state before is in {self.keeper.folder}" if self.keeper.last.exists() else ""
 
     def end_epoch(self) -> dict[str, Any]:
         """Validate, keep the weights where they are the best so far, and turn to the next epoch; the epoch's report."""
@@ -198,8 +229,13 @@ class Run:
         count = place.sums.pop("count", 0.0)
         report = {f"train_{name}": value / count for name, value in place.sums.items()} if count else {}
         self.model.eval()
-        found = validate(self.trained, self.feed, self.accelerator, self.recipe.seed)
+        self._check_weights()
+        seen: list[tuple[Tensor, list[str]]] = []
+        found = validate(self.trained, self.feed, self.accelerator, self.recipe.seed, seen)
         self.model.train()
+        if not all(map(math.isfinite, found.values())):
+            behind = [uid for loss, uids in seen if not loss.isfinite() for uid in uids]
+            raise self._astray("validation loss", found["loss"], behind)
         report |= {f"validation_{name}": value for name, value in found.items()}
         # Without validation clips the last epoch counts as the best.
         if not found or found["loss"] < place.best_loss or place.best_epoch < 0:
@@ -218,8 +254,8 @@ def train(
     """Train `model` in place and leave the best weights in it; checkpoints and `log.jsonl` go to `folder`.
 
     A run of the same `key` in `folder` is gone on with, to the weights that an undisturbed run reaches: all
-    chance comes from (seed, epoch, step). Interrupted after SIGINT or SIGTERM, with the state saved; UserError when the
-    loss is not finite.
+    chance comes from (seed, epoch, step). Interrupted after SIGINT or SIGTERM, with the state saved; UserError where a
+    loss, a gradient or a weight is not finite, and then the last good state is what is kept.
     """
     model.to(accelerator.device).train()
     run = Run(model, feed, recipe, folder, accelerator, key)

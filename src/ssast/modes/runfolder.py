@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import IO, Any
 
 import torch
+from accelerate.utils.memory import should_reduce_batch_size
 
 from ssast import __version__
 from ssast.data.storage import Location, as_location, writable_folder
@@ -55,10 +56,26 @@ def nothing_half_written(mode: Callable[..., Path]) -> Callable[..., Path]:
     @functools.wraps(mode)
     def run(options: Options | None = None, /, **overrides: Any) -> Path:
         settled = resolve(options, mode=mode.__name__, **overrides)
-        with _undone(Path(settled.exp_dir)):
+        with _undone(Path(settled.exp_dir)), _enough_memory(settled):
             return mode(settled)
 
     return run
+
+
+@contextlib.contextmanager
+def _enough_memory(options: Options) -> Iterator[None]:
+    """Say in one sentence that the memory does not hold what a mode asked for."""
+    try:
+        yield
+    except (MemoryError, RuntimeError) as error:
+        if not (isinstance(error, MemoryError) or should_reduce_batch_size(error)):
+            raise
+        asks = {name: getattr(options, name) for name in ("batch_size", "target_length", "num_workers")}
+        told = ", ".join(f"--{name} {value}" for name, value in asks.items() if value)
+        raise UserError(
+            f"the memory of this machine does not hold what {options.mode} asks for with {told}; give smaller numbers, "
+            "in training a --micro_batch too, or a smaller model."
+        ) from error
 
 
 @contextlib.contextmanager

@@ -1,0 +1,46 @@
+"""What the one wrapper around the modes promises: an end in one sentence, and nothing half-written."""
+
+import numpy as np
+import pytest
+import torch
+
+from ssast.cli import main
+from ssast.errors import UserError
+from ssast.modes.runfolder import nothing_half_written
+
+torch.set_num_threads(1)
+
+
+ALLOCATIONS = {
+    "torch": lambda: torch.empty(1 << 50),
+    "numpy": lambda: np.empty(1 << 55),
+    "python": lambda: "a" * (1 << 62),
+}
+
+
+@pytest.mark.parametrize("allocate", ALLOCATIONS.values(), ids=ALLOCATIONS)
+def test_memory_that_is_not_there_is_one_sentence_with_what_to_make_smaller(allocate, tmp_path):
+    def stats(options):
+        (tmp_path / "out").mkdir()
+        (tmp_path / "out" / "run.yaml").write_text("")
+        allocate()
+
+    given = {"prefix": "a", "data_split_root": "b", "exp_dir": str(tmp_path / "out"), "batch_size": 512}
+    with pytest.raises(UserError, match=r"memory .* does not hold what stats asks for with --batch_size 512, --target"):
+        nothing_half_written(stats)(**given)
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("freeze", ["True", "False"])
+def test_a_learning_rate_that_no_training_survives_is_one_sentence_and_leaves_no_model(
+    freeze, still_corpus, tmp_path, capsys, monkeypatch
+):
+    monkeypatch.setenv("SSAST_CACHE", str(tmp_path / "cache"))
+    data = ["-i", str(still_corpus.audio), "-d", str(still_corpus.splits), "-l", str(still_corpus.label_txt)]
+    how = ["--pretrained_mdl_path", "none", "--model_size", "tiny", "--target_length", "32", "--device", "cpu"]
+    words = ["finetune", *data, *how, "--freeze", freeze, "--learning_rate", "1e25", "--batch_size", "16"]
+    assert main([*words, "-o", str(tmp_path / "out")]) == 2
+    said = capsys.readouterr().err
+    assert "ssast: the training went astray in epoch 1: " in said
+    assert "lower --learning_rate or --max_lr" in said
+    assert not (tmp_path / "out").exists()
