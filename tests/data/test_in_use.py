@@ -19,6 +19,8 @@ from ssast.data import in_use as module
 from ssast.data.in_use import LOCK, Holder, in_use
 from ssast.errors import UserError
 
+BY = LOCK + module.BY
+
 HOLDS = """
 import sys, time
 from pathlib import Path
@@ -40,7 +42,6 @@ def quick(monkeypatch):
     """A run that is silent for half a second counts as ended."""
     monkeypatch.setattr(module, "BEAT_SECONDS", 0.05)
     monkeypatch.setattr(module, "SILENT_SECONDS", 0.5)
-    monkeypatch.setattr(module, "SETTLE_SECONDS", 0.01)
 
 
 @pytest.fixture(params=["locks", "no locks"])
@@ -128,28 +129,30 @@ def test_the_same_run_enters_again_and_another_thread_does_not(tmp_path, disk):
 def test_two_folders_have_nothing_to_do_with_each_other(tmp_path, disk):
     (tmp_path / "a").mkdir()
     with enter(tmp_path), enter(tmp_path / "a"):
-        assert {path.name for path in tmp_path.iterdir()} == {"a", LOCK}
+        assert {path.name for path in tmp_path.iterdir()} == {"a", LOCK, BY}
 
 
 def left(folder, **other):
-    """What a run left in its file."""
-    (folder / LOCK).write_text(json.dumps(asdict(replace(Holder.this("pretrain"), **other))))
+    """What a killed run left: its lock as a disk without locks has it, and its name."""
+    holder = replace(Holder.this("pretrain"), **other)
+    (folder / LOCK).write_text(f"{holder.process}\n{holder.host}\n")
+    (folder / BY).write_text(json.dumps(asdict(holder)))
 
 
 def test_a_run_of_another_machine_that_is_silent_has_ended(tmp_path, disk):
-    left(tmp_path, host="another", name=".unfinished-another-1-00000000-run")
+    left(tmp_path, host="another")
     with enter(tmp_path):
-        assert json.loads((tmp_path / LOCK).read_text())["process"] == os.getpid()
+        assert json.loads((tmp_path / BY).read_text())["process"] == os.getpid()
 
 
 def test_a_run_of_another_machine_that_goes_on_is_heard_where_locks_do_not_reach(tmp_path, disk):
     """Locks of some network disks hold on one machine only."""
-    left(tmp_path, host="another", name=".unfinished-another-1-00000000-run")
+    left(tmp_path, host="another")
     ended = threading.Event()
 
     def beat():
         while not ended.wait(0.02):
-            os.utime(tmp_path / LOCK)
+            os.utime(tmp_path / BY)
 
     thread = threading.Thread(target=beat)
     thread.start()
@@ -164,25 +167,30 @@ def test_a_process_of_this_machine_that_ended_is_not_waited_for_without_locks(tm
     monkeypatch.setattr(fcntl, "flock", lambda *_: (_ for _ in ()).throw(OSError(errno.EOPNOTSUPP, "not supported")))
     process = subprocess.Popen([sys.executable, "-c", ""])
     process.wait()
-    name = Holder.this("x").name.replace(f"-{os.getpid()}-", f"-{process.pid}-")
-    left(tmp_path, process=process.pid, name=name)
+    left(tmp_path, process=process.pid)
     began = time.monotonic()
     with enter(tmp_path):
         assert time.monotonic() - began < 3
 
 
-def test_the_number_of_an_ended_process_that_another_got_keeps_nobody_out(tmp_path, disk):
+def test_the_number_of_an_ended_process_that_another_got_keeps_nobody_out(tmp_path, quick):
     """After a restart of the machine the number of the killed run may belong to anything."""
-    left(tmp_path, process=os.getppid(), name=Holder.this("x").name)
+    left(tmp_path, process=os.getppid())
+    with enter(tmp_path):
+        pass
+
+
+def test_what_was_locked_by_a_process_that_runs_and_is_silent_is_given_free_without_locks(tmp_path, disk):
+    left(tmp_path, process=os.getppid())
     with enter(tmp_path):
         pass
 
 
 @pytest.mark.parametrize("content", [b"", b"{", b"[]", b'{"host": 1}', b"[" * 100_000, bytes(range(256))])
 def test_what_is_no_name_in_the_file_is_passed_over(content, tmp_path, disk, monkeypatch):
-    (tmp_path / LOCK).write_bytes(content)
+    (tmp_path / BY).write_bytes(content)
     with enter(tmp_path):
-        assert json.loads((tmp_path / LOCK).read_text())["by"] == "extract"
+        assert json.loads((tmp_path / BY).read_text())["by"] == "extract"
     assert not list(tmp_path.iterdir())
 
 

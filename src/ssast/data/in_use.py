@@ -1,8 +1,8 @@
 """Keep a folder for one run at a time, and name the run that has it.
 
-The system's lock on a small file keeps others out and ends with its process, however that ends. A disk that knows no
-locks, or whose locks hold on one machine only, is served by what is written into the file: who has it, and a time that
-is renewed while the run goes on.
+The lock is `filelock`'s: the system's own on a small file, which ends with its process however that ends, or that the
+file exists, on a disk that knows no locks. Beside it lies who has it, and a time that is renewed while the run goes on:
+locks of some network disks hold on one machine only, and what was killed without locks leaves its file.
 """
 
 import contextlib
@@ -17,55 +17,52 @@ from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from ssast.data.whole import first_line, is_orphan, own_name
+from filelock import BaseFileLock, FileLock, SoftFileLock, Timeout
+
+from ssast.data.whole import first_line, own_name
 from ssast.errors import UserError
 
 LOCK = ".ssast.lock"
+BY = ".by"
+"""What follows the name of the lock in the name of the file that says who has it."""
 BEAT_SECONDS = 2.0
-"""How often a run renews the time of its file."""
+"""How often a run renews the time of that file."""
 SILENT_SECONDS = 10.0
 """A run whose file was not renewed for so long has ended."""
-SETTLE_SECONDS = 0.3
-TAKEN = {errno.EAGAIN, errno.EACCES, errno.EDEADLK, getattr(errno, "EDEADLOCK", errno.EDEADLK)}
-FAR = 1 << 30
-"""Windows locks bytes, and locked ones cannot be read: this one lies behind what is written."""
+TRY_SECONDS = 0.25
+"""How long the lock is tried: the file of a run that ends this very moment may vanish under the first try."""
+NO_LOCKS = {errno.ENOSYS, errno.EOPNOTSUPP, errno.ENOTSUP, errno.ENOLCK, errno.EINVAL}
 
 
 @dataclass(frozen=True)
 class Holder:
-    """The run that has a folder: what it does, where and since when; `name` is like no other's."""
+    """The run that has a folder: what it does, where and since when."""
 
     by: str
     host: str
     process: int
     since: str
-    name: str
 
     @classmethod
     def this(cls, by: str) -> "Holder":
         """This very process, from now on."""
-        return cls(by, socket.gethostname(), os.getpid(), time.strftime("%Y-%m-%d %H:%M:%S"), own_name("run"))
+        return cls(by, socket.gethostname(), os.getpid(), time.strftime("%Y-%m-%d %H:%M:%S"))
 
     def __str__(self) -> str:
         return f"{self.by} on {self.host}, process {self.process}, since {self.since}"
 
 
 class _Taken(Exception):  # noqa: N818 - an answer that `in_use` makes a sentence of
-    def __init__(self, holder: Holder | None):
-        self.holder = holder
+    pass
 
 
-_threads = threading.Lock()
-_held: dict[tuple[int, str], Holder] = {}
-"""What this process has, by its number (a fork has nothing) and the folder."""
-_open: set[int] = set()
 _mine: contextvars.ContextVar[frozenset[tuple[int, str]]] = contextvars.ContextVar("mine", default=frozenset())
-"""What the run that asks has already: its folds and seeds may enter, another thread may not."""
+"""What the run that asks has already, by process and folder: its folds and seeds may enter, another thread may not."""
 
 
 @contextlib.contextmanager
 def in_use(folder: Path, place: Path, by: str) -> Iterator[None]:
-    """Keep every other run out of `folder` through the lock file `place`, which is gone at the end.
+    """Keep every other run out of `folder` through the lock file `place`.
 
     Inside, the same run may ask again. UserError that names the run that has it.
     """
@@ -73,211 +70,150 @@ def in_use(folder: Path, place: Path, by: str) -> Iterator[None]:
     if own in _mine.get():
         yield
         return
-    holder = Holder.this(by)
+    with _sentences(folder, place):
+        lock = _take(place)
+    token = _mine.set(_mine.get() | {own})
     try:
-        with _alone_in_process(own, holder), _locked(place, holder), _beating(place):
-            token = _mine.set(_mine.get() | {own})
-            try:
-                yield
-            finally:
-                _mine.reset(token)
-    except _Taken as taken:
-        by_whom = taken.holder or "another run"
+        with _named(place, Holder.this(by), folder):
+            yield
+    finally:
+        _mine.reset(token)
+        _give_back(lock)
+
+
+@contextlib.contextmanager
+def _sentences(folder: Path, place: Path) -> Iterator[None]:
+    """Say in one sentence who has the folder, or that nothing can be written there."""
+    try:
+        yield
+    except _Taken:
+        by_whom = _read_soon(_by(place)) or "another run"
         raise UserError(
             f"{folder} is in use by {by_whom}; wait until that has ended, stop it, or give another --exp_dir."
         ) from None
-
-
-@contextlib.contextmanager
-def _alone_in_process(own: tuple[int, str], holder: Holder) -> Iterator[None]:
-    """Keep other threads out: some disks lock for the whole process."""
-    with _threads:
-        if own in _held:
-            raise _Taken(_held[own])
-        _held[own] = holder
-    try:
-        yield
-    finally:
-        del _held[own]
-
-
-@contextlib.contextmanager
-def _locked(place: Path, holder: Holder) -> Iterator[None]:
-    try:
-        file = _take(place, holder)
     except OSError as error:
         why = first_line(error).lower()
         raise UserError(f"cannot write {place}: {why}; free space, mend the rights or choose another place.") from error
+
+
+def _take(place: Path) -> BaseFileLock:
+    """The lock, taken; _Taken where another run has it, also one of another machine that this lock does not reach."""
+    lock = _acquired(place)
+    before = _read(_by(place))
+    if before is not None and before.host != socket.gethostname() and _beats(_by(place)):
+        _give_back(lock)
+        raise _Taken
+    return lock
+
+
+def _acquired(place: Path) -> BaseFileLock:
     try:
+        return _tried(FileLock(place, timeout=TRY_SECONDS, fallback_to_soft=False))
+    except NotImplementedError:
+        pass
+    except OSError as error:
+        if error.errno not in NO_LOCKS:
+            raise
+    try:
+        return _tried(SoftFileLock(place, timeout=TRY_SECONDS))
+    except _Taken:
+        # What a killed run of another machine left has to be told by its silence.
+        if _beats(_by(place)):
+            raise
+    place.unlink(missing_ok=True)
+    return _tried(SoftFileLock(place, timeout=TRY_SECONDS))
+
+
+def _tried(lock: BaseFileLock) -> BaseFileLock:
+    try:
+        lock.acquire()
+    except Timeout:
+        raise _Taken from None
+    return lock
+
+
+def _give_back(lock: BaseFileLock) -> None:
+    """Release the lock and take its file away: while it is still locked, where the system can do that."""
+    with contextlib.suppress(OSError):
+        if os.name == "posix" and not isinstance(lock, SoftFileLock):
+            os.unlink(lock.lock_file)
+    lock.release()
+    with contextlib.suppress(OSError):
+        if os.name != "posix":
+            os.unlink(lock.lock_file)
+
+
+def _by(place: Path) -> Path:
+    return place.with_name(place.name + BY)
+
+
+@contextlib.contextmanager
+def _named(place: Path, holder: Holder, folder: Path) -> Iterator[None]:
+    """Let the file beside the lock say who has it, and renew its time, while the block runs."""
+    by, ended = _by(place), threading.Event()
+
+    def beat() -> None:
+        while not ended.wait(BEAT_SECONDS):
+            with contextlib.suppress(OSError):
+                os.utime(by)
+
+    thread = threading.Thread(target=beat, name="in use", daemon=True)
+    try:
+        with _sentences(folder, place):
+            _write(by, holder)
+        thread.start()
         yield
     finally:
-        if file is None:
-            if _read(place) == holder:
-                place.unlink(missing_ok=True)
-        else:
-            _give_back(place, file)
+        ended.set()
+        if thread.ident is not None:
+            thread.join()
+        with contextlib.suppress(OSError):
+            by.unlink()
 
 
-def _take(place: Path, holder: Holder) -> int | None:
-    """The open, locked file; None where the disk knows no locks, and the holder's name has to do."""
-    while True:
-        file, is_new = _opened(place)
-        try:
-            _lock(file)
-        except OSError as error:
-            _close(file)
-            if error.errno in TAKEN:
-                raise _Taken(_read_soon(place)) from None
-            _take_by_name(place, holder, is_new)
-            return None
-        if _is_there(place, file):
-            break
-        _close(file)  # its holder ended, and took it away, since it was opened
-    before = _read(place)
-    if before is not None and before.host != holder.host and _beats(place):
-        _close(file)
-        raise _Taken(before)
-    try:
-        _write(file, holder)
-    except OSError:
-        _give_back(place, file)
-        raise
-    return file
-
-
-def _opened(place: Path) -> tuple[int, bool]:
-    """The file of a lock, and whether it is new."""
-    how = os.O_RDWR | os.O_CREAT | getattr(os, "O_CLOEXEC", 0)
-    try:
-        file, is_new = os.open(place, how | os.O_EXCL, 0o666), True
-    except FileExistsError:
-        file, is_new = os.open(place, how, 0o666), False
-    _open.add(file)
-    return file, is_new
-
-
-def _lock(file: int) -> None:
-    """Lock an open file; OSError where another has it (TAKEN), or where the disk knows no locks."""
-    try:
-        import fcntl
-    except ImportError:
-        import msvcrt
-
-        os.lseek(file, FAR, os.SEEK_SET)
-        msvcrt.locking(file, msvcrt.LK_NBLCK, 1)  # type: ignore[attr-defined]
-    else:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-
-
-def _take_by_name(place: Path, holder: Holder, is_new: bool) -> None:
-    """Write the holder's name, unless the one that stands there still runs."""
-    before = None if is_new else _read_soon(place)
-    if before is not None and not is_orphan(before.name) and _beats(place):
-        raise _Taken(before)
-    beside = place.with_name(own_name(place.name))
+def _write(by: Path, holder: Holder) -> None:
+    beside = by.with_name(own_name(by.name))
     try:
         beside.write_text(json.dumps(asdict(holder)), encoding="utf-8")
-        os.replace(beside, place)
+        os.replace(beside, by)
     finally:
         beside.unlink(missing_ok=True)
-    time.sleep(SETTLE_SECONDS)  # of two that take it over together the later one has it
-    if (after := _read(place)) != holder:
-        raise _Taken(after)
 
 
-def _write(file: int, holder: Holder) -> None:
-    os.lseek(file, 0, os.SEEK_SET)
-    os.ftruncate(file, 0)
-    os.write(file, json.dumps(asdict(holder)).encode())
-
-
-def _read(place: Path) -> Holder | None:
+def _read(by: Path) -> Holder | None:
     """Who has it by what is written; None where nothing is written, or something else."""
     try:
-        content = json.loads(place.read_bytes()[:10_000])
-        holder = Holder(**content)
+        with open(by, "rb") as file:
+            holder = Holder(**json.loads(file.read(10_000)))
     except (OSError, ValueError, TypeError, RecursionError):
         return None
-    is_one = isinstance(holder.process, int) and all(isinstance(text, str) for text in (holder.host, holder.name))
+    is_one = isinstance(holder.process, int) and all(isinstance(text, str) for text in (holder.host, holder.by))
     return holder if is_one else None
 
 
-def _read_soon(place: Path) -> Holder | None:
+def _read_soon(by: Path) -> Holder | None:
     """The same of one that may have begun this very moment."""
     for _ in range(20):
-        if (holder := _read(place)) is not None:
+        if (holder := _read(by)) is not None:
             return holder
         time.sleep(0.05)
     return None
 
 
-def _beats(place: Path) -> bool:
+def _beats(by: Path) -> bool:
     """Whether a run still renews its file; no two clocks are compared."""
-    before, until = _renewed(place), time.monotonic() + SILENT_SECONDS
+    before, until = _renewed(by), time.monotonic() + SILENT_SECONDS
     while time.monotonic() < until:
-        time.sleep(0.25)
-        if (now := _renewed(place)) != before:
+        time.sleep(min(0.25, SILENT_SECONDS / 4))
+        if (now := _renewed(by)) != before:
             return now is not None
     return False
 
 
-def _renewed(place: Path) -> int | None:
+def _renewed(by: Path) -> int | None:
     """When the file was renewed; opened anew, since network disks remember what they said of a file."""
     try:
-        with open(place, "rb") as file:
+        with open(by, "rb") as file:
             return os.fstat(file.fileno()).st_mtime_ns
     except OSError:
         return None
-
-
-@contextlib.contextmanager
-def _beating(place: Path) -> Iterator[None]:
-    """Renew the time of the file while the block runs."""
-    ended = threading.Event()
-
-    def beat() -> None:
-        while not ended.wait(BEAT_SECONDS):
-            with contextlib.suppress(OSError):
-                os.utime(place)
-
-    thread = threading.Thread(target=beat, name="in use", daemon=True)
-    thread.start()
-    try:
-        yield
-    finally:
-        ended.set()
-        thread.join()
-
-
-def _is_there(place: Path, file: int) -> bool:
-    try:
-        return os.path.samestat(os.fstat(file), os.stat(place))
-    except FileNotFoundError:
-        return False
-
-
-def _give_back(place: Path, file: int) -> None:
-    """Take the file away, while it is still locked where a system can do that."""
-    with contextlib.suppress(OSError):
-        if _is_there(place, file):
-            place.unlink()
-    _close(file)
-    if os.name == "nt":
-        with contextlib.suppress(OSError):  # another has it by now
-            place.unlink()
-
-
-def _close(file: int) -> None:
-    _open.discard(file)
-    with contextlib.suppress(OSError):
-        os.close(file)
-
-
-def _close_in_child() -> None:
-    """A worker that outlives its run by seconds must not keep the folder."""
-    for file in list(_open):
-        _close(file)
-
-
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_close_in_child)
