@@ -11,7 +11,7 @@ PACKAGE = SOURCE / "ssast"
 FLOORS = {"audio": 1, "model": 1, "data": 2, "engine": 3, "report": 3, "modes": 4}
 DOOR = "door"
 DOOR_FILES = {"ssast", "ssast.cli", "ssast.__main__"}
-FOUNDATION = {"ssast.errors", "ssast.processors", "ssast.veil"}
+FOUNDATION = {"ssast.bounded", "ssast.errors", "ssast.processors", "ssast.veil"}
 
 
 def module_name(path: Path) -> str:

@@ -6,6 +6,7 @@ import time
 import pytest
 
 from ssast import veil
+from ssast.errors import AudioError
 from ssast.veil import HIDDEN, Veil
 
 
@@ -64,6 +65,24 @@ def test_a_plain_number_is_a_name_where_a_recording_is_meant_and_else_a_count(wo
     assert as_said(veil.shown(sentence, is_sentence=True)) == said
 
 
+@pytest.mark.parametrize(
+    ("text", "names", "said"),
+    [
+        ("3 clips are lacking, of them 17 rows", {"uid": ["17"]}, "3 clips are lacking, of them UID rows"),
+        ("the answer of tom is anna", {"uid": ["tom"], "cell": ["anna"]}, "the answer of UID is CELL"),
+        ("epoch 3: at least 5 of 5", {"subject": ["5"]}, "epoch 3: at least SUBJECT of SUBJECT"),
+    ],
+)
+def test_names_that_an_error_carries_are_hidden_whatever_the_words_around_them(worn, text, names, said):
+    assert as_said(worn.text(text, is_sentence=True, names=names)) == said
+
+
+def test_an_error_in_other_words_carries_the_same_names():
+    error = AudioError("it is cut off", uid="7").said("clip x: it is cut off", uid=["x", "y"], cell=3)
+    assert isinstance(error, AudioError)
+    assert error.names == {"uid": ("7", "x", "y"), "cell": ("3",)}
+
+
 def test_a_place_is_hidden_with_all_that_stands_behind_it_but_our_own_file_names(worn):
     worn.learn_place("prefix", "/srv/Clinic X/audio", "Clinic X/audio")
     worn.learn("uid", ["Hans M"])
@@ -79,6 +98,8 @@ def test_a_place_is_hidden_with_all_that_stands_behind_it_but_our_own_file_names
         ("bad_audio.csv", True),
         ("waveform.WAV", True),
         ("fold-3", True),
+        ("set_tiny_layerNA_ft_cls_ft_embeddings.pqt", True),
+        ("set_tiny_layerNA_ft_cls_ft_embeddings_over_time.pqt", True),
         ("hans.csv", False),
     ],
 )

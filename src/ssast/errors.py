@@ -1,8 +1,30 @@
-"""Below every floor: the errors a user can mend, each one sentence of what came, what was expected and what to do."""
+"""The errors that a user can mend: each is one sentence of what came, what was expected and what to do."""
+
+from collections.abc import Iterable
+from typing import Self
 
 
 class UserError(ValueError):
-    """Something the user can put right; the command line prints its sentence and leaves with exit code 2."""
+    """Something the user can put right; the command line prints its sentence and leaves with exit code 2.
+
+    `names` are those that the sentence holds, by what they name (uid, subject, cell): what `--private True` hides of it
+    without having to read English.
+    """
+
+    def __init__(self, text: str = "", **names: object):
+        super().__init__(text)
+        self.names: dict[str, tuple[str, ...]] = {kind: _texts(found) for kind, found in names.items()}
+
+    def said(self, text: str, **names: object) -> Self:
+        """The same in other words, which hold the same names and these."""
+        other = type(self)(text)
+        added = {kind: _texts(found) for kind, found in names.items()}
+        other.names = {kind: (*self.names.get(kind, ()), *added.get(kind, ())) for kind in {**self.names, **added}}
+        return other
+
+
+def _texts(found: object) -> tuple[str, ...]:
+    return tuple(map(str, found)) if isinstance(found, Iterable) and not isinstance(found, str) else (str(found),)
 
 
 class AudioError(UserError):

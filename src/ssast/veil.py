@@ -6,7 +6,7 @@ While no veil is worn, everything here leaves what it is given as it is. `modes/
 import html
 import json
 import re
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from urllib.parse import quote
 
@@ -33,7 +33,7 @@ OUR_FILES = (
 )
 OUR_FOLDERS = r"attention|checkpoints|splits|tensorboard|(?:fold|seed|epoch)-\d+|\.ssast"
 OWN = re.compile(
-    rf"(?:{OUR_FILES})(?:-[a-z]+)?\.\w{{1,11}}|{OUR_FOLDERS}|[\w-]+_embeddings\.pqt|[a-z_]+-[0-9a-f]{{12}}(?:\.\w{{1,8}})?|"
+    rf"(?:{OUR_FILES})(?:-[a-z]+)?\.\w{{1,11}}|{OUR_FOLDERS}|[\w-]+_embeddings(?:_over_time)?\.pqt|[a-z_]+-[0-9a-f]{{12}}(?:\.\w{{1,8}})?|"
 )
 EMBEDDED = re.compile(r"(data:[\w/+.-]+;base64,[A-Za-z0-9+/=]*)")
 HIDDEN = re.compile(r"\b[a-z_]+-[0-9a-f]{12}\b")
@@ -86,11 +86,21 @@ class Veil:
         """What is shown instead of a name, whether it was learned or not."""
         return f"{kind}-{self.digest(kind, self.meant.get(name, name))}"
 
-    def text(self, text: str, *, is_sentence: bool = False) -> str:
-        """A line of text; in a sentence about what is wrong even a plain number is a name, unless it counts."""
+    def text(self, text: str, *, is_sentence: bool = False, names: Mapping[str, Iterable[str]] | None = None) -> str:
+        """A line of text; in a sentence about what is wrong even a plain number is a name, unless it counts.
+
+        `names` are known to stand in it, by kind: they are hidden wherever they do, be they short words or numbers.
+        """
+        told = {name for found in (names or {}).values() for name in found}
+        for kind, found in (names or {}).items():
+            self.learn(kind, found)
         text = self._without_places(text)
         text = ANY_PATH.sub(lambda found: self._path(found.group()), text)
-        return self._without_names(text, lambda start, end: self._is_named(text, start, end, is_sentence))
+
+        def is_meant(start: int, end: int) -> bool:
+            return self.meant.get(text[start:end], "") in told or self._is_named(text, start, end, is_sentence)
+
+        return self._without_names(text, is_meant)
 
     def page(self, text: str) -> str:
         """A page of html, its pictures and its markup left as they are: no word of plain letters is touched."""

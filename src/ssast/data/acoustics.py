@@ -3,7 +3,6 @@
 Shapes: C channels, S samples, K frames, n samples of a frame, F frequencies.
 """
 
-import json
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,7 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ssast.audio.decode import Recording
-from ssast.data.recordings import find_recording
+from ssast.bounded import json_of
+from ssast.data.recordings import METADATA_BYTES, find_recording
 from ssast.data.storage import Location
 
 FRAME_SECONDS = 0.032
@@ -42,7 +42,7 @@ class Sound:
 def device(root: Location, uid: str, recording: Recording) -> dict[str, Any]:
     """`sound`, the file's ending as `container`, and the plain values of metadata.json beside encoding and rate."""
     place = find_recording(root, uid).location
-    content = json.loads((place.parent / "metadata.json").read_bytes().decode("utf-8-sig"))
+    content = json_of((place.parent / "metadata.json").read_bytes(METADATA_BYTES).decode("utf-8-sig"), strict=False)
     others = {str(name): value for name, value in content.items() if name not in ("encoding", "sample_rate_hz")}
     plain = {name: value for name, value in others.items() if isinstance(value, str | int | float)}
     return {"container": place.name.rsplit(".", 1)[-1].lower(), "sound": measure(recording), "metadata": plain}

@@ -1,7 +1,6 @@
 """Find the recording of a uid in a folder, and read it as its metadata.json says."""
 
 import io
-import json
 import os
 import re
 from collections.abc import Iterator, Sequence
@@ -12,6 +11,7 @@ from functools import partial
 
 from ssast.audio.decode import Recording, blocks, joined
 from ssast.audio.source import not_plain
+from ssast.bounded import json_of
 from ssast.data.storage import Location, Missing
 from ssast.errors import AudioError, UserError
 
@@ -65,7 +65,8 @@ def check_uid(uid: str) -> None:
     """UserError where a uid is no plain folder name: it could lead out of the data folder."""
     if not uid.strip() or uid in (".", "..") or re.search(r"[/\\\x00-\x1f\x7f]", uid) or re.match(r"[A-Za-z]:", uid):
         raise UserError(
-            f"the uid {uid!r} is not a plain folder name, so it could lead out of the data folder; rename or remove it."
+            f"the uid {uid!r} is not a plain folder name, so it could lead out of the data folder; rename or drop it.",
+            uid=uid,
         )
 
 
@@ -170,8 +171,8 @@ def _metadata(root: Location, folder: Location) -> tuple[str, int]:
             raise AudioError(f"{folder} does not exist; put the recording there or remove the uid") from error
         raise AudioError(f"{place} is missing; write one with encoding and sample_rate_hz") from error
     try:
-        metadata = json.loads(content.decode("utf-8-sig"))
-    except (ValueError, RecursionError) as error:
+        metadata = json_of(content.decode("utf-8-sig"), strict=False)
+    except ValueError as error:
         raise AudioError(f"{place} is not valid JSON; write one with encoding and sample_rate_hz") from error
     if not isinstance(metadata, dict) or not {"encoding", "sample_rate_hz"} <= metadata.keys():
         raise AudioError(f"{place} lacks encoding or sample_rate_hz; write both")
@@ -208,4 +209,4 @@ def naming(uid: str) -> Iterator[None]:
     try:
         yield
     except AudioError as error:
-        raise AudioError(f"clip {uid}: {error}") from error
+        raise error.said(f"clip {uid}: {error}", uid=uid) from error

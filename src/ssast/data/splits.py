@@ -143,7 +143,8 @@ def _check_uids(uids: list[str], lines: list[int], place: Location) -> None:
         raise UserError(f"{place}, line {lines[uids.index('')]}, has an empty uid; fill it in or remove the line.")
     twice = [uid for uid, count in Counter(uids).items() if count > 1]
     if twice:
-        raise UserError(f"{place} names {len(twice)} uid(s) more than once: {some(twice)}; keep one row of each.")
+        said = f"{place} names {len(twice)} uid(s) more than once: {some(twice)}; keep one row of each."
+        raise UserError(said, uid=twice)
 
 
 def _numbers_or_text(cells: list[str]) -> pd.Series:
@@ -247,7 +248,9 @@ def _refuse(label: str, cells: pd.Series, wrong: np.ndarray, expected: str, sour
         others = f" and {int(wrong.sum()) - 1} more" if wrong.sum() > 1 else ""
         raise UserError(
             f"the label {label!r} of uid {cells.index[at]} is {str(cells.iloc[at])!r}{others}, expected {expected}; "
-            f"mend {source}, or leave a cell empty where the label is not known."
+            f"mend {source}, or leave a cell empty where the label is not known.",
+            uid=cells.index[at],
+            cell=cells.iloc[at],
         )
 
 

@@ -114,9 +114,16 @@ class Location:
         with self.open("rb") as file, self._sentences("read"):
             return file.read(-1 if limit is None else limit)
 
-    def read_text(self) -> str:
-        """Its content as text: UTF-8 with or without a byte-order mark, or UTF-16 with one; UserError otherwise."""
-        content = self.read_bytes()
+    def read_text(self, most: int | None = None) -> str:
+        """Its content as text: UTF-8 with or without a byte-order mark, or UTF-16 with one; UserError otherwise.
+
+        UserError as well for a file of more than `most` bytes.
+        """
+        if self.is_local and self.exists() and not self.is_dir() and not os.path.isfile(self.address):
+            raise UserError(f"cannot read {self}: it is no plain file; give one.")
+        content = self.read_bytes(None if most is None else most + 1)
+        if most is not None and len(content) > most:
+            raise UserError(f"{self} is larger than {most:,} bytes, so it was not read; check the path.")
         wide = content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
         try:
             text = content.decode("utf-16" if wide else "utf-8-sig")

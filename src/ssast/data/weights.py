@@ -16,6 +16,7 @@ from typing import Any
 from urllib.error import HTTPError, URLError
 from urllib.request import HTTPRedirectHandler, Request, build_opener
 
+from ssast.bounded import json_file
 from ssast.data.cache import cache_folder, locked
 from ssast.data.remote import DamagedError, again
 from ssast.data.whole import OUT_OF_ROOM, first_line, whole_file
@@ -176,7 +177,7 @@ def _extent(answer: HTTPResponse) -> tuple[int, int | None]:
 def _tag(part: Path, address: str) -> dict[str, Any]:
     """What the server said of the file that `part` is a part of; nothing where it cannot be gone on with."""
     try:
-        known = json.loads(_beside(part).read_text(encoding="utf-8"))
+        known = json_file(_beside(part))
         return known if known["address"] == address and isinstance(known["validator"], str) else {}
     except (OSError, ValueError, KeyError, TypeError):
         return {}

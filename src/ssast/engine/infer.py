@@ -18,6 +18,7 @@ from accelerate import Accelerator
 from torch import Tensor
 from tqdm import tqdm
 
+from ssast.bounded import json_file
 from ssast.data.storage import whole_file
 from ssast.engine import crew
 from ssast.engine.hardware import to_device
@@ -168,7 +169,7 @@ def _open_parts(folder: Path, key: str, steps: int) -> list[range]:
     """Make the parts folder ready for `key`; the steps that no part holds yet."""
     if crew.is_main():
         note = folder / "key.json"
-        if not note.exists() or json.loads(note.read_text() or "null") != key:
+        if _noted(note) != key:
             shutil.rmtree(folder, ignore_errors=True)
             folder.mkdir(parents=True)
             with whole_file(note) as beside:
@@ -183,6 +184,14 @@ def _open_parts(folder: Path, key: str, steps: int) -> list[range]:
     gaps = [range(end, first) for (_, end), (first, _) in pairwise(edges) if first > end]
     crew.wait()  # all have looked before the first writes
     return gaps
+
+
+def _noted(note: Path) -> Any:
+    """The key that the parts of an earlier pass were made with; None where it cannot be told."""
+    try:
+        return json_file(note)
+    except (OSError, ValueError):
+        return None
 
 
 def _numbers(part: Path) -> tuple[int, int]:

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from ssast import veil
+from ssast.bounded import json_of
 from ssast.errors import UserError
 
 
@@ -20,7 +21,7 @@ class RunLog:
     def _keep(self, step: int) -> None:
         """Drop what was reported after `step`: those steps run again."""
         lines = self.path.read_text().splitlines() if step and self.path.exists() else []
-        kept = [line for line in lines if line.endswith("}") and json.loads(line)["step"] <= step]
+        kept = [line for line in lines if _step(line) <= step]
         self.path.write_text("".join(f"{line}\n" for line in kept))
 
     def report(self, **values: Any) -> None:
@@ -36,6 +37,15 @@ class RunLog:
         """Flush what TensorBoard holds back."""
         if self.writer is not None:
             self.writer.close()
+
+
+def _step(line: str) -> float:
+    """The step that a line reports; later than any for a line that was not written whole."""
+    try:
+        step = json_of(line)["step"]
+    except (ValueError, KeyError, TypeError):
+        return float("inf")
+    return step if isinstance(step, int) else float("inf")
 
 
 def _plain(value: Any) -> Any:

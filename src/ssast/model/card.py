@@ -1,12 +1,10 @@
 """A model's settings and the records of the run beside it in; its model card (README.md of a shared model) out."""
 
-import json
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-import yaml
-
+from ssast.bounded import json_file, text_of, yaml_of
 from ssast.errors import UserError
 
 CARD, RECORD, SCORES = "README.md", "run.yaml", "metrics.json"
@@ -32,7 +30,12 @@ def model_card(config: Mapping[str, Any], folder: Path | None = None) -> str:
     record, scores = _read(folder, RECORD), _read(folder, SCORES)
     is_pretrained = "num_labels" not in config
     parts = [_head(is_pretrained), _about(config, is_pretrained), _use(is_pretrained)]
-    parts += filter(None, [_data(record), _scores(scores), _training(record)])
+    try:
+        parts += filter(None, [_data(record), _scores(scores), _training(record)])
+    except (TypeError, ValueError, AttributeError, KeyError, IndexError) as error:
+        raise UserError(
+            f"{RECORD} or {SCORES} in {folder} is none that ssast wrote; mend or remove them to share this model."
+        ) from error
     return "\n\n".join([*parts, _limits(is_pretrained)]) + "\n"
 
 
@@ -41,9 +44,8 @@ def _read(folder: Path | None, name: str) -> dict[str, Any]:
     if folder is None or not (folder / name).is_file():
         return {}
     try:
-        text = (folder / name).read_text(encoding="utf-8")
-        content = json.loads(text) if name.endswith(".json") else yaml.safe_load(text)
-    except (OSError, ValueError, yaml.YAMLError, RecursionError) as error:
+        content = json_file(folder / name) if name.endswith(".json") else yaml_of(text_of(folder / name))
+    except (OSError, ValueError) as error:
         reason = str(error).splitlines()[0]
         raise UserError(f"{folder / name} cannot be read ({reason}); mend or remove it to share this model.") from error
     return content if isinstance(content, dict) else {}

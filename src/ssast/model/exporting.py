@@ -22,6 +22,7 @@ from ssast.model.finite import farthest
 from ssast.model.folder import THRESHOLDS
 from ssast.model.head import pool_patches
 from ssast.model.pretraining import SSASTForPreTraining
+from ssast.model.thresholds import thresholds_of
 
 Model = SSASTForPreTraining | SSASTForAudioClassification
 CLIPS, SEED = (1, 3), 0
@@ -148,7 +149,7 @@ def _meaning(model: Model, inputs: tuple[str, ...], outputs: tuple[str, ...]) ->
         scores = "the sigmoid of the logits" if model.config["loss"] == "BCE" else "the logits"
         kept |= {"labels": model.labels, "scores": scores}
     if THRESHOLDS in model.beside:
-        kept["thresholds"] = json.loads(model.beside[THRESHOLDS]).get("thresholds")
+        kept["thresholds"] = thresholds_of(model.beside[THRESHOLDS], "thresholds.json of this model")
     return kept
 
 

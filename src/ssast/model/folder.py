@@ -17,16 +17,19 @@ from huggingface_hub.errors import EntryNotFoundError, LocalEntryNotFoundError
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
+from ssast.bounded import brief, json_file, text_of
 from ssast.errors import UserError
 from ssast.model.card import ADDRESS, CARD, RECORD, model_card
 from ssast.model.encoder import SSASTEncoder, fit_positions, patch_grid
-from ssast.model.entries import check_entries
+from ssast.model.entries import USUAL, check_entries
 from ssast.model.finite import check_weights
 
 CONFIG, WEIGHTS = "config.json", "model.safetensors"
 THRESHOLDS = "thresholds.json"
 BESIDE = (THRESHOLDS, CARD)
 """Text files that travel with a model."""
+MOST_HEADER_BYTES = 4 << 20
+"""Of a safetensors file: 20,000 are usual."""
 _FROM_ENCODER = {
     "SSASTForPreTraining": "SSASTForPreTraining.from_published",
     "SSASTForAudioClassification": "`ssast finetune --pretrained_mdl_path` "
@@ -67,8 +70,18 @@ class Checkpoint:
         """The encoder's entries under the encoder's own names, positions fitted to `encoder`'s patch grid."""
         state = {key.removeprefix("v."): value for key, value in self.state_dict.items() if key.startswith("v.")}
         if self.grid != encoder.grid and "pos_embed" in state:
+            self._check_positions(state["pos_embed"], encoder)
             state["pos_embed"] = fit_positions(state["pos_embed"], self.grid, encoder.grid, encoder.num_prefix)
         return state
+
+    def _check_positions(self, positions_1LD: Tensor, encoder: SSASTEncoder) -> None:
+        """UserError unless there is one position for each patch that the config describes."""
+        expected = (1, encoder.num_prefix + self.grid[0] * self.grid[1], encoder.width)
+        if tuple(positions_1LD.shape) != expected:
+            raise UserError(
+                f"{self.source} has positions of shape {tuple(positions_1LD.shape)}, but its config.json describes "
+                f"{expected}; save the model again, or ask who made it."
+            )
 
 
 def difference(expected: Mapping[str, torch.Size], found: Mapping[str, torch.Size]) -> str:
@@ -83,7 +96,7 @@ def difference(expected: Mapping[str, torch.Size], found: Mapping[str, torch.Siz
         ],
     }
     return "; ".join(
-        f"{len(names)} {kind}: {', '.join(names[:3])}{', ...' if len(names) > 3 else ''}"
+        f"{len(names)} {kind}: {', '.join(brief(name, 120) for name in names[:3])}{', ...' if len(names) > 3 else ''}"
         for kind, names in kinds.items()
         if names
     )
@@ -115,6 +128,8 @@ def read_folder(folder: str | os.PathLike) -> Checkpoint:
     if lacking:
         raise UserError(f"{path} has no {' and no '.join(lacking)}; give {_instead_of(path)}.")
     beside = {name: _read_text(path / name) for name in BESIDE if os.path.isfile(path / name)}
+    for name in beside:
+        _stay_inside(path, path / name)
     return _read_files(path / CONFIG, path / WEIGHTS, str(path), beside=beside, home=path)
 
 
@@ -124,26 +139,48 @@ def _instead_of(path: Path) -> str:
     return f"one of the models in it, such as {below[0]}" if below else "a folder that save_pretrained wrote whole"
 
 
+def _stay_inside(folder: Path, file: Path) -> None:
+    """UserError for a link out of the folder: what travels with a model goes wherever that is sent.
+
+    The hub's client keeps what it fetched in `blobs`, beside its `snapshots`.
+    """
+    inside = os.path.realpath(folder)
+    kept = os.path.join(os.path.dirname(os.path.dirname(inside)), "blobs")
+    allowed = (inside, kept) if os.path.basename(os.path.dirname(inside)) == "snapshots" else (inside,)
+    if os.path.dirname(os.path.realpath(file)) not in allowed:
+        raise UserError(f"{file} is a link that leaves the model folder; put the file itself there, or remove it.")
+
+
 def _read_text(path: Path) -> str:
     try:
-        return path.read_text(encoding="utf-8")
+        return text_of(path)
     except (OSError, ValueError) as error:
         raise UserError(f"{path} cannot be read ({error}); mend it, or take it out of the folder.") from error
 
 
 def _read_files(config_file: Path, weights_file: Path, source: str, **beside: Any) -> Checkpoint:
     try:
-        config = json.loads(config_file.read_text(encoding="utf-8"))
-    except (OSError, ValueError, RecursionError) as error:
+        config = json_file(config_file)
+    except (OSError, ValueError) as error:
         raise UserError(f"{CONFIG} of {source} cannot be read ({error}); save the model again.") from error
     if not isinstance(config, dict) or "class" not in config or "model_size" not in config:
         raise UserError(f"{CONFIG} of {source} is not one that ssast wrote; give a folder made by save_pretrained.")
     check_entries(config, source)
+    config = USUAL | config
     try:
+        check_header(weights_file)
         state_dict = {key: value.float() for key, value in load_file(weights_file).items()}
     except Exception as error:  # safetensors has its own exceptions besides OSError
         raise UserError(f"{WEIGHTS} of {source} cannot be read ({error}); save or copy the model again.") from error
     return Checkpoint(source, config, state_dict, **beside)
+
+
+def check_header(weights_file: Path) -> None:
+    """ValueError where the list of tensors at the head of a safetensors file is longer than any model's."""
+    with open(weights_file, "rb") as file:
+        length = int.from_bytes(file.read(8), "little")
+    if length > MOST_HEADER_BYTES:
+        raise ValueError(f"its list of tensors takes {length} bytes")
 
 
 def read_hub(name: str, **hub: Any) -> Checkpoint:
@@ -313,15 +350,15 @@ class FolderMixin(PyTorchModelHubMixin):
         kind = config.pop("class")
         if kind != cls.__name__:
             raise UserError(
-                f"{checkpoint.source} holds a {_KINDS.get(kind, 'foreign')} model ({kind}), but a "
+                f"{checkpoint.source} holds a {_KINDS.get(kind, 'foreign')} model ({brief(kind)}), but a "
                 f"{_KINDS[cls.__name__]} one ({cls.__name__}) was expected; give the folder of such a model, "
                 f"or start from its encoder with {_FROM_ENCODER[cls.__name__]}."
             )
         unknown = sorted(set(config | changes) - set(cls._hub_mixin_init_parameters))
         if unknown:
             raise UserError(
-                f"{checkpoint.source} comes with settings that {cls.__name__} does not know: {', '.join(unknown)}; "
-                "remove them, or use the version of ssast that wrote it."
+                f"{checkpoint.source} comes with settings that {cls.__name__} does not know: "
+                f"{', '.join(map(brief, unknown[:5]))}; remove them, or use the version of ssast that wrote it."
             )
         with torch.device("meta"):  # no weights are drawn that the file would replace at once
             model: Any = cls(**{**config, **changes})

@@ -12,8 +12,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from ssast.bounded import brief
 from ssast.errors import UserError
 from ssast.model.encoder import SIZES, patch_grid
+from ssast.model.entries import MOST
 from ssast.model.folder import Checkpoint
 from ssast.model.head import DENSE, PUBLISHED_HEAD
 from ssast.model.pickles import Made, Named, Refused, read_pickle
@@ -55,10 +57,13 @@ def read_arguments(place: Path) -> dict[str, Any]:
     other than a Namespace or a path.
     """
     try:
-        content = place.read_bytes()
+        if not place.is_file():
+            raise ValueError("it is no plain file")
+        with open(place, "rb") as file:
+            content = file.read(MOST_BYTES + 1)
         if len(content) > MOST_BYTES:
-            raise ValueError(f"{len(content)} bytes")
-        values = _values(read_pickle(BytesIO(content), FORESEEN))
+            raise ValueError(f"it is larger than {MOST_BYTES:,} bytes")
+        values = _values(read_pickle(BytesIO(content), FORESEEN).value)
     except Refused as error:
         raise UserError(
             f"{place} asks for {error} and could run code when opened, so it was not; "
@@ -66,7 +71,7 @@ def read_arguments(place: Path) -> dict[str, Any]:
         ) from error
     except (OSError, ValueError) as error:
         raise UserError(
-            f"{place} is not the record of an older fine-tuning ({error}); "
+            f"{place} is not the record of an older fine-tuning ({brief(str(error), 200)}); "
             "remove it and give the options of that training on the command line."
         ) from error
     return {name: value for name, value in values.items() if isinstance(name, str) and _is_plain(value)}
@@ -141,10 +146,10 @@ def _sizes(tensors: Mapping[str, Tensor], head: str, source: str) -> dict[str, A
             f"{source} is {kind}: its {len(tensors)} tensors lack {', '.join(lacking[:3])}; "
             "give the file that fine-tuning wrote, or a model folder."
         )
-    width, prefix = tensors["v.cls_token"].shape[-1], 2 if "v.dist_token" in tensors else 1
+    width, prefix = width_of(tensors["v.cls_token"]), 2 if "v.dist_token" in tensors else 1
     named = [name for name, size in SIZES.items() if (size.width, size.prefix) == (width, prefix)]
     proj, output = tensors["v.patch_embed.proj.weight"], tensors[OUTPUT]
-    if not named or proj.dim() != 4 or output.dim() != 2 or tensors["v.pos_embed"].dim() != 3:
+    if not named or not is_patch(proj) or output.dim() != 2 or tensors["v.pos_embed"].dim() != 3:
         raise UserError(
             f"{source} has width {width}, {prefix} prefix tokens and patch weights {tuple(proj.shape)}, "
             f"which is none of the published sizes ({', '.join(SIZES)}); give a fine-tuned .pt file."
@@ -157,6 +162,16 @@ def _sizes(tensors: Mapping[str, Tensor], head: str, source: str) -> dict[str, A
         "layernorm": "mlp_head.head.norm.weight" in tensors,
         "head": head,
     }
+
+
+def width_of(token: Tensor) -> int:
+    """The width that a class token of shape (1, 1, D) tells; 0 for one of another shape."""
+    return int(token.shape[-1]) if token.dim() == 3 else 0
+
+
+def is_patch(weights: Tensor) -> bool:
+    """Whether the weights of a patch embedding have the shape (D, 1, F, T), with a patch that can be."""
+    return weights.dim() == 4 and all(1 <= size <= MOST for size in weights.shape)
 
 
 def _weighted(tensors: Mapping[str, Tensor], asked: bool | None, source: str) -> bool:
@@ -209,5 +224,5 @@ def _check_labels(config: dict[str, Any], source: str) -> None:
     if labels is not None and len(labels) != config["num_labels"]:
         raise UserError(
             f"{source} was fine-tuned for {config['num_labels']} labels, but {len(labels)} are named "
-            f"({', '.join(labels[:5])}); give --label_txt the file that it was fine-tuned with."
+            f"({brief(', '.join(labels[:5]))}); give --label_txt the file that it was fine-tuned with."
         )

@@ -1,13 +1,25 @@
-"""A pickle's bytes in; the plain values that it describes out, with nothing of it ever imported, called or built.
+"""Read the plain values that a pickle describes, with nothing of it ever imported, called or built.
 
 A pickle is a program for a small stack machine; two kinds of its steps fetch something by name and call it. Here such
 steps only leave a note (`Named`, `Made`) of what they ask for, and a name that was not foreseen ends the reading.
+A few bytes can describe values without end, since what was made once can be named again: so the steps, the numbers and
+the names are bounded here, and who walks over the values must not follow the same one twice, nor print it unseen.
 """
 
 import pickletools
+import re
 from collections.abc import Callable, Container
 from dataclasses import dataclass, field
 from typing import IO, Any
+
+MOST_STEPS = 300_000
+"""A list of 5,000 tensors takes 200,000."""
+MOST_BITS = 128
+"""Of a whole number: torch marks its files by one of 77."""
+MOST_KEY, KEY_BITS = 512, 60
+"""Characters of a name in a dictionary, and bits of a number there: hashes of larger ones can be made equal."""
+SPOKEN = re.compile(r"[\w.]{1,200}")
+"""What the name of a class or function looks like."""
 
 
 class Refused(Exception):  # noqa: N818 - it is not always the file's fault
@@ -38,6 +50,16 @@ class Outside:
     address: Any
 
 
+@dataclass(frozen=True)
+class Pickle:
+    """What a pickle holds; all that it asks to make or to fetch on the way, also where it is dropped; its protocol."""
+
+    value: Any
+    made: list[Made]
+    outside: list[Outside]
+    protocol: int
+
+
 CONSTANTS = {"NONE": None, "NEWTRUE": True, "NEWFALSE": False}
 VALUES = {
     "INT", "BININT", "BININT1", "BININT2", "LONG", "LONG1", "LONG4", "FLOAT", "BINFLOAT", "STRING", "BINSTRING",
@@ -47,23 +69,25 @@ VALUES = {
 EMPTY: dict[str, Callable[[], Any]] = {"EMPTY_LIST": list, "EMPTY_DICT": dict, "EMPTY_TUPLE": tuple}
 SHORT_TUPLES = {"TUPLE1": 1, "TUPLE2": 2, "TUPLE3": 3}
 PUTS, GETS = {"PUT", "BINPUT", "LONG_BINPUT"}, {"GET", "BINGET", "LONG_BINGET"}
-SKIPPED = {"PROTO", "FRAME"}
+SKIPPED = {"FRAME"}
 
 
-def read_pickle(file: IO[bytes], names: Container[str]) -> Any:
-    """The value of one pickle, read up to its end: None, bool, int, float, str, bytes, list, tuple, dict and notes.
+def read_pickle(file: IO[bytes], names: Container[str]) -> Pickle:
+    """One pickle, read up to its end: None, bool, int, float, str, bytes, list, tuple, dict and notes.
 
-    Refused where it asks for a class or function whose name is not in `names`; ValueError where it is no pickle, or
-    holds what no older file of this kind does.
+    Refused where it asks for a class or function whose name is not in `names`; ValueError where it is no pickle, is
+    longer than any list of tensors, or holds what no older file of this kind does.
     """
     machine = _Machine(names)
     try:
-        for step, argument, _ in pickletools.genops(file):
+        for number, (step, argument, _) in enumerate(pickletools.genops(file)):
             if step.name == "STOP":
-                return machine.stack.pop()
+                return Pickle(machine.stack.pop(), machine.made, machine.outside, machine.protocol)
+            if number == MOST_STEPS:
+                raise ValueError(f"it takes more than {MOST_STEPS} steps")
             machine.do(step.name, argument)
-    except (IndexError, KeyError, TypeError, OverflowError, RecursionError) as error:
-        raise ValueError(f"it is no whole pickle ({error})") from error
+    except (IndexError, KeyError, TypeError, OverflowError, RecursionError, MemoryError) as error:
+        raise ValueError("it is no whole pickle") from error
     raise ValueError("it is no whole pickle")
 
 
@@ -75,10 +99,15 @@ class _Machine:
         self.stack: list[Any] = []
         self.marks: list[int] = []
         self.memo: dict[int, Any] = {}
+        self.made: list[Made] = []
+        self.outside: list[Outside] = []
+        self.protocol = 0
 
     def do(self, step: str, argument: Any) -> None:
         """One step; ValueError for a kind that is not known here."""
         if step in VALUES:
+            if isinstance(argument, int) and argument.bit_length() > MOST_BITS:
+                raise ValueError(f"it holds a number of {argument.bit_length()} bits")
             self.stack.append(argument)
         elif step in CONSTANTS:
             self.stack.append(CONSTANTS[step])
@@ -87,6 +116,8 @@ class _Machine:
         elif step in SHORT_TUPLES:
             self.stack.append(tuple(self._take(SHORT_TUPLES[step])))
         elif step in PUTS:
+            if not 0 <= int(argument) < 1 << 32:
+                raise ValueError("it counts what it remembers in numbers that no file needs")
             self.memo[int(argument)] = self.stack[-1]
         elif step in GETS:
             self.stack.append(self.memo[int(argument)])
@@ -105,6 +136,9 @@ class _Machine:
 
     def _from_mark(self) -> list[Any]:
         return self._take(len(self.stack) - self.marks.pop())
+
+    def _proto(self, argument: int) -> None:
+        self.protocol = argument
 
     def _pop(self, _: Any) -> None:
         self._take(1)
@@ -152,9 +186,9 @@ class _Machine:
         self._put_items(self.stack[-1], pairs)
 
     def _put_items(self, target: Any, pairs: list[Any]) -> None:
-        """Keys are text or whole numbers: the hash of nested tuples can be made to take for ever."""
+        """Keys are short text or whole numbers: the hash of nested tuples can be made to take for ever."""
         items = target.items if isinstance(target, Made) else target
-        if not isinstance(items, dict) or not all(isinstance(key, str | int) for key in pairs[::2]):
+        if not isinstance(items, dict) or not all(map(_is_key, pairs[::2])):
             raise TypeError("it sets items of what is no plain dictionary")
         items.update(zip(pairs[::2], pairs[1::2], strict=True))
 
@@ -165,6 +199,8 @@ class _Machine:
         self.stack.append(self._named(*self._take(2)))
 
     def _named(self, module: Any, name: Any) -> Named:
+        if not (isinstance(module, str) and isinstance(name, str) and SPOKEN.fullmatch(f"{module[:200]}.{name[:200]}")):
+            raise ValueError("it asks for something by what is no name")
         full = f"{module}.{name}"
         if full not in self.names:
             raise Refused(full)
@@ -185,13 +221,21 @@ class _Machine:
     def _make(self, maker: Any, arguments: Any) -> None:
         if not isinstance(maker, Named) or not isinstance(arguments, tuple):
             raise TypeError("it calls what is no name")
-        self.stack.append(Made(maker.name, arguments))
+        self.made.append(Made(maker.name, arguments))
+        self.stack.append(self.made[-1])
 
     def _build(self, _: Any) -> None:
         (state,) = self._take(1)
         if not isinstance(self.stack[-1], Made):
             raise TypeError("it gives a state to what has none")
+        if self.stack[-1].state is not None:
+            raise ValueError("it gives two states to one thing")
         self.stack[-1].state = state
 
     def _binpersid(self, _: Any) -> None:
-        self.stack.append(Outside(*self._take(1)))
+        self.outside.append(Outside(*self._take(1)))
+        self.stack.append(self.outside[-1])
+
+
+def _is_key(key: Any) -> bool:
+    return (isinstance(key, str) and len(key) <= MOST_KEY) or (isinstance(key, int) and key.bit_length() <= KEY_BITS)

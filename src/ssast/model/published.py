@@ -8,10 +8,12 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from ssast.bounded import brief
 from ssast.errors import UserError
 from ssast.model.encoder import SIZES, SSASTEncoder
 from ssast.model.entries import MOST
 from ssast.model.folder import WEIGHTS, Checkpoint, difference, read_folder, shapes
+from ssast.model.older import is_patch, width_of
 from ssast.model.torchfile import load_tensors
 
 IMAGENET_CLASSES = (
@@ -115,7 +117,7 @@ def _refuse_foreign(tensors: dict[str, Tensor], source: str) -> None:
     needed = ("p_input_fdim", "p_input_tdim", "v.cls_token", "v.pos_embed", "v.patch_embed.proj.weight")
     lacking = [key for key in needed if key not in tensors]
     if lacking:
-        some = ", ".join(list(tensors)[:3])
+        some = ", ".join(map(brief, list(tensors)[:3]))
         raise UserError(
             f"{source} is not an SSAST checkpoint: its {len(tensors)} tensors ({some} ...) lack {', '.join(lacking)}; "
             "give a published pretrained .pth file."
@@ -124,10 +126,10 @@ def _refuse_foreign(tensors: dict[str, Tensor], source: str) -> None:
 
 def _sizes(tensors: dict[str, Tensor], source: str) -> dict[str, Any]:
     """The config that a published file's own tensors imply."""
-    width, prefix = tensors["v.cls_token"].shape[-1], 2 if "v.dist_token" in tensors else 1
+    width, prefix = width_of(tensors["v.cls_token"]), 2 if "v.dist_token" in tensors else 1
     named = [name for name, size in SIZES.items() if (size.width, size.prefix) == (width, prefix)]
     proj, inputs = tensors["v.patch_embed.proj.weight"], (tensors["p_input_fdim"], tensors["p_input_tdim"])
-    if not named or proj.dim() != 4 or not all(_is_size(value) for value in inputs):
+    if not named or not is_patch(proj) or not all(_is_size(value) for value in inputs):
         raise UserError(
             f"{source} has width {width}, {prefix} prefix tokens and patch weights {tuple(proj.shape)}, "
             f"which is none of the published sizes ({', '.join(SIZES)}); give a published pretrained .pth file."

@@ -1,6 +1,5 @@
 """A file or folder in; which kind of checkpoint it is, by what it lists, out. Nothing in it is executed."""
 
-import json
 import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -9,8 +8,9 @@ from typing import Any
 
 from safetensors import safe_open
 
+from ssast.bounded import brief, json_file
 from ssast.errors import UserError
-from ssast.model.folder import CONFIG, WEIGHTS
+from ssast.model.folder import CONFIG, WEIGHTS, check_header
 from ssast.model.older import OUTPUT, has_numbered_head
 from ssast.model.torchfile import outline
 
@@ -90,7 +90,7 @@ def checkpoints_in(folder: Path) -> list[Path]:
 def _folder(folder: Path) -> Recognised:
     config = _config(folder / CONFIG)
     weights = next((folder / name for name in (WEIGHTS, "pytorch_model.bin") if (folder / name).is_file()), None)
-    kind = _OWN.get(str(config.get("class")), FOREIGN)
+    kind = _OWN.get(brief(config.get("class")), FOREIGN)
     if weights is None:
         missing = f"{WEIGHTS} is missing beside its {CONFIG}" if config else f"it has no {CONFIG} and no {WEIGHTS}"
         raise UserError(f"{folder} is no model folder: {missing}; give a folder that holds a model, or a checkpoint.")
@@ -103,15 +103,15 @@ def _folder(folder: Path) -> Recognised:
 
 def _config(file: Path) -> dict[str, Any]:
     try:
-        content = json.loads(file.read_text(encoding="utf-8"))
-    except (OSError, ValueError, RecursionError):
+        content = json_file(file)
+    except (OSError, ValueError):
         return {}
     return content if isinstance(content, dict) else {}
 
 
 def _named_by(config: Mapping[str, Any]) -> str:
     """What Hugging Face's config.json says of itself."""
-    named = [str(config[name])[:80] for name in ("model_type", "peft_type") if config.get(name)]
+    named = [brief(config[name]) for name in ("model_type", "peft_type") if config.get(name)]
     return f"a model of Hugging Face ({', '.join(named)})" if named else ""
 
 
@@ -119,6 +119,7 @@ def _listing(file: Path) -> Listing:
     if file.suffix != SAFE:
         return outline(file)
     try:
+        check_header(file)
         with safe_open(file, framework="pt") as opened:
             return {name: tuple(opened.get_slice(name).get_shape()) for name in opened.keys()}  # noqa: SIM118 - no dict
     except Exception as error:  # safetensors has its own exceptions besides OSError

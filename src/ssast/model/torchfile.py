@@ -1,43 +1,57 @@
-"""A file that torch.save wrote goes in; its named tensors come out, checked before any memory is taken for them.
+"""Read the named tensors of a file that torch.save wrote, checked before any memory is taken for them.
 
 Nothing in the file is executed, and no size that it declares is believed before its bytes are seen to be there.
 """
 
 import math
+import struct
+import sys
 import zipfile
-from collections.abc import Container, Iterator, Mapping
+from collections.abc import Callable, Container, Iterator, Mapping
+from io import BytesIO
 from pathlib import Path
 from typing import IO, Any
 
 import torch
 from torch import Tensor
 
+from ssast.bounded import brief
 from ssast.errors import UserError
-from ssast.model.pickles import Made, Named, Outside, Refused, read_pickle
+from ssast.model.pickles import Made, Named, Outside, Pickle, Refused, read_pickle
 
-ITEM_BYTES = {
-    "torch.DoubleStorage": 8, "torch.FloatStorage": 4, "torch.HalfStorage": 2, "torch.BFloat16Storage": 2,
-    "torch.LongStorage": 8, "torch.IntStorage": 4, "torch.ShortStorage": 2, "torch.CharStorage": 1,
-    "torch.ByteStorage": 1, "torch.BoolStorage": 1,
+ITEMS = {
+    "torch.DoubleStorage": torch.float64, "torch.FloatStorage": torch.float32, "torch.HalfStorage": torch.float16,
+    "torch.BFloat16Storage": torch.bfloat16, "torch.LongStorage": torch.int64, "torch.IntStorage": torch.int32,
+    "torch.ShortStorage": torch.int16, "torch.CharStorage": torch.int8, "torch.ByteStorage": torch.uint8,
+    "torch.BoolStorage": torch.bool,
 }  # fmt: skip
 TENSOR, PARAMETER = "torch._utils._rebuild_tensor_v2", "torch._utils._rebuild_parameter"
-NAMES = {TENSOR, PARAMETER, "collections.OrderedDict", *ITEM_BYTES}
+ORDERED = "collections.OrderedDict"
+NAMES = {TENSOR, PARAMETER, ORDERED, *ITEMS}
 LEGACY_MAGIC = 0x1950A86A20F9469CFC6C
 LEGACY_PICKLES = 5
-MOST_PICKLE_BYTES = 1 << 26
+MOST_PICKLE_BYTES = 1 << 24
+MOST_DIRECTORY_BYTES = 1 << 22
+"""Of the list of a zip archive's parts: torch takes some 70 a tensor."""
+MOST_AXES, MOST_OVERLAP = 64, 4
 ZIP = b"PK\x03\x04"
+TORCHS_PROTOCOL = 2
+"""The pickle protocol that torch.save writes unless told otherwise, and the only one that torch.load reads safely."""
 DEEPEST, MOST_LISTED = 6, 20_000
 
 
 class _DoubtfulError(ValueError):
-    """The file declares what is not in it."""
+    """The file declares what is not in it, or asks for what torch.save never writes."""
 
 
 def load_tensors(file: Path) -> dict[str, Tensor]:
     """Named tensors of a torch file, `module.` taken off their names; UserError where it holds anything else."""
     try:
-        inspect(file)
-        content = torch.load(file, map_location="cpu", weights_only=True)
+        found = inspect(file)
+        if found.protocol > TORCHS_PROTOCOL:
+            content: object = _built(file, found)
+        else:
+            content = torch.load(file, map_location="cpu", weights_only=True)
     except Refused as error:
         raise UserError(
             f"{file} holds more than tensors ({error}) and could run code when opened, so it was not; "
@@ -55,6 +69,8 @@ def load_tensors(file: Path) -> dict[str, Tensor]:
 
 def _unreadable(file: Path, error: Exception) -> UserError:
     """The sentence for a file that is not what torch writes."""
+    if isinstance(error, UserError):
+        return error
     if isinstance(error, _DoubtfulError):
         return UserError(f"{file} {error}, so it was not opened; download it again, or ask who made it.")
     return UserError(
@@ -83,7 +99,7 @@ def _looks(file: Path) -> str:
 
 def _describe(content: object) -> str:
     if isinstance(content, Mapping):
-        return f"a dictionary with {', '.join(str(key) for key in list(content)[:3]) or 'nothing'}"
+        return f"a dictionary with {', '.join(brief(key) for key in list(content)[:3]) or 'nothing'}"
     return f"a {type(content).__name__}"
 
 
@@ -94,12 +110,10 @@ def outline(file: Path) -> dict[str, tuple[int, ...] | str]:
     """
     try:
         with open(file, "rb") as opened:
-            content = _listed(opened, file.stat().st_size, _Anything())
+            content = _listed(opened, file.stat().st_size, _Anything(), is_loaded=False).value
     except Exception as error:  # as in load_tensors
         raise _unreadable(file, error) from error
-    found: dict[str, tuple[int, ...] | str] = {}
-    _list(content, "", found, 0)
-    return found
+    return dict(_named(content))
 
 
 class _Anything:
@@ -109,36 +123,46 @@ class _Anything:
         return True
 
 
-def _list(content: object, name: str, found: dict[str, tuple[int, ...] | str], depth: int) -> None:
-    items = content.items if isinstance(content, Made) and content.items else content
-    if isinstance(items, dict) and items and depth < DEEPEST and len(found) < MOST_LISTED:
-        for key, value in items.items():
-            _list(value, f"{name}.{key}" if name else str(key), found, depth + 1)
-    elif isinstance(content, Made):
-        inner = content.arguments[0] if content.name == PARAMETER and content.arguments else content
-        shape = inner.arguments[2:3] if isinstance(inner, Made) and inner.name == TENSOR else ()
-        sizes = shape[0] if shape and isinstance(shape[0], tuple) else None
-        found[name] = sizes if sizes is not None else content.name
-    elif isinstance(content, list | tuple | dict):
-        found[name] = f"a {type(content).__name__} of {len(content)}"
-    else:
-        found[name] = str(content)[:80]
+def _named(content: object) -> Iterator[tuple[str, tuple[int, ...] | str]]:
+    """What is listed, with its name; after so many values, however often the same ones are named, it ends."""
+    waiting: list[tuple[str, object, int]] = [("", content, 0)]
+    for _ in range(MOST_LISTED):
+        if not waiting:
+            return
+        name, one, depth = waiting.pop()
+        items = one.items if isinstance(one, Made) and one.items else one
+        if isinstance(items, dict) and items and depth < DEEPEST:
+            inside = [(f"{name}.{key}" if name else str(key), value, depth + 1) for key, value in items.items()]
+            waiting += inside[: MOST_LISTED - len(waiting)][::-1]
+        else:
+            yield name, _told(one)
 
 
-def inspect(file: Path) -> None:
-    """Raise a ValueError, an error of zip's or `Refused` unless all it names is harmless and all it declares there."""
+def _told(one: object) -> tuple[int, ...] | str:
+    """The shape of a tensor; of anything else a few words."""
+    if isinstance(one, Made):
+        inner = one.arguments[0] if one.name == PARAMETER and one.arguments else one
+        is_tensor = isinstance(inner, Made) and inner.name == TENSOR and len(inner.arguments) > 2
+        return inner.arguments[2] if is_tensor else one.name
+    return "a part of the file" if isinstance(one, Outside) else one.name if isinstance(one, Named) else brief(one)
+
+
+def inspect(file: Path) -> Pickle:
+    """The notes of a file; ValueError, an error of zip's or `Refused` unless all it names is harmless and is there."""
     with open(file, "rb") as opened:
-        _listed(opened, file.stat().st_size, NAMES)
+        return _listed(opened, file.stat().st_size, NAMES, is_loaded=True)
 
 
-def _listed(file: IO[bytes], size: int, names: Container[str]) -> object:
+def _listed(file: IO[bytes], size: int, names: Container[str], *, is_loaded: bool) -> Pickle:
     """The notes of what the file holds, the bytes of its tensors seen to be there."""
     is_zip = file.read(4) == ZIP
     file.seek(0)
-    return _inspect_zip(file, size, names) if is_zip else _inspect_legacy(file, size, names)
+    return (_inspect_zip if is_zip else _inspect_legacy)(file, size, names, is_loaded)
 
 
-def _inspect_zip(file: IO[bytes], size: int, names: Container[str]) -> object:
+def _inspect_zip(file: IO[bytes], size: int, names: Container[str], is_loaded: bool) -> Pickle:
+    if _directory_bytes(file, size) > MOST_DIRECTORY_BYTES:
+        raise _DoubtfulError("lists more parts than torch.save writes")
     with zipfile.ZipFile(file) as archive:
         parts = {part.filename: part for part in archive.infolist()}
         if len(parts) != len(archive.infolist()):
@@ -148,13 +172,10 @@ def _inspect_zip(file: IO[bytes], size: int, names: Container[str]) -> object:
             raise _DoubtfulError("holds packed parts, which torch.save never writes")
         if sum(part.file_size for part in parts.values()) > size:
             raise _DoubtfulError("declares more bytes than it has")
-        pickles = [name for name in parts if name.rpartition("/")[2] == "data.pkl"]
-        if len(pickles) != 1 or parts[pickles[0]].file_size > MOST_PICKLE_BYTES:
-            raise _DoubtfulError(f"holds {len(pickles)} lists of tensors, and torch.save writes one of moderate size")
-        folder = pickles[0].removesuffix("data.pkl")
-        with archive.open(pickles[0]) as pickle:
-            found = read_pickle(pickle, names)
-    for key, declared in _storages(found).items():
+        folder = _folder(parts)
+        with archive.open(f"{folder}data.pkl") as pickle:
+            found = read_pickle(BytesIO(pickle.read()), names)
+    for key, declared in _storages(found, is_loaded).items():
         part = parts.get(f"{folder}data/{key}")
         if part is None or part.file_size != declared:
             there = 0 if part is None else part.file_size
@@ -162,57 +183,130 @@ def _inspect_zip(file: IO[bytes], size: int, names: Container[str]) -> object:
     return found
 
 
-def _inspect_legacy(file: IO[bytes], size: int, names: Container[str]) -> object:
+def _directory_bytes(file: IO[bytes], size: int) -> int:
+    """How long a zip archive says that its list of parts is: Python's reader takes all of it into memory at once."""
+    file.seek(max(0, size - (1 << 16) - 22))
+    end = file.read()
+    file.seek(0)
+    at, wide = end.rfind(b"PK\x05\x06"), end.rfind(b"PK\x06\x06")
+    short = int(struct.unpack_from("<I", end, at + 12)[0]) if 0 <= at <= len(end) - 22 else 0
+    long = int(struct.unpack_from("<Q", end, wide + 40)[0]) if 0 <= wide <= len(end) - 56 else 0
+    return long if short == 0xFFFFFFFF else short
+
+
+def _folder(parts: Mapping[str, zipfile.ZipInfo]) -> str:
+    """What stands in front of every part's name."""
+    pickles = [name for name in parts if name.rpartition("/")[2] == "data.pkl"]
+    if len(pickles) != 1 or parts[pickles[0]].file_size > MOST_PICKLE_BYTES:
+        raise _DoubtfulError(f"holds {len(pickles)} lists of tensors, and torch.save writes one of moderate size")
+    return pickles[0].removesuffix("data.pkl")
+
+
+def _inspect_legacy(file: IO[bytes], size: int, names: Container[str], is_loaded: bool) -> Pickle:
     """As torch wrote before 1.6: five pickles, the fourth with the tensors, then their bytes."""
-    values = []
+    start, found = BytesIO(file.read(MOST_PICKLE_BYTES)), []
     for _ in range(LEGACY_PICKLES):
-        values.append(read_pickle(file, names))
-        if values[0] != LEGACY_MAGIC:
+        found.append(read_pickle(start, names))
+        if found[0].value != LEGACY_MAGIC:
             raise ValueError("no torch file")
-    declared = sum(_storages(values[3]).values())
-    if declared > size - file.tell():
-        raise _DoubtfulError(f"declares {declared} bytes for its tensors and has {size - file.tell()}")
-    return values[3]
+    declared, rest = sum(_storages(found[3], is_loaded).values()), size - start.tell()
+    if declared > rest:
+        raise _DoubtfulError(f"declares {declared} bytes for its tensors and has {rest}")
+    if is_loaded:
+        for one in found:
+            _check_made(one)
+        if found[3].protocol > TORCHS_PROTOCOL:
+            raise _DoubtfulError(
+                f"was saved with pickle protocol {found[3].protocol} in torch's format of before 1.6, which cannot be "
+                "read safely (torch.save(torch.load(old), new) saves it in today's)"
+            )
+    return found[3]
 
 
-def _storages(content: object) -> dict[str, int]:
+def _storages(found: Pickle, is_loaded: bool) -> dict[str, int]:
     """The declared bytes of every storage by its key; each tensor is seen to lie inside its own."""
-    found: dict[str, int] = {}
-    for tensor in _tensors(content, set()):
+    declared: dict[str, int] = {}
+    if is_loaded:
+        _check_made(found)
+        for outside in found.outside:
+            _declare(declared, outside)
+    asked = 0
+    for tensor in (made for made in found.made if made.name == TENSOR):
         storage, offset, size, stride = tensor.arguments[:4]
-        kind, key, count = _storage(storage)
-        whole = [offset, count, *size, *stride]
-        if not all(isinstance(number, int) and number >= 0 for number in whole) or len(size) != len(stride):
+        count = _declare(declared, storage)
+        if not _is_shape(size) or not _is_shape(stride) or len(size) != len(stride) or not _is_shape((offset,)):
             raise _DoubtfulError("declares a tensor of no possible shape")
         last = offset + sum((length - 1) * step for length, step in zip(size, stride, strict=True))
         if math.prod(size) > count or (math.prod(size) and last >= count):
             raise _DoubtfulError(f"declares a tensor of shape {tuple(size)} over {count} values")
-        if found.setdefault(key, count * ITEM_BYTES[kind]) != count * ITEM_BYTES[kind]:
-            raise _DoubtfulError("declares one part with two sizes")
-    return found
+        asked += math.prod(size)
+    if asked > MOST_OVERLAP * sum(declared.values()) + 1_000_000:
+        raise _DoubtfulError(f"declares tensors of {asked} values over {sum(declared.values())} bytes")
+    return declared
+
+
+def _check_made(found: Pickle) -> None:
+    """`_DoubtfulError` where torch would be asked to make or to fill anything but tensors and dictionaries of them."""
+    for made in found.made:
+        is_filled = made.state is not None or made.items
+        if made.name not in (TENSOR, PARAMETER, ORDERED) or (made.name != ORDERED and is_filled):
+            raise _DoubtfulError("asks for what torch.save never writes")
+        if made.name == ORDERED and (made.arguments or not isinstance(made.state, dict | None)):
+            raise _DoubtfulError("asks for what torch.save never writes")
+
+
+def _is_shape(numbers: object) -> bool:
+    """Whether these are a few whole numbers, none below 0."""
+    return (
+        isinstance(numbers, tuple)
+        and len(numbers) <= MOST_AXES
+        and all(isinstance(one, int) and 0 <= one < 1 << 63 for one in numbers)
+    )
+
+
+def _declare(declared: dict[str, int], storage: object) -> int:
+    """Note the bytes of what a tensor says it lies in; the number of its values."""
+    kind, key, count = _storage(storage)
+    if declared.setdefault(key, count * ITEMS[kind].itemsize) != count * ITEMS[kind].itemsize:
+        raise _DoubtfulError("declares one part with two sizes")
+    return count
 
 
 def _storage(storage: Any) -> tuple[str, str, int]:
     """(kind, key, number of values) of what a tensor says it lies in."""
     if isinstance(storage, Outside) and isinstance(storage.address, tuple) and len(storage.address) >= 5:
         word, kind, key, _, count = storage.address[:5]
-        if word == "storage" and isinstance(kind, Named) and kind.name in ITEM_BYTES and isinstance(key, str):
+        is_named = isinstance(kind, Named) and kind.name in ITEMS and isinstance(key, str) and len(key) < 100
+        if word == "storage" and is_named and _is_shape((count,)):
             return kind.name, key, count
     raise _DoubtfulError("declares a tensor without a part to lie in")
 
 
-def _tensors(content: object, seen: set[int]) -> Iterator[Made]:
-    """Every tensor that the notes of a pickle ask for, wherever in them; shared ones and circles are walked once."""
-    if isinstance(content, str | bytes | int | float | None | Named) or id(content) in seen:
-        return
-    seen.add(id(content))
-    if isinstance(content, Made):
-        if content.name == TENSOR:
-            yield content
-        inside: list[Any] = [content.arguments, content.state, content.items]
-    elif isinstance(content, dict):
-        inside = list(content.values())
-    else:
-        inside = list(content) if isinstance(content, list | tuple) else []
-    for one in inside:
-        yield from _tensors(one, seen)
+def _built(file: Path, found: Pickle) -> object:
+    """The tensors of an archive whose pickle torch itself does not read safely, made of the notes alone."""
+    content = found.value.items if isinstance(found.value, Made) else found.value
+    if not isinstance(content, dict):
+        return content
+    with zipfile.ZipFile(file) as archive:
+        names = set(archive.namelist())
+        folder = next(name for name in names if name.rpartition("/")[2] == "data.pkl").removesuffix("data.pkl")
+        if f"{folder}byteorder" in names and archive.read(f"{folder}byteorder").decode() != sys.byteorder:
+            raise _DoubtfulError("was saved on a machine with another order of bytes")
+        read: dict[str, Tensor] = {}
+
+        def values(kind: str, key: str, count: int) -> Tensor:
+            if key not in read:
+                part = bytearray(archive.read(f"{folder}data/{key}"))
+                read[key] = torch.frombuffer(part, dtype=ITEMS[kind]) if count else torch.empty(0, dtype=ITEMS[kind])
+            return read[key]
+
+        return {key: _tensor(one, values) for key, one in content.items()}
+
+
+def _tensor(one: object, values: Callable[[str, str, int], Tensor]) -> object:
+    """What one note stands for, over the values of its part."""
+    made = one.arguments[0] if isinstance(one, Made) and one.name == PARAMETER and one.arguments else one
+    if not isinstance(made, Made) or made.name != TENSOR:
+        return one
+    storage, offset, size, stride = made.arguments[:4]
+    return values(*_storage(storage)).as_strided(size, stride, offset)

@@ -141,7 +141,8 @@ def _check_recordings(options: Options, frame: pd.DataFrame, source: Location) -
     if missing and options.on_bad_audio == "error":
         raise UserError(
             f"{len(missing)} of the {len(frame)} uids of {source} have no folder in {root}, the first is {missing[0]}; "
-            "put the recordings there, remove the rows, or pass --on_bad_audio skip."
+            "put the recordings there, remove the rows, or pass --on_bad_audio skip.",
+            uid=missing,
         )
 
 

@@ -126,7 +126,8 @@ def _clips(
     rows = whole[[heard[uid].sound is not None and bool(heard[uid].digest) for uid in whole.index]]
     if rows.empty:
         first = next(iter(heard.values()))
-        raise UserError(f"no recording could be read, the first: {first.uid}: {first.reason}; see `ssast check`.")
+        said = f"no recording could be read, the first: {first.uid}: {first.reason}; see `ssast check`."
+        raise UserError(said, uid=first.uid)
     table, sources = _table([heard[uid] for uid in rows.index], rows, labels, columns)
     scores = None
     if told is not None:

@@ -64,7 +64,8 @@ def _by_uid(options: Options, source: Rows) -> pd.DataFrame:
     missing = [uid for uid in uids if uid not in frame.index]
     if missing or not uids:
         raise UserError(
-            f"--uids is {options.uids!r}, but {source.source} has no {missing or 'such uid'}; give its uids."
+            f"--uids is {options.uids!r}, but {source.source} has no {missing or 'such uid'}; give its uids.",
+            uid=missing,
         )
     return frame.loc[uids]
 

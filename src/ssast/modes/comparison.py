@@ -1,6 +1,5 @@
 """Folders of runs that scored the same clips in; their scores side by side, with paired intervals, out."""
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,6 +9,7 @@ import numpy as np
 import pandas as pd
 
 from ssast import veil
+from ssast.bounded import json_file
 from ssast.data.label_columns import MEAN, check_label_names, score_table
 from ssast.data.storage import whole_file, writable_folder
 from ssast.errors import UserError
@@ -72,13 +72,20 @@ def _read_run(folder: Path, name: str) -> Scored:
     if not path.is_file():
         raise UserError(f"{folder} has no metrics.json; give folders that finetune or evaluate wrote.")
     try:
-        metrics = json.loads(path.read_text(encoding="utf-8"))
+        metrics = json_file(path)
         loss, labels = metrics["loss"], metrics["labels"]
         thresholds = {label: entry["threshold"] for label, entry in labels.items() if entry.get("threshold")}
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise UserError(f"{path} cannot be read ({error}); evaluate that model again.") from error
+        if loss not in ("BCE", "MSE") or not labels or not all(map(_is_threshold, thresholds.values())):
+            raise ValueError("it names no loss, no labels, or thresholds that are no numbers")
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        reason = error if isinstance(error, OSError | ValueError) else "it is none that ssast wrote"
+        raise UserError(f"{path} cannot be read ({reason}); evaluate that model again.") from error
     check_label_names(list(labels), [score_table], source=path, remedy="fine-tune that model under another name")
     return Scored(veil.shown_name("run", name), loss, read_predictions(folder, list(labels)), thresholds)
+
+
+def _is_threshold(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
 
 
 def _same_clips(runs: list[Scored]) -> list[Scored]:
@@ -101,7 +108,8 @@ def _like(first: Scored, run: Scored) -> Scored:
         if missing or extra:
             told = [f"{run.name} lacks {len(missing)} {what}s of {first.name}, such as {missing[0]}"] if missing else []
             told += [f"{run.name} has {len(extra)} more {what}s, such as {extra[0]}"] if extra else []
-            raise UserError(f"{' and '.join(told)}; evaluate both on the same csv with the same labels.")
+            said = f"{' and '.join(told)}; evaluate both on the same csv with the same labels."
+            raise UserError(said, **({"uid": [*missing[:1], *extra[:1]]} if what == "clip" else {}))
     row = {uid: at for at, uid in enumerate(there.uids)}
     column = [there.labels.index(label) for label in here.labels]
     ordered = there.at([row[uid] for uid in here.uids])
@@ -111,7 +119,8 @@ def _like(first: Scored, run: Scored) -> Scored:
         at, label = here.uids[differs[0][0]], here.labels[differs[0][1]]
         raise UserError(
             f"{first.name} and {run.name} differ in {len(differs)} targets, first in {label!r} of clip {at}; "
-            "evaluate both on the same csv."
+            "evaluate both on the same csv.",
+            uid=at,
         )
     predictions = Predictions(here.uids, here.labels, scores, targets, ordered.subjects, ordered.unit)
     return Scored(run.name, run.loss, predictions, run.thresholds)

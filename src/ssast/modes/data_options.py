@@ -191,7 +191,7 @@ class RecordingOptions:
         128, "frequency bins of the spectrogram", AUDIO, unit="mel bins", low=1, high=1024, is_rare=True
     )
     target_length: int = option(
-        1024, "length that spectrograms are cut or padded to", AUDIO, unit="frames of 10 ms", low=1
+        1024, "length that spectrograms are cut or padded to", AUDIO, unit="frames of 10 ms", low=1, high=1_000_000
     )
     window_overlap: float = option(
         0.5,

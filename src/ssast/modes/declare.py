@@ -10,8 +10,10 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
+from ssast.bounded import brief
 from ssast.errors import UserError
 
+LONGEST_SHOWN = 300
 TRUTH = {"true": True, "1": True, "false": False, "0": False}
 
 
@@ -121,7 +123,10 @@ class Spec:
             return value if self.kind is bool and isinstance(value, bool) else None
         if self.kind is int:
             return int(value) if isinstance(value, numbers.Integral) else None
-        return float(value) if isinstance(value, numbers.Real) else None
+        try:
+            return float(value) if isinstance(value, numbers.Real) else None
+        except OverflowError:
+            return None
 
     def _text(self, value: str) -> str | None:
         """Text as it is; one of the choices in their own spelling; empty only where the default is empty."""
@@ -132,8 +137,10 @@ class Spec:
     def _within(self, value: Any) -> bool:
         if self.kind not in (int, float):
             return True
+        if isinstance(value, int) and value.bit_length() > 63:
+            return False
         return (
-            math.isfinite(value)
+            (isinstance(value, int) or math.isfinite(value))
             and (self.low is None or value >= self.low)
             and (self.high is None or value <= self.high)
             and (self.above is None or value > self.above)
@@ -186,7 +193,10 @@ def _read(text: str, kind: type) -> Any:
 
 def _quote(value: object) -> str:
     """A value as its giver wrote it: text in quotes only where it is needed to see it."""
-    return value if isinstance(value, str) and value and value == value.strip() and " " not in value else repr(value)
+    if not isinstance(value, str):
+        return brief(value if isinstance(value, int) else repr(value), LONGEST_SHOWN)
+    shown = value if len(value) <= LONGEST_SHOWN else f"{value[:LONGEST_SHOWN]}..."
+    return shown if shown and shown == shown.strip() and " " not in shown else repr(shown)
 
 
 def _tidy(number: float) -> str:

@@ -7,6 +7,7 @@ from pathlib import Path
 import pandas as pd
 
 from ssast import veil
+from ssast.bounded import json_of
 from ssast.data.storage import whole_file
 from ssast.engine import crew
 from ssast.report.tables import counted
@@ -38,9 +39,9 @@ class BadAudio:
                 journal.unlink()
         elif journal.exists():
             for line in journal.read_text(encoding="utf-8").splitlines():
-                with contextlib.suppress(ValueError):  # the kill may have cut a line, and the first is empty
-                    uid, reason = json.loads(line)
-                    self.reasons.setdefault(uid, reason)
+                with contextlib.suppress(ValueError, TypeError):  # the kill may have cut a line, and the first is empty
+                    uid, reason = json_of(line)
+                    self.reasons.setdefault(str(uid), str(reason))
 
     def write(self, folder: Path) -> None:
         """bad_audio.csv (uid, reason) in `folder`, and how many on the screen; nothing where all could be used."""

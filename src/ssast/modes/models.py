@@ -1,11 +1,11 @@
 """Checked options in; the model that a mode trains or uses out, and the ways in which it trains and is kept."""
 
 import dataclasses
-import json
 import os
 import shutil
 from pathlib import Path
 
+from ssast.bounded import json_file
 from ssast.data.balance import positive_weights
 from ssast.engine import crew
 from ssast.engine.fitting import clips_that_fit
@@ -60,7 +60,7 @@ def classification_model(options: Options, labels: list[str], settings: Settings
 def _say_unlike(options: Options, path: str, settings: Settings) -> None:
     """Name what an own pretrained model heard otherwise than this run will, where nobody asked for that."""
     config = Path(path) / CONFIG
-    before = json.loads(config.read_text(encoding="utf-8")).get("frontend") if config.is_file() else None
+    before = json_file(config).get("frontend") if config.is_file() else None
     unlike = {
         OPTION_OF.get(name, name): (value, settings[name])
         for name, value in (before or {}).items()

@@ -1,18 +1,11 @@
-"""Rows to be scored and what the model was trained on in; a sentence where both hold the same clips or people out."""
+"""Say where rows to be scored hold the clips or the people that the model was trained on."""
 
 from collections.abc import Sequence
-from contextlib import suppress
-from pathlib import Path
 
 import pandas as pd
 
 from ssast.data.people import People, across, find_all_people
-from ssast.data.splits import find_split, read_split
-from ssast.errors import UserError
 from ssast.modes.assemble import say
-from ssast.modes.options import Options
-from ssast.modes.places import at
-from ssast.modes.runfile import read_mapping
 
 
 def overlap(scored: pd.DataFrame, trained: Sequence[pd.DataFrame]) -> str:
@@ -69,16 +62,3 @@ def _unnamed(here: People | None, there: Sequence[People]) -> str:
         f"Careful: {said} name people (column {column}) and {silent} do not, so people who are in both go unseen; "
         "name the column in both tables alike."
     )
-
-
-def trained_rows(options: Options, home: Path) -> list[pd.DataFrame]:
-    """The rows that the model in a folder was trained on and chosen by, as far as they can still be read."""
-    found = []
-    with suppress(UserError):
-        if (home / "validation.csv").is_file():
-            found.append(read_split(home / "validation.csv"))
-    with suppress(UserError):
-        root = read_mapping(home / "run.yaml").get("data_split_root") if (home / "run.yaml").is_file() else None
-        if root:
-            found.append(read_split(find_split(at(options, str(root)), "train")))
-    return found

@@ -83,4 +83,4 @@ def local_model(options: Options, address: str) -> Iterator[str]:
         yield path
     except UserError as error:
         said = str(error).replace(path, address).replace(str(Path(path).parent), address.rsplit("/", 1)[0])
-        raise type(error)(said if path != address else str(error)) from error
+        raise error.said(said if path != address else str(error)) from error

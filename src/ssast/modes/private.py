@@ -138,7 +138,7 @@ def veiled(given: Mapping[str, Any], options: Options | None = None) -> Iterator
         try:
             yield
         except UserError as error:
-            raise type(error)(worn.text(str(error), is_sentence=True)) from None
+            raise type(error)(worn.text(str(error), is_sentence=True, names=error.names)) from None
         except Exception as error:
             told = worn.text(f"{type(error).__name__}: {error}", is_sentence=True)
             raise RuntimeError(told).with_traceback(error.__traceback__) from None

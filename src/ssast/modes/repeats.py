@@ -1,6 +1,5 @@
 """A fine-tuning's options in; its runs over folds of the subjects or over seeds, and how their scores spread, out."""
 
-import json
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -8,6 +7,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from ssast.bounded import json_file
 from ssast.data.folds import assign_folds
 from ssast.data.label_columns import MEAN
 from ssast.data.splits import check_targets, find_split, read_split, targets
@@ -108,7 +108,7 @@ def _pooled(
 
 def _write_spread(path: Path, homes: Sequence[Path]) -> None:
     """A row a label and measure: mean, standard deviation and range over the runs, and each run's value."""
-    found = {home.name: json.loads((home / "metrics.json").read_text(encoding="utf-8")) for home in homes}
+    found = {home.name: json_file(home / "metrics.json") for home in homes}
     loss = next(iter(found.values()))["loss"]
     entries = {name: {**own["labels"], MEAN: own["mean"]} for name, own in found.items()}
     rows = [

@@ -1,9 +1,10 @@
-"""A YAML file of options in, a plain dictionary out, and back; what the keys mean is decided in `options.py`."""
+"""Read and write YAML files of options as plain dictionaries; what the keys mean is decided in `options.py`."""
 
 import os
 from collections.abc import Mapping
 from typing import Any
 
+from ssast.bounded import MOST_BYTES, yaml_of
 from ssast.data.storage import Location, whole_file
 from ssast.errors import UserError
 
@@ -13,20 +14,17 @@ def read_mapping(path: str | os.PathLike[str]) -> dict[str, Any]:
 
     Raises UserError where the file is missing, is not YAML or holds something else than `key: value` lines.
     """
-    import yaml
-
-    text = Location(os.fspath(path)).read_text()
+    text = Location(os.fspath(path)).read_text(most=MOST_BYTES)
     try:
-        content = yaml.safe_load(text)
-    except yaml.YAMLError as error:
-        mark = getattr(error, "problem_mark", None)
-        where = f" (line {mark.line + 1})" if mark else ""
-        raise UserError(f"{path} is not YAML{where}: {getattr(error, 'problem', None) or error}") from None
+        content = yaml_of(text)
+    except ValueError as error:
+        line, _, reason = str(error).partition(": ") if str(error).startswith("line ") else ("", "", str(error))
+        raise UserError(f"{path} is not YAML{f' ({line})' if line else ''}: {reason}; mend it.") from None
     if content is None:
         return {}
     if not isinstance(content, dict):
         raise UserError(f"{path} holds a {type(content).__name__}, expected lines of `option: value`")
-    return {str(key): value for key, value in content.items()}
+    return content
 
 
 def write_mapping(path: str | os.PathLike[str], comment: str, sections: Mapping[str, Mapping[str, Any]]) -> None:

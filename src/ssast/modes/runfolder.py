@@ -15,6 +15,7 @@ import torch
 from accelerate.utils.memory import should_reduce_batch_size
 
 from ssast import __version__
+from ssast.bounded import brief
 from ssast.data.storage import Location, as_location, writable_folder
 from ssast.engine import crew
 from ssast.errors import UserError
@@ -197,9 +198,11 @@ def _differences(before: dict[str, Any], now: dict[str, Any], files: dict[str, s
     before = {name: spec.default for name, spec in SPECS.items()} | before
     names = [name for name in now if name not in BESIDE_THE_RESULT and before[name] != now[name]]
     if names:
-        return ", ".join(f"{name} {before[name]} there, {now[name]} now" for name in names[:5])
-    there = (before.get("record") or {}).get("files") or {}
-    changed = sorted({name for name, _ in there.items() ^ files.items()})
+        return ", ".join(f"{name} {brief(before[name])} there, {brief(now[name])} now" for name in names[:5])
+    record = before.get("record")
+    there = record.get("files") if isinstance(record, dict) else None
+    there = there if isinstance(there, dict) else {}
+    changed = sorted(name for name in {*there, *files} if there.get(name) != files.get(name))
     return f"made with other contents of {', '.join(changed)}" if changed else ""
 
 

@@ -10,6 +10,7 @@ import pandas as pd
 import torch
 
 from ssast import veil
+from ssast.bounded import json_lines, text_of
 from ssast.data.people import find_people
 from ssast.data.splits import label_values
 from ssast.data.storage import Location, whole_file
@@ -18,14 +19,16 @@ from ssast.engine.hardware import uses_bf16
 from ssast.errors import UserError
 from ssast.model.classification import SSASTForAudioClassification
 from ssast.model.folder import THRESHOLDS
+from ssast.model.thresholds import thresholds_of
 from ssast.modes.assemble import Rows, Settings, Work, data_name, dataset, row_batches, say
 from ssast.modes.models import compiled
 from ssast.modes.options import Options
-from ssast.modes.overlap import say_overlap, trained_rows
+from ssast.modes.overlap import say_overlap
 from ssast.modes.places import at, model_path
 from ssast.modes.pooling import keeps_features, pooled_rows
 from ssast.modes.runfile import read_mapping
 from ssast.modes.runfolder import fingerprint, record_path, run_key
+from ssast.modes.trained import trained_rows
 from ssast.report.html import sound_uri, write_page
 from ssast.report.metrics import Thresholds, aucs_table, choose_thresholds, score
 from ssast.report.predictions import Predictions, first_clips, pool
@@ -162,10 +165,10 @@ def read_thresholds(model_folder: str | Path | None) -> dict[str, float]:
     if model_folder is None or not path.is_file():
         return {}
     try:
-        found = json.loads(path.read_text(encoding="utf-8"))["thresholds"]
-        return {str(label): float(value) for label, value in found.items()}
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        text = text_of(path)
+    except (OSError, ValueError) as error:
         raise UserError(f"{path} cannot be read ({error}); remove it to use 0.5, or fine-tune again.") from error
+    return thresholds_of(text, str(path))
 
 
 def model_home(options: Options, folder: Path) -> Path:
@@ -180,7 +183,7 @@ def evaluate_model(
     """predictions, metrics.json, aucs.csv and report.html of `test` in `folder`, and the scores on the screen."""
     home = model_home(work.options, folder)
     trained = trained_rows(work.options, home)
-    predicted = predict_rows(work, model, test, settings, folder, trained)
+    predicted = predict_rows(work, model, test, settings, folder, trained.rows)
     if predicted is None:
         return
     predictions, done = predicted
@@ -191,7 +194,9 @@ def evaluate_model(
         metrics["not_scored"] = lacking
     write_scores(folder, predictions, metrics)
     chosen = _thresholds_from(home) if metrics["loss"] == "BCE" else ""
-    careful = say_overlap(test.frame, trained)
+    careful = say_overlap(test.frame, trained.rows)
+    if trained.note and not careful:
+        say(trained.note)
     remark = " ".join(filter(None, [careful, chosen]))
     write_report(work.options, test, settings, folder, predictions, metrics, log=home / "log.jsonl", remark=remark)
     done.remove()
@@ -276,8 +281,21 @@ def _thresholds_from(home: Path) -> str:
 
 def _log_lines(path: Path | None) -> list[dict[str, Any]]:
     """The lines of a training run's log, without what a kill left unfinished; none where there is no log."""
-    lines = path.read_text(encoding="utf-8").splitlines() if path and path.is_file() else []
-    return [json.loads(line) for line in lines if line.startswith("{") and line.endswith("}")]
+    if path is None:
+        return []
+    try:
+        lines = json_lines(path)
+    except (OSError, ValueError) as error:
+        say(f"note: the page leaves the training run out, since {path} cannot be read ({error})")
+        return []
+    told = [line for line in lines if all(value is None or _is_plain(value) for value in line.values())]
+    if len(told) < len(lines):
+        say(f"note: the page leaves {len(lines) - len(told)} lines of {path} out, which hold more than numbers")
+    return told
+
+
+def _is_plain(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) < 1e300
 
 
 def _flat(nested: Mapping[str, Any], above: str = "") -> dict[str, Any]:

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from torch import nn
 from tqdm import tqdm
 
+from ssast.bounded import json_of
 from ssast.data.balance import positive_weights
 from ssast.data.features import States, Table
 from ssast.data.label_columns import MEAN
@@ -157,8 +158,8 @@ class _Journal:
         self.path, self.key = path, key
         self.done: dict[str, Scores] = {}
         for line in path.read_text(encoding="utf-8").splitlines() if path.exists() else ():
-            with contextlib.suppress(ValueError):  # the kill may have cut a line
-                made_by, name, scores = json.loads(line)
+            with contextlib.suppress(ValueError, TypeError):  # the kill may have cut a line
+                made_by, name, scores = json_of(line)
                 if made_by == key:
                     self.done[name] = scores
 

@@ -12,6 +12,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, TypeVar
 
+from ssast.bounded import json_file
 from ssast.data.storage import Location, bucket_address, whole_file
 from ssast.engine import crew
 from ssast.errors import UserError
@@ -45,7 +46,7 @@ class Uploads:
 
     def __post_init__(self) -> None:
         try:
-            kept = json.loads((self.folder / LEDGER).read_text(encoding="utf-8"))
+            kept = json_file(self.folder / LEDGER)
         except (OSError, ValueError):
             return  # without it files are sent once more than they need
         if isinstance(kept, dict) and kept.get("to") == str(self.target) and isinstance(kept.get("files"), dict):
@@ -229,7 +230,7 @@ def upload(options: Options | None = None, /, **overrides: Any) -> Path:
 def _noted(folder: Path) -> str:
     """Where a mode that leaves no record was sending its results; empty where nothing says so."""
     try:
-        return str(json.loads((folder / LEDGER).read_text(encoding="utf-8"))["to"])
+        return str(json_file(folder / LEDGER)["to"])
     except (OSError, ValueError, KeyError, TypeError):
         return ""
 

@@ -1,0 +1,206 @@
+"""Read JSON and YAML that nobody vouches for, and name what they hold, within limits.
+
+A few bytes can nest without end, name one value a thousand times or spell a number that takes minutes. Every function
+here answers within a second and a few times the memory of the text, or raises a ValueError that says why not.
+"""
+
+import json
+import math
+import os
+import re
+import stat
+from pathlib import Path
+from typing import Any, NoReturn
+
+MOST_BYTES = 8 << 20
+MOST_VALUES, MOST_LISTS, MOST_YAML_EVENTS = 1_000_000, 200_000, 20_000
+DEEPEST = 20
+MOST_DIGITS = 40
+MOST_KEY = 200
+PLAIN_TAGS = {f"tag:yaml.org,2002:{name}" for name in ("str", "int", "float", "bool", "null")}
+UNSEEN = re.compile(r"[\x00-\x1f\x7f-\x9f\u200b\u200e\u200f\u2028-\u202e\u2066-\u2069\ufeff\ud800-\udfff]")
+"""Line ends, and what steers a terminal or the direction of text."""
+
+
+def text_of(path: str | os.PathLike[str], most: int = MOST_BYTES) -> str:
+    """The text of a plain file in UTF-8; ValueError or OSError where it is none, or larger than `most` bytes."""
+    if not stat.S_ISREG(os.stat(path).st_mode):
+        raise ValueError("it is no plain file")
+    with open(path, "rb") as file:
+        content = file.read(most + 1)
+    if len(content) > most:
+        raise ValueError(f"it is larger than {most:,} bytes")
+    return content.decode("utf-8")
+
+
+def json_of(text: str, *, strict: bool = True) -> Any:
+    """The value of a JSON text; `strict` refuses NaN, infinity and a key given twice, which Python itself takes."""
+    if len(text) > MOST_BYTES:
+        raise ValueError(f"it is longer than {MOST_BYTES:,} characters")
+    if text.count(",") > MOST_VALUES or text.count("[") + text.count("{") > MOST_LISTS:
+        raise ValueError(f"it holds more than {MOST_LISTS:,} lists, or {MOST_VALUES:,} values")
+    strictly: dict[str, Any] = {"parse_constant": _refuse, "object_pairs_hook": _once, "parse_float": _finite}
+    try:
+        value = json.loads(text, parse_int=_whole, **(strictly if strict else {}))
+    except RecursionError:
+        raise ValueError(f"it is nested more than {DEEPEST} deep") from None
+    _check(value)
+    return value
+
+
+def json_file(path: str | os.PathLike[str], most: int = MOST_BYTES) -> Any:
+    """The value of a JSON file; ValueError or OSError where it cannot be had."""
+    return json_of(text_of(path, most))
+
+
+def json_lines(path: Path, most: int = 8 * MOST_BYTES) -> list[dict[str, Any]]:
+    """The objects among the lines of a file, without those that a kill left unfinished; none where there is no file."""
+    if not path.is_file():
+        return []
+    found = []
+    for line in text_of(path, most).splitlines():
+        if line.startswith("{") and line.endswith("}"):
+            found.append(json_of(line))
+    return found
+
+
+def _refuse(word: str) -> NoReturn:
+    raise ValueError(f"it holds {word}, which is no number")
+
+
+def _finite(text: str) -> float:
+    value = float(text)
+    if not math.isfinite(value):
+        raise ValueError(f"it holds {text[:20]}, which is too large")
+    return value
+
+
+def _whole(text: str) -> int:
+    if len(text) > MOST_DIGITS:
+        raise ValueError(f"it holds a whole number of {len(text)} digits")
+    return int(text)
+
+
+def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        raise ValueError("it gives a name twice")
+    return found
+
+
+def _check(value: Any) -> None:
+    """ValueError where a value is nested too deep."""
+    level = [value]
+    for _ in range(DEEPEST + 1):
+        level = [inner for one in level if isinstance(one, dict | list) for inner in _inside(one)]
+        if not level:
+            return
+    raise ValueError(f"it is nested more than {DEEPEST} deep")
+
+
+def _inside(value: Any) -> Any:
+    return value.values() if isinstance(value, dict) else value
+
+
+def yaml_of(text: str) -> Any:
+    """The value of a YAML text: text, numbers, yes and no, nothing, and lists and mappings of them by short names.
+
+    Dates are dates. ValueError for aliases, merged mappings, tags of other kinds, and a name given twice.
+    """
+    import yaml
+
+    if len(text) > MOST_BYTES:
+        raise ValueError(f"it is longer than {MOST_BYTES:,} characters")
+    loader = _loader(yaml)
+    try:
+        _look_over(yaml.parse(text, Loader=loader), yaml)
+        return yaml.load(text, Loader=loader)
+    except yaml.YAMLError as error:
+        mark = getattr(error, "problem_mark", None)
+        where = f"line {mark.line + 1}: " if mark else ""
+        raise ValueError(brief(f"{where}{getattr(error, 'problem', None) or error}", 200)) from None
+    except (KeyError, TypeError, AttributeError, IndexError, OverflowError, RecursionError):
+        raise ValueError("it calls a value by a kind that it is not of") from None
+
+
+def _look_over(events: Any, yaml: Any) -> None:
+    """ValueError at the first event that has no place in a file of settings: before anything is built of it."""
+    depth = 0
+    for count, event in enumerate(events):
+        where = f"line {event.start_mark.line + 1}: " if event.start_mark else ""
+        if isinstance(event, yaml.AliasEvent):
+            raise ValueError(f"{where}it uses the alias *{brief(event.anchor, 40)}; write the value itself")
+        tag = getattr(event, "tag", None)
+        if tag is not None and tag not in (*PLAIN_TAGS, "!"):
+            raise ValueError(f"{where}it uses the tag {brief(tag, 60)}; leave it out")
+        depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
+        if depth > DEEPEST:
+            raise ValueError(f"{where}it is nested more than {DEEPEST} deep")
+        if count > MOST_YAML_EVENTS:
+            raise ValueError(f"{where}it holds more than {MOST_YAML_EVENTS:,} values")
+
+
+def _loader(yaml: Any) -> Any:
+    """PyYAML's safe loader, in C where it is built so, with bounded numbers and names."""
+
+    class Loader(getattr(yaml, "CSafeLoader", yaml.SafeLoader)):  # type: ignore[misc]
+        def construct_mapping(self, node: Any, deep: bool = False) -> dict[str, Any]:
+            found: dict[str, Any] = {}
+            for key_node, value_node in node.value:
+                key = _key(self, key_node, yaml)
+                if key in found:
+                    raise ValueError(f"line {key_node.start_mark.line + 1}: it gives {brief(key)} twice")
+                found[key] = self.construct_object(value_node, deep=True)
+            return found
+
+    def whole(loader: Any, node: Any) -> Any:
+        return _number(node, lambda: yaml.constructor.SafeConstructor.construct_yaml_int(loader, node))
+
+    def real(loader: Any, node: Any) -> Any:
+        return _number(node, lambda: yaml.constructor.SafeConstructor.construct_yaml_float(loader, node))
+
+    def mapping(loader: Any, node: Any) -> Any:
+        return loader.construct_mapping(node)
+
+    def date(loader: Any, node: Any) -> Any:
+        return _number(node, lambda: yaml.constructor.SafeConstructor.construct_yaml_timestamp(loader, node))
+
+    def text(loader: Any, node: Any) -> str:
+        return str(node.value)
+
+    for name, construct in (("int", whole), ("float", real), ("map", mapping), ("timestamp", date), ("value", text)):
+        Loader.add_constructor(f"tag:yaml.org,2002:{name}", construct)
+    return Loader
+
+
+def _key(loader: Any, node: Any, yaml: Any) -> str:
+    where = f"line {node.start_mark.line + 1}: "
+    if not isinstance(node, yaml.ScalarNode) or node.tag.endswith(":merge"):
+        raise ValueError(f"{where}a name is expected, in lines of `option: value`")
+    key = str(loader.construct_object(node))
+    if len(key) > MOST_KEY:
+        raise ValueError(f"{where}it holds a name of {len(key)} characters")
+    return key
+
+
+def _number(node: Any, read: Any) -> Any:
+    """A number or a date as YAML writes it, sixties and underscores included."""
+    where = f"line {node.start_mark.line + 1}: "
+    if not isinstance(node.value, str) or len(node.value) > MOST_DIGITS:
+        raise ValueError(f"{where}it holds a number of more than {MOST_DIGITS} digits")
+    try:
+        return read()
+    except (ValueError, IndexError, OverflowError):
+        raise ValueError(f"{where}{brief(node.value)!r} is no number or date") from None
+
+
+def brief(value: object, most: int = 80) -> str:
+    """How a value of any file is shown in a sentence: one short line, nothing in it that steers a terminal."""
+    if isinstance(value, int) and not isinstance(value, bool) and value.bit_length() > 4 * MOST_DIGITS:
+        return f"a whole number of {value.bit_length()} bits"
+    if isinstance(value, str):
+        shown = UNSEEN.sub("?", value[: most + 1])
+        return shown if len(value) <= most else f"{shown[: most - 3]}..."
+    if value is None or isinstance(value, bool | int | float):
+        return str(value)
+    return f"a {type(value).__name__}" + (f" of {len(value)}" if isinstance(value, dict | list | tuple | bytes) else "")
