@@ -179,7 +179,7 @@ def write_all(root):
         place.mkdir()
         (place / "run.yaml").write_text(content)
         asked.append(("config", place / "run.yaml"))
-        if name not in ("no date", "a list for a number"):
+        if name not in ("no date", "exponent", "a list for a number"):
             asked.append(("card", place))
     for name, content in JSONS.items():
         place = root / f"{name} j"
