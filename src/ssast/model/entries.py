@@ -6,6 +6,7 @@ from typing import Any
 
 from ssast.bounded import UNSEEN, brief
 from ssast.errors import UserError
+from ssast.model.encoder import SIZES
 
 MOST = 1_000_000
 """Above any size, count or number of labels that a model can have: memory is not asked for what cannot be."""
@@ -78,6 +79,8 @@ def _expected(name: str, value: Any) -> str:
         return "true or false"
     if name in WORDS and not isinstance(value, str):
         return "a word"
+    if name == "model_size" and value not in SIZES:
+        return f"one of {', '.join(SIZES)}"
     if name == "layer" and not (isinstance(value, int) and not isinstance(value, bool) and -1 <= value <= 13):
         return "a whole number from -1 to 13"
     if name == "final_dropout" and not _is_number(value):
