@@ -53,7 +53,7 @@ BACKWARDS = [9 - number for number in EIGHT]
     ],
 )
 def test_two_columns_that_could_name_the_files_are_refused_with_both_names(files, columns, both):
-    with pytest.raises(UserError, match=f"{both} could both name .* pass --file_column"):
+    with pytest.raises(UserError, match=f"{both} could both name .* say which one names them: --file_column"):
         named(files, table_of(**columns))
 
 

@@ -57,9 +57,9 @@ def test_names_of_labels_meet_neither_a_column_nor_each_other(columns, names):
     [
         (["PD"] * 3, "holds only 'PD', and a label needs two answers"),
         ([""] * 3, "holds nothing"),
-        ([f"word {number}" for number in range(21)] * 2, "holds 21 different words .* at most 20"),
+        ([f"word {number}" for number in range(21)] * 2, "holds 21 different entries .* at most 20"),
         (["a", "b", "c"], "each in one row only"),
-        (["PD", "pd", "HC"], "holds 'PD' and 'pd', which look like one word"),
+        (["PD", "pd", "HC"], "holds 'PD' and 'pd', which look like one entry"),
         (["PD", "P D", "P  D"], "holds 'P  D' and 'P D'"),
         (["PD", "none", "PD"], "line 3 of the table has 'none' .* may mean that nothing is known"),
         (["PD", "#REF!", "PD"], "line 3 of the table has '#REF!'"),
@@ -72,7 +72,9 @@ def test_words_that_make_no_labels_are_refused_in_a_sentence(cells, said):
 
 @pytest.mark.parametrize("cell", ["1e400", "01.02.2020", "00:01.5", "1_0", "perhaps", "=A1", "inf"])
 def test_a_cell_of_a_chosen_label_that_is_no_number_is_named_with_its_line(cell):
-    with pytest.raises(UserError, match=r"line 3 of the table has '.*' for 'y', .* --label_column y to make each word"):
+    with pytest.raises(
+        UserError, match=r"line 3 of the table has '.*' for 'y', .* --label_column y for a label of each of its entries"
+    ):
         labels(table_of(y=["1", cell]), given=["y"])
     assert labels(table_of(y=["1", cell, "0"])) == {}
 

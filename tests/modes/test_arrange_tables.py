@@ -95,7 +95,7 @@ def test_a_row_a_patient_and_a_diagnosis_in_words_are_ready_for_check(clinic, ca
     assert (frame[labels].dropna().sum(axis=1) == 1).all()
     halves = [read_split(clinic.data / "splits" / f"{name}.csv") for name in ("train", "test")]
     assert not set(halves[0]["subject"]) & set(halves[1]["subject"])
-    assert "names the files of 12 rows, by folders or by how their names begin; 24 of 24 are in" in said
+    assert "has a folder, or the beginning of file names, in each of 12 rows; 24 of 24 are in" in said
     assert "label diagnosis_PD (diagnosis is PD): " in said
     assert cli.main(said.split("next: ssast ")[1].splitlines()[0].split()) == 0
 
@@ -106,16 +106,17 @@ def test_left_out_rows_are_counted_one_by_one_and_told_apart(clinic, capsys):
     lines = ["001.wav,a,1", "001.wav,b,0", "002,c,1", "003,d,0", "004,e,0", "004,f,0"]
     table = rows("file,speaker,y", *lines)
     assert clinic(files, table) == 2
+    said = capsys.readouterr().err
     assert (
-        "fit more than one audio file in 2 rows, the first in line 2: '001.wav' as file fits 2 files: A/001.wav, B"
-        in (capsys.readouterr().err)
+        "fit more than one audio file in 2 rows, the first in line 2, where '001.wav' in the column 'file' fits" in said
     )
+    assert "2 files: A/001.wav, B/001.wav" in said
     assert clinic(files, table, "--on_bad_audio", "skip") == 0
     bad = pd.read_csv(clinic.data / "bad_audio.csv", dtype=str)
     assert len(whole(clinic.data)) + len(bad) == len(lines)
     assert bad["reason"].str.contains("fits 2 files").tolist() == [True, True, False, False]
     said = capsys.readouterr().out
-    assert "no row names 2 files: A/001.wav, B/001.wav" in said
+    assert "the table has no row for 2 files: A/001.wav, B/001.wav" in said
     assert "4 recordings left out" in said
 
 
@@ -156,7 +157,7 @@ def test_two_spellings_of_one_code_are_told(clinic, capsys):
 def test_without_answers_the_screen_says_which_column_of_words_could_be_labels(clinic, capsys):
     lines = [f"a{n},s{n},{['PD', 'HC'][n % 2]}" for n in range(4)]
     assert clinic([f"a{n}.wav" for n in range(4)], rows("file,speaker,the diagnosis", *lines)) == 0
-    assert "--label_column 'the diagnosis' makes a label of each of its words" in capsys.readouterr().out
+    assert "--label_column 'the diagnosis' makes a label of each of its entries" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(

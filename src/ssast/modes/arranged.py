@@ -104,7 +104,7 @@ class Arranged:
         """The columns that are no labels, and what would make them some."""
         others = [name for name in self.frame.columns if name not in (self.subject, *self.labels)]
         if others:
-            say(f"left as they are: {some([printable(name) for name in others])}")
+            say(f"other columns, left as they are: {some([printable(name) for name in others])}")
         sources = {column for column, _ in made.values()}
         texts = {name: dict(enumerate(map(str, self.frame[name]))) for name in others if name not in sources}
         for name, cells in texts.items():
@@ -116,7 +116,7 @@ class Arranged:
         if not self.labels:
             groups = [name for name, cells in texts.items() if _has_groups(list(cells.values()))]
             words = (
-                f"--label_column {shlex.quote(groups[0])} makes a label of each of its words, and " if groups else ""
+                f"--label_column {shlex.quote(groups[0])} makes a label of each of its entries, and " if groups else ""
             )
             say(
                 f"no column holds yes/no answers, so there is no labels.txt; {words}--label_txt names columns of other "
@@ -140,7 +140,7 @@ class Arranged:
         """With few people each is to be tested once, in folds."""
         lacking = [label for label in self.labels if any(rows[label].nunique() < 2 for rows in self.halves.values())]
         if lacking and self.is_test is not None:
-            say(f"warning: with these splits one of them has only one answer to {some(lacking)}")
+            say(f"warning: train or test has no yes, or no no, for {some(lacking)}, and so cannot be scored on it")
         is_few = self.subject is not None and len(people_in(self.frame, self.subject).known) < FEW_SUBJECTS
         in_folds = self.is_test is None or bool(lacking) or is_few
         named = shlex.quote(str(folder))
@@ -151,7 +151,10 @@ class Arranged:
             loss = "" if all(map(self._is_answer, self.labels)) else " --loss MSE"
             say(f"then: ssast finetune {where}{' --folds 3' if in_folds else ''}{loss} {RECIPE} -o runs/first")
         if self.labels and in_folds and self.is_test is not None:
-            say("in folds everybody is tested once, by models that have not heard them: the test split has too few")
+            say(
+                "why folds: the test split has too few people; in folds everybody is tested once, by a model that has "
+                "not heard them"
+            )
 
 
 def _told(label: str, made: Mapping[str, tuple[str, str]]) -> str:

@@ -157,15 +157,15 @@ def _first_lacking(named: Named) -> str:
         line = min(named.unclear)
         return (
             f"has names that fit more than one audio file in {counted(len(named.unclear), 'row')}, the first in line "
-            f"{line}: {quoted(named.cells[line])} as {named.column} {_why(named, line)}; write the folder in "
-            "front or the ending behind"
+            f"{line}, where {quoted(named.cells[line])} in the column {named.column!r} {_why(named, line)}; write the "
+            "folder in front or the ending behind"
         )
     line = min(named.lacking)
-    cell = quoted(named.cells[line]) if named.cells[line] else "nothing"
+    cell = f"says {quoted(named.cells[line])}" if named.cells[line] else "is empty"
     near = f" ({named.lacking[line]})" if named.lacking[line] else ""
     return (
-        f"names no audio file in {counted(len(named.lacking), 'row')}, the first in line {line}: {cell} as "
-        f"{named.column}{near}; bring the files, mend or remove the rows"
+        f"names no audio file in {counted(len(named.lacking), 'row')}, the first in line {line}, where the "
+        f"column {named.column!r} {cell}{near}; bring the files, mend or remove the rows"
     )
 
 
@@ -239,14 +239,15 @@ def _frame(columns: Mapping[str, Mapping[int, Any]], rows: Sequence[Row]) -> pd.
 
 def _tell_files(named: Named, kept: int, files: int, folder: Path) -> None:
     """On the screen: which column names the files, how many came, and which were left."""
-    how = f"the column {named.column!r} names the files"
+    how = "names the files"
     if any(len(own) > 1 for own in named.files_of.values()):
-        how += f" of {counted(len(named.files_of), 'row')}, by folders or by how their names begin"
-    say(f"{how}; {kept} of {files} are in {folder / 'recordings'}")
+        how = f"has a folder, or the beginning of file names, in each of {counted(len(named.files_of), 'row')}"
+    say(f"the column {named.column!r} {how}; {kept} of {files} are in {folder / 'recordings'}")
     if named.unnamed:
-        say(f"no row names {counted(len(named.unnamed), 'file')}: {some([file.shown for file in named.unnamed], 3)}")
+        shown = some([file.shown for file in named.unnamed], 3)
+        say(f"the table has no row for {counted(len(named.unnamed), 'file')}: {shown}")
     if named.begun:
         say(
-            f"{named.begun[0].shown} begins as a name in the column {named.column!r} does; if a row is a person with "
-            f"several files, pass --subject_column {shlex.quote(named.column)}"
+            f"the name of {named.begun[0].shown} begins with an entry of the column {named.column!r}; if each row is "
+            f"one person with several files, pass --subject_column {shlex.quote(named.column)}"
         )

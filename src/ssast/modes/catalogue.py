@@ -21,7 +21,7 @@ class Mode:
 MODES = {
     "arrange": Mode(
         "lay a folder of audio files and one table out as the other modes read them",
-        "a folder of audio files and a csv that names them: ssast arrange FOLDER TABLE NEW_FOLDER",
+        "a folder of audio files and a csv that names them or their speakers: ssast arrange FOLDER TABLE NEW_FOLDER",
         "recordings/, splits/, all.csv and labels.txt in a new folder",
         "ssast.modes.arranging:arrange",
         words="prefix data_split_root exp_dir",

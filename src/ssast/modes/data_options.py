@@ -98,7 +98,7 @@ class RecordingOptions:
     )
     file_column: str | None = option(
         None,
-        "column of the table that names the audio files, or, for a row a person, their folders or how names begin",
+        "column of the table that names the audio files, or people whose folders or file names begin so",
         LOADING,
         modes=("arrange",),
         shown="the one that does",
@@ -112,7 +112,7 @@ class RecordingOptions:
     )
     label_column: str | None = option(
         None,
-        "column of words, such as diagnosis, to make a yes/no label of each word; several with commas between",
+        "column of text, such as diagnosis, to make a yes/no label of each of its entries; several with commas between",
         LOADING,
         modes=("arrange",),
         shown="all columns of yes and no are labels",

@@ -104,8 +104,13 @@ def _two_could(best: Claim, other: Claim) -> UserError:
     told = [f"{claim.column!r} says {_said(claim, lines[0])}" for claim in (best, other)]
     return UserError(
         f"the columns {best.column!r} and {other.column!r} could both name the audio files and do not agree: in line "
-        f"{lines[0]} {' and '.join(told)}; pass --file_column with the one that does."
+        f"{lines[0]} {' and '.join(told)}; say which one names them: {_options(best.column, other.column)}."
     )
+
+
+def _options(*columns: str) -> str:
+    """What to pass for each column, as on the command line."""
+    return " or ".join(f"--file_column {shlex.quote(column)}" for column in columns)
 
 
 def _said(claim: Claim, line: int) -> str:
@@ -151,8 +156,8 @@ def _only_gatherer(
     for name in rivals:
         if name != best and any(found[best].of_line.get(line) != files for line, files in found[name].of_line.items()):
             raise UserError(
-                f"the columns {best!r} and {name!r} could both say whose the audio files are, and do not agree; "
-                "pass --file_column with the one whose codes the folders or names of the files begin with."
+                f"the columns {best!r} and {name!r} could both say whose the audio files are, and do not agree; say "
+                f"which one the folders or names of the files go by: {_options(best, name)}."
             )
     first = {line: files[0] for line, files in found[best].of_line.items()}
     unclear = {line: [file] for file, lines in found[best].unclear.items() for line in lines}

@@ -76,7 +76,8 @@ def _given(table: Table, name: str, option: str) -> Numbers:
         if number is None:
             raise UserError(
                 f"line {line} of the table has {quoted(table[name][line])} for {name!r}, expected a number, yes, "
-                f"no or nothing; mend the cell, or pass --label_column {shlex.quote(name)} to make each word a label."
+                f"no or nothing; mend the cell, or pass --label_column {shlex.quote(name)} for a label "
+                "of each of its entries."
             )
     return {line: number for line, number in numbers.items() if number is not None}
 
@@ -124,7 +125,7 @@ def _check_words(words: Sequence[str], cells: Mapping[int, str], column: str) ->
     if len(words) < 2:
         what = f"only '{shown}'" if words else "nothing"
         raise UserError(f"the column {column!r} holds {what}, and a label needs two answers; name another column.")
-    held = f"the column {column!r} holds {len(words)} different words ({shown})"
+    held = f"the column {column!r} holds {len(words)} different entries ({shown})"
     if len(words) > MOST_VALUES:
         raise UserError(
             f"{held}, and at most {MOST_VALUES} can become labels; write groups of them into a column of its own, or "
@@ -134,7 +135,7 @@ def _check_words(words: Sequence[str], cells: Mapping[int, str], column: str) ->
     if alike[1] > 1:
         twice = [quoted(word) for word in words if _alike(word) == alike[0]]
         raise UserError(
-            f"the column {column!r} holds {' and '.join(twice)}, which look like one word; write it in one way."
+            f"the column {column!r} holds {' and '.join(twice)}, which look like one entry; write it in one way."
         )
     if 2 < len(words) == len(cells):
         raise UserError(f"{held}, each in one row only, which no model can learn; name a column of groups.")
