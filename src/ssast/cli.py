@@ -10,6 +10,7 @@ from importlib import import_module
 from typing import Any, NoReturn
 
 from ssast import __version__
+from ssast.bounded import brief
 from ssast.errors import Interrupted, UserError
 from ssast.modes.catalogue import ALIASES, MODES, SPELLINGS
 from ssast.modes.declare import Spec, suggestion
@@ -19,6 +20,7 @@ from ssast.modes.settle import from_args
 
 USER_ERROR = 2
 INTERRUPTED = 130
+LONGEST_SENTENCE = 10_000
 SHARED = ("pretrain", "finetune", "evaluate", "extract")
 """Modes that several processes can do together."""
 MANY = "..."
@@ -35,7 +37,8 @@ def main(argv: Sequence[str] | None = None, *, prog: str = "ssast") -> int:
         sys.stdout.flush()
         return code
     except UserError as error:
-        print(f"ssast: {' '.join(str(error).splitlines())}", file=sys.stderr)
+        # A sentence may hold what a stranger's file says: nothing in it steers the terminal.
+        print(f"ssast: {brief(' '.join(str(error).splitlines()), LONGEST_SENTENCE)}", file=sys.stderr)
         return USER_ERROR
     except Interrupted as event:
         print(f"\nssast: {event}", file=sys.stderr)

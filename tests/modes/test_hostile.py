@@ -264,3 +264,13 @@ def test_the_doubling_name_is_real():
     """The test itself: one more step doubles what Python's own text of the value takes."""
     sizes = [len(repr(pickle.loads(DOUBLED[: 4 + 5 * steps] + b"."))) for steps in (8, 9)]
     assert sizes[1] > 1.9 * sizes[0]
+
+
+def test_a_sentence_on_the_screen_steers_no_terminal(tmp_path, capsys):
+    from ssast import cli
+
+    (tmp_path / "run.yaml").write_text('epochs: "\\e[2J\\u202eabc"\n')
+    assert cli.main(["evaluate", "--config", str(tmp_path / "run.yaml")]) == 2
+    said = capsys.readouterr().err
+    assert "epochs is" in said
+    assert said[:-1].isprintable()

@@ -65,3 +65,35 @@ def test_some_clips_can_be_taken_in_another_order():
     few = predictions().at([2, 0])
     assert (few.uids, list(few.subjects)) == (["NA", "007"], ["p2", "p1"])
     np.testing.assert_array_equal(few.targets, [[0, 0.5], [1, 0]])
+
+
+def strangers(folder, table):
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    pq.write_table(pa.table(table), folder / "predictions.parquet")
+
+
+@pytest.mark.parametrize(
+    ("table", "said"),
+    [
+        ({"uid": ["a", "b"], "x": ["1", "two"], "x_target": [0, 1]}, "hold more than numbers"),
+        ({"uid": ["a", "b"], "x": [0.5, float("nan")], "x_target": [0, 1]}, "hold a score that is no number"),
+        ({"uid": ["a", "a"], "x": [0.5, 0.5], "x_target": [0, 1]}, "or a clip twice"),
+        (
+            {"uid": ["a"] * 2_000_000, "x": [0.5] * 2_000_000, "x_target": [0] * 2_000_000},
+            "unfolds to 6,000,000 values",
+        ),
+    ],
+)
+def test_the_predictions_of_a_stranger_are_one_sentence_where_they_cannot_be(tmp_path, table, said):
+    strangers(tmp_path, table)
+    with pytest.raises(UserError, match=said):
+        read_predictions(tmp_path, ["x"])
+
+
+@pytest.mark.parametrize("content", [b"", b"PAR1", b"PAR1" + bytes(100) + b"PAR1", b"\xff\xfe\x00"])
+def test_tables_that_are_none_are_one_sentence(tmp_path, content):
+    (tmp_path / "predictions.parquet").write_bytes(content)
+    with pytest.raises(UserError, match="cannot be read"):
+        read_predictions(tmp_path, ["x"])

@@ -12,7 +12,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, TypeVar
 
-from ssast.bounded import json_file
+from ssast.bounded import brief, json_file
 from ssast.data.storage import Location, bucket_address, whole_file
 from ssast.engine import crew
 from ssast.errors import UserError
@@ -28,6 +28,8 @@ LEDGER = ".uploaded.json"
 PROBE = ".ssast"
 POLL_SECONDS = 5.0
 NAMED = 5
+BUCKETS = ("gs://", "gcs://", "s3://", "s3a://")
+"""Where the record of a folder, which may be a stranger's, can send it without the command's naming the place."""
 
 # Whether a mode of this thread sends its folder already.
 _inside: ContextVar[bool] = ContextVar("inside", default=False)
@@ -219,12 +221,22 @@ def upload(options: Options | None = None, /, **overrides: Any) -> Path:
         raise UserError(f"{folder} is no folder; give the output folder of a run, as in `ssast upload FOLDER`.")
     known = resolve(options, **_recorded(folder, options.given))
     noted = "" if known.bucket_name else _noted(folder)
-    uploads = Uploads(folder, at(known, noted) if noted else target(known))
+    to = at(known, noted) if noted else target(known)
+    if "bucket_name" not in options.given:
+        _check_recorded(folder, to)
+    uploads = Uploads(folder, to)
     sent, reason = uploads.send()
     if reason:
         raise UserError(uploads.sentence(reason))
     print(f"{sent} files sent to {uploads.target}; {len(uploads.done) - sent} were there already", flush=True)
     return folder
+
+
+def _check_recorded(folder: Path, to: Location) -> None:
+    """Say where a folder's own files send it; UserError where that is no bucket, which only the command may name."""
+    if not to.address.startswith(BUCKETS):
+        raise UserError(f"the record in {folder} names {brief(to.address)}, which is no bucket; give -b/--bucket_name.")
+    print(f"sending to {to}, as the record in {folder} says; -b/--bucket_name names another", flush=True)
 
 
 def _noted(folder: Path) -> str:

@@ -12,12 +12,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ssast import veil
+from ssast.bounded import brief
 from ssast.data.label_columns import SUBJECT, UID, target_columns
 from ssast.errors import UserError
 from ssast.report.intervals import number_subjects
 
 if TYPE_CHECKING:
     import pandas as pd
+
+
+TABLES = ("predictions.parquet", "predictions.csv")
+MOST_VALUES, VALUES_A_BYTE = 5_000_000, 8
+"""A table of one number a million times takes a few bytes: more than this no real scores shrink to."""
 
 
 @dataclass(frozen=True)
@@ -78,19 +84,15 @@ def read_predictions(folder: str | Path, labels: Sequence[str], *, in_part: bool
 
     `in_part` gives those of the labels that were scored, one at least.
     """
-    import pandas as pd
-
-    folder, unit = Path(folder), "clip"
-    if (folder / "predictions.parquet").exists():
-        import pyarrow.parquet as pq
-
-        content = pq.read_table(folder / "predictions.parquet")
-        unit = (content.schema.metadata or {}).get(b"unit", b"clip").decode()
-        table = content.to_pandas()
-    elif (folder / "predictions.csv").exists():
-        table = pd.read_csv(folder / "predictions.csv", dtype={"uid": str}, keep_default_na=False, na_values=[""])
-    else:
+    folder = Path(folder)
+    if not any((folder / name).is_file() for name in TABLES):
         raise UserError(f"{folder} has no predictions; give a folder that finetune or evaluate wrote.")
+    try:
+        table, unit = _table(folder)
+    except Exception as error:  # pyarrow and pandas have families of their own
+        raise UserError(
+            f"the predictions in {folder} cannot be read ({brief(str(error), 200)}); evaluate that model again."
+        ) from error
     if in_part:
         labels = [label for label in labels if label in table.columns] or labels
     wanted = [UID, *labels, *target_columns(labels)]
@@ -99,10 +101,34 @@ def read_predictions(folder: str | Path, labels: Sequence[str], *, in_part: bool
     subjects = table[SUBJECT].to_numpy(dtype=object) if unit != "clip" and SUBJECT not in wanted else None
     veil.learn("uid", table["uid"])
     veil.learn("subject", [] if subjects is None else set(subjects) - {None})
-    targets_NL = table[wanted[1 + len(labels) :]].to_numpy(dtype=np.float64)
-    return Predictions(
-        list(table["uid"]), list(labels), table[list(labels)].to_numpy(dtype=np.float32), targets_NL, subjects, unit
-    )
+    try:
+        scores_NL = table[list(labels)].to_numpy(dtype=np.float64)
+        targets_NL = table[wanted[1 + len(labels) :]].to_numpy(dtype=np.float64)
+    except (ValueError, TypeError) as error:
+        raise UserError(f"the predictions in {folder} hold more than numbers; evaluate that model again.") from error
+    if not np.isfinite(scores_NL).all() or np.isinf(targets_NL).any() or table[UID].duplicated().any():
+        raise UserError(
+            f"the predictions in {folder} hold a score that is no number, or a clip twice; evaluate that model again."
+        )
+    uids = [str(uid) for uid in table[UID]]
+    return Predictions(uids, list(labels), scores_NL.astype(np.float32), targets_NL, subjects, unit)
+
+
+def _table(folder: Path) -> tuple["pd.DataFrame", str]:
+    """The table of a run folder and what its subjects are called; the errors of its libraries where it is none."""
+    import pandas as pd
+
+    parquet, csv = (folder / name for name in TABLES)
+    if not parquet.is_file():
+        return pd.read_csv(csv, dtype={UID: str}, keep_default_na=False, na_values=[""]), "clip"
+    import pyarrow.parquet as pq
+
+    with pq.ParquetFile(parquet) as file:
+        values = file.metadata.num_rows * file.metadata.num_columns
+        if values > MOST_VALUES + VALUES_A_BYTE * parquet.stat().st_size:
+            raise ValueError(f"it unfolds to {values:,} values")
+        content = file.read()
+    return content.to_pandas(), (content.schema.metadata or {}).get(b"unit", b"clip").decode()
 
 
 def pool(predictions: Predictions) -> tuple[Predictions, list[str]]:
