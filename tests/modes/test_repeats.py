@@ -7,7 +7,7 @@ import pytest
 from ssast.data.splits import read_split
 from ssast.errors import UserError
 from ssast.modes.run import finetune
-from ssast.modes.scoring import read_thresholds
+from ssast.modes.thresholds import read_thresholds
 from ssast.report.predictions import read_predictions
 
 TINY = {"pretrained_mdl_path": None, "model_size": "tiny", "tshape": 8, "target_length": 32, "device": "cpu"}

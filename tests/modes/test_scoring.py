@@ -8,8 +8,9 @@ from ssast.errors import UserError
 from ssast.modes.assemble import audio_settings, rows
 from ssast.modes.run import evaluate, finetune
 from ssast.modes.runfolder import open_folder
-from ssast.modes.scoring import THRESHOLDS, measure, read_thresholds, write_report, write_scores
+from ssast.modes.scoring import THRESHOLDS, measure, write_report, write_scores
 from ssast.modes.settle import resolve
+from ssast.modes.thresholds import read_thresholds
 from ssast.report.predictions import Predictions
 from ssast.report.words import how_sure
 

@@ -33,8 +33,8 @@ from ssast.modes.assemble import say
 from ssast.modes.options import Options
 from ssast.modes.places import at, local_model
 from ssast.modes.runfolder import fingerprint
-from ssast.modes.scoring import read_thresholds
 from ssast.modes.settle import resolve
+from ssast.modes.thresholds import read_thresholds
 
 UNKNOWN = 1
 """The exit code where nothing of it can be used here."""

@@ -26,7 +26,8 @@ from ssast.modes.models import finetuned_model
 from ssast.modes.options import Options
 from ssast.modes.places import at, model_source
 from ssast.modes.runfolder import fingerprint, nothing_half_written, open_folder
-from ssast.modes.scoring import model_home, one_pass, read_thresholds, ready
+from ssast.modes.scoring import model_home, one_pass, ready
+from ssast.modes.thresholds import read_thresholds
 from ssast.modes.uploads import uploaded
 from ssast.report.tables import number, text_table
 

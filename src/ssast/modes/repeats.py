@@ -16,11 +16,12 @@ from ssast.engine import crew
 from ssast.modes.assemble import Rows, audio_settings, data_name, say, target_labels
 from ssast.modes.options import Options
 from ssast.modes.runfolder import open_folder, used_files
-from ssast.modes.scoring import measure, named_subjects, read_thresholds, write_report, write_scores
+from ssast.modes.scoring import measure, named_subjects, write_report, write_scores
+from ssast.modes.thresholds import read_thresholds
 from ssast.report.measures import Floats
-from ssast.report.metrics import DEFAULT_THRESHOLD
 from ssast.report.predictions import Predictions, read_predictions
 from ssast.report.tables import LEADING, TITLES, number, text_table
+from ssast.report.youden import DEFAULT_THRESHOLD
 
 Finetune = Callable[..., Path]
 OUT_OF_FOLD = (

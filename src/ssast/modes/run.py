@@ -45,6 +45,7 @@ from ssast.modes.runfolder import nothing_half_written, open_folder, run_key, us
 from ssast.modes.scoring import clip_values, evaluate_model, save_thresholds
 from ssast.modes.settle import resolve
 from ssast.modes.uploads import uploaded
+from ssast.report.remarks import best_is_first
 
 
 @alone("pretrain")
@@ -66,6 +67,8 @@ def pretrain(options: Options | None = None, /, **overrides: Any) -> Path:
     outcome = train(model, batches, recipe(options), folder, work.accelerator, key=key)
     save(model, folder)
     work.bad.write(folder)
+    if outcome.best_epoch == 0 and options.epochs > 1:
+        say(best_is_first(options.epochs))
     if "validation_accuracy" in outcome.report:
         accuracy, chance = outcome.report["validation_accuracy"], outcome.report["validation_chance"]
         say(f"pretext accuracy on held-out clips {accuracy:.4f}, {accuracy / chance:.1f} times chance ({chance:.4f})")
@@ -96,6 +99,8 @@ def finetune(options: Options | None = None, /, **overrides: Any) -> Path:
     if keeps_features(work, model):
         batches = pooled_feed(work, model, batches, settings, train_rows, held_out)
     outcome = train(model, batches, recipe(options), folder, work.accelerator, key=key)
+    if outcome.best_epoch == 0 and options.epochs > 1:
+        say(best_is_first(options.epochs))
     merge_lora(model.v)
     save(model, folder)
     say(f"fine-tuned model of epoch {outcome.best_epoch + 1} in {folder}; evaluating it on {test.source}")

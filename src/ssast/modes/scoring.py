@@ -10,7 +10,7 @@ import pandas as pd
 import torch
 
 from ssast import veil
-from ssast.bounded import json_lines, text_of
+from ssast.bounded import json_lines
 from ssast.data.people import find_people
 from ssast.data.splits import label_values
 from ssast.data.storage import Location, whole_file
@@ -19,7 +19,6 @@ from ssast.engine.hardware import uses_bf16
 from ssast.errors import UserError
 from ssast.model.classification import SSASTForAudioClassification
 from ssast.model.folder import THRESHOLDS
-from ssast.model.thresholds import thresholds_of
 from ssast.modes.assemble import Rows, Settings, Work, data_name, dataset, row_batches, say
 from ssast.modes.models import compiled
 from ssast.modes.options import Options
@@ -28,10 +27,12 @@ from ssast.modes.places import at, model_path
 from ssast.modes.pooling import keeps_features, pooled_rows
 from ssast.modes.runfile import read_mapping
 from ssast.modes.runfolder import fingerprint, record_path, run_key
+from ssast.modes.thresholds import read_thresholds, read_unchosen, thresholds_from
 from ssast.modes.trained import trained_rows
 from ssast.report.html import sound_uri, write_page
-from ssast.report.metrics import Thresholds, aucs_table, choose_thresholds, score
+from ssast.report.metrics import Thresholds, aucs_table, choose_thresholds, score, unchosen_thresholds
 from ssast.report.predictions import Predictions, first_clips, pool
+from ssast.report.remarks import remarks, unchosen_sentence
 from ssast.report.report_page import hardest, report_page
 from ssast.report.tables import reasons, screen_rows, text_table
 from ssast.report.words import how_sure
@@ -149,26 +150,16 @@ def save_thresholds(
         return
     predictions, done = predicted
     found = choose_thresholds(predictions.targets, predictions.scores, predictions.labels)
-    content = {
+    content: dict[str, Any] = {
         "rule": "largest sensitivity + specificity on the validation clips; 0.5 where they do not hold both classes",
         "clips": len(predictions.uids),
         "thresholds": found,
     }
+    if unchosen := unchosen_thresholds(predictions.targets, predictions.scores, predictions.labels):
+        content["unchosen"] = unchosen
     with whole_file(folder / THRESHOLDS) as beside:
         Path(beside).write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
     done.remove()
-
-
-def read_thresholds(model_folder: str | Path | None) -> dict[str, float]:
-    """The thresholds that were saved with a model, by label; none where it has none (0.5 counts then)."""
-    path = Path(model_folder or "") / THRESHOLDS
-    if model_folder is None or not path.is_file():
-        return {}
-    try:
-        text = text_of(path)
-    except (OSError, ValueError) as error:
-        raise UserError(f"{path} cannot be read ({error}); remove it to use 0.5, or fine-tune again.") from error
-    return thresholds_of(text, str(path))
 
 
 def model_home(options: Options, folder: Path) -> Path:
@@ -193,11 +184,14 @@ def evaluate_model(
     if lacking := [label for label in model.labels or [] if label not in test.labels]:
         metrics["not_scored"] = lacking
     write_scores(folder, predictions, metrics)
-    chosen = _thresholds_from(home) if metrics["loss"] == "BCE" else ""
+    chosen = thresholds_from(home) if metrics["loss"] == "BCE" else ""
+    unchosen = unchosen_sentence(read_unchosen(home, test.labels)) if metrics["loss"] == "BCE" else ""
+    if unchosen:
+        say(unchosen)
     careful = say_overlap(test.frame, trained.rows)
     if trained.note and not careful:
         say(trained.note)
-    remark = " ".join(filter(None, [careful, chosen]))
+    remark = " ".join(filter(None, [careful, chosen, unchosen]))
     write_report(work.options, test, settings, folder, predictions, metrics, log=home / "log.jsonl", remark=remark)
     done.remove()
     work.bad.write(folder)
@@ -242,7 +236,7 @@ def write_scores(folder: Path, predictions: Predictions, metrics: dict[str, Any]
     with whole_file(folder / "aucs.csv") as beside:
         aucs_table(metrics).to_csv(beside, index=False)
     say(text_table(screen_rows(metrics)))
-    for sentence in (*reasons(metrics), how_sure(metrics)):
+    for sentence in (*reasons(metrics), *remarks(metrics), how_sure(metrics)):
         say(sentence)
 
 
@@ -271,12 +265,6 @@ def write_report(
     )
     write_page(folder / "report.html", text)
     say(f"figures and the hardest clips in {folder / 'report.html'}")
-
-
-def _thresholds_from(home: Path) -> str:
-    if not read_thresholds(home):
-        return "The model has no thresholds of its own, so a score of 0.5 calls a label."
-    return "The thresholds were chosen on the validation clips of the training run (0.5 where these held one answer)."
 
 
 def _log_lines(path: Path | None) -> list[dict[str, Any]]:

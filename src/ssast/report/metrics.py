@@ -13,11 +13,11 @@ from numpy.typing import ArrayLike, NDArray
 from ssast.errors import UserError
 from ssast.report import intervals
 from ssast.report.measures import SOFT_POSITIVE, Draws, Floats, Measure, detection, regression
+from ssast.report.youden import DEFAULT_THRESHOLD, youden
 
 if TYPE_CHECKING:
     import pandas as pd
 
-DEFAULT_THRESHOLD = 0.5
 Thresholds = Mapping[str, float | Floats]
 """By label; an array holds one a clip, as when clips were scored by the models of several folds."""
 NOTES = {
@@ -62,6 +62,7 @@ def score(
         _describe(targets[:, i], points[i], cut[label] if loss == "BCE" else None) for i, label in enumerate(labels)
     ]
     mean: dict[str, Any] = _mean(points)
+    mean["baseline"] = _mean([_numbers(entry["baseline"]) for entry in entries])
     if resamples:
         bearing = [_bearing(targets[:, i], subject_N, loss) for i in range(len(labels))]
         draws = intervals.bootstrap(measures, subject_N, resamples, seed)
@@ -129,24 +130,14 @@ def choose_thresholds(targets_NL: ArrayLike, scores_NL: ArrayLike, labels: Seque
     beats chance it is 0.5.
     """
     targets, scores = _table(targets_NL, scores_NL, labels, "BCE")
-    return {label: _youden(targets[:, i], scores[:, i]) for i, label in enumerate(labels)}
+    return {label: youden(targets[:, i], scores[:, i])[0] for i, label in enumerate(labels)}
 
 
-def _youden(targets_N: Floats, scores_N: Floats) -> float:
-    valid_N = ~np.isnan(targets_N)
-    positive_n, scores_n = targets_N[valid_N] >= SOFT_POSITIVE, scores_N[valid_N]
-    levels, level_n = np.unique(scores_n, return_inverse=True)
-    positives = np.bincount(level_n, positive_n, len(levels))
-    negatives = np.bincount(level_n, ~positive_n, len(levels))
-    if not positives.any() or not negatives.any() or len(levels) < 2:
-        return DEFAULT_THRESHOLD
-    gain = np.cumsum(negatives)[:-1] * positives.sum() - np.cumsum(positives)[:-1] * negatives.sum()  # whole numbers
-    if gain.max() <= 0:
-        return DEFAULT_THRESHOLD
-    between = levels[:-1] + np.diff(levels) / 2
-    between = np.where(between > levels[:-1], between, levels[1:])
-    best = between[gain == gain.max()]
-    return float(best[np.argmin(np.abs(best - DEFAULT_THRESHOLD))])
+def unchosen_thresholds(targets_NL: ArrayLike, scores_NL: ArrayLike, labels: Sequence[str]) -> dict[str, str]:
+    """The labels for which `choose_thresholds` falls back to 0.5, and why."""
+    targets, scores = _table(targets_NL, scores_NL, labels, "BCE")
+    found = {label: youden(targets[:, i], scores[:, i])[1] for i, label in enumerate(labels)}
+    return {label: why for label, why in found.items() if why}
 
 
 def aucs_table(scores: Mapping[str, Any]) -> "pd.DataFrame":
@@ -203,6 +194,10 @@ def _points(measure: Measure, clips: int) -> dict[str, float]:
     return {name: float(value_1[0]) for name, value_1 in measure(np.ones((1, clips))).items()}
 
 
+def _numbers(points: Mapping[str, float | None]) -> dict[str, float]:
+    return {name: np.nan if point is None else point for name, point in points.items()}
+
+
 def _jsonable(points: Mapping[str, float]) -> dict[str, float | None]:
     return {name: None if np.isnan(point) else point for name, point in points.items()}
 
@@ -215,11 +210,23 @@ def _describe(targets_N: Floats, points: Mapping[str, float], threshold: float |
     positives = int((known_n >= SOFT_POSITIVE).sum())
     if threshold is not None:
         entry |= {"threshold": threshold if isinstance(threshold, float) else None, "n_positive": positives}
+    entry["baseline"] = _baseline(known_n, is_value=threshold is None)
     if missing:
         entry["reason"] = f"undefined: {', '.join(missing)}; " + _why(
             len(known_n), None if threshold is None else positives
         )
     return entry
+
+
+def _baseline(known_n: Floats, *, is_value: bool) -> dict[str, float | None]:
+    """What answers without a model reach: always yes, or the mean of these targets."""
+    if not len(known_n):
+        return dict.fromkeys(("mae", "rmse") if is_value else ("f1",))
+    if is_value:
+        away_n = known_n - known_n.mean()
+        return {"mae": float(np.abs(away_n).mean()), "rmse": float(np.sqrt((away_n**2).mean()))}
+    share = float(np.mean(known_n >= SOFT_POSITIVE))
+    return {"f1": 2 * share / (1 + share)}
 
 
 def _why(known: int, positives: int | None) -> str:

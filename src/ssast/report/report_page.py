@@ -15,7 +15,8 @@ from ssast.report.html import escape, page, table
 from ssast.report.label_figures import training_figures, value_figures, yes_no_figures
 from ssast.report.measures import SOFT_POSITIVE, Floats
 from ssast.report.predictions import Predictions
-from ssast.report.tables import LEADING, TITLES, UNDEFINED, number, span
+from ssast.report.remarks import first_epoch
+from ssast.report.tables import BASELINE, LEADING, TITLES, UNDEFINED, number, span
 from ssast.report.words import cautions, how_sure, summary
 
 MOST_LABELS = 60
@@ -30,12 +31,13 @@ READING = {
     "BCE": """AUC: of a clip with the label and one without, how often the first gets the higher score; 0.5 is a coin.
 AP (average precision): how clean the list of clips is when it is sorted by score; a coin gives the prevalence.
 Sensitivity: share of the clips with the label that are called. Specificity: share of those without it that are not.
-F1: balance of sensitivity and of the share of calls that are right.
+F1: balance of sensitivity and of the share of calls that are right; beside it what always saying yes would reach.
 Brier: mean squared distance of score and truth, 0 is perfect.
 ECE (expected calibration error): how far scores lie from the shares they claim, on average.""",
     "MSE": """Pearson: how closely value and truth lie along a line, 1 is perfect; Spearman: the same for their order.
 CCC (concordance): like Pearson, but a constant offset or another scale counts against it.
-MAE: mean distance of value and truth, in the label's own unit. RMSE: the same, large errors counting more.""",
+MAE: mean distance of value and truth, in the label's own unit; beside it that of the mean of the targets.
+RMSE: the same, large errors counting more.""",
 }
 
 
@@ -63,7 +65,7 @@ def report_page(
     `log` holds the lines of log.jsonl, `sounds` a data URI for some uids, `remark` is a sentence for the head.
     """
     sections = [
-        _opening(title, metrics, remark),
+        _opening(title, metrics, remark, first_epoch(log)),
         _scores("Scores by label", metrics),
         _by_subject(metrics),
         _labels(predictions, metrics),
@@ -118,8 +120,8 @@ def _how_wrong(predictions: Predictions, row: int, label: int, loss: str) -> str
     return f"{has}, score {number(score)}"
 
 
-def _opening(title: str, metrics: Mapping[str, Any], remark: str) -> str:
-    warnings = cautions(metrics)
+def _opening(title: str, metrics: Mapping[str, Any], remark: str, of_training: str) -> str:
+    warnings = [*cautions(metrics), *filter(None, [of_training])]
     careful = f"<h2>Be careful</h2><ul>{_items(warnings)}</ul>" if warnings else ""
     last = f'<p class="soft">{escape(how_sure(metrics))} {escape(remark)}</p>'
     first = "".join(f"<p>{escape(sentence)}</p>" for sentence in summary(metrics))
@@ -136,11 +138,13 @@ def _scores(caption: str, metrics: Mapping[str, Any], counted: str = "clips") ->
     is_yes_no, is_sure = metrics["loss"] == "BCE", "intervals" in metrics["mean"]
     counts = [counted, *(["positive", "threshold"] if is_yes_no else [])]
     chance = ["chance up to"] if is_sure else []
-    head = ["label", TITLES[names[0]], *chance, *(TITLES[name] for name in names[1:]), *counts]
+    without = BASELINE[metrics["loss"]]
+    head = ["label", TITLES[names[0]], *chance, *(TITLES[name] for name in names[1:]), *without.values(), *counts]
     rows = []
     for label, entry in [*metrics["labels"].items(), (MEAN, metrics["mean"])]:
         level = [number(entry["chance"][leading])] if is_sure else []
         row = [label, _with_span(entry, names[0]), *level, *(_with_span(entry, name) for name in names[1:])]
+        row += [number((entry.get("baseline") or {}).get(name)) for name in without]
         rows.append(row + _counts(entry, is_yes_no))
     return f"<h2>{escape(caption)}</h2>{table(head, rows)}"
 

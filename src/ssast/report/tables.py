@@ -26,6 +26,8 @@ ON_SCREEN = {
     "BCE": ("average_precision", "sensitivity", "specificity"),
     "MSE": ("spearman", "ccc", "mae", "rmse"),
 }
+BASELINE = {"BCE": {"f1": "F1 of always yes"}, "MSE": {"mae": "MAE of the mean"}}
+"""What an answer without a model reaches, and how it is called in a table."""
 UNDEFINED = "-"
 
 
@@ -52,13 +54,14 @@ def screen_rows(metrics: Mapping[str, Any]) -> list[list[str]]:
     is_sure = "intervals" in metrics["mean"]
     header = ["label", "clips"] + (["positive"] if loss == "BCE" else []) + [TITLES[leading]]
     header += (["95 % interval", "chance up to"] if is_sure else []) + [TITLES[name] for name in ON_SCREEN[loss]]
-    rows = [header + (["threshold"] if loss == "BCE" else [])]
+    rows = [header + (["threshold"] if loss == "BCE" else list(BASELINE[loss].values()))]
     for label, entry in [*metrics["labels"].items(), (MEAN, metrics["mean"])]:
         own = [label, str(entry.get("n", ""))] + ([str(entry.get("n_positive", ""))] if loss == "BCE" else [])
         own.append(number(entry[leading]))
         if is_sure:
             own += [span(entry["intervals"][leading]), number(entry["chance"][leading])]
         own += [number(entry[name]) for name in ON_SCREEN[loss]]
+        own += [number((entry.get("baseline") or {}).get(name)) for name in (BASELINE[loss] if loss == "MSE" else ())]
         threshold = number(entry["threshold"]) if "threshold" in entry else ""
         rows.append(own + ([threshold] if loss == "BCE" else []))
     return rows

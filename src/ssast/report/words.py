@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from ssast.report.curves import Confusion
+from ssast.report.remarks import is_told_from_luck, remarks
 from ssast.report.tables import LEADING, TITLES, number, reasons, span
 
 FEW_SUBJECTS = 10
@@ -34,7 +35,7 @@ def summary(metrics: Mapping[str, Any]) -> list[str]:
 
 def cautions(metrics: Mapping[str, Any]) -> list[str]:
     """What speaks against leaning on the numbers, a sentence each."""
-    found = [f"{sentence}." for sentence in reasons(metrics)]
+    found = [*(f"{sentence}." for sentence in reasons(metrics)), *remarks(metrics)]
     if metrics["subjects"] is not None and metrics["subjects"] < FEW_SUBJECTS:
         found.append(f"Only {metrics['subjects']} {metrics['unit']}s were tested: take every number as a first look.")
     rare = [label for label, entry in metrics["labels"].items() if _is_rare(entry)]
@@ -94,7 +95,7 @@ def _against_chance(metrics: Mapping[str, Any]) -> list[str]:
     above: list[str] = []
     unclear: list[str] = []
     for label, entry in metrics["labels"].items():
-        if entry[name] is not None:
+        if entry[name] is not None and is_told_from_luck(metrics, label):
             pair, level = entry["intervals"][name], entry["chance"][name]
             is_above = (level is None or entry[name] > level) and (pair is None or pair[0] > nothing)
             (above if is_above else unclear).append(label)
