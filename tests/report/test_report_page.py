@@ -10,7 +10,7 @@ from ssast.report.report_page import HARD_A_LABEL, HARD_CLIPS, hardest, report_p
 
 RNG = np.random.default_rng(5)
 NASTY = "</script><img src=x onerror=alert(1)>\"'&"
-VOID = {"meta", "link", "line", "img"}
+VOID = {"meta", "link", "line", "img", "wbr"}
 LOG = [
     {"epoch": 1, "step": 5, "learning_rate": 1e-3, "train_loss": 0.7, "validation_loss": 0.69},
     {"epoch": 2, "step": 10, "learning_rate": 1e-4, "train_loss": 0.5, "validation_loss": None},
@@ -140,3 +140,20 @@ def test_nothing_is_hard_where_everything_is_right():
     predictions.scores[:] = predictions.targets
     assert hardest(predictions, "BCE") == []
     assert hardest(predictions, "MSE") == []
+
+
+def test_a_label_goes_on_in_the_next_line_behind_its_words_only():
+    predictions, metrics = made(labels=("reading_hypernasality<b", "old"))
+    text = shown(predictions, metrics)
+    assert "<td>reading_<wbr>hypernasality&lt;b</td>" in text
+    assert "overflow-wrap: anywhere; min-width" not in text, "it would break a word rather than widen its column"
+
+
+def test_f1_and_the_mean_error_have_what_needs_no_model_in_brackets():
+    predictions, metrics = made()
+    f1 = metrics["labels"]["ill"]["baseline"]["f1"]
+    text = shown(predictions, metrics)
+    assert "F1 (of always yes)" in text
+    assert f"({f1:.3f})</td>" in text
+    predictions, metrics = made(loss="MSE")
+    assert f"({metrics['labels']['ill']['baseline']['mae']:.3f})</td>" in shown(predictions, metrics)

@@ -7,6 +7,7 @@ import base64
 import html
 import io
 import json
+import re
 from collections.abc import Iterable, Sequence
 from importlib import resources
 from pathlib import Path
@@ -85,7 +86,14 @@ def table(head: Sequence[object], rows: Iterable[Sequence[object]], caption: str
     return f'<div class="wide" tabindex="0" role="region" aria-label="{escape(caption or "Table")}">{inside}</div>'
 
 
+class Breakable(str):
+    """A name in a table that may go on in the next line behind its `_`, `-`, `.` and `/`, not within a word."""
+
+
 def _cell(value: object) -> str:
+    if isinstance(value, Breakable):
+        parts = re.sub(r"([_./-])(?=.)", r"\1<wbr>", escape(value))
+        return f"<td>{parts}</td>"
     if isinstance(value, bool) or not isinstance(value, (int, float, np.number)):
         return f"<td>{escape(value)}</td>"
     return f'<td class="number">{value if isinstance(value, (int, np.integer)) else format(value, ".3g")}</td>'

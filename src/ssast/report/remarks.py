@@ -41,8 +41,11 @@ def best_is_first(epochs: int) -> str:
 
 def unchosen_sentence(reasons: Mapping[str, str]) -> str:
     """Which labels have the threshold 0.5 because none could be chosen, and why."""
-    told = (f"{label} ({why})" for label, why in reasons.items())
-    return f"No threshold could be chosen, so 0.5 calls the label: {', '.join(told)}." if reasons else ""
+    by_reason: dict[str, list[str]] = {}
+    for label, why in reasons.items():
+        by_reason.setdefault(why, []).append(label)
+    told = "; ".join(f"{', '.join(labels)} ({why})" for why, labels in by_reason.items())
+    return f"No threshold could be chosen, so 0.5 calls the label: {told}." if told else ""
 
 
 def _of_thresholds(metrics: Mapping[str, Any]) -> list[str]:

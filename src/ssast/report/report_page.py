@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from ssast.data.label_columns import MEAN
-from ssast.report.html import escape, page, table
+from ssast.report.html import Breakable, escape, page, table
 from ssast.report.label_figures import training_figures, value_figures, yes_no_figures
 from ssast.report.measures import SOFT_POSITIVE, Floats
 from ssast.report.predictions import Predictions
@@ -31,12 +31,12 @@ READING = {
     "BCE": """AUC: of a clip with the label and one without, how often the first gets the higher score; 0.5 is a coin.
 AP (average precision): how clean the list of clips is when it is sorted by score; a coin gives the prevalence.
 Sensitivity: share of the clips with the label that are called. Specificity: share of those without it that are not.
-F1: balance of sensitivity and of the share of calls that are right; beside it what always saying yes would reach.
+F1: balance of sensitivity and of the share of calls that are right, in brackets what always saying yes reaches.
 Brier: mean squared distance of score and truth, 0 is perfect.
 ECE (expected calibration error): how far scores lie from the shares they claim, on average.""",
     "MSE": """Pearson: how closely value and truth lie along a line, 1 is perfect; Spearman: the same for their order.
 CCC (concordance): like Pearson, but a constant offset or another scale counts against it.
-MAE: mean distance of value and truth, in the label's own unit; beside it that of the mean of the targets.
+MAE: mean distance of value and truth, in the label's own unit, in brackets that of the mean of the targets.
 RMSE: the same, large errors counting more.""",
 }
 
@@ -139,12 +139,12 @@ def _scores(caption: str, metrics: Mapping[str, Any], counted: str = "clips") ->
     counts = [counted, *(["positive", "threshold"] if is_yes_no else [])]
     chance = ["chance up to"] if is_sure else []
     without = BASELINE[metrics["loss"]]
-    head = ["label", TITLES[names[0]], *chance, *(TITLES[name] for name in names[1:]), *without.values(), *counts]
+    titles = [f"{TITLES[name]} ({without[name]})" if name in without else TITLES[name] for name in names]
+    head = ["label", titles[0], *chance, *titles[1:], *counts]
     rows = []
     for label, entry in [*metrics["labels"].items(), (MEAN, metrics["mean"])]:
         level = [number(entry["chance"][leading])] if is_sure else []
-        row = [label, _with_span(entry, names[0]), *level, *(_with_span(entry, name) for name in names[1:])]
-        row += [number((entry.get("baseline") or {}).get(name)) for name in without]
+        row = [Breakable(label), _with_span(entry, names[0]), *level, *(_with_span(entry, name) for name in names[1:])]
         rows.append(row + _counts(entry, is_yes_no))
     return f"<h2>{escape(caption)}</h2>{table(head, rows)}"
 
@@ -157,10 +157,12 @@ def _counts(entry: Mapping[str, Any], is_yes_no: bool) -> list[Any]:
 
 
 def _with_span(entry: Mapping[str, Any], name: str) -> str:
-    """A value, and its interval on a second line."""
+    """A value, its interval on a second line, and what an answer without a model reaches below."""
     pair = entry.get("intervals", {}).get(name)
-    value = number(entry[name])
-    return value if pair is None or value == UNDEFINED else f"{value}\n{span(pair, 2)}"
+    value, without = number(entry[name]), (entry.get("baseline") or {}).get(name)
+    lines = [value, *([] if pair is None or value == UNDEFINED else [span(pair, 2)])]
+    # Of the errors the table shows one such answer only.
+    return "\n".join(lines if without is None or name == "rmse" else [*lines, f"({number(without)})"])
 
 
 def _by_subject(metrics: Mapping[str, Any]) -> str:

@@ -26,7 +26,7 @@ ON_SCREEN = {
     "BCE": ("average_precision", "sensitivity", "specificity"),
     "MSE": ("spearman", "ccc", "mae", "rmse"),
 }
-BASELINE = {"BCE": {"f1": "F1 of always yes"}, "MSE": {"mae": "MAE of the mean"}}
+BASELINE = {"BCE": {"f1": "of always yes"}, "MSE": {"mae": "of the mean"}}
 """What an answer without a model reaches, and how it is called in a table."""
 UNDEFINED = "-"
 
@@ -54,7 +54,10 @@ def screen_rows(metrics: Mapping[str, Any]) -> list[list[str]]:
     is_sure = "intervals" in metrics["mean"]
     header = ["label", "clips"] + (["positive"] if loss == "BCE" else []) + [TITLES[leading]]
     header += (["95 % interval", "chance up to"] if is_sure else []) + [TITLES[name] for name in ON_SCREEN[loss]]
-    rows = [header + (["threshold"] if loss == "BCE" else list(BASELINE[loss].values()))]
+    rows = [
+        header
+        + (["threshold"] if loss == "BCE" else [f"{TITLES[name]} {answer}" for name, answer in BASELINE[loss].items()])
+    ]
     for label, entry in [*metrics["labels"].items(), (MEAN, metrics["mean"])]:
         own = [label, str(entry.get("n", ""))] + ([str(entry.get("n_positive", ""))] if loss == "BCE" else [])
         own.append(number(entry[leading]))
