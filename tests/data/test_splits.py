@@ -166,6 +166,14 @@ def test_labels_that_the_loss_cannot_take_are_named(table, cells, loss, said):
         check_targets(frame, ["high"], loss)
 
 
+def test_a_header_of_lines_or_of_a_thousand_letters_is_named_in_one_line(table):
+    frame = read_split(table(f'uid,"a\nb",{"x" * 1000}\nq,1,0\n'))
+    with pytest.raises(UserError, match=r"whose columns are a b, x+\.\.\.; mend") as caught:
+        check_targets(frame, ["high"], "BCE")
+    assert "\n" not in str(caught.value)
+    assert len(str(caught.value)) < 300
+
+
 def test_soft_labels_pass_under_both_losses_and_any_number_under_mse(table):
     frame = read_split(table("uid,soft,score\na,0.25,-7\nb,1,1000\n"))
     check_targets(frame, ["soft"], "BCE")

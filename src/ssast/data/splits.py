@@ -32,6 +32,8 @@ from ssast.data.storage import Address, Location, Missing, as_location
 from ssast.errors import UserError
 
 SEPARATORS = (",", ";", "\t", "|")
+MOST_LETTERS = 120
+"""So much of a name stands in a sentence at most."""
 SHEETS = (".xlsx", ".xls", ".ods", ".numbers")
 
 
@@ -293,6 +295,7 @@ def _why_rows(frame: pd.DataFrame) -> str:
 
 
 def some(names: Sequence[str], most: int = 5) -> str:
-    """The first few names, and how many more there are."""
-    shown = ", ".join(str(name) for name in names[:most])
+    """The first few names, each in one line and cut where it is long, and how many more there are."""
+    plain = (" ".join(str(name).splitlines()) for name in names[:most])
+    shown = ", ".join(name if len(name) <= MOST_LETTERS else f"{name[:MOST_LETTERS]}..." for name in plain)
     return f"{shown} and {len(names) - most} more" if len(names) > most else shown
