@@ -185,7 +185,7 @@ def _asf(data: Data) -> str | None:
     return None
 
 
-CHECKS: dict[str, Callable[[bytes], str | None]] = {
+CHECKS: dict[str, Callable[[Data], str | None]] = {
     "wav": _wav, "aiff": _aiff, "caf": _caf, "au": _au, "w64": _w64, "sph": _sph, "flac": _flac,
     "mp3": frames.mp3_cut_off, "aac": frames.aac_cut_off, "amr": frames.amr_cut_off,
     "ogg": _ogg, "mp4": _mp4, "webm": _webm, "asf": _asf,
