@@ -31,6 +31,7 @@ scheduler: onecycle
 max_lr: 0.0005
 cache_gb: 50.0
 record:
+  public: [dataset, task, epochs, freeze, scheduler, max_lr]
   clips: {train: 320, validation: 40, test: 120}
   files: {/ward/7/train.csv: 3b22}
   versions: {ssast: 0.1.0, torch: 2.13.0}

@@ -1,6 +1,7 @@
 """A frozen base hears each recording once, and what comes of it is the same as if it had heard it in every epoch."""
 
 import json
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -12,15 +13,18 @@ from safetensors.torch import load_file
 
 import ssast
 from ssast.data.features import FeatureStore
+from ssast.data.loader import collate
+from ssast.data.storage import Location
 from ssast.engine import train
 from ssast.errors import UserError
 from ssast.model.classification import SSASTForAudioClassification
 from ssast.modes import pooling
-from ssast.modes.assemble import Work, audio_settings
+from ssast.modes.assemble import Rows, Work, audio_settings, dataset, prepare
+from ssast.modes.declare import option
 from ssast.modes.groups import FBANK, WAVEFORM
 from ssast.modes.models import classification_model
-from ssast.modes.options import SPECS
-from ssast.modes.pooling import DRAWN, Pooler, keeps_features, own_states
+from ssast.modes.options import SPECS, Options
+from ssast.modes.pooling import Pooler, keeps_features, own_states
 
 torch.set_num_threads(1)
 
@@ -121,7 +125,7 @@ def test_nothing_is_kept_where_that_was_asked_for(still_corpus, tmp_path, pooled
     assert not (tmp_path / "cache").exists()
 
 
-ALTERED = {name: SPECS[name].kind(1) for name in DRAWN}
+ALTERED = {name: spec.kind(1) for name, spec in SPECS.items() if spec.alters}
 
 
 def keeps(corpus: Any, folder: Path, **others: Any) -> bool:
@@ -129,7 +133,7 @@ def keeps(corpus: Any, folder: Path, **others: Any) -> bool:
     return keeps_features(work, classification_model(work.options, ["high", "loud"], audio_settings(work.options)))
 
 
-@pytest.mark.parametrize("name", DRAWN)
+@pytest.mark.parametrize("name", ALTERED)
 def test_a_recording_that_is_altered_in_training_is_not_pooled_once(still_corpus, tmp_path, name):
     assert not keeps(still_corpus, tmp_path, **{name: ALTERED[name]})
 
@@ -140,14 +144,57 @@ def test_a_base_that_trains_is_not_pooled_once(still_corpus, tmp_path, others):
     assert not keeps(still_corpus, tmp_path, **others)
 
 
-def test_every_option_that_alters_recordings_counts():
-    """An augmentation that comes later and is forgotten here would train on recordings as they are."""
-    alters = {
-        name
-        for name, spec in SPECS.items()
-        if spec.group is FBANK or (spec.group is WAVEFORM and spec.unit.startswith("probability"))
-    }
-    assert alters == set(DRAWN)
+def test_every_option_of_an_augmentation_switches_it_on_or_is_the_amount_of_one():
+    """What is switched on from the start, or is the amount of nothing, would be counted wrongly."""
+    declared = {name: spec for name, spec in SPECS.items() if spec.group in (FBANK, WAVEFORM)}
+    assert {name for name, spec in declared.items() if spec.alters} == ALTERED.keys()
+    for spec in declared.values():
+        assert spec.amount_of in ALTERED or not spec.default
+
+
+def test_the_amount_of_an_augmentation_alters_nothing_on_its_own(still_corpus, tmp_path):
+    amounts = {name: spec.kind(3) for name, spec in SPECS.items() if spec.amount_of and (spec.high or 9) >= 3}
+    assert len(amounts) > 3
+    assert keeps(still_corpus, tmp_path, **amounts)
+
+
+@dataclass(frozen=True)
+class Blurred(Options):
+    """The options of a version with an augmentation that nobody has heard of yet."""
+
+    blur: int = option(0, "blur the spectrogram", FBANK, unit="frames")
+
+
+def test_a_new_augmentation_cannot_be_forgotten_where_states_are_kept_or_where_clips_are_altered(
+    still_corpus, tmp_path, monkeypatch
+):
+    """It was once enough to leave it out of one of two lists: training then ran on kept states, silently without it."""
+    work = Work.of(None, "finetune", usual(still_corpus, tmp_path))
+    model = classification_model(work.options, ["high", "loud"], audio_settings(work.options))
+    values = {each.name: getattr(work.options, each.name) for each in fields(work.options)}
+    for blur in (0, 4):
+        assert keeps_features(replace(work, options=Blurred(**values, blur=blur)), model) == (not blur)
+    blurred, settings = Blurred(**values, blur=4), audio_settings(work.options)
+    with pytest.raises(TypeError, match="blur"):  # as long as Prepare does not know it
+        prepare(blurred, settings, torch.device("cpu"), augment=True)
+    prepare(blurred, settings, torch.device("cpu"), augment=False)
+
+
+@pytest.mark.parametrize("name", ALTERED)
+def test_each_augmentation_alters_a_clip_in_training_and_never_else(still_corpus, tmp_path, name):
+    value = {"freqm": 60, "timem": 30}.get(name, ALTERED[name])
+    work = Work.of(None, "finetune", usual(still_corpus, tmp_path, **{name: value}))
+    settings, frame = audio_settings(work.options), still_corpus.frame()
+    rows = Rows(frame, ["high", "loud"], Location(str(still_corpus.splits / "train.csv")))
+
+    def seen(epoch: int, *, augment: bool) -> torch.Tensor:
+        data = dataset(work.options, rows, settings, augment=augment)
+        ready = prepare(work.options, settings, torch.device("cpu"), augment=augment)
+        dice = torch.Generator().manual_seed(epoch) if augment else None
+        return ready(collate([data[0, epoch], data[1, epoch]]), dice)["fbank"]
+
+    assert torch.equal(seen(1, augment=False), seen(2, augment=False))
+    assert not torch.equal(seen(1, augment=True), seen(2, augment=True))
 
 
 def made_by(corpus: Any, folder: Path, **others: Any) -> str:

@@ -1,5 +1,6 @@
 """A model's settings and the records of the run beside it in; its model card (README.md of a shared model) out."""
 
+import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -10,15 +11,11 @@ from ssast.errors import UserError
 CARD, RECORD, SCORES = "README.md", "run.yaml", "metrics.json"
 ADDRESS = "ORGANISATION/MODEL"
 """Stands for the model's address on the hub until that is known."""
-TEXTS = ("task", "loss", "optim", "scheduler", "activation", "precision")
-"""Options in words that say how a model was trained; others may hold paths and names."""
-NOT_TOLD = (
-    *("cache_gb", "cloud", "speakers", "clips_per_speaker", "resamples", "max_clips", "save_every_seconds", "seeds"),
-    *("keep_checkpoints", "window_overlap", "private", "num_workers"),
-    # How much of what is mostly switched off; run.yaml has them.
-    *("tshift_share", "speed_range", "gauss_snr_db", "pshiftn", "gain_db", "stretch_range", "mixup_alpha"),
-    *("lora_alpha", "cluster_factor"),
-)
+PUBLIC = "public"
+"""Where a run's record lists the options that may be told: those declared so. All others may hold paths and names."""
+MADE_WITH = ("ssast", "torch", "python")
+WORD = re.compile(r"[a-z][a-z0-9_]{0,29}")
+"""What the text of an option may look like on a card: one of its choices, never a path or a sentence."""
 SHOWN = {
     "BCE": {"auc": "AUC", "sensitivity": "sensitivity", "specificity": "specificity"},
     "MSE": {"mae": "MAE", "pearson": "Pearson", "ccc": "CCC"},
@@ -102,7 +99,7 @@ def _data(record: Mapping[str, Any]) -> str:
     clips = kept.get("clips") or {}
     if not clips:
         return ""
-    name = record.get("dataset") or "not named (`--dataset` names it)"
+    name = _told(record).get("dataset") or "not named (`--dataset` names it)"
     rows = [f"| {split} | {count} |" for split, count in clips.items()]
     return "\n".join(["## Data", "", f"Data set: {name}.", "", "| split | clips |", "|---|---|", *rows])
 
@@ -140,15 +137,22 @@ def _training(record: Mapping[str, Any]) -> str:
         return ""
     chosen = ", ".join(f"{name} {value}" for name, value in _options(record))
     versions = (record.get("record") or {}).get("versions") or {}
-    made = ", ".join(f"{name} {value}" for name, value in versions.items())
-    return "\n".join(["## Training", "", f"Options: {chosen}.", "", f"Made with {made}."])
+    made = ", ".join(f"{name} {versions[name]}" for name in MADE_WITH if name in versions)
+    lines = [f"Options: {chosen}." if chosen else "", f"Made with {made}." if made else ""]
+    return "\n\n".join(["## Training", *filter(None, lines)])
+
+
+def _told(record: Mapping[str, Any]) -> dict[str, Any]:
+    """The options of a run that may be told, as its record says; of a record that says nothing none."""
+    names = (record.get("record") or {}).get(PUBLIC) or ()
+    return {name: record[name] for name in names if name in record}
 
 
 def _options(record: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
-    """What was switched on: numbers, yes and no, and a few words; nothing that could name a place or a person."""
-    for name, value in record.items():
-        is_plain = isinstance(value, bool | int | float) or name in TEXTS
-        if is_plain and value not in (None, False, 0) and name not in NOT_TOLD:
+    """What was switched on, of the options that may be told; the data set has its own place."""
+    for name, value in _told(record).items():
+        is_plain = isinstance(value, bool | int | float) or (isinstance(value, str) and WORD.fullmatch(value))
+        if is_plain and value not in (False, 0) and name != "dataset":
             yield name, value
 
 

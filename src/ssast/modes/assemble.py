@@ -29,6 +29,7 @@ from ssast.engine.infer import loader_size
 from ssast.engine.optimise import Recipe
 from ssast.engine.train import Feed
 from ssast.errors import UserError
+from ssast.modes.declare import specs
 from ssast.modes.left_out import BadAudio
 from ssast.modes.options import Options
 from ssast.modes.places import at, recordings
@@ -219,8 +220,10 @@ def prepare(options: Options, settings: Settings, device: torch.device, *, augme
     frontend = Frontend(
         **{name: settings[name] for name in ("sample_rate", "num_mel_bins", "target_length", "mean", "std")}
     )
-    names = ("freqm", "timem", "noise", "cdo", "shift", "mixup", "mixup_alpha")
-    chance = {name: getattr(options, name) for name in names} if augment else {}
+    # All that alters clips and is not done to waveforms in `dataset`: what is declared and unknown here is an error.
+    on_waveforms = {name for each in ALTERATIONS for name in (each.name, each.amount.name)}
+    declared = [name for name, spec in specs(type(options)).items() if spec.group.alters and name not in on_waveforms]
+    chance = {name: getattr(options, name) for name in declared} if augment else {}
     return Prepare(frontend, **chance).to(device)
 
 

@@ -11,6 +11,7 @@ from torch import Tensor
 from ssast.data.storage import whole_folder
 from ssast.errors import UserError
 from ssast.model import original
+from ssast.model.card import PUBLIC
 from ssast.model.classification import SSASTForAudioClassification
 from ssast.model.finite import farthest
 from ssast.model.older import own_name
@@ -24,7 +25,7 @@ from ssast.modes.inherited import older_model
 from ssast.modes.options import Options
 from ssast.modes.places import local_model
 from ssast.modes.runfolder import fingerprint, versions
-from ssast.modes.settle import resolve, write_record
+from ssast.modes.settle import public_options, resolve, write_record
 
 Model = SSASTForPreTraining | SSASTForAudioClassification
 CLIPS, SEED = 2, 0
@@ -59,6 +60,7 @@ def convert(options: Options | None = None, /, **overrides: Any) -> Path:
             model.save_pretrained(beside)
             proof = prove(type(model).from_pretrained(beside), load_tensors(found.path))
             extra = {"files": fingerprint(str(found.path)), "versions": versions(), "proof": str(proof)}
+            extra[PUBLIC] = public_options()
             write_record(beside / "run.yaml", options, extra)
     say(str(proof))
     say(f"model folder in {folder}")

@@ -62,7 +62,9 @@ class RecordingOptions:
         is_path=True,
         modes=(*LABELLED, "arrange"),
     )
-    lib: bool = option(False, "read recordings with librosa", LOADING, modes=(*READ, "predict"), is_rare=True)
+    lib: bool = option(
+        False, "read recordings with librosa", LOADING, modes=(*READ, "predict"), is_rare=True, is_public=True
+    )
     pretrained_mdl_path: str | None = option(
         "SSAST-Base-Frame-400.pth",
         "pretrained model to start from: a published name or .pth, or a model folder; none: random weights",
@@ -130,9 +132,15 @@ class RecordingOptions:
     bucket_name: str | None = option(
         None, "bucket of the recordings and, while cloud is True, of the results", CLOUD, short="b", modes=BUCKET
     )
-    project_name: str | None = option(None, "project of the bucket", CLOUD, short="p", modes=BUCKET, is_rare=True)
+    project_name: str | None = option(
+        None, "project of the bucket", CLOUD, short="p", modes=BUCKET, is_rare=True, changes_result=False
+    )
     cloud: bool = option(
-        True, "also save the results to the bucket; without --bucket_name they stay here", CLOUD, is_rare=True
+        True,
+        "also save the results to the bucket; without --bucket_name they stay here",
+        CLOUD,
+        is_rare=True,
+        changes_result=False,
     )
     cache_gb: float = option(
         50.0,
@@ -143,6 +151,7 @@ class RecordingOptions:
         above=0,
         modes=(*READ, "predict"),
         is_rare=True,
+        changes_result=False,
     )
     # Saving data
     private: bool = option(
@@ -151,15 +160,31 @@ class RecordingOptions:
         "what they stand for is kept in $SSAST_KEYS or ~/.config/ssast",
         SAVING,
         modes=EVERY,
+        changes_result=False,
     )
     dataset: str | None = option(
-        None, "name of the data set in file names", SAVING, shown="lowest folder of data_split_root", is_rare=True
+        None,
+        "name of the data set in file names",
+        SAVING,
+        shown="lowest folder of data_split_root",
+        is_rare=True,
+        is_public=True,
     )
     exp_dir: str = option(
-        "./experiments", "local folder for everything that is written", SAVING, short="o", modes=EVERY, is_path=True
+        "./experiments",
+        "local folder for everything that is written",
+        SAVING,
+        short="o",
+        modes=EVERY,
+        is_path=True,
+        changes_result=False,
     )
     cloud_dir: str = option(
-        "", "folder inside the bucket to save to, without gs:// and bucket name", SAVING, modes=SEND
+        "",
+        "folder inside the bucket to save to, without gs:// and bucket name",
+        SAVING,
+        modes=SEND,
+        changes_result=False,
     )
     # Audio and spectrogram
     dataset_mean: float = option(
@@ -170,6 +195,7 @@ class RecordingOptions:
         high=1e6,
         modes=(*WORK, "convert"),
         is_rare=True,
+        is_public=True,
     )
     dataset_std: float = option(
         4.5689974,
@@ -179,19 +205,34 @@ class RecordingOptions:
         high=1e6,
         modes=(*WORK, "convert"),
         is_rare=True,
+        is_public=True,
     )
     resample_rate: int = option(
-        16000, "sample rate that every recording is brought to", AUDIO, unit="Hz", low=1000, high=384000
+        16000, "sample rate that every recording is brought to", AUDIO, unit="Hz", low=1000, high=384000, is_public=True
     )
-    reduce: bool = option(True, "average the channels into one; otherwise the first is used", AUDIO, is_rare=True)
+    reduce: bool = option(
+        True, "average the channels into one; otherwise the first is used", AUDIO, is_rare=True, is_public=True
+    )
     clip_length: float = option(
-        0.0, "use only the beginning of each recording, 0: all of it", AUDIO, unit="seconds", low=0, is_rare=True
+        0.0,
+        "use only the beginning of each recording, 0: all of it",
+        AUDIO,
+        unit="seconds",
+        low=0,
+        is_rare=True,
+        is_public=True,
     )
     num_mel_bins: int = option(
-        128, "frequency bins of the spectrogram", AUDIO, unit="mel bins", low=1, high=1024, is_rare=True
+        128, "frequency bins of the spectrogram", AUDIO, unit="mel bins", low=1, high=1024, is_rare=True, is_public=True
     )
     target_length: int = option(
-        1024, "length that spectrograms are cut or padded to", AUDIO, unit="frames of 10 ms", low=1, high=1_000_000
+        1024,
+        "length that spectrograms are cut or padded to",
+        AUDIO,
+        unit="frames of 10 ms",
+        low=1,
+        high=1_000_000,
+        is_public=True,
     )
     window_overlap: float = option(
         0.5,
@@ -215,8 +256,9 @@ class RecordingOptions:
 def _fields(alteration: Alteration) -> list[tuple[str, type, Any]]:
     """The two options of a waveform augmentation: how often, then how much."""
     amount = alteration.amount
-    often = option(0.0, alteration.help, WAVEFORM, **_PROBABILITY, is_rare=True)
+    often = option(0.0, alteration.help, WAVEFORM, **_PROBABILITY, is_rare=True, is_public=True)
     kind: dict[str, Any] = {"unit": amount.unit, "low": 0, "high": amount.largest, "is_rare": True}
+    kind["amount_of"] = alteration.name
     much = option(amount.default, amount.help, WAVEFORM, **kind)
     return [(alteration.name, float, often), (amount.name, float, much)]
 
@@ -236,13 +278,20 @@ class DataOptions(WaveformOptions):
     """The part of `Options` that is about data: every value is checked there."""
 
     # Waveform augmentation of a batch
-    mixup: float = option(0.0, "mix with another clip of the batch, labels too", WAVEFORM, **_PROBABILITY)
+    mixup: float = option(
+        0.0, "mix with another clip of the batch, labels too", WAVEFORM, **_PROBABILITY, is_public=True
+    )
     mixup_alpha: float = option(
-        10.0, "shares are drawn from Beta(alpha, alpha); large: near halves", WAVEFORM, above=0, is_rare=True
+        10.0,
+        "shares are drawn from Beta(alpha, alpha); large: near halves",
+        WAVEFORM,
+        above=0,
+        is_rare=True,
+        amount_of="mixup",
     )
     # Spectrogram augmentation
-    freqm: int = option(0, "hide a band narrower than this", FBANK, unit="mel bins", low=0)
-    timem: int = option(0, "hide a stretch shorter than this", FBANK, unit="frames", low=0)
-    noise: bool = option(False, "add noise and roll by up to 10 frames", FBANK)
-    cdo: bool = option(False, "coarse dropout: hide small rectangles", FBANK, is_rare=True)
-    shift: bool = option(False, "shift by a little in time and frequency", FBANK, is_rare=True)
+    freqm: int = option(0, "hide a band narrower than this", FBANK, unit="mel bins", low=0, is_public=True)
+    timem: int = option(0, "hide a stretch shorter than this", FBANK, unit="frames", low=0, is_public=True)
+    noise: bool = option(False, "add noise and roll by up to 10 frames", FBANK, is_public=True)
+    cdo: bool = option(False, "coarse dropout: hide small rectangles", FBANK, is_rare=True, is_public=True)
+    shift: bool = option(False, "shift by a little in time and frequency", FBANK, is_rare=True, is_public=True)

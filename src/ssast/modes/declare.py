@@ -19,10 +19,14 @@ TRUTH = {"true": True, "1": True, "false": False, "0": False}
 
 @dataclass(frozen=True)
 class Group:
-    """A section of the help; its options are shown in the help of these modes unless an option says otherwise."""
+    """A section of the help; its options are shown in the help of these modes unless an option says otherwise.
+
+    Where it `alters`, each of its options makes a training clip sound or look otherwise whenever it comes up.
+    """
 
     title: str
     modes: tuple[str, ...]
+    alters: bool = False
 
 
 @dataclass(frozen=True)
@@ -32,6 +36,10 @@ class Spec:
     `low` and `high` are allowed values, `above` and `below` are not. `shown` replaces the default in the help. Text
     with `is_many` stands for one value a line, and Python may give a list. What `is_rare` is left to --help-all, and so
     the help of a mode fits on two screens.
+
+    What is true of it: what `is_public` may stand on the card of a model that is shared, all else stays with the run. A
+    run whose options differ in one that `changes_result` is another run. `amount_of` names the augmentation that it is
+    the amount of: on its own it alters nothing.
     """
 
     help: str
@@ -49,6 +57,9 @@ class Spec:
     is_needed: bool = False
     is_many: bool = False
     is_rare: bool = False
+    is_public: bool = False
+    changes_result: bool = True
+    amount_of: str = ""
     # The rest is read from the annotated field.
     name: str = ""
     default: Any = None
@@ -59,6 +70,11 @@ class Spec:
     def flags(self) -> list[str]:
         """The short form, if any, and the long one."""
         return [f"-{self.short}", f"--{self.name}"] if self.short else [f"--{self.name}"]
+
+    @property
+    def alters(self) -> bool:
+        """Whether a training clip sounds or looks otherwise each time where this is switched on."""
+        return self.group.alters and not self.amount_of
 
     @property
     def placeholder(self) -> str:
@@ -160,6 +176,13 @@ def specs(options: type) -> dict[str, Spec]:
         item.name: _complete(item.metadata["spec"], item.name, hints[item.name])
         for item in dataclasses.fields(options)
         if "spec" in item.metadata
+    }
+
+
+def altering(options: Any) -> dict[str, Any]:
+    """The augmentations that are switched on in these options, by name: each makes a clip differ between epochs."""
+    return {
+        name: value for name, spec in specs(type(options)).items() if spec.alters and (value := getattr(options, name))
     }
 
 

@@ -52,6 +52,7 @@ class Options(DataOptions):
         short="m",
         choices=SPELLINGS,
         modes=NOWHERE,
+        changes_result=False,
     )
     config: str | None = option(
         None, "YAML file of options such as a run folder's run.yaml; options given beside it win", RUN, is_path=True
@@ -64,8 +65,11 @@ class Options(DataOptions):
         choices=(*PRETEXT_TASKS, *FINETUNING_TASKS),
         modes=("pretrain", "finetune", "extract", "convert"),
         shown="ft_cls; pretrain: pretrain_joint",
+        is_public=True,
     )
-    freeze: bool = option(True, "keep the base model as it is and train only the head", RUN, modes=("finetune",))
+    freeze: bool = option(
+        True, "keep the base model as it is and train only the head", RUN, modes=("finetune",), is_public=True
+    )
     unfreeze_last: int = option(
         0,
         "with a frozen base: so many of the last blocks that the layer needs train all the same",
@@ -75,6 +79,7 @@ class Options(DataOptions):
         high=12,
         modes=("finetune",),
         is_rare=True,
+        is_public=True,
     )
     lora_rank: int = option(
         0,
@@ -83,12 +88,13 @@ class Options(DataOptions):
         low=0,
         high=1024,
         modes=("finetune",),
+        is_public=True,
     )
     lora_alpha: int = option(
         16, "weight of these additions, times 1 / rank", RUN, low=1, high=100000, modes=("finetune",), is_rare=True
     )
     weighted: bool = option(
-        False, "learn a weighted sum of the hidden states 0 to 12", RUN, modes=("finetune", "convert")
+        False, "learn a weighted sum of the hidden states 0 to 12", RUN, modes=("finetune", "convert"), is_public=True
     )
     layer: int = option(
         -1,
@@ -97,6 +103,7 @@ class Options(DataOptions):
         low=-1,
         high=13,
         modes=("finetune", "extract", "convert"),
+        is_public=True,
     )
     embedding_type: str = option(
         "ft",
@@ -113,10 +120,22 @@ class Options(DataOptions):
         "base", "size of the model; that of the pretrained one", MODEL, choices=("tiny", "small", "base", "base_nokd")
     )
     fshape: int = option(
-        128, "height of a patch; a pretrained model brings its own", MODEL, unit="mel bins", low=1, is_rare=True
+        128,
+        "height of a patch; a pretrained model brings its own",
+        MODEL,
+        unit="mel bins",
+        low=1,
+        is_rare=True,
+        is_public=True,
     )
     tshape: int = option(
-        2, "width of a patch; a pretrained model brings its own", MODEL, unit="frames", low=1, is_rare=True
+        2,
+        "width of a patch; a pretrained model brings its own",
+        MODEL,
+        unit="frames",
+        low=1,
+        is_rare=True,
+        is_public=True,
     )
     fstride: int | None = option(
         None,
@@ -127,6 +146,7 @@ class Options(DataOptions):
         shown="the patch height, 128 for frame models",
         modes=(*MODEL.modes, "convert"),
         is_rare=True,
+        is_public=True,
     )
     tstride: int | None = option(
         None,
@@ -137,6 +157,7 @@ class Options(DataOptions):
         shown="the patch width, 2 for frame models",
         modes=(*MODEL.modes, "convert"),
         is_rare=True,
+        is_public=True,
     )
     mask_padding: bool = option(
         False,
@@ -144,6 +165,7 @@ class Options(DataOptions):
         MODEL,
         modes=(*MODEL.modes, *USE, "predict"),
         shown="False; a fine-tuned model's own",
+        is_public=True,
     )
     # Training
     batch_size: int = option(
@@ -152,6 +174,7 @@ class Options(DataOptions):
         TRAINING,
         low=1,
         modes=(*BATCHED, *HEAR),
+        is_public=True,
     )
     micro_batch: int | None = option(
         None,
@@ -161,9 +184,14 @@ class Options(DataOptions):
         modes=TRAIN,
         shown="batch_size over the number of processes, fewer where a GPU's memory asks for it",
         is_rare=True,
+        is_public=True,
     )
-    num_workers: int = option(0, "processes that load recordings; 0: the main one does", TRAINING, low=0, modes=EVERY)
-    learning_rate: float = option(0.0003, "how far a step goes; onecycle has --max_lr instead", TRAINING, above=0)
+    num_workers: int = option(
+        0, "processes that load recordings; 0: the main one does", TRAINING, low=0, modes=EVERY, changes_result=False
+    )
+    learning_rate: float = option(
+        0.0003, "how far a step goes; onecycle has --max_lr instead", TRAINING, above=0, is_public=True
+    )
     head_lr: float | None = option(
         None,
         "learning rate of the head where it differs; onecycle keeps the ratio",
@@ -171,26 +199,33 @@ class Options(DataOptions):
         above=0,
         modes=HEADS,
         is_rare=True,
+        is_public=True,
     )
-    epochs: int = option(1, "passes over the training recordings", TRAINING, low=1)
-    optim: str = option("adam", "optimizer", TRAINING, choices=("adam", "adamw"))
-    weight_decay: float = option(0.0001, "weight decay of adamw", TRAINING, low=0, is_rare=True)
+    epochs: int = option(1, "passes over the training recordings", TRAINING, low=1, is_public=True)
+    optim: str = option("adam", "optimizer", TRAINING, choices=("adam", "adamw"), is_public=True)
+    weight_decay: float = option(0.0001, "weight decay of adamw", TRAINING, low=0, is_rare=True, is_public=True)
     loss: str = option(
         "BCE",
         "loss: BCE for yes/no labels (0 or 1), MSE for numbers",
         TRAINING,
         choices=("BCE", "MSE"),
         modes=(*HEADS, "check", "convert"),
+        is_public=True,
     )
-    scheduler: str | None = option(None, "course of the learning rate; none: constant", TRAINING, choices=("onecycle",))
-    max_lr: float = option(0.01, "highest learning rate of onecycle", TRAINING, above=0)
-    clip_grad: float = option(0.0, "largest norm of the gradients of one step, 0: any", TRAINING, low=0, is_rare=True)
+    scheduler: str | None = option(
+        None, "course of the learning rate; none: constant", TRAINING, choices=("onecycle",), is_public=True
+    )
+    max_lr: float = option(0.01, "highest learning rate of onecycle", TRAINING, above=0, is_public=True)
+    clip_grad: float = option(
+        0.0, "largest norm of the gradients of one step, 0: any", TRAINING, low=0, is_rare=True, is_public=True
+    )
     patience: int = option(
         0,
         "end training after so many epochs without a better validation loss, 0: never",
         TRAINING,
         unit="epochs",
         low=0,
+        is_public=True,
     )
     pos_weight: bool = option(
         False,
@@ -198,6 +233,7 @@ class Options(DataOptions):
         TRAINING,
         modes=HEADS,
         is_rare=True,
+        is_public=True,
     )
     balanced: bool = option(
         False,
@@ -205,6 +241,7 @@ class Options(DataOptions):
         TRAINING,
         modes=HEADS,
         is_rare=True,
+        is_public=True,
     )
     val_share: float = option(
         0.1,
@@ -212,6 +249,7 @@ class Options(DataOptions):
         TRAINING,
         above=0,
         below=1,
+        is_public=True,
     )
     save_every_seconds: float = option(
         60.0,
@@ -221,6 +259,7 @@ class Options(DataOptions):
         low=0,
         modes=TRAIN,
         is_rare=True,
+        changes_result=False,
     )
     keep_checkpoints: int = option(
         1,
@@ -230,10 +269,13 @@ class Options(DataOptions):
         high=1000,
         modes=TRAIN,
         is_rare=True,
+        changes_result=False,
     )
-    tensorboard: bool = option(False, "also write TensorBoard logs", TRAINING, modes=TRAIN, is_rare=True)
+    tensorboard: bool = option(
+        False, "also write TensorBoard logs", TRAINING, modes=TRAIN, is_rare=True, changes_result=False
+    )
     # Pretraining
-    mask_patch: int = option(400, "patches hidden in each clip", PRETRAINING, unit="patches", low=1)
+    mask_patch: int = option(400, "patches hidden in each clip", PRETRAINING, unit="patches", low=1, is_public=True)
     cluster_factor: int = option(
         3,
         "square patches are hidden in clusters with a side of this many to two more",
@@ -250,11 +292,19 @@ class Options(DataOptions):
         choices=("relu", "gelu", "silu", "tanh"),
         modes=(*HEAD.modes, "convert"),
         is_rare=True,
+        is_public=True,
     )
     final_dropout: float = option(
-        0.2, "dropout before the last layer of the head", HEAD, unit="probability", low=0, high=1, is_rare=True
+        0.2,
+        "dropout before the last layer of the head",
+        HEAD,
+        unit="probability",
+        low=0,
+        high=1,
+        is_rare=True,
+        is_public=True,
     )
-    layernorm: bool = option(True, "LayerNorm in the head", HEAD, is_rare=True)
+    layernorm: bool = option(True, "LayerNorm in the head", HEAD, is_rare=True, is_public=True)
     # Checkpoint
     checkpoint: str | None = option(
         None,
@@ -277,6 +327,7 @@ class Options(DataOptions):
         SCORES,
         low=0,
         high=1000000,
+        changes_result=False,
     )
     folds: int = option(
         0,
@@ -285,6 +336,7 @@ class Options(DataOptions):
         low=0,
         high=10000,
         modes=("finetune",),
+        is_public=True,
     )
     seeds: int = option(1, "repeat the run with so many seeds, from --seed up", SCORES, low=1, high=1000, modes=HEADS)
     runs: str | None = option(
@@ -312,6 +364,7 @@ class Options(DataOptions):
         "arithmetic of the model; auto: bf16 where the processor multiplies it natively",
         MACHINE,
         choices=("auto", "fp32", "bf16"),
+        is_public=True,
     )
     compile: bool = option(
         False,
@@ -328,6 +381,7 @@ class Options(DataOptions):
         high=1024,
         shown="as many as this process has cores to itself",
         is_rare=True,
+        changes_result=False,
     )
     worker_start: str = option(
         "auto",
@@ -336,8 +390,11 @@ class Options(DataOptions):
         choices=("auto", "fork", "spawn", "forkserver"),
         modes=WORK,
         is_rare=True,
+        changes_result=False,
     )
-    seed: int = option(0, "where all chance starts: the same seed, the same result", MACHINE, low=0, high=2**32 - 1)
+    seed: int = option(
+        0, "where all chance starts: the same seed, the same result", MACHINE, low=0, high=2**32 - 1, is_public=True
+    )
     features: str = option(
         "auto",
         "auto: with a frozen base and no augmentation each recording goes through the base once, and its pooled states "
@@ -346,12 +403,14 @@ class Options(DataOptions):
         choices=("auto", "never"),
         modes=HEADS,
         is_rare=True,
+        changes_result=False,
     )
     resume: str = option(
         "auto",
         "auto: go on with the unfinished run of the output folder; never: start anew",
         MACHINE,
         choices=("auto", "never"),
+        changes_result=False,
     )
     # Demo
     speakers: int = option(48, "synthetic speakers", DEMO, low=4, high=10000)

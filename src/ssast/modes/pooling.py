@@ -5,6 +5,7 @@ import math
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import nullcontext
 from dataclasses import dataclass, replace
+from inspect import signature
 from pathlib import Path
 from typing import Any, cast
 
@@ -13,7 +14,6 @@ import torch
 from tqdm import tqdm
 
 from ssast import __version__
-from ssast.audio.alterations import ALTERATIONS
 from ssast.data.cache import cache
 from ssast.data.features import FeatureStore, PooledBatches, States, Table, Values, contents, name_of, weights_name
 from ssast.data.loader import Loader, loader
@@ -22,14 +22,14 @@ from ssast.engine.hardware import uses_bf16
 from ssast.engine.train import Feed
 from ssast.errors import UserError
 from ssast.model.classification import SSASTForAudioClassification
-from ssast.model.encoder import NUM_STATES
+from ssast.model.encoder import NUM_STATES, SSASTEncoder
 from ssast.model.head import POOLINGS
 from ssast.modes.assemble import Rows, Settings, Work, dataset, loading, prepare, say
+from ssast.modes.declare import altering
 from ssast.modes.places import recordings
 
-DRAWN = (*(each.name for each in ALTERATIONS), "mixup", "freqm", "timem", "noise", "cdo", "shift")
-"""The options that make a clip sound or look otherwise in every epoch."""
-SHAPE = ("model_size", "fshape", "tshape", "fstride", "tstride", "num_mel_bins", "target_length", "mask_padding")
+SHAPE = (*signature(SSASTEncoder).parameters, "mask_padding")
+"""The settings of a model that its pooled states depend on, beside the weights."""
 
 
 def keeps_features(work: Work, model: SSASTForAudioClassification) -> bool:
@@ -37,8 +37,7 @@ def keeps_features(work: Work, model: SSASTForAudioClassification) -> bool:
     options = work.options
     is_still = options.freeze and not options.unfreeze_last and not options.lora_rank
     is_still = is_still and not any(parameter.requires_grad for parameter in model.v.parameters())
-    is_drawn = any(getattr(options, name) for name in DRAWN)
-    return options.features == "auto" and is_still and not is_drawn
+    return options.features == "auto" and is_still and not altering(options)
 
 
 def own_states(model: SSASTForAudioClassification) -> States:

@@ -19,31 +19,12 @@ from ssast.bounded import brief
 from ssast.data.storage import Location, as_location, writable_folder
 from ssast.engine import crew
 from ssast.errors import UserError
+from ssast.model.card import PUBLIC
 from ssast.modes.options import SPECS, Options
 from ssast.modes.places import at, model_source
 from ssast.modes.private import shown_facts, shown_record
 from ssast.modes.runfile import read_mapping
-from ssast.modes.settle import record, resolve, write_record
-
-# What may change between a run and its going on without changing the result.
-BESIDE_THE_RESULT = {
-    "cache_gb",
-    "cloud_dir",
-    "project_name",
-    "num_workers",
-    "resume",
-    "save_every_seconds",
-    "keep_checkpoints",
-    "features",
-    "worker_start",
-    "tensorboard",
-    "exp_dir",
-    "mode",
-    "cloud",
-    "resamples",
-    "private",
-    "threads",
-}
+from ssast.modes.settle import public_options, record, resolve, write_record
 
 # What a mode puts into its folder before there is any result.
 FIRST_FILES = ("run.yaml", "run-*.yaml", "log.jsonl", "validation.csv", "tensorboard", "checkpoints", ".parts")
@@ -147,7 +128,7 @@ def open_folder(options: Options, *, clips: dict[str, int], files: dict[str, str
             _agree(options, path, folder / "checkpoints", files)
         else:
             _say_replaced(options, path, files)
-        extra = {"clips": clips, "files": files, "versions": versions()}
+        extra = {"clips": clips, "files": files, "versions": versions(), PUBLIC: public_options()}
         write_record(path, options, extra)
     crew.wait()
     return folder
@@ -196,7 +177,7 @@ def _differences(before: dict[str, Any], now: dict[str, Any], files: dict[str, s
     """What sets the run of a record apart from that of these options and files; empty where the result is the same."""
     # An option that is younger than the record had its default.
     before = {name: spec.default for name, spec in SPECS.items()} | before
-    names = [name for name in now if name not in BESIDE_THE_RESULT and before[name] != now[name]]
+    names = [name for name in now if SPECS[name].changes_result and before[name] != now[name]]
     if names:
         return ", ".join(f"{name} {brief(before[name])} there, {brief(now[name])} now" for name in names[:5])
     record = before.get("record")
@@ -209,7 +190,7 @@ def _differences(before: dict[str, Any], now: dict[str, Any], files: dict[str, s
 def run_key(options: Options, files: dict[str, str]) -> str:
     """What a run's result depends on, in one word; options at their default are left out, so that new ones fit in."""
     chosen = {name: value for name, value in record(options).items() if value != SPECS[name].default}
-    kept = sorted((name, value) for name, value in chosen.items() if name not in BESIDE_THE_RESULT)
+    kept = sorted((name, value) for name, value in chosen.items() if SPECS[name].changes_result)
     return hashlib.sha256(repr((kept, sorted(files.values()), __version__)).encode()).hexdigest()
 
 

@@ -17,6 +17,7 @@ from ssast.data.storage import Location, whole_file
 from ssast.engine import crew, infer
 from ssast.engine.hardware import uses_bf16
 from ssast.errors import UserError
+from ssast.model.card import PUBLIC
 from ssast.model.classification import SSASTForAudioClassification
 from ssast.model.folder import THRESHOLDS
 from ssast.modes.assemble import Rows, Settings, Work, data_name, dataset, row_batches, say
@@ -259,7 +260,7 @@ def write_report(
         predictions.shown(),
         metrics,
         log=_log_lines(log),
-        record=_flat(read_mapping(record_path(folder, options.mode, trains=options.mode == "finetune"))),
+        record=_shown(read_mapping(record_path(folder, options.mode, trains=options.mode == "finetune"))),
         sounds=_sounds(options, test.frame.loc[uids], test.source, settings),
         remark=remark,
     )
@@ -284,6 +285,11 @@ def _log_lines(path: Path | None) -> list[dict[str, Any]]:
 
 def _is_plain(value: object) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) < 1e300
+
+
+def _shown(record: Mapping[str, Any]) -> dict[str, Any]:
+    """What the page shows of a run's record."""
+    return {name: value for name, value in _flat(record).items() if name != f"record.{PUBLIC}"}
 
 
 def _flat(nested: Mapping[str, Any], above: str = "") -> dict[str, Any]:

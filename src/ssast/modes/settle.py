@@ -58,6 +58,11 @@ def record(options: Options) -> dict[str, Any]:
     return {name: getattr(options, name) for name in SPECS if name != "config"}
 
 
+def public_options() -> list[str]:
+    """The options that a card may tell the public; a record keeps their names, since a card is made without options."""
+    return [name for name, spec in SPECS.items() if spec.is_public]
+
+
 def write_record(path: str | os.PathLike[str], options: Options, extra: Mapping[str, Any]) -> None:
     """Write the options as used, by groups, and under `record:` whatever else the run wants to keep (plain values)."""
     values = shown_record(record(options))

@@ -33,10 +33,11 @@ from ssast.model.finite import check_answers
 from ssast.model.head import POOLINGS
 from ssast.modes.assemble import Rows, Settings, Work, audio_settings, feed, recipe, say, target_labels, training_rows
 from ssast.modes.beside import HeadsBeside
+from ssast.modes.declare import altering
 from ssast.modes.holding import alone
 from ssast.modes.models import classification_model
 from ssast.modes.options import SPECS, Options
-from ssast.modes.pooling import DRAWN, Pooler, all_states, check_some, own_states, pooled_table, with_pooled
+from ssast.modes.pooling import Pooler, all_states, check_some, own_states, pooled_table, with_pooled
 from ssast.modes.repeats import spread
 from ssast.modes.runfolder import nothing_half_written, open_folder, run_key, used_files
 from ssast.modes.uploads import uploaded
@@ -145,8 +146,9 @@ def _no_score(options: Options, clips: int) -> UserError:
 
 def _say_left_aside(options: Options) -> None:
     """A config of finetune may alter recordings or train the base, which a sweep does not."""
-    unlike = {name: SPECS[name].default for name in (*DRAWN, "unfreeze_last", "lora_rank", "freeze")}
-    aside = [f"--{name} {getattr(options, name)}" for name, usual in unlike.items() if getattr(options, name) != usual]
+    names = [*altering(options), "unfreeze_last", "lora_rank", "freeze"]
+    values = {name: getattr(options, name) for name in names}
+    aside = [f"--{name} {value}" for name, value in values.items() if value != SPECS[name].default]
     if aside:
         say(f"{', '.join(aside)} left aside: a sweep keeps the base and the recordings as they are")
 
