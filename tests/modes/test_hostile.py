@@ -139,8 +139,23 @@ def zipped(path, content, *parts):
             archive.writestr(name, data)
 
 
-def tensor_file(path, **how):
-    torch.save({"a": torch.ones(3), "b": torch.arange(6).reshape(2, 3)}, path, **how)
+def bomb(path):
+    """A packed part, that grows a thousandfold."""
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("a/data.pkl", pickle.dumps({}, 2))
+        archive.writestr("a/data/0", bytes(1 << 28))
+
+
+def boundless(path):
+    """One value that is seen a million times a million times."""
+    torch.save({"a": torch.ones(1).expand(10**6, 10**6)}, path)
+
+
+def declaring(path):
+    """A storage of 400 GB in an archive of a few bytes."""
+    count = b"\x8a\x08" + struct.pack("<q", 10**11)
+    content = b"\x80\x02}" + text("a") + tensor(count + b"\x85", count) + b"s."
+    zipped(path, content, ("a/data/0", bytes(4)))
 
 
 def crowded(path):
@@ -171,9 +186,12 @@ def write_all(root):
         zipped(root / f"{name}.pt", content, ("a/data/0", bytes(4)))
         readers = ("checkpoint", "inspect") if number % 4 else ("older", "state", "inspect")
         asked += [(reader, root / f"{name}.pt") for reader in readers]
-    for name, write in (("crowded", crowded), ("overlapping", overlapping)):
-        write(root / f"{name}.pt")
-        asked.append(("checkpoint", root / f"{name}.pt"))
+    for write in (crowded, overlapping, bomb, boundless, declaring):
+        write(root / f"{write.__name__}.pt")
+        asked.append(("checkpoint", root / f"{write.__name__}.pt"))
+    huge = json.dumps({"a": {"dtype": "F32", "shape": [10**11], "data_offsets": [0, 4 * 10**11]}}).encode()
+    (folder(root / "huge", {}) / "model.safetensors").write_bytes(struct.pack("<Q", len(huge)) + huge + bytes(4))
+    asked.append(("checkpoint", root / "huge"))
     for name, content in YAMLS.items():
         place = root / f"{name} y"
         place.mkdir()

@@ -1,4 +1,7 @@
-"""Files from strangers: none of them runs code, takes memory that it does not fill, or leads out of the data folder."""
+"""Files from strangers: none of them runs code, or is believed in what it declares.
+
+What they take of memory is measured in test_hostile.py, in a process of its own.
+"""
 
 import argparse
 import functools
@@ -6,7 +9,6 @@ import io
 import json
 import os
 import pickle
-import resource
 import struct
 import subprocess
 import sys
@@ -22,8 +24,6 @@ from ssast.engine.checkpoint import read_state
 from ssast.errors import UserError
 from ssast.model.older import read_arguments, read_older
 from ssast.model.published import read_checkpoint
-
-MUCH = 300_000  # KiB of memory: more than these tests need, far less than the files ask for
 
 
 class Calls:
@@ -245,12 +245,10 @@ def bomb(path):
 )
 def test_no_checkpoint_takes_memory_that_it_does_not_fill(make, said, tmp_path):
     make(tmp_path / "model.pth")
-    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     with pytest.raises(UserError, match=f"{said}.*, so it was not opened; download it again"):
         read_checkpoint(tmp_path / "model.pth")
     with pytest.raises(UserError, match="is not a readable checkpoint; delete it, or start anew with --resume never"):
         read_state(tmp_path / "model.pth")
-    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < MUCH
 
 
 def test_published_sizes_that_cannot_be_are_one_sentence(tmp_path):
@@ -280,10 +278,8 @@ def header(**entries):
 def test_no_model_folder_takes_memory_that_it_does_not_fill(content, tmp_path):
     (tmp_path / "config.json").write_text(json.dumps({"class": "SSASTForPreTraining", "model_size": "tiny"}))
     (tmp_path / "model.safetensors").write_bytes(content)
-    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     with pytest.raises(UserError, match=r"model\.safetensors of .* cannot be read"):
         read_checkpoint(tmp_path)
-    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < MUCH
 
 
 @pytest.mark.parametrize(
@@ -339,19 +335,15 @@ def test_a_config_nested_without_end_is_one_sentence(tmp_path):
 def test_pickles_that_ask_for_the_impossible_are_one_sentence_at_once(content, tmp_path):
     for name in ("args.pkl", "model.pt"):
         (tmp_path / name).write_bytes(content)
-    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     with pytest.raises(UserError, match="is not the record of an older fine-tuning"):
         read_arguments(tmp_path / "args.pkl")
     with pytest.raises(UserError, match=r"is not a checkpoint that torch can read|holds a"):
         read_checkpoint(tmp_path / "model.pt")
-    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < MUCH
 
 
 def test_a_memo_of_any_number_takes_no_memory(tmp_path):
     (tmp_path / "args.pkl").write_bytes(b"\x80\x02}r\xff\xff\xff\x7f.")
-    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     assert read_arguments(tmp_path / "args.pkl") == {}
-    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < MUCH
 
 
 def test_reading_arguments_imports_nothing(tmp_path):
