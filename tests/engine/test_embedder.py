@@ -6,6 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import soundfile
+import torch
 from sklearn.base import clone
 from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import GridSearchCV, cross_val_score
@@ -37,8 +38,9 @@ def files(corpus, split="train"):
     return [corpus.audio / uid / "waveform.wav" for uid in corpus.frame(split).index]
 
 
+@pytest.mark.parametrize("precision", ["fp32", "bf16", "auto"])
 @pytest.mark.parametrize("kind", ["ft", "pt"])
-def test_rows_are_what_extract_writes(folder, still_corpus, tmp_path, kind):
+def test_rows_are_what_extract_writes(folder, still_corpus, tmp_path, kind, precision):
     how = {"layer": 5} if kind == "pt" else {}
     table = extract(
         prefix=str(still_corpus.audio),
@@ -47,11 +49,13 @@ def test_rows_are_what_extract_writes(folder, still_corpus, tmp_path, kind):
         embedding_type=kind,
         exp_dir=str(tmp_path),
         device="cpu",
-        precision="fp32",
+        precision=precision,
         **how,
     )
     wanted = np.stack(pd.read_parquet(table)["embedding"])
-    found = SpeechEmbedder(folder, embedding_type=kind, device="cpu", **how).fit_transform(files(still_corpus, "test"))
+    given = {} if precision == "fp32" else {"precision": precision}  # fp32 is what Python takes unasked
+    embedder = SpeechEmbedder(folder, embedding_type=kind, device="cpu", **how, **given)
+    found = embedder.fit_transform(files(still_corpus, "test"))
     assert found.dtype == np.float32
     np.testing.assert_array_equal(found, wanted)
 
@@ -122,3 +126,18 @@ def test_no_model_is_one_sentence(tmp_path):
 
 def test_no_recordings_make_no_rows(folder):
     assert SpeechEmbedder(folder, device="cpu").transform([]).shape == (0, 192)
+
+
+def test_bf16_leaves_the_model_that_was_given_as_it_was_and_differs_from_fp32_in_the_third_digit(folder, still_corpus):
+    model = SSASTForAudioClassification.from_pretrained(folder)
+    paths = files(still_corpus, "test")
+    whole = SpeechEmbedder(model, device="cpu").transform(paths)
+    coarse = SpeechEmbedder(model, device="cpu", precision="bf16").transform(paths)
+    assert {value.dtype for value in model.state_dict().values()} == {torch.float32}
+    np.testing.assert_array_equal(SpeechEmbedder(model, device="cpu").transform(paths), whole)
+    assert 0 < np.abs(coarse - whole).max() < 0.05 * np.abs(whole).max()
+
+
+def test_an_unknown_precision_is_one_sentence(folder, still_corpus):
+    with pytest.raises(UserError, match="precision 'fp16' is unknown; give --precision auto, fp32 or bf16"):
+        SpeechEmbedder(folder, precision="fp16").transform(files(still_corpus))

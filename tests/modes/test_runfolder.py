@@ -6,6 +6,7 @@ import torch
 
 from ssast.cli import main
 from ssast.errors import UserError
+from ssast.model.pretraining import SSASTForPreTraining
 from ssast.modes.runfolder import nothing_half_written
 
 torch.set_num_threads(1)
@@ -44,3 +45,20 @@ def test_a_learning_rate_that_no_training_survives_is_one_sentence_and_leaves_no
     assert "ssast: the training went astray in epoch 1: " in said
     assert "lower --learning_rate or --max_lr" in said
     assert not (tmp_path / "out").exists()
+
+
+def test_extract_says_which_table_it_replaces_and_that_others_stay(still_corpus, tmp_path, capsys):
+    """It said that it was replacing results which stayed beside the new ones."""
+    SSASTForPreTraining("tiny", target_length=32, mask_patch=2, seed=0).save_pretrained(tmp_path / "model")
+    data = ["-i", str(still_corpus.audio), "-d", str(still_corpus.splits / "test.csv"), "--target_length", "32"]
+    words = ["extract", *data, "--pretrained_mdl_path", str(tmp_path / "model"), "--embedding_type", "pt"]
+
+    def said(*more: str) -> str:
+        assert main([*words, "-o", str(tmp_path / "out"), "--device", "cpu", *more]) == 0
+        return capsys.readouterr().out
+
+    first, second = (f"splits_test_tiny_layer{layer}_ft_cls_pt_embeddings.pqt" for layer in (1, 2))
+    assert "tables that extract left" not in said("--layer", "1", "--precision", "fp32")
+    assert f"stay, and {second} comes beside them; run.yaml will tell" in said("--layer", "2", "--precision", "fp32")
+    assert f"replacing {first} in" in said("--layer", "1", "--precision", "bf16")
+    assert {path.name for path in (tmp_path / "out").glob("*.pqt")} == {first, second}

@@ -1,11 +1,13 @@
 """Recordings or waveforms in; a matrix of embeddings out, as a transformer that fits into a scikit-learn Pipeline."""
 
+import copy
 import os
 from collections.abc import Sequence
 from functools import lru_cache
 from typing import Any, Self
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, TransformerMixin
 
@@ -14,7 +16,7 @@ from ssast.data.files import FileDataset
 from ssast.data.loader import loader
 from ssast.data.prepare import Prepare
 from ssast.data.storage import Location, as_location, forget
-from ssast.engine.hardware import pick_device
+from ssast.engine.hardware import pick_device, wants_bf16
 from ssast.engine.hearing import OPTION_OF, Waveforms
 from ssast.engine.infer import loader_size, on_device
 from ssast.engine.sources import embedding_model, is_pretrained, settings_of
@@ -28,11 +30,12 @@ KEPT_MODELS = 2
 class SpeechEmbedder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
     """Turn recordings into the embeddings that `ssast extract` writes, one row each, float32.
 
-    `model` is a model folder, a published file or name, a hub name, or a model itself. `embedding_type` is pt (a
-    hidden state), wt or ft of a fine-tuned model, or None: ft where the model was fine-tuned, else pt. `layer` (0 to
-    13, -1 the last) and `task` (ft_cls, ft_avgtok) choose state and pooling of pt; None is the model's own.
-    `sample_rate` in Hz is needed where waveforms are given. Nothing is learned: `fit` only checks. Models that were
-    named are loaded once for all copies; a pickle holds the name.
+    `model` is a model folder, a published file or name, a hub name, or a model itself. `embedding_type` is pt (a hidden
+    state), wt or ft of a fine-tuned model, or None: ft where the model was fine-tuned, else pt. `layer` (0 to 13, -1
+    the last) and `task` (ft_cls, ft_avgtok) choose state and pooling of pt; None is the model's own. `precision` is
+    fp32, as Python takes it, auto, as `ssast extract` does (bf16 where the processor is made for it; the third digit
+    differs), or bf16. `sample_rate` in Hz is needed where waveforms are given. Nothing is learned: `fit` only checks.
+    Models that were named are loaded once for all copies; a pickle holds the name.
     """
 
     def __init__(
@@ -46,6 +49,7 @@ class SpeechEmbedder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEsti
         batch_size: int = 8,
         num_workers: int = 0,
         device: str = "auto",
+        precision: str = "fp32",
     ):
         self.model = model
         self.layer = layer
@@ -55,6 +59,7 @@ class SpeechEmbedder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEsti
         self.batch_size = batch_size
         self.num_workers = num_workers
         self.device = device
+        self.precision = precision
 
     def fit(self, X: Any, y: Any = None) -> Self:
         """Check that model and settings go together, without reading a recording; UserError where they do not."""
@@ -68,9 +73,11 @@ class SpeechEmbedder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEsti
 
         AudioError, the recording in front, for one that cannot be used; UserError for anything that is no such list.
         """
+        device = pick_device(self.device)
+        wants_bf16(device, self.precision)  # a wrong word is said first
         self.fit(X)
-        model, device = self._model(), pick_device(self.device)
-        model.eval().to(device)
+        model = self._model()
+        model = in_precision(model, self.precision, device).eval().to(device)
         settings = settings_of(model)
         prepare = Prepare(Frontend(**settings)).to(device)
         conf = {OPTION_OF.get(name, name): value for name, value in ((model.frontend or {}) | settings).items()}
@@ -103,6 +110,17 @@ class SpeechEmbedder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEsti
         tags.input_tags.two_d_array = False
         tags.input_tags.string = True
         return tags
+
+
+def in_precision(
+    model: SSASTForAudioClassification, precision: str, device: torch.device
+) -> SSASTForAudioClassification:
+    """The model itself in fp32; in bf16 a copy whose encoder has such weights, as the command line's modes take it."""
+    if not wants_bf16(device, precision):
+        return model
+    copied = copy.deepcopy(model)
+    copied.v.to(torch.bfloat16)
+    return copied
 
 
 @lru_cache(maxsize=KEPT_MODELS)

@@ -36,6 +36,13 @@ def pick_device(wish: str) -> torch.device:
     return torch.device(wish)
 
 
+def wants_bf16(device: torch.device, precision: str) -> bool:
+    """Whether `precision` (auto, fp32, bf16) means bfloat16 on this device; UserError for another word."""
+    if precision not in ("auto", "fp32", "bf16"):
+        raise UserError(f"precision {precision!r} is unknown; give --precision auto, fp32 or bf16.")
+    return native_bf16(device) if precision == "auto" else precision == "bf16"
+
+
 def engine(device: str = "auto", precision: str = "auto", threads: int | None = None) -> Accelerator:
     """An Accelerator for the device and precision (`auto`, `fp32` or `bf16`); UserError where they cannot be had.
 
@@ -44,9 +51,7 @@ def engine(device: str = "auto", precision: str = "auto", threads: int | None = 
     if threads:
         torch.set_num_threads(threads)
     chosen = pick_device(device)
-    if precision not in ("auto", "fp32", "bf16"):
-        raise UserError(f"precision {precision!r} is unknown; give --precision auto, fp32 or bf16.")
-    bf16 = native_bf16(chosen) if precision == "auto" else precision == "bf16"
+    bf16 = wants_bf16(chosen, precision)
     # accelerate keeps its settings for the whole process; one process may run several modes with different ones.
     AcceleratorState._reset_state(reset_partial_state=PartialState().num_processes == 1)
     return Accelerator(mixed_precision="bf16" if bf16 else "no", cpu=chosen.type == "cpu")

@@ -146,15 +146,17 @@ def extract(options: Options | None = None, /, **overrides: Any) -> Path:
     if options.over_time:
         model.check_over_time(options.embedding_type, layer)
     files = used_files(options, source.source)
-    folder = open_folder(options, clips={"extract": len(source.frame)}, files=files, trains=False)
-
-    def embed(batch: dict[str, Any]) -> torch.Tensor:
-        return model.extract_embedding(batch["fbank"], frames=batch["frames"], **kind)
-
     name = _embedding_name(data_name(options, source.source), model.config["model_size"], **kind)
     key = f"{name} {sorted(files.values())}"
     if options.over_time:
         name = name.replace("_embeddings.pqt", "_embeddings_over_time.pqt")
+    clips = {"extract": len(source.frame)}
+    folder = open_folder(options, clips=clips, files=files, trains=False, table=name)
+
+    def embed(batch: dict[str, Any]) -> torch.Tensor:
+        return model.extract_embedding(batch["fbank"], frames=batch["frames"], **kind)
+
+    if options.over_time:
         done = step_values(work, model, source, settings, folder, key, kind)
     else:
         done = clip_values(work, embed, model, source, settings, folder, key)

@@ -118,8 +118,13 @@ def _sha256(file: IO[bytes]) -> str:
     return digest.hexdigest()
 
 
-def open_folder(options: Options, *, clips: dict[str, int], files: dict[str, str], trains: bool) -> Path:
-    """Make the output folder and leave the record in it; UserError where it holds another training run's state."""
+def open_folder(
+    options: Options, *, clips: dict[str, int], files: dict[str, str], trains: bool, table: str = ""
+) -> Path:
+    """Make the output folder and leave the record in it; UserError where it holds another training run's state.
+
+    `table` names the one file that a mode makes, where its name goes with the options.
+    """
     folder = writable_folder(options.exp_dir)
     if crew.is_main():
         options = dataclasses.replace(options, threads=torch.get_num_threads())  # the record repeats them
@@ -127,20 +132,27 @@ def open_folder(options: Options, *, clips: dict[str, int], files: dict[str, str
         if trains:
             _agree(options, path, folder / "checkpoints", files)
         else:
-            _say_replaced(options, path, files)
+            _say_replaced(options, path, files, table)
         extra = {"clips": clips, "files": files, "versions": versions(), PUBLIC: public_options()}
         write_record(path, options, extra)
     crew.wait()
     return folder
 
 
-def _say_replaced(options: Options, path: Path, files: dict[str, str]) -> None:
-    """Name what is about to be replaced, where the same mode left other results in the folder."""
+def _say_replaced(options: Options, path: Path, files: dict[str, str], table: str) -> None:
+    """Name what is about to be replaced, where the same mode left other results in the folder; or that they stay."""
     before = read_mapping(path) if path.exists() else {}
     if before.get("mode") == options.mode:
         shown = _differences(before, shown_record(record(options)), shown_facts(files))
-        if shown:
-            print(f"replacing the results that {options.mode} left in {path.parent} ({shown})", flush=True)
+        if shown and table and not (path.parent / table).exists():
+            print(
+                f"the tables that {options.mode} left in {path.parent} stay, and {table} comes beside them; "
+                f"{path.name} will tell of this run alone ({shown})",
+                flush=True,
+            )
+        elif shown:
+            what = table or f"the results that {options.mode} left"
+            print(f"replacing {what} in {path.parent} ({shown})", flush=True)
 
 
 def record_path(folder: Path, mode: str, trains: bool) -> Path:
