@@ -24,6 +24,7 @@ from ssast.engine.checkpoint import read_state
 from ssast.errors import UserError
 from ssast.model.older import read_arguments, read_older
 from ssast.model.published import read_checkpoint
+from ssast.model.torchfile import load_tensors
 
 
 class Calls:
@@ -249,6 +250,16 @@ def test_no_checkpoint_takes_memory_that_it_does_not_fill(make, said, tmp_path):
         read_checkpoint(tmp_path / "model.pth")
     with pytest.raises(UserError, match="is not a readable checkpoint; delete it, or start anew with --resume never"):
         read_state(tmp_path / "model.pth")
+
+
+def test_one_tensor_under_many_names_is_not_copied_many_times(tmp_path):
+    """Each name became a float copy of its own: 5 MB of file, 20 GB of memory."""
+    shared = torch.ones(1 << 16, dtype=torch.float16)
+    torch.save({f"v.blocks.0.{number}": shared for number in range(3000)}, tmp_path / "model.pt")
+    torch.save({"a": shared, "b": shared}, tmp_path / "tied.pt")
+    with pytest.raises(UserError, match=r"names 196608000 values in .* the same ones many times"):
+        load_tensors(tmp_path / "model.pt")
+    assert load_tensors(tmp_path / "tied.pt").keys() == {"a", "b"}
 
 
 def test_published_sizes_that_cannot_be_are_one_sentence(tmp_path):

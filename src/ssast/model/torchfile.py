@@ -37,6 +37,8 @@ MOST_AXES, MOST_OVERLAP = 64, 4
 ZIP = b"PK\x03\x04"
 TORCHS_PROTOCOL = 2
 """The pickle protocol that torch.save writes unless told otherwise, and the only one that torch.load reads safely."""
+MOST_UNFOLDED = 16
+"""How many times its bytes a file's values may take as float32: twice for half precision, the rest for shared ones."""
 DEEPEST, MOST_LISTED = 6, 20_000
 
 
@@ -64,7 +66,18 @@ def load_tensors(file: Path) -> dict[str, Tensor]:
             f"{file} holds {_describe(content)}, not a state dict of named tensors; "
             "give a file saved with torch.save(model.state_dict(), ...)."
         )
+    _check_repeats(file, content)
     return {str(key).removeprefix("module."): value for key, value in content.items()}
+
+
+def _check_repeats(file: Path, content: Mapping[Any, Tensor]) -> None:
+    """UserError where one tensor has so many names that copies of them would fill the memory."""
+    values, bytes_there = sum(value.numel() for value in content.values()), file.stat().st_size
+    if 4 * values > MOST_UNFOLDED * bytes_there:
+        raise UserError(
+            f"{file} names {values} values in {bytes_there} bytes, the same ones many times; "
+            "give a file saved with torch.save(model.state_dict(), ...)."
+        )
 
 
 def _unreadable(file: Path, error: Exception) -> UserError:
