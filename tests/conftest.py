@@ -45,6 +45,26 @@ def dies(monkeypatch):
     return within
 
 
+@pytest.fixture
+def room_for():
+    """`with room_for(n):` no file may grow past n bytes: every writer meets what the system really says then.
+
+    Python ignores the signal that comes with it, so the write fails with EFBIG, as it does with ENOSPC on a full disk.
+    """
+    import resource
+
+    @contextlib.contextmanager
+    def within(most: int) -> Iterator[None]:
+        before = resource.getrlimit(resource.RLIMIT_FSIZE)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (most, before[1]))
+        try:
+            yield
+        finally:
+            resource.setrlimit(resource.RLIMIT_FSIZE, before)
+
+    return within
+
+
 @dataclass(frozen=True)
 class Corpus:
     """A small data set in the seed's layout: `audio/<uid>/`, `splits/train.csv`, `splits/test.csv`, `labels.txt`."""

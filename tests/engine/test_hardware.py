@@ -1,5 +1,9 @@
 """Which device and precision a wish leads to."""
 
+import os
+import subprocess
+import sys
+
 import pytest
 import torch
 
@@ -31,3 +35,37 @@ def test_own_chance_leaves_the_global_generator_alone():
         torch.manual_seed(1)
         torch.rand(3)
     assert torch.equal(torch.get_rng_state(), before)
+
+
+AMONG_OTHERS = """
+import sys
+from datetime import timedelta
+import torch
+import torch.distributed as dist
+
+torch.cuda.is_available = lambda: True  # as on a machine with a GPU
+torch.cuda.device_count = lambda: 1
+formed = dist.init_process_group
+
+def form(*arguments, **named):
+    print("waits", named.get("timeout", timedelta(minutes=10)) >= timedelta(hours=12))
+    return formed(*arguments, **named)
+
+dist.init_process_group = form
+from ssast.engine.hardware import engine
+
+print("device", engine("cpu", "fp32").device.type)
+print("backend", dist.get_backend())
+print("again", engine("cpu", "bf16").device.type)
+dist.destroy_process_group()
+"""
+
+
+def test_the_processes_of_torchrun_run_where_they_are_told_and_wait_for_a_long_report(tmp_path):
+    """They once ran on CUDA whatever --device said, and gave up waiting after ten minutes."""
+    place = {"RANK": "0", "WORLD_SIZE": "1", "LOCAL_RANK": "0", "LOCAL_WORLD_SIZE": "1"}
+    place |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": "0", "OMP_NUM_THREADS": "1"}
+    done = subprocess.run(
+        [sys.executable, "-W", "ignore", "-c", AMONG_OTHERS], env=os.environ | place, capture_output=True, text=True
+    )
+    assert done.stdout.split() == ["waits", "True", "device", "cpu", "backend", "gloo", "again", "cpu"], done.stderr

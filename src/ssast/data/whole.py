@@ -2,6 +2,7 @@
 
 import errno
 import os
+import re
 import shutil
 import socket
 import uuid
@@ -14,6 +15,9 @@ from ssast.errors import UserError
 StrPath = str | os.PathLike[str]
 OUT_OF_ROOM = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EFBIG, errno.EIO}
 UNFINISHED = ".unfinished-"
+WINDOWS_FULL = {39, 112}
+CAUSES = 5
+"""So far back the reasons of an error are looked at."""
 
 
 def writable_folder(path: StrPath) -> Path:
@@ -134,13 +138,41 @@ def _writing(target: Path, *, inside: bool = False) -> Iterator[None]:
     """Say in one sentence that `target` cannot be written; `inside` a caller's block only if the disk is to blame."""
     try:
         yield
-    except OSError as error:
-        if inside and error.errno not in OUT_OF_ROOM:
+    except UserError:
+        raise
+    except Exception as error:
+        number = disk_error(error)
+        if number not in OUT_OF_ROOM and (inside or not isinstance(error, OSError)):
             raise
-        why = first_line(error).lower()
+        why = os.strerror(number).lower() if number in OUT_OF_ROOM and number is not None else first_line(error).lower()
         raise UserError(
             f"cannot write {target}: {why}; free space, mend the rights or choose another place."
         ) from error
+
+
+@contextmanager
+def while_the_disk_has_room(folder: StrPath) -> Iterator[None]:
+    """Say in one sentence that the disk of `folder` is full or broken, whatever in the block finds that out."""
+    with _writing(Path(folder), inside=True):
+        yield
+
+
+def disk_error(error: BaseException | None) -> int | None:
+    """The number of the system's error behind what a writer raised; None where there is none.
+
+    torch raises a RuntimeError while it handles the system's, and safetensors writes the number into its text.
+    """
+    for _ in range(CAUSES):
+        if error is None:
+            return None
+        told = re.search(r"\(os error (\d+)\)", str(error))
+        number = getattr(error, "errno", None) if isinstance(error, OSError) else int(told[1]) if told else None
+        if number in OUT_OF_ROOM:
+            return number
+        if os.name == "nt" and number in WINDOWS_FULL:
+            return errno.ENOSPC
+        error = error.__cause__ or error.__context__
+    return None
 
 
 def first_line(error: BaseException) -> str:

@@ -1,6 +1,7 @@
 """The state of a training run in, one file that is there whole or not at all out, and back."""
 
 import os
+import shutil
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -10,6 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from ssast.data.whole import UNFINISHED, whole_file
 from ssast.errors import UserError
 from ssast.model.finite import LARGEST_WEIGHT, fault
 from ssast.model.torchfile import inspect
@@ -43,19 +45,9 @@ def load_trainable(model: nn.Module, state: dict[str, Tensor]) -> None:
 
 def write_state(path: Path, state: dict[str, Any]) -> None:
     """Write the state to `path`, replacing what was there in one step; a kill half-way leaves the old file."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    beside = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        with open(beside, "wb") as file:
-            torch.save(state, file)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(beside, path)
-    except OSError as error:
-        beside.unlink(missing_ok=True)
-        raise UserError(
-            f"{path} could not be written ({error.strerror}); free space there or give another --exp_dir."
-        ) from error
+    # Into an open file: of a path torch does not say what the disk said.
+    with whole_file(path) as beside, open(beside, "wb") as file:
+        torch.save(state, file)
 
 
 def read_state(path: Path) -> dict[str, Any] | None:
@@ -130,9 +122,11 @@ class Keeper:
         write_state(self.last, state)
         if not self.older:
             return
-        named = self.folder / f"step-{step:09d}.pt"
-        named.unlink(missing_ok=True)
-        os.link(self.last, named)
+        with whole_file(self.folder / f"step-{step:09d}.pt") as beside:
+            try:
+                os.link(self.last, beside)
+            except OSError:  # a disk without hard links
+                shutil.copyfile(self.last, beside)
         # The newest bears both names.
         for old in sorted(self.folder.glob("step-*.pt"))[: -self.older - 1]:
             old.unlink()
@@ -148,6 +142,6 @@ class Keeper:
 
 
 def sweep_strays(folder: Path) -> None:
-    """Delete half-written files that killed runs left in the folder."""
-    for stray in folder.glob(".*.pt.*"):
+    """Delete half-written files that killed runs left in the folder; this run has it for itself."""
+    for stray in folder.glob(f"{UNFINISHED}*"):
         stray.unlink(missing_ok=True)

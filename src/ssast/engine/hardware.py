@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import timedelta
 from typing import Any
 
 import numpy as np
@@ -10,6 +11,12 @@ from accelerate import Accelerator
 from accelerate.state import AcceleratorState, PartialState
 
 from ssast.errors import UserError
+
+PATIENCE = timedelta(days=1)
+"""How long processes wait for each other: the first may take long over scores, a report or an upload.
+
+What started them sees that one of them has ended.
+"""
 
 
 def native_bf16(device: torch.device) -> bool:
@@ -53,8 +60,16 @@ def engine(device: str = "auto", precision: str = "auto", threads: int | None = 
     chosen = pick_device(device)
     bf16 = wants_bf16(chosen, precision)
     # accelerate keeps its settings for the whole process; one process may run several modes with different ones.
-    AcceleratorState._reset_state(reset_partial_state=PartialState().num_processes == 1)
-    return Accelerator(mixed_precision="bf16" if bf16 else "no", cpu=chosen.type == "cpu")
+    # What is first said of the device holds for the group of processes that forms here.
+    group = PartialState(cpu=chosen.type == "cpu", timeout=PATIENCE)
+    AcceleratorState._reset_state(reset_partial_state=group.num_processes == 1)
+    made = Accelerator(mixed_precision="bf16" if bf16 else "no", cpu=chosen.type == "cpu")
+    if made.device.type != chosen.type:
+        raise UserError(
+            f"--device {device} comes too late: the processes of this run began on {made.device.type}; "
+            "start them anew for another device."
+        )
+    return made
 
 
 def uses_bf16(accelerator: Accelerator) -> bool:

@@ -14,6 +14,7 @@ from typing import Any, Self
 import torch
 from huggingface_hub import PyTorchModelHubMixin, hf_hub_download, try_to_load_from_cache
 from huggingface_hub.errors import EntryNotFoundError, LocalEntryNotFoundError
+from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
@@ -260,8 +261,10 @@ def write_folder(
                     (temporary / name).write_text(text, encoding="utf-8")
             if THRESHOLDS not in beside:
                 (path / THRESHOLDS).unlink(missing_ok=True)
-    except OSError as error:
-        raise UserError(f"the model cannot be written to {path} ({error}); give a folder you can write to.") from error
+    except (OSError, SafetensorError) as error:
+        raise UserError(
+            f"the model cannot be written to {path} ({error}); free space, or give a folder you can write to."
+        ) from error
 
 
 class FolderMixin(PyTorchModelHubMixin):

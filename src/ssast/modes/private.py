@@ -15,7 +15,7 @@ import os
 import secrets
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager, redirect_stderr, redirect_stdout, suppress
+from contextlib import ExitStack, contextmanager, redirect_stderr, redirect_stdout
 from pathlib import Path
 from typing import Any, TextIO
 
@@ -74,8 +74,13 @@ class Keys:
         try:
             with os.fdopen(os.open(beside, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600), "w", encoding="utf-8") as file:
                 file.write(f"hash,kind,name\n{secrets.token_hex(32)},salt,\n")
-            with suppress(FileExistsError):
+            try:
                 os.link(beside, self.path)
+            except FileExistsError:
+                pass
+            except OSError:  # a disk without hard links
+                if not self.path.exists():
+                    os.replace(beside, self.path)
         finally:
             beside.unlink(missing_ok=True)
 
