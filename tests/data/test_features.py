@@ -1,6 +1,5 @@
 """Pooled states on disk: what finds them again, what does not, and what a run reads of them."""
 
-import os
 from pathlib import Path
 
 import numpy as np
@@ -10,9 +9,8 @@ import torch
 from ssast.data import features
 from ssast.data.cache import Cache
 from ssast.data.dataset import AudioDataset
-from ssast.data.features import FeatureStore, PooledBatches, States, Table, contents, weights_name
+from ssast.data.features import FeatureStore, PooledBatches, States, Table, weights_name
 from ssast.data.loader import loader
-from ssast.data.storage import Location
 from ssast.errors import UserError
 
 OWN = States(("ft_avgtok",), (3, 13), 4)
@@ -86,43 +84,6 @@ def test_the_least_recently_used_states_make_room(tmp_path):
     assert sum(file.stat().st_size for file in kept_files(disk)) <= disk.limit
     assert store.find("clip 0") is None
     assert np.array_equal(store.find("clip 24"), values(OWN, 24))
-
-
-def test_equal_recordings_share_a_name_and_others_do_not(corpus, disk):
-    root = Location(str(corpus.audio))
-    (corpus.audio / "0001" / "waveform.wav").write_bytes((corpus.audio / "0000" / "waveform.wav").read_bytes())
-    names = contents(root, ["0000", "0001", "0002", "none such"], disk)
-    assert names[0] == names[1] != names[2]
-    assert names[3] is None
-
-
-def test_a_recording_that_changed_has_another_name_even_with_its_old_size_and_time(corpus, disk, monkeypatch):
-    monkeypatch.setattr(features, "SETTLED_SECONDS", -1.0)
-    root, file = Location(str(corpus.audio)), corpus.audio / "0000" / "waveform.wav"
-    stat = file.stat()
-    before = contents(root, ["0000"], disk)
-    content = bytearray(file.read_bytes())
-    content[-1] ^= 1
-    file.write_bytes(content)
-    os.utime(file, ns=(stat.st_atime_ns, stat.st_mtime_ns))
-    assert contents(root, ["0000"], disk) != before
-
-
-def test_what_metadata_says_is_part_of_a_recording(corpus, disk):
-    root = Location(str(corpus.audio))
-    before = contents(root, ["0000"], disk)
-    (corpus.audio / "0000" / "metadata.json").write_text('{"encoding": "WAV", "sample_rate_hz": 8000}')
-    assert contents(root, ["0000"], disk) != before
-
-
-def test_a_settled_recording_is_read_once(corpus, disk, monkeypatch):
-    root, uids = Location(str(corpus.audio)), ["0000", "0001"]
-    fresh = contents(root, uids, disk)
-    assert kept_files(disk) == []  # written a moment ago: it may change within a tick of the clock
-    monkeypatch.setattr(features, "SETTLED_SECONDS", -1.0)
-    assert contents(root, uids, disk) == fresh
-    monkeypatch.setattr(features.hashlib, "file_digest", None)
-    assert contents(root, uids, disk) == fresh
 
 
 def test_every_weight_is_part_of_the_name():

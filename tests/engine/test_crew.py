@@ -222,6 +222,76 @@ def test_recordings_that_any_process_left_out_are_written_down(still_corpus, mod
     assert rows(tmp_path / "1") == rows(tmp_path / "2")
 
 
+@pytest.mark.slow
+def test_every_recording_that_a_training_left_out_is_written_down_whoever_met_it(still_corpus, tmp_path):
+    """What the second process met in training was once lost: the scoring that follows has a journal of its own."""
+    shutil.copytree(still_corpus.audio, tmp_path / "audio")
+    broken = sorted([*still_corpus.frame().index[:6], still_corpus.frame("test").index[0]])
+    for uid in broken:
+        (tmp_path / "audio" / uid / "waveform.wav").write_bytes(b"RIFF")
+    how = [*data(still_corpus), "-d", str(still_corpus.splits), "--pretrained_mdl_path", "none", "--model_size", "tiny"]
+    how[1] = str(tmp_path / "audio")
+    how += ["--target_length", "32", "--freeze", "False", "--batch_size", "4", "--resamples", "0"]
+    how += ["--val_share", "0.4"]
+    ssast(2, "finetune", *how, "--on_bad_audio", "skip", "-o", str(tmp_path / "run"))
+    assert sorted(pd.read_csv(tmp_path / "run" / "bad_audio.csv", dtype=str)["uid"]) == broken
+
+
+LONG_SCORES = """
+import sys, time
+from ssast import cli
+from ssast.engine import crew
+from ssast.modes import scoring
+
+write, leave = scoring.write_scores, crew.leave
+
+def slowly(*arguments):
+    time.sleep(5)
+    write(*arguments)
+    print("scored", time.time(), flush=True)
+
+def leaving():
+    print(f"left {crew.rank()}", time.time(), flush=True)
+    leave()
+
+scoring.write_scores, crew.leave = slowly, leaving
+sys.exit(cli.main(sys.argv[1:]))
+"""
+
+
+@pytest.mark.slow
+def test_the_others_stay_while_the_first_still_scores(still_corpus, model, tmp_path):
+    (tmp_path / "long.py").write_text(LONG_SCORES)
+    how = [*data(still_corpus), "-d", str(still_corpus.splits), "--finetuned_mdl_path", str(model), "--resamples", "0"]
+    words = [*TOGETHER, "2", str(tmp_path / "long.py"), "evaluate", *how, "-o", str(tmp_path / "out")]
+    done = subprocess.run(words, env=os.environ | ALONE, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    times = dict(line.rsplit(" ", 1) for line in done.stdout.splitlines() if line.startswith(("scored", "left")))
+    assert float(times["left 1"]) > float(times["scored"])
+    assert not list((tmp_path / "out").glob(".*"))
+
+
+@pytest.mark.slow
+def test_a_run_that_one_process_began_goes_on_with_two(still_corpus, tmp_path):
+    """In the pieces that it began with, although two would take smaller ones."""
+    how = [*data(still_corpus), "-d", str(still_corpus.splits), "--pretrained_mdl_path", "none", "--model_size", "tiny"]
+    how += ["--target_length", "32", "--freeze", "False", "--epochs", "4", "--batch_size", "4", "--resamples", "0"]
+    how += ["--save_every_seconds", "0"]
+    ssast(1, "finetune", *how, "-o", str(tmp_path / "whole"))
+    (tmp_path / "killed.py").write_text(
+        "import os, sys\nfrom ssast import cli\nfrom ssast.engine import train\nwhole, done = train.Run.step, []\n"
+        "def step(self, *given, **named):\n    if len(done) == 7:\n        self.keeper.flush()\n        os._exit(9)\n"
+        "    done.append(1)\n    return whole(self, *given, **named)\n"
+        "train.Run.step = step\ncli.main(sys.argv[1:])\n"
+    )
+    words = [sys.executable, str(tmp_path / "killed.py"), "finetune", *how, "-o", str(tmp_path / "cut")]
+    assert subprocess.run(words, env=os.environ | ALONE, capture_output=True).returncode == 9
+    done = ssast(2, "finetune", *how, "-o", str(tmp_path / "cut"))
+    assert "going on in epoch 3" in done.stderr
+    assert "micro_batch: 4\n" in (tmp_path / "cut" / "run.yaml").read_text()
+    assert losses(tmp_path / "cut") == pytest.approx(losses(tmp_path / "whole"), rel=1e-4)
+
+
 SLOW = """
 import os, signal, sys
 from ssast import cli

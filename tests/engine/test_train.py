@@ -157,9 +157,12 @@ def test_an_unreadable_checkpoint_is_named(tmp_path):
 
 
 def test_another_runs_checkpoint_is_left_alone(tmp_path):
+    """It was once trained over without a word."""
     train(Toy(), feed(), Recipe(epochs=1), tmp_path, engine("cpu", "fp32"), key="other")
-    _, outcome = run(tmp_path)
-    assert outcome.steps == 12
+    before = (tmp_path / "checkpoints" / "last.pt").read_bytes()
+    with pytest.raises(UserError, match=r"last\.pt is of a run with other options, data or model; .*--resume never"):
+        run(tmp_path)
+    assert (tmp_path / "checkpoints" / "last.pt").read_bytes() == before
 
 
 def test_a_finished_run_is_not_trained_again_and_leaves_the_same_model(tmp_path):

@@ -6,16 +6,12 @@ Shapes: R recordings, K poolings, N layers, D width, B clips of a batch.
 """
 
 import hashlib
-import os
 import shutil
-import time
 import weakref
 import zlib
 from collections.abc import Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -25,17 +21,13 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from ssast.data.cache import Cache
+from ssast.data.contents import name_of
 from ssast.data.loader import Loader
-from ssast.data.recordings import Found, find_recording
-from ssast.data.storage import Location
 from ssast.data.whole import first_line
-from ssast.errors import AudioError, UserError
+from ssast.errors import UserError
 
 FORMAT = "pooled 1"
 CHECKSUM_BYTES = 4
-AT_ONCE = 8
-SETTLED_SECONDS = 2.0
-"""A file that changed no longer ago than this [s] may change again within the same tick of the disk's clock."""
 
 Values = NDArray[np.float32]
 
@@ -113,11 +105,6 @@ class FeatureStore:
         return name_of(FORMAT, self.made_by, content, states.tasks, states.layers, states.width)
 
 
-def name_of(*parts: Any) -> str:
-    """A name for plain values that changes with any of them."""
-    return hashlib.sha256(repr(parts).encode()).hexdigest()
-
-
 def weights_name(module: nn.Module) -> str:
     """A name for the values of a module's parameters and buffers."""
     digest = hashlib.sha256()
@@ -125,51 +112,6 @@ def weights_name(module: nn.Module) -> str:
         digest.update(f"{name} {value.dtype} {tuple(value.shape)} ".encode())
         digest.update(value.detach().cpu().contiguous().flatten().view(torch.uint8).numpy())
     return digest.hexdigest()
-
-
-def contents(root: Location, uids: Sequence[str], cache: Cache) -> list[str | None]:
-    """A name for what is in each recording, shared by equal ones; None where it cannot be read.
-
-    A local file is read once; then its name is known until its size, its times or its place on the disk change. Files
-    in a bucket go by what the store says of them.
-    """
-    one = partial(_content, root, cache)
-    if root.is_local:
-        return [one(uid) for uid in uids]
-    with ThreadPoolExecutor(AT_ONCE) as threads:
-        return list(threads.map(one, uids))
-
-
-def _content(root: Location, cache: Cache, uid: str) -> str | None:
-    try:
-        found = find_recording(root, uid)
-        held = _local_content(found, cache) if root.is_local else _remote_content(found)
-    except (AudioError, FileNotFoundError):
-        return None  # said when it is read
-    return name_of(held, found.extension, found.sample_rate)
-
-
-def _local_content(found: Found, cache: Cache) -> str:
-    stat = os.stat(found.location.path)
-    known = name_of("content", str(found.location), stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns, stat.st_ino)
-    size = hashlib.sha256().digest_size * 2
-    place = cache.find(known, size)
-    with suppress(FileNotFoundError):
-        if place is not None:
-            return place.read_text(encoding="ascii")
-    with open(found.location.path, "rb") as file:
-        name = hashlib.file_digest(file, "sha256").hexdigest()
-
-    def fill(beside: Path) -> None:
-        beside.write_text(name, encoding="ascii")
-
-    if time.time() - max(stat.st_mtime, stat.st_ctime) > SETTLED_SECONDS:
-        cache.get(known, size, fill)
-    return name
-
-
-def _remote_content(found: Found) -> str:
-    return found.location.content_key() or hashlib.sha256(found.location.read_bytes()).hexdigest()
 
 
 class Table:

@@ -102,15 +102,17 @@ def infer(
     title: str,
     rows: Callable[[Batch, Tensor], pa.Table] = clip_rows,
     unit: str = "batch",
+    opened: Callable[[], Any] = lambda: None,
 ) -> Rows:
     """Run `apply` (prepared batch -> (B, ...)) over `batches(start, stop)`, without what a pass of the same `key` did.
 
     Of several processes each takes its share of the steps, writes its own parts, and comes back when all are there.
     `steps` is the number of steps in all, each a `unit`. A batch is one step, unless it says under "steps" how many it
     finishes: with 0 the next one goes on with the same. `rows` makes table rows of a batch and its values. Parts lie in
-    `folder`; parts of another key are deleted first. Nothing but one part is held in memory.
+    `folder`; parts of another key are deleted first, which is said. `opened` is called once it is known that what lies
+    there is of this pass, and may `forget_steps`. Nothing but one part is held in memory.
     """
-    missing = _open_parts(folder, key, steps)
+    missing = _open_parts(folder, key, steps, opened)
     own = crew.share(missing)
     done = (steps - sum(map(len, missing))) if crew.size() == 1 else 0
     how: dict[str, Any] = {"total": done + sum(map(len, own)), "initial": done, "desc": title, "unit": unit}
@@ -165,15 +167,18 @@ def loader_size(batch_size: int, device: torch.device) -> int:
     return -(-batch_size // CPU_CLIPS) * CPU_CLIPS if device.type == "cpu" else batch_size
 
 
-def _open_parts(folder: Path, key: str, steps: int) -> list[range]:
+def _open_parts(folder: Path, key: str, steps: int, opened: Callable[[], Any]) -> list[range]:
     """Make the parts folder ready for `key`; the steps that no part holds yet."""
     if crew.is_main():
         note = folder / "key.json"
         if _noted(note) != key:
+            if any(folder.glob("part-*.parquet")):
+                tqdm.write(f"what lies in {folder} was computed with other options, files or versions: it begins anew")
             shutil.rmtree(folder, ignore_errors=True)
             folder.mkdir(parents=True)
             with whole_file(note) as beside:
                 Path(beside).write_text(json.dumps(key))
+        opened()
         finished = {first for first, end in map(_numbers, folder.glob("part-*.parquet")) if end > first}
         for part in folder.glob("part-*.parquet"):
             if _numbers(part)[0] not in finished:  # spilled from a step that was never finished
@@ -192,6 +197,14 @@ def _noted(note: Path) -> Any:
         return json_file(note)
     except (OSError, ValueError):
         return None
+
+
+def forget_steps(folder: Path, steps: Iterable[int]) -> None:
+    """Delete the parts that hold any of these steps, so that they are computed again."""
+    for part in folder.glob("part-*.parquet"):
+        first, end = _numbers(part)
+        if any(first <= step < end for step in steps):
+            part.unlink()
 
 
 def _numbers(part: Path) -> tuple[int, int]:

@@ -119,19 +119,35 @@ class Run:
         return place.epoch >= self.recipe.epochs or bool(patience and place.epoch - 1 - place.best_epoch >= patience)
 
     def restore(self) -> bool:
-        """Go on from `last.pt` where it holds a run of the same key."""
+        """Go on from `last.pt` where there is one; UserError where it is another run's, or nothing to go on from."""
         if crew.is_main():
             sweep_strays(self.keeper.folder)
         state = read_state(self.keeper.last)
-        if state is None or state["key"] != self.key:
+        if state is None:
             return False
+        try:
+            self._take_up(state)
+        except (KeyError, TypeError, ValueError, RuntimeError, AttributeError) as error:
+            if isinstance(error, UserError):
+                raise
+            raise UserError(
+                f"{self.keeper.last} is not a state that this version can go on from; go on with the version that "
+                "run.yaml names, or start anew with --resume never."
+            ) from error
+        self.first_step = self.progress.step
+        return True
+
+    def _take_up(self, state: dict[str, Any]) -> None:
+        if state["key"] != self.key:
+            raise UserError(
+                f"{self.keeper.last} is of a run with other options, data or model; "
+                "give another --exp_dir, or --resume never to replace it."
+            )
         load_trainable(self.model, state["model"])
         self.optimizer.load_state_dict(state["optimizer"])
         if self.scheduler is not None:
             self.scheduler.load_state_dict(state["scheduler"])
         self.progress = Progress(**state["progress"])
-        self.first_step = self.progress.step
-        return True
 
     def save(self) -> None:
         """Write `last.pt` in the background, whole or not at all. UserError where the weights are not finite."""

@@ -20,6 +20,7 @@ from ssast.modes.assemble import OPTION_OF, Rows, Settings, Work, needed, say
 from ssast.modes.inherited import older_model
 from ssast.modes.options import Options
 from ssast.modes.places import local_model
+from ssast.modes.runfolder import kept_pieces
 
 
 def pretraining_model(options: Options, settings: Settings) -> SSASTForPreTraining:
@@ -107,10 +108,13 @@ def trained_parts(options: Options, model: SSASTForAudioClassification, train: R
 
 
 def in_pieces(work: Work, model: SSASTForPreTraining | SSASTForAudioClassification) -> Work:
-    """The work with the size of a batch's pieces settled: each process its share, on a GPU as much as it can hold."""
+    """The work with the size of a batch's pieces settled: each process its share, on a GPU as much as it can hold.
+
+    A run that goes on keeps its size, so that it may go on with other GPUs.
+    """
     if work.options.micro_batch is not None:
         return work
-    own = -(-work.options.batch_size // crew.size())
+    own = kept_pieces(work.options) or -(-work.options.batch_size // crew.size())
     clips = clips_that_fit(model, own, work.accelerator) if work.accelerator.device.type == "cuda" else own
     if clips < own:
         say(f"the GPU holds {clips} clips at once: a batch goes through the model in pieces (--micro_batch {clips})")

@@ -185,6 +185,7 @@ class Options(DataOptions):
         shown="batch_size over the number of processes, fewer where a GPU's memory asks for it",
         is_rare=True,
         is_public=True,
+        changes_result=False,
     )
     num_workers: int = option(
         0, "processes that load recordings; 0: the main one does", TRAINING, low=0, modes=EVERY, changes_result=False

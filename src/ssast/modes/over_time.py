@@ -10,7 +10,9 @@ from ssast.engine import infer
 from ssast.engine.windows import Cutter, step_rows, window_batches
 from ssast.model.classification import SSASTForAudioClassification
 from ssast.modes.assemble import Rows, Settings, Work, dataset, loading, prepare
-from ssast.modes.scoring import one_pass, ready
+from ssast.modes.heard import Remembered
+from ssast.modes.passes import one_pass
+from ssast.modes.scoring import ready
 
 
 def step_values(
@@ -40,4 +42,7 @@ def step_values(
     def rows(batch: infer.Batch, values_BTD: torch.Tensor) -> Any:
         return step_rows(cutter, model.v.middles, batch, values_BTD)
 
-    return one_pass(work, embed, batches, len(data), folder, key, rows=rows, unit="recording")
+    def heard() -> Remembered:
+        return Remembered.of(options, source)
+
+    return one_pass(work, embed, batches, len(data), folder, key, rows=rows, heard=heard, unit="recording")

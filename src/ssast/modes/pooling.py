@@ -15,7 +15,8 @@ from tqdm import tqdm
 
 from ssast import __version__
 from ssast.data.cache import cache
-from ssast.data.features import FeatureStore, PooledBatches, States, Table, Values, contents, name_of, weights_name
+from ssast.data.contents import contents, name_of
+from ssast.data.features import FeatureStore, PooledBatches, States, Table, Values, weights_name
 from ssast.data.loader import Loader, loader
 from ssast.engine import crew, infer
 from ssast.engine.hardware import uses_bf16

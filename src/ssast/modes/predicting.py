@@ -21,12 +21,14 @@ from ssast.engine.hearing import Ears, label_names
 from ssast.engine.windows import Heard, pool_windows
 from ssast.errors import UserError
 from ssast.modes.assemble import Work, loading, model_settings, say
+from ssast.modes.heard import Remembered
 from ssast.modes.holding import alone
 from ssast.modes.models import finetuned_model
 from ssast.modes.options import Options
+from ssast.modes.passes import one_pass
 from ssast.modes.places import at, model_source
 from ssast.modes.runfolder import fingerprint, nothing_half_written, open_folder
-from ssast.modes.scoring import model_home, one_pass, ready
+from ssast.modes.scoring import model_home, ready
 from ssast.modes.thresholds import read_thresholds
 from ssast.modes.uploads import uploaded
 from ssast.report.tables import number, text_table
@@ -83,7 +85,8 @@ def _heard(work: Work, ears: Ears, data: FileDataset, folder: Path, model: str) 
         return ears.batches(data, size, start, stop, **loading(work))
 
     key = f"{model} {hashlib.sha256(repr(data.uids).encode()).hexdigest()}"
-    return one_pass(work, ears.scores, batches, len(data), folder, key, rows=ears.rows, unit="recording")
+    how: dict[str, Any] = {"heard": lambda: Remembered.of_files(work.options, data.files), "unit": "recording"}
+    return one_pass(work, ears.scores, batches, len(data), folder, key, rows=ears.rows, **how)
 
 
 def _write(work: Work, done: infer.Rows, folder: Path, labels: list[str], thresholds: Mapping[str, float]) -> None:

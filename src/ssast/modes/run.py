@@ -26,6 +26,7 @@ from ssast.modes.assemble import (
     target_labels,
     training_rows,
 )
+from ssast.modes.heard import Remembered
 from ssast.modes.holding import alone
 from ssast.modes.models import (
     classification_model,
@@ -207,6 +208,8 @@ def demo(options: Options | None = None, /, **overrides: Any) -> Path:
 # A demo has to end within minutes on two cores: two seconds of each clip to pretrain on, three to fine-tune on.
 DEMO_TRAINING: Settings = {"batch_size": 8, "optim": "adamw", "scheduler": "onecycle"}
 DEMO_PRETRAINING: Settings = {"model_size": "tiny", "target_length": 200, "mask_patch": 25, "epochs": 7, "max_lr": 1e-3}
+TRAINED_ON = 2
+"""Training goes on from what it heard of train.csv; the test's recordings are heard after it."""
 DEMO_FINETUNING: Settings = {
     "target_length": 304,
     "task": "ft_avgtok",
@@ -223,7 +226,9 @@ def _start(options: Options, *sources: Rows) -> tuple[Path, str]:
     files = used_files(options, *(source.source for source in sources))
     names = ("train", "validation", "test")
     clips = {name: len(source.frame) for name, source in zip(names, sources, strict=False)}
-    folder = open_folder(options, clips=clips, files=files, trains=True)
+    folder = open_folder(
+        options, clips=clips, files=files, trains=True, heard=lambda: Remembered.of(options, *sources[:TRAINED_ON])
+    )
     if crew.is_main():
         with whole_file(folder / "validation.csv") as beside:
             sources[1].frame.to_csv(beside)

@@ -17,19 +17,22 @@ from accelerate.utils.memory import should_reduce_batch_size
 from ssast import __version__
 from ssast.bounded import brief
 from ssast.data.storage import Location, as_location, writable_folder
+from ssast.data.whole import while_the_disk_has_room
 from ssast.engine import crew
 from ssast.errors import UserError
 from ssast.model.card import PUBLIC
+from ssast.modes.heard import HEARD, Remembered
 from ssast.modes.options import SPECS, Options
 from ssast.modes.places import at, model_source
 from ssast.modes.private import shown_facts, shown_record
 from ssast.modes.runfile import read_mapping
 from ssast.modes.settle import public_options, record, resolve, write_record
 
+LAST = "last.pt"
 # What a mode puts into its folder before there is any result.
 FIRST_FILES = ("run.yaml", "run-*.yaml", "log.jsonl", "validation.csv", "tensorboard", "checkpoints", ".parts")
 # What an unfinished run goes on from.
-PROGRESS = ("checkpoints/*.pt", ".parts/*/part-*")
+PROGRESS = ("checkpoints/*.pt", ".parts/*/part-*", ".parts/*/heads.jsonl")
 
 
 def nothing_half_written(mode: Callable[..., Path]) -> Callable[..., Path]:
@@ -66,7 +69,8 @@ def _undone(folder: Path) -> Iterator[None]:
     before = set(_matching(folder, FIRST_FILES))
     absent = [place for place in (folder, *folder.parents) if not place.exists()]
     try:
-        yield
+        with while_the_disk_has_room(folder):
+            yield
     except UserError:
         if crew.is_main() and not _matching(folder, PROGRESS):
             for path in set(_matching(folder, FIRST_FILES)) - before:
@@ -119,7 +123,13 @@ def _sha256(file: IO[bytes]) -> str:
 
 
 def open_folder(
-    options: Options, *, clips: dict[str, int], files: dict[str, str], trains: bool, table: str = ""
+    options: Options,
+    *,
+    clips: dict[str, int],
+    files: dict[str, str],
+    trains: bool,
+    table: str = "",
+    heard: Callable[[], Remembered] | None = None,
 ) -> Path:
     """Make the output folder and leave the record in it; UserError where it holds another training run's state.
 
@@ -131,6 +141,8 @@ def open_folder(
         path = record_path(folder, options.mode, trains)
         if trains:
             _agree(options, path, folder / "checkpoints", files)
+            if heard is not None:
+                _heard_the_same(heard(), folder / "checkpoints")
         else:
             _say_replaced(options, path, files, table)
         extra = {"clips": clips, "files": files, "versions": versions(), PUBLIC: public_options()}
@@ -166,7 +178,7 @@ def _agree(options: Options, path: Path, checkpoints: Path, files: dict[str, str
     if options.resume == "never":
         shutil.rmtree(checkpoints, ignore_errors=True)
         return
-    made = (checkpoints / "last.pt", checkpoints.parent / "model.safetensors")
+    made = (checkpoints / LAST, checkpoints.parent / "model.safetensors")
     if not path.exists() or not any(place.exists() for place in made):
         return
     before = read_mapping(path)
@@ -183,6 +195,44 @@ def _agree(options: Options, path: Path, checkpoints: Path, files: dict[str, str
             "the last bits of its result will differ from those of a run with one number",
             flush=True,
         )
+    version = _noted(before, "versions").get("ssast")
+    if version not in (None, __version__):
+        print(
+            f"this run began with ssast {version} and goes on with {__version__}: "
+            "its result may differ from that of a run with one of them; --resume never begins anew",
+            flush=True,
+        )
+
+
+def _heard_the_same(now: Remembered, checkpoints: Path) -> None:
+    """UserError that names what changed where training would go on with other recordings than it began with."""
+    changed = now.changed_since(checkpoints / HEARD) if (checkpoints / LAST).exists() else []
+    if changed:
+        raise UserError(
+            f"{now.sentence(changed)}; bring back what they held, give another --exp_dir, "
+            f"or --resume never to train on what they hold now."
+        )
+    now.write(checkpoints / HEARD)
+
+
+def kept_pieces(options: Options) -> int | None:
+    """The clips of a batch's pieces in the unfinished run that these options go on with; None where there is none.
+
+    They are part of how chance is drawn, so a run keeps them, whatever machine it goes on with.
+    """
+    folder = Path(options.exp_dir).expanduser()
+    path = folder / "run.yaml"
+    if options.resume == "never" or not path.exists() or not (folder / "checkpoints" / LAST).exists():
+        return None
+    kept = read_mapping(path).get("micro_batch")
+    return kept if isinstance(kept, int) and 1 <= kept <= options.batch_size else None
+
+
+def _noted(before: dict[str, Any], name: str) -> dict[str, Any]:
+    """What a record holds under a name beside its options; nothing where that is no mapping."""
+    found = before.get("record")
+    found = found.get(name) if isinstance(found, dict) else None
+    return found if isinstance(found, dict) else {}
 
 
 def _differences(before: dict[str, Any], now: dict[str, Any], files: dict[str, str]) -> str:
@@ -192,9 +242,7 @@ def _differences(before: dict[str, Any], now: dict[str, Any], files: dict[str, s
     names = [name for name in now if SPECS[name].changes_result and before[name] != now[name]]
     if names:
         return ", ".join(f"{name} {brief(before[name])} there, {brief(now[name])} now" for name in names[:5])
-    record = before.get("record")
-    there = record.get("files") if isinstance(record, dict) else None
-    there = there if isinstance(there, dict) else {}
+    there = _noted(before, "files")
     changed = sorted(name for name in {*there, *files} if there.get(name) != files.get(name))
     return f"made with other contents of {', '.join(changed)}" if changed else ""
 
@@ -203,7 +251,7 @@ def run_key(options: Options, files: dict[str, str]) -> str:
     """What a run's result depends on, in one word; options at their default are left out, so that new ones fit in."""
     chosen = {name: value for name, value in record(options).items() if value != SPECS[name].default}
     kept = sorted((name, value) for name, value in chosen.items() if SPECS[name].changes_result)
-    return hashlib.sha256(repr((kept, sorted(files.values()), __version__)).encode()).hexdigest()
+    return hashlib.sha256(repr((kept, sorted(files.values()))).encode()).hexdigest()
 
 
 def versions() -> dict[str, str]:

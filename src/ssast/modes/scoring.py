@@ -1,7 +1,7 @@
 """A fine-tuned model and labelled rows in; thresholds, scores, predictions and their page in a run folder out."""
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -21,13 +21,15 @@ from ssast.model.card import PUBLIC
 from ssast.model.classification import SSASTForAudioClassification
 from ssast.model.folder import THRESHOLDS
 from ssast.modes.assemble import Rows, Settings, Work, data_name, dataset, row_batches, say
+from ssast.modes.heard import Remembered
 from ssast.modes.models import compiled
 from ssast.modes.options import Options
 from ssast.modes.overlap import say_overlap
+from ssast.modes.passes import one_pass
 from ssast.modes.places import at, model_path
 from ssast.modes.pooling import keeps_features, pooled_rows
 from ssast.modes.runfile import read_mapping
-from ssast.modes.runfolder import fingerprint, record_path, run_key
+from ssast.modes.runfolder import fingerprint, record_path
 from ssast.modes.thresholds import read_thresholds, read_unchosen, thresholds_from
 from ssast.modes.trained import trained_rows
 from ssast.report.html import sound_uri, write_page
@@ -69,31 +71,11 @@ def clip_values(
     ready(work, model)
     given = pooled_rows(work, model, source, settings) if pooled else row_batches(work, source, settings)
     batches, steps, prepare = given
-    return one_pass(work, lambda batch: apply(prepare(batch)), batches, steps, folder, key)
-
-
-def one_pass(work: Work, apply: Any, batches: Any, steps: int, folder: Path, key: str, **how: Any) -> infer.Rows:
-    """`infer` with its parts and the reasons of recordings left out below `folder`; `how` as it takes it."""
-    parts = folder / ".parts" / work.options.mode
-
-    def batches_from(start: int, stop: int) -> Iterable[infer.Batch]:
-        # Parts that a killed pass left come with the reasons of the recordings that they lack.
-        work.bad.remember(parts / "bad_audio.jsonl")
-        return batches(start, stop)
-
-    done = infer.infer(
-        apply,
-        batches_from,
-        steps=steps,
-        folder=parts,
-        # On another kind of device batches hold other numbers of clips, and steps other clips.
-        key=f"{key} {run_key(work.options, {})} {work.accelerator.device.type} {steps}",
-        accelerator=work.accelerator,
-        title=work.options.mode,
-        **how,
-    )
-    work.bad.remember(parts / "bad_audio.jsonl")  # with what other processes noted there
-    return done
+    kind: dict[str, Any] = {
+        "heard": lambda: Remembered.of(work.options, source),
+        "clips_a_step": infer.loader_size(work.options.batch_size, work.accelerator.device),
+    }
+    return one_pass(work, lambda batch: apply(prepare(batch)), batches, steps, folder, key, **kind)
 
 
 def predict_rows(

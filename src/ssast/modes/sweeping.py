@@ -2,9 +2,7 @@
 
 import contextlib
 import itertools
-import json
 import os
-import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -18,7 +16,7 @@ from numpy.typing import NDArray
 from torch import nn
 from tqdm import tqdm
 
-from ssast.bounded import json_of
+from ssast import __version__
 from ssast.data.balance import positive_weights
 from ssast.data.features import States, Table
 from ssast.data.label_columns import MEAN
@@ -34,12 +32,14 @@ from ssast.model.head import POOLINGS
 from ssast.modes.assemble import Rows, Settings, Work, audio_settings, feed, recipe, say, target_labels, training_rows
 from ssast.modes.beside import HeadsBeside
 from ssast.modes.declare import altering
+from ssast.modes.heard import Remembered
 from ssast.modes.holding import alone
 from ssast.modes.models import classification_model
 from ssast.modes.options import SPECS, Options
 from ssast.modes.pooling import Pooler, all_states, check_some, own_states, pooled_table, with_pooled
 from ssast.modes.repeats import spread
 from ssast.modes.runfolder import nothing_half_written, open_folder, run_key, used_files
+from ssast.modes.sweep_journal import Journal, Scores, opened
 from ssast.modes.uploads import uploaded
 from ssast.report.measures import SOFT_POSITIVE
 from ssast.report.metrics import score
@@ -48,9 +48,6 @@ from ssast.report.tables import TITLES, number, text_table
 MEASURES = {"BCE": ("auc",), "MSE": ("spearman", "rmse")}
 """What sweep.csv holds; the first is on the screen and says what is best."""
 WEIGHTED = "weighted"
-
-Scores = dict[str, dict[str, float | None]]
-"""By label, and under "mean": each measure."""
 
 
 @dataclass(frozen=True)
@@ -96,7 +93,8 @@ def sweep(options: Options | None = None, /, **overrides: Any) -> Path:
     # The splits of all seeds are made of the same recordings.
     table = pooled_table(Pooler(work, model, settings, all_states(model), autocast=True), train_rows, held_out)
     check_some(work, table)
-    journal = _Journal(folder / ".parts" / "sweep" / "heads.jsonl", run_key(options, files))
+    heard = Remembered.of(options, train_rows, held_out)
+    journal = opened(folder / ".parts" / "sweep", f"{run_key(options, files)} {__version__}", heard, options)
     found = _all_heads(runs, model, table, journal)
     best = _best(found, options, clips["validation"])
     with whole_file(folder / "sweep.csv") as beside:
@@ -153,34 +151,8 @@ def _say_left_aside(options: Options) -> None:
         say(f"{', '.join(aside)} left aside: a sweep keeps the base and the recordings as they are")
 
 
-class _Journal:
-    """The scores of the heads that are done, so that a killed sweep goes on."""
-
-    def __init__(self, path: Path, key: str):
-        self.path, self.key = path, key
-        self.done: dict[str, Scores] = {}
-        for line in path.read_text(encoding="utf-8").splitlines() if path.exists() else ():
-            with contextlib.suppress(ValueError, TypeError):  # the kill may have cut a line
-                made_by, name, scores = json_of(line)
-                if made_by == key:
-                    self.done[name] = scores
-
-    def add(self, name: str, scores: Scores) -> None:
-        """Note a head's scores at once."""
-        self.done[name] = scores
-        self.path.parent.mkdir(parents=True, exist_ok=True)
-        with open(self.path, "a", encoding="utf-8") as file:
-            file.write("\n" + json.dumps([self.key, name, scores]))
-
-    def remove(self) -> None:
-        """Delete it once the table is in place."""
-        shutil.rmtree(self.path.parent, ignore_errors=True)
-        with contextlib.suppress(OSError):  # another mode's parts may lie beside it
-            self.path.parent.parent.rmdir()
-
-
 def _all_heads(
-    runs: Sequence[_Run], model: SSASTForAudioClassification, table: Table, journal: _Journal
+    runs: Sequence[_Run], model: SSASTForAudioClassification, table: Table, journal: Journal
 ) -> dict[Choice, dict[str, Scores]]:
     """The scores of each choice, by the name of the seed."""
     found: dict[Choice, dict[str, Scores]] = {choice: {} for choice in CHOICES}

@@ -1,0 +1,62 @@
+"""Carry out a pass over recordings in parts, so that a pass that was killed goes on, as far as nothing changed."""
+
+import shutil
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import Any
+
+from ssast import __version__
+from ssast.engine import crew, infer
+from ssast.modes.assemble import Work, say
+from ssast.modes.heard import HEARD, Remembered
+from ssast.modes.runfolder import run_key
+
+
+def one_pass(
+    work: Work,
+    apply: Any,
+    batches: Any,
+    steps: int,
+    folder: Path,
+    key: str,
+    *,
+    heard: Callable[[], Remembered],
+    clips_a_step: int = 1,
+    **how: Any,
+) -> infer.Rows:
+    """`infer` with its parts and the reasons of recordings left out below `folder`; `how` as it takes it.
+
+    Of a pass that goes on, what was computed of recordings that changed is computed again.
+    """
+    parts = folder / ".parts" / work.options.mode
+    if work.options.resume == "never" and crew.is_main():
+        shutil.rmtree(parts, ignore_errors=True)
+
+    def opened() -> None:
+        now = heard()
+        changed = now.changed_since(parts / HEARD)
+        if changed:
+            infer.forget_steps(parts, {row // clips_a_step for row in changed})
+            work.bad.forget(parts / "bad_audio.jsonl", [now.uids[row] for row in changed])
+            say(f"{now.sentence(changed)}; what was computed of them is computed again")
+        now.write(parts / HEARD)
+
+    def batches_from(start: int, stop: int) -> Iterable[infer.Batch]:
+        # Parts that a killed pass left come with the reasons of the recordings that they lack.
+        work.bad.remember(parts / "bad_audio.jsonl")
+        return batches(start, stop)
+
+    done = infer.infer(
+        apply,
+        batches_from,
+        steps=steps,
+        folder=parts,
+        # On another kind of device batches hold other numbers of clips, and steps other clips.
+        key=f"{key} {run_key(work.options, {})} {__version__} {work.accelerator.device.type} {steps}",
+        accelerator=work.accelerator,
+        title=work.options.mode,
+        opened=opened,
+        **how,
+    )
+    work.bad.remember(parts / "bad_audio.jsonl")  # with what other processes noted there
+    return done

@@ -1,0 +1,55 @@
+"""Keep the scores of the heads that a sweep has trained, so that one that was killed goes on."""
+
+import contextlib
+import json
+import shutil
+from pathlib import Path
+
+from ssast.bounded import json_of
+from ssast.modes.assemble import say
+from ssast.modes.heard import HEARD, Remembered
+from ssast.modes.options import Options
+
+Scores = dict[str, dict[str, float | None]]
+"""By label, and under "mean": each measure."""
+
+
+class Journal:
+    """The scores of the heads that are done, so that a killed sweep goes on."""
+
+    def __init__(self, path: Path, key: str):
+        self.path, self.key = path, key
+        self.done: dict[str, Scores] = {}
+        for line in path.read_text(encoding="utf-8").splitlines() if path.exists() else ():
+            with contextlib.suppress(ValueError, TypeError):  # the kill may have cut a line
+                made_by, name, scores = json_of(line)
+                if made_by == key:
+                    self.done[name] = scores
+
+    def add(self, name: str, scores: Scores) -> None:
+        """Note a head's scores at once."""
+        self.done[name] = scores
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        with open(self.path, "a", encoding="utf-8") as file:
+            file.write("\n" + json.dumps([self.key, name, scores]))
+
+    def remove(self) -> None:
+        """Delete it once the table is in place."""
+        shutil.rmtree(self.path.parent, ignore_errors=True)
+        with contextlib.suppress(OSError):  # another mode's parts may lie beside it
+            self.path.parent.parent.rmdir()
+
+
+def opened(parts: Path, key: str, heard: Remembered, options: Options) -> Journal:
+    """The journal of an unfinished sweep, or a new one where it is not of this sweep; that is said."""
+    if options.resume == "never":
+        shutil.rmtree(parts, ignore_errors=True)
+    changed = heard.changed_since(parts / HEARD)
+    if changed:
+        say(f"{heard.sentence(changed)}; the sweep begins anew")
+        shutil.rmtree(parts, ignore_errors=True)
+    journal = Journal(parts / "heads.jsonl", key)
+    if journal.path.exists() and not journal.done:
+        say(f"what lies in {parts} was computed with other options, files or versions: the sweep begins anew")
+    heard.write(parts / HEARD)
+    return journal
