@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import soundfile
 
-from ssast.data.files import FileDataset, find_audio
+from ssast.data.files import FileDataset, find_audio, look_for_audio
 from ssast.data.storage import Location
 from ssast.errors import AudioError, UserError
 
@@ -38,6 +38,37 @@ def test_a_folder_gives_its_audio_files_and_those_below_it(folder):
 def test_what_is_named_twice_comes_once(folder):
     assert len(found(folder, folder / "a.wav", folder / "deep" / ".." / "a.wav")) == len(NAMES)
     assert found(folder / "deep/er/a.wav", folder)[0].endswith("er/a.wav"), "in the order in which it was named first"
+
+
+def test_files_without_a_row_of_their_own_are_told_of(folder):
+    """`predict FOLDER` passed over kinds it does not know, and one row was too few where a file was named twice."""
+    (folder / "deep" / "b.IMA").write_text("of a kind that is not known")
+    (folder / "README").write_text("no ending")
+    addresses = [Location(str(place)) for place in (folder, folder / "a.wav", folder / "a.wav", folder / "deep")]
+    remarks = look_for_audio(addresses).remarks()
+    assert remarks == [
+        "passed over 3 files with no ending of audio: 1 .ima, 1 .txt, 1 without an ending",
+        "4 files came more than once; each has one row",
+    ]
+    assert look_for_audio([Location(str(folder / "a.wav"))]).remarks() == []
+
+
+def test_a_private_run_counts_what_is_passed_over_and_shows_no_part_of_a_name(folder, monkeypatch):
+    monkeypatch.setattr("ssast.veil.worn", lambda: True)
+    assert look_for_audio([Location(str(folder))]).remarks() == ["passed over 1 file with no ending of audio"]
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="this system has no named pipes")
+def test_a_pipe_or_a_folder_in_place_of_a_file_is_named_at_once(folder):
+    """Opening a pipe waits for somebody who writes into it: for ever."""
+    os.mkfifo(folder / "pipe.wav")
+    with pytest.raises(AudioError, match=r"pipe.wav: its file cannot be read \(it is a pipe, not a file\)"):
+        FileDataset([Location(str(folder / "pipe.wav"))], {})[0]
+    (folder / "folder.flac").mkdir()
+    (folder / "zero.wav").symlink_to("/dev/zero")
+    for name, kind in (("folder.flac", "folder"), ("zero.wav", "device")):
+        with pytest.raises(AudioError, match=f"it is a {kind}, not a file"):
+            FileDataset([Location(str(folder / name))], {}, hold="windows")[0]
 
 
 def test_a_relative_folder_stays_relative(folder, monkeypatch):

@@ -1,3 +1,5 @@
+import os
+import signal
 import threading
 import time
 
@@ -165,3 +167,52 @@ def test_seeds_depend_on_every_number_of_the_key():
     assert len({derive_seed(*key) for key in keys}) == len(keys)
     assert derive_seed(1, 2, 3) == derive_seed(1, 2, 3)
     assert list(EpochSampler(3, epoch=5)) == [(0, 5), (1, 5), (2, 5)]
+
+
+class Deadly(Clips):
+    """Some clips end the process that reads them, as a decoder in C does; the main process reads none of them."""
+
+    def __init__(self, size, deadly, signals=("SIGSEGV",)):
+        super().__init__(size)
+        self.deadly, self.signals, self.main = deadly, signals, os.getpid()
+
+    def __getitem__(self, key):
+        if key[0] in self.deadly and os.getpid() != self.main:
+            os.kill(os.getpid(), getattr(signal, self.signals[key[0] % len(self.signals)]))
+            time.sleep(60)
+        return super().__getitem__(key)
+
+
+@pytest.fixture
+def told_soon(monkeypatch):
+    monkeypatch.setattr("torch.utils.data._utils.MP_STATUS_CHECK_INTERVAL", 0.2)
+
+
+@pytest.mark.parametrize(("workers", "deadly"), [(1, {0}), (3, {7}), (1, {5, 6}), (3, {0, 9})])
+@pytest.mark.usefixtures("told_soon")
+def test_a_decoder_that_dies_costs_its_own_clip_alone(workers, deadly):
+    """A worker killed by a signal once ended the run with a traceback that named no recording."""
+    report = []
+    data = Deadly(10, deadly, ("SIGSEGV", "SIGABRT", "SIGKILL"))
+    batches = list(loader(data, batch_size=2, num_workers=workers, on_bad_audio="skip", report=report))
+    assert [batch["uid"] for batch in batches] == [
+        [f"u{index}" for index in pair if index not in deadly] for pair in ((0, 1), (2, 3), (4, 5), (6, 7), (8, 9))
+    ]
+    assert [uid for uid, _ in report] == [f"u{index}" for index in sorted(deadly)]
+    assert all("died (signal SIG" in reason for _, reason in report)
+
+
+@pytest.mark.usefixtures("told_soon")
+def test_a_decoder_that_dies_is_named_and_ends_the_run_in_one_sentence():
+    with pytest.raises(AudioError, match=r"clip u3: the process that read it died \(signal SIGSEGV\).*--on_bad_audio"):
+        list(loader(Deadly(6, {3}), batch_size=2, num_workers=2))
+
+
+@pytest.mark.usefixtures("told_soon")
+def test_the_next_epoch_comes_whole_after_a_death():
+    report = []
+    batches = loader(Deadly(6, {3}), batch_size=2, num_workers=2, on_bad_audio="skip", report=report, shuffle_seed=0)
+    for epoch in range(2):
+        read = [uid for batch in batches.at(epoch) for uid in batch["uid"]]
+        assert sorted(read) == ["u0", "u1", "u2", "u4", "u5"]
+    assert len(report) == 2

@@ -83,7 +83,8 @@ def _stream(waveforms: Iterator[Tensor], old_rate: int, new_rate: int) -> Iterat
     stream = soxr.ResampleStream(old_rate, new_rate, len(before), dtype="float32")
     for waveform_CS in chain(waveforms, [None]):
         made = stream.resample_chunk(np.ascontiguousarray(before.numpy().T), last=waveform_CS is None)
-        yield torch.from_numpy(np.ascontiguousarray(made.reshape(-1, len(before)).T))
+        # Copied, since what soxr gives is a view of a larger array.
+        yield torch.from_numpy(np.array(made.reshape(-1, len(before)).T, order="C"))
         before = before if waveform_CS is None else waveform_CS
 
 

@@ -111,6 +111,23 @@ def joined(pieces: Iterable[Recording]) -> Recording:
     return replace(held[0], waveform=waveform_CS, whole_samples=0)
 
 
+def beginning(pieces: Iterable[Recording], most_values: int) -> Recording:
+    """Put blocks together until so many samples of all channels are there; `whole_samples` tells where more follow."""
+    held: list[Recording] = []
+    values = 0
+    for piece in pieces:
+        held.append(piece)
+        values += piece.waveform.numel()
+        if values > most_values:
+            break
+    found = joined(replace(piece, whole_samples=0) for piece in held)
+    most = most_values // len(found.waveform)
+    if found.samples <= most:
+        return found
+    whole = max(held[0].whole_samples, found.samples)
+    return replace(found, waveform=found.waveform[:, :most], whole_samples=whole)
+
+
 def _kind(data: Data, name: str) -> str:
     if not len(data):
         raise AudioError("its file is empty (0 bytes); get a whole copy")

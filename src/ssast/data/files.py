@@ -1,9 +1,11 @@
 """Find the audio files at addresses and in folders, and read them one by one for a loader."""
 
 import os
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
+from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
@@ -20,25 +22,67 @@ from ssast.errors import UserError
 SHOWN = 10
 
 
+@dataclass(frozen=True)
+class FoundAudio:
+    """Audio files, each once; how many of each other ending were passed over in folders; how often one came again."""
+
+    files: list[Location]
+    passed_over: Mapping[str, int]
+    again: int
+
+    def remarks(self) -> list[str]:
+        """What a user should know of files that have no row of their own."""
+        said = []
+        if self.passed_over:
+            kinds = sorted(self.passed_over.items(), key=lambda one: (-one[1], one[0]))
+            more = f" and {len(kinds) - SHOWN} other endings" if len(kinds) > SHOWN else ""
+            listed = ", ".join(f"{count} {ending}" for ending, count in kinds[:SHOWN])
+            count = sum(self.passed_over.values())
+            kept_back = "" if veil.worn() else f": {listed}{more}"  # an ending may be part of a name
+            said.append(f"passed over {count} {'file' if count == 1 else 'files'} with no ending of audio{kept_back}")
+        if self.again:
+            said.append(f"{self.again} {'file' if self.again == 1 else 'files'} came more than once; each has one row")
+        return said
+
+
 def find_audio(addresses: Sequence[Location], *, any_name: bool = False) -> list[Location]:
+    """The files of `look_for_audio`."""
+    return look_for_audio(addresses, any_name=any_name).files
+
+
+def look_for_audio(addresses: Sequence[Location], *, any_name: bool = False) -> FoundAudio:
     """The files that are named, and those of a known extension in the folders that are named and below them, each once.
 
     Hidden files and folders are passed over. UserError where nothing lies at an address or no audio file in a folder,
     and, unless `any_name`, for a named file of another extension.
     """
     found: dict[str, Location] = {}
+    again: set[str] = set()
+    others: dict[str, str] = {}
     for address in addresses:
         if not address.exists():
             raise Missing(f"{address} does not exist; give audio files, or folders that hold some.")
         is_folder = address.is_dir()
-        files = _below(address) if is_folder else [address]
+        there = _below(address) if is_folder else [address]
+        files = [file for file in there if _is_audio(file.name)] if is_folder else there
         if not files:
             raise UserError(f"{address} holds no audio file, in no folder below it either; {_endings()}.")
         if not is_folder and not any_name and not _is_audio(address.name):
             raise UserError(f"{address} is no audio file by its name; {_endings()}, or pass --on_bad_audio skip.")
         for file in files:
-            found.setdefault(os.path.abspath(file.address) if file.is_local else file.address, file)
-    return list(found.values())
+            again |= {_identity(file)} & found.keys()
+            found.setdefault(_identity(file), file)
+        others |= {_identity(file): _ending(file.name) for file in there if not _is_audio(file.name)}
+    passed_over = Counter(ending for other, ending in others.items() if other not in found)
+    return FoundAudio(list(found.values()), passed_over, len(again))
+
+
+def _identity(file: Location) -> str:
+    return os.path.abspath(file.address) if file.is_local else file.address
+
+
+def _ending(name: str) -> str:
+    return f".{name.rsplit('.', 1)[1].lower()[:12]}" if "." in name else "without an ending"
 
 
 def _endings() -> str:
@@ -50,8 +94,9 @@ def _is_audio(name: str) -> bool:
 
 
 def _below(folder: Location) -> list[Location]:
+    """Every visible file in a folder and below it."""
     places = _on_disk(folder) if folder.is_local else _in_bucket(folder)
-    return [place for place in places if _is_audio(place.name)]
+    return [place for place in places if not place.name.startswith(".")]
 
 
 def _on_disk(folder: Location) -> Iterator[Location]:

@@ -11,8 +11,9 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor
-from torch.utils.data import DataLoader, Dataset, Sampler
+from torch.utils.data import Dataset, Sampler
 
+from ssast.data.workers import Workers, killed
 from ssast.errors import AudioError, UserError
 
 ORDER, ITEM = 1, 2
@@ -157,27 +158,27 @@ class _Guarded(Dataset[Any]):
         try:
             return self.dataset[key]
         except UserError as error:
-            uids = getattr(self.dataset, "uids", None)
-            return Bad(uids[key[0]] if uids is not None else str(key[0]), str(error), isinstance(error, AudioError))
+            return Bad(self.name(key), str(error), isinstance(error, AudioError))
+
+    def name(self, key: tuple[int, int]) -> str:
+        """The uid of an item, or its number."""
+        uids = getattr(self.dataset, "uids", None)
+        return uids[key[0]] if uids is not None else str(key[0])
+
+    def dead(self, key: tuple[int, int], ending: str) -> Bad:
+        """What stands for an item whose reading ended a worker."""
+        return Bad(self.name(key), killed(self.name(key), ending), True)
 
 
-class Loader(DataLoader[Any]):
+class Loader(Workers):
     """Collated pieces of the batches of one epoch; made by `loader`. `at` turns to another and keeps the workers."""
 
     def __init__(
         self, dataset: Any, pieces: Pieces, skip: bool, report: Report | None, is_part: bool = False, **how: Any
     ):
         self.skip, self.report, self.clips, self.batches, self.is_part = skip, report, pieces.clips, pieces, is_part
-        super().__init__(
-            _Guarded(dataset),
-            batch_sampler=pieces,
-            collate_fn=collate,
-            generator=torch.Generator(),  # else torch draws from its global one
-            **how,
-        )
-
-    def check_worker_number_rationality(self) -> None:
-        """Stay silent: more workers than cores is what waiting for a disk or a bucket asks for."""
+        guarded = _Guarded(dataset)
+        super().__init__(guarded, pieces, guarded.dead, collate_fn=collate, **how)
 
     def at(self, epoch: int, start: int = 0) -> "Loader":
         """The same loader, from batch `start` of `epoch` on."""

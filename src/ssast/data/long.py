@@ -45,10 +45,12 @@ class Reel:
 
     def window(self, begin: int, end: int) -> Tensor:
         """Samples `begin` to `end` of the recording."""
-        self._held_S, self._start = self._held_S[max(0, begin - self._start) :], max(begin, self._start)
-        held, missing = [self._held_S], end - self._start - len(self._held_S)
-        while missing > 0 and (block_S := next(self._blocks, None)) is not None:
-            held.append(block_S)
-            missing -= len(block_S)
-        self._held_S = torch.cat(held) if len(held) > 1 else self._held_S
+        self._let_go(begin)
+        while self._start + len(self._held_S) < end and (block_S := next(self._blocks, None)) is not None:
+            self._held_S = torch.cat([self._held_S, block_S])
+            self._let_go(begin)
         return self._held_S[begin - self._start : end - self._start].clone()
+
+    def _let_go(self, begin: int) -> None:
+        before = min(len(self._held_S), max(0, begin - self._start))
+        self._held_S, self._start = self._held_S[before:], self._start + before

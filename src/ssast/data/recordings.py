@@ -9,7 +9,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
 
-from ssast.audio.decode import Recording, blocks, joined
+from ssast.audio.decode import Recording, beginning, blocks
 from ssast.audio.source import not_plain
 from ssast.bounded import json_of
 from ssast.data.storage import Location, Missing
@@ -48,6 +48,8 @@ OPUS = ("opus", "ogg", "webm")
 OPUS_CODECS = ("opus", "libopus")
 OPUS_RATE = 48000
 METADATA_BYTES = 1 << 20
+MEASURED_VALUES = 1 << 24
+"""So much of a recording is measured: 17 minutes at 16 kHz, 3 in stereo at 44.1 kHz."""
 AT_ONCE = 8
 """How many recordings of a batch are fetched at the same time."""
 
@@ -71,13 +73,16 @@ def check_uid(uid: str) -> None:
 
 
 def load_recording(root: Location, uid: str, *, use_librosa: bool = False) -> Recording:
-    """The decoded recording `root`/`uid`/waveform.EXT, whole, its rate as metadata.json says.
+    """The decoded recording `root`/`uid`/waveform.EXT, its rate as metadata.json says.
+
+    Of a very long one it is the beginning, MEASURED_VALUES samples of all channels together; `samples` tells how long
+    the whole is.
 
     AudioError, the uid in front, for whatever is wrong with this recording; UserError for a uid or link that leaves
     the folder, and where the storage fails.
     """
     with naming(uid):
-        return joined(recording_blocks(root, uid, use_librosa=use_librosa))
+        return beginning(recording_blocks(root, uid, use_librosa=use_librosa), MEASURED_VALUES)
 
 
 def recording_blocks(root: Location, uid: str, *, use_librosa: bool = False) -> Iterator[Recording]:

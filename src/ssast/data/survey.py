@@ -129,7 +129,7 @@ def _where(root: Location, uid: str) -> str:
 
 def _measured(uid: str, recording: Recording) -> Heard:
     waveform_CS, rate = recording.waveform, recording.sample_rate
-    seconds = waveform_CS.shape[1] / rate
+    seconds = recording.samples / rate
     measures: dict[str, Any] = {"sample_rate": rate, "channels": len(waveform_CS), "seconds": seconds}
     if seconds * 1000 < WINDOW_MS:
         reason = f"it lasts {seconds * 1000:.1f} ms, less than one window of {WINDOW_MS} ms; remove it"
@@ -137,7 +137,9 @@ def _measured(uid: str, recording: Recording) -> Heard:
     measures |= {"peak": float(waveform_CS.abs().max()), "offset": float(waveform_CS.mean(1).abs().max())}
     kind = "silent" if 20 * np.log10(max(measures["peak"], 1e-9)) < SILENT_DB else ""
     reason = f"its highest sample is {measures['peak']:.6f} of full scale; replace or remove it" if kind else ""
-    digest = hashlib.sha256(f"{rate} {len(waveform_CS)} ".encode() + waveform_CS.numpy().tobytes()).hexdigest()
+    digest = hashlib.sha256(
+        f"{rate} {len(waveform_CS)} {recording.whole_samples or ''}".encode() + waveform_CS.numpy().tobytes()
+    ).hexdigest()
     return Heard(uid, kind, reason, **measures, clipped=_clipped(waveform_CS), digest=digest)
 
 

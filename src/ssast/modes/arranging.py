@@ -14,7 +14,7 @@ import pandas as pd
 from tqdm import tqdm
 
 from ssast import veil
-from ssast.audio.decode import decode
+from ssast.audio.decode import blocks
 from ssast.data.arranging.file_column import Named, Table, name_files
 from ssast.data.arranging.filenames import FileNames, is_audio, printable, quoted
 from ssast.data.arranging.labels import Labels, find_labels
@@ -204,7 +204,8 @@ def _keep(root: Path, row: Row) -> AudioError | None:
     try:
         with naming(row.uid):
             content = _content(place)
-            rate = decode(io.BytesIO(content), extension=ending).sample_rate
+            # Read to its end, so that what is wrong there shows now; no more than a block of it is held.
+            rate = max(block.sample_rate for block in blocks(io.BytesIO(content), extension=ending))
     except AudioError as error:
         return error
     folder = root / row.uid

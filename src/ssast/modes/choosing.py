@@ -6,7 +6,7 @@ from typing import Any
 
 import pandas as pd
 
-from ssast.data.files import FileDataset, find_audio
+from ssast.data.files import FileDataset, look_for_audio
 from ssast.data.storage import Location
 from ssast.errors import UserError
 from ssast.modes.assemble import Rows, Settings, dataset, rows, say
@@ -35,7 +35,10 @@ def chosen(options: Options, settings: Settings) -> Chosen:
     lines = [line for line in options.files.splitlines() if line.strip()]
     if not lines:
         raise UserError("--files names nothing; give audio files or folders, one a line.")
-    files = find_audio([at(options, line) for line in lines], any_name=options.on_bad_audio == "skip")
+    found = look_for_audio([at(options, line) for line in lines], any_name=options.on_bad_audio == "skip")
+    files = found.files
+    for remark in found.remarks():
+        say(remark)
     if len(files) > options.max_clips:
         say(f"the first {options.max_clips} of {len(files)} recordings; --max_clips allows more")
         files = files[: options.max_clips]

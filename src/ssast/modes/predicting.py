@@ -13,7 +13,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from ssast import veil
-from ssast.data.files import FileDataset, find_audio
+from ssast.data.files import FileDataset, look_for_audio
 from ssast.data.label_columns import WINDOW, call_column, check_label_names, predicted_table, score_columns
 from ssast.data.storage import Location, whole_file
 from ssast.engine import crew, infer
@@ -54,7 +54,10 @@ def predict(options: Options | None = None, /, **overrides: Any) -> Path:
         label_names(model), [predicted_table], source="the model", remedy="fine-tune it under another name"
     )
     settings = model_settings(options, model.frontend)
-    files = find_audio(_named(options), any_name=options.on_bad_audio == "skip")
+    found = look_for_audio(_named(options), any_name=options.on_bad_audio == "skip")
+    files = found.files
+    for remark in found.remarks():
+        say(remark)
     used = fingerprint(model_source(options, options.finetuned_mdl_path or ""))
     folder = open_folder(options, clips={"predict": len(files)}, files=used, trains=False)
     ready(work, model)

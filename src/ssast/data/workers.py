@@ -1,0 +1,124 @@
+"""Load with worker processes, of which one may die: what killed it is found and named, and loading goes on.
+
+A decoder written in C that meets damaged bytes may end its process, and so may a system that runs out of memory.
+"""
+
+import multiprocessing
+import pickle
+import signal
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from itertools import islice
+from typing import Any
+
+import torch
+from torch.utils.data import DataLoader, Sampler
+
+DEATHS = ("exited unexpectedly", "is killed by signal")  # torch's own words
+
+
+class _From(Sampler[Any]):
+    """The batches of a sampler from number `first` on."""
+
+    def __init__(self, batches: Any):
+        self.batches, self.first = batches, 0
+
+    def __len__(self) -> int:
+        return len(self.batches)
+
+    def __iter__(self) -> Iterator[Any]:
+        return islice(iter(self.batches), self.first, None)
+
+
+class Workers(DataLoader[Any]):
+    """A DataLoader of `batches` whose workers may die; `dead(key, signal)` is the item in place of one that killed.
+
+    After a death some batches are read item by item in a process of their own, which tells the one that kills. With
+    num_workers=0 nothing protects this process.
+    """
+
+    def __init__(self, dataset: Any, batches: Any, dead: Callable[[Any, str], Any], **how: Any):
+        self._from, self._dead = _From(batches), dead
+        # A generator of its own: else torch draws the workers' seed from its global one.
+        super().__init__(dataset, batch_sampler=self._from, generator=torch.Generator(), **how)
+
+    def check_worker_number_rationality(self) -> None:
+        """Stay silent: more workers than cores is what waiting for a disk or a bucket asks for."""
+
+    def __iter__(self) -> Iterator[Any]:  # type: ignore[override]
+        given = 0
+        while True:
+            self._from.first = given
+            try:
+                for batch in self._quietly():
+                    yield batch
+                    given += 1
+                return
+            except (RuntimeError, ConnectionError, EOFError, FileNotFoundError) as error:
+                if not self.num_workers or not _is_death(error):
+                    raise
+            finally:
+                self._from.first = 0
+            self._iterator = None
+            self._from.first = given
+            # As many as the workers may have been at when one of them died.
+            ahead = list(islice(iter(self._from), 1 + self.num_workers * (self.prefetch_factor or 1)))
+            for keys in ahead:
+                yield self.collate_fn(self._read_apart(keys))
+                given += 1
+
+    def _quietly(self) -> Iterator[Any]:
+        """What torch gives; a death is told here, and not by a signal in the middle of whatever else runs."""
+        before = signal.getsignal(signal.SIGCHLD) if hasattr(signal, "SIGCHLD") else None
+        batches = super().__iter__()
+        if self.num_workers and before is not None and threading.current_thread() is threading.main_thread():
+            signal.signal(signal.SIGCHLD, before)
+        return batches
+
+    def _read_apart(self, keys: Sequence[Any]) -> list[Any]:
+        """The items of these keys, read one after the other in a process that each death starts anew."""
+        items: list[Any] = []
+        context: Any = self.multiprocessing_context or multiprocessing
+        while len(items) < len(keys):
+            ours, theirs = context.Pipe(duplex=False)
+            process = context.Process(target=_send_each, args=(self.dataset, keys[len(items) :], theirs), daemon=True)
+            process.start()
+            theirs.close()
+            try:
+                while len(items) < len(keys):
+                    items.append(pickle.loads(ours.recv_bytes()))
+            except (EOFError, ConnectionError):
+                process.join()
+                items.append(self._dead(keys[len(items)], _name_of(process.exitcode)))
+            finally:
+                process.join()
+        return items
+
+
+def _is_death(error: Exception) -> bool:
+    """Whether a worker died: torch says so, or what it had sent can no longer be fetched from it."""
+    if isinstance(error, RuntimeError):
+        return any(words in str(error) for words in DEATHS)
+    return "DataLoader worker process" not in str(error)  # torch's words for an error that a living worker met
+
+
+def _send_each(dataset: Any, keys: Sequence[Any], pipe: Any) -> None:
+    torch.set_num_threads(1)  # as in torch's own workers
+    for key in keys:
+        pipe.send_bytes(pickle.dumps(dataset[key]))
+
+
+def _name_of(exitcode: int) -> str:
+    """How a process ended, in words."""
+    try:
+        return f"signal {signal.Signals(-exitcode).name}"
+    except ValueError:
+        return f"exit code {exitcode}"
+
+
+def killed(name: str, ending: str) -> str:
+    """The sentence about a recording whose reading ended a process."""
+    return (
+        f"clip {name}: the process that read it died ({ending}), because a decoder failed on damaged bytes or memory "
+        "ran out; get a whole copy or remove it"
+    )
