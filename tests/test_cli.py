@@ -49,6 +49,21 @@ def test_a_mode_runs_with_the_options_given(ran):
 
 
 @pytest.mark.parametrize(
+    ("words", "name", "value"),
+    [
+        (["--dataset_mean", "-1e-3"], "dataset_mean", -0.001),
+        (["--dataset_mean", "-.5"], "dataset_mean", -0.5),
+        (["--uids", "-1,-2"], "uids", "-1,-2"),
+        (["--uids", "-x7"], "uids", "-x7"),
+        (["-s", "-4"], "study", "-4"),
+    ],
+)
+def test_values_that_start_with_a_minus_are_values(ran, words, name, value):
+    assert cli.main(["finetune", *DATA, *words]) == 0
+    assert getattr(ran[0][1], name) == value
+
+
+@pytest.mark.parametrize(
     ("words", "mode"),
     [
         (DATA, "finetune"),
@@ -94,6 +109,14 @@ def test_a_record_repeats_the_run_and_given_options_win(ran, tmp_path):
         (["finetune", "--freeze"], "--freeze has no value, expected True or False"),
         (["finetune", "-i"], "-i/--prefix has no value"),
         (["finetune", "--epochs", "--seed", "1"], "--epochs has no value"),
+        (
+            ["finetune", "--dataset_mean", "-4,2"],
+            "is -4,2, expected a number from -1000000 to 1000000; write it with a point, -4.2",
+        ),
+        (["finetune", "--dataset_std", "4,5"], "write it with a point, 4.5"),
+        (["finetune", "--dataset_mean", "-inf"], "--dataset_mean is -inf, expected a number"),
+        (["finetune", "--epochs", "-1"], "--epochs is -1, expected a whole number"),
+        (["finetune", "--seed", "-1-5"], "--seed is -1-5, expected a whole number"),
         (["finetune", "--layer", "99"], "--layer is 99, expected a whole number from -1 to 13"),
         (["finetune", "--task", "ft_cl"], "did you mean ft_cls?"),
         (["finetune", "--config", "missing.yaml"], "missing.yaml"),
@@ -205,4 +228,4 @@ def test_a_reader_that_goes_away_is_no_error():
         [sys.executable, "-m", "ssast", "--help-all"], stdout=write, stderr=subprocess.PIPE, text=True
     )
     os.close(write)
-    assert done.stderr == ""
+    assert (done.returncode, done.stderr) == (141, "")

@@ -1,8 +1,14 @@
-"""A command line in; one mode run, exit code out: the mode's own or 0, 2 with a sentence, 130 when interrupted."""
+"""Run one mode as a command line says, and tell by the exit code how it ended.
+
+The code is the mode's own or 0, 2 with a sentence for what a user can mend, 128 and the signal's number where one ended
+the run, and 141 where nobody reads what a mode only prints.
+"""
 
 import argparse
 import os
+import re
 import shutil
+import signal
 import sys
 import textwrap
 from collections.abc import Mapping, Sequence
@@ -11,12 +17,15 @@ from typing import Any, NoReturn
 
 from ssast import __version__
 from ssast.bounded import brief
+from ssast.engine.stopping import ended_by_signals
 from ssast.errors import Interrupted, UserError
 from ssast.modes.catalogue import ALIASES, MODES, SPELLINGS
 from ssast.modes.declare import Spec, suggestion
 from ssast.modes.options import SPECS
 from ssast.modes.private import typed, veiled
+from ssast.modes.screen import READER_GONE, ReaderGone, Steady, fill_closed, steady
 from ssast.modes.settle import from_args
+from ssast.modes.surroundings import look_around
 
 USER_ERROR = 2
 INTERRUPTED = 130
@@ -25,16 +34,31 @@ SHARED = ("pretrain", "finetune", "evaluate", "extract")
 """Modes that several processes can do together."""
 MANY = "..."
 HELP = {"-h", "--help", "--help-all"}
+FLAGS = {flag: spec for spec in SPECS.values() for flag in spec.flags}
+NUMBER = re.compile(r"-([\d.,]|inf|nan)", re.IGNORECASE)
 TITLE = "Pretrain, fine-tune, evaluate and look inside the Self-Supervised Audio Spectrogram Transformer (SSAST)."
 
 
 def main(argv: Sequence[str] | None = None, *, prog: str = "ssast") -> int:
     """Run the command line and return the exit code; `prog` is run.py when that was called."""
     words = list(sys.argv[1:] if argv is None else argv)
+    fill_closed()
+    with steady() as screen, ended_by_signals():
+        code = _answered(words, prog, screen)
+    if code == INTERRUPTED and argv is None:
+        signal.signal(signal.SIGINT, signal.SIG_DFL)  # a further Ctrl-C finds nothing left to tidy up
+    return code
+
+
+def _answered(words: list[str], prog: str, screen: Steady) -> int:
+    """The exit code of what the words say; what ends a run is told in one sentence."""
+    words = _glued(words)
     try:
         with veiled(typed(words)):
-            code = _run(words, prog)
+            code = _run(words, prog, screen)
         sys.stdout.flush()
+        if screen.reason:
+            print(f"ssast: what was to be printed is lost ({screen.reason}); the rest is done", file=sys.stderr)
         return code
     except UserError as error:
         # A sentence may hold what a stranger's file says: nothing in it steers the terminal.
@@ -42,18 +66,17 @@ def main(argv: Sequence[str] | None = None, *, prog: str = "ssast") -> int:
         return USER_ERROR
     except Interrupted as event:
         print(f"\nssast: {event}", file=sys.stderr)
-        return INTERRUPTED
+        return event.code
     except KeyboardInterrupt:
         print("\nssast: interrupted; the same command goes on from what was saved", file=sys.stderr)
         return INTERRUPTED
-    except BrokenPipeError:
-        # The reader has gone (`ssast --help | head`): what Python still wants to flush goes nowhere.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-    return 0
+    except ReaderGone:
+        return READER_GONE
 
 
-def _run(words: list[str], prog: str) -> int:
+def _run(words: list[str], prog: str, screen: Steady) -> int:
     """Run what the words say; a mode that answers with a whole number means its exit code, any other is a success."""
+    screen.matters = True
     if words[:1] == ["--version"]:
         print(f"ssast {__version__}")
         return 0
@@ -71,7 +94,9 @@ def _run(words: list[str], prog: str) -> int:
         raise UserError(f"no mode is named; write it first, as in `ssast finetune --{next(iter(texts))} ...`")
     if mode and "mode" in texts:
         raise UserError(f"the mode is named twice, {mode} and --mode {texts['mode']}; leave one out")
+    look_around()
     options = from_args({**texts, "mode": mode} if mode else texts)
+    screen.matters = MODES[options.mode].only_prints
     module, function = MODES[options.mode].function.split(":")
     if int(os.environ.get("WORLD_SIZE", "1")) > 1:
         return _among_others(options.mode, getattr(import_module(module), function), options)
@@ -105,7 +130,7 @@ def _read(words: list[str], prog: str, mode: str | None) -> dict[str, str]:
         # argparse would read -prefix as -p refix.
         if word[:1] == "-" and word[1:2] != "-" and word[1:].partition("=")[0] in SPECS:
             raise UserError(f"there is no option {word}; did you mean -{word}?")
-    found, rest = _parser(mode, whole=True).parse_known_args(_glued(words))
+    found, rest = _parser(mode, whole=True).parse_known_args(words)
     for word in rest:
         name = word.partition("=")[0]
         if name.startswith("-"):
@@ -125,22 +150,22 @@ def _bare(rest: list[str], names: list[str], found: Mapping[str, str]) -> dict[s
 
 
 def _glued(words: list[str]) -> list[str]:
-    """The words with negative numbers tied to their option, since argparse takes -1e-3 for an option."""
+    """The words with values that start with a minus tied to their option, since argparse takes them for options."""
     glued: list[str] = []
     for word in words:
-        if glued and glued[-1].startswith("--") and "=" not in glued[-1] and word.startswith("-") and _is_number(word):
-            glued[-1] += f"={word}"
+        spec = FLAGS.get(glued[-1]) if glued else None
+        if spec is not None and word.startswith("-") and _is_value(word, spec):
+            glued[-1] = f"--{spec.name}={word}"
         else:
             glued.append(word)
     return glued
 
 
-def _is_number(word: str) -> bool:
-    try:
-        float(word)
-    except ValueError:
-        return False
-    return True
+def _is_value(word: str, spec: Spec) -> bool:
+    """Whether a word that starts with a minus is a value: something like a number, or text that is no option."""
+    if NUMBER.match(word):
+        return True
+    return spec.kind is str and not spec.choices and word[:2] not in FLAGS and word[:2] != "--" and word not in HELP
 
 
 class _Parser(argparse.ArgumentParser):

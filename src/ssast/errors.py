@@ -31,5 +31,14 @@ class AudioError(UserError):
     """One recording cannot be used as it is; the sentence gives the reason, the data set adds the uid."""
 
 
-class Interrupted(Exception):  # noqa: N818 - it is an event, not an error
-    """SIGINT or SIGTERM came in a training run, whose state is saved; the text says how to go on."""
+class Interrupted(KeyboardInterrupt):
+    """A signal ended what ran, as Ctrl-C does; the text says how to go on, `number` which signal came."""
+
+    def __init__(self, text: str, number: int = 2):
+        super().__init__(text)
+        self.number = number
+
+    @property
+    def code(self) -> int:
+        """The exit code that a shell would show for a program that this signal ended."""
+        return 128 + self.number

@@ -51,13 +51,13 @@ def write_corpus(folder: str | os.PathLike, *, speakers: int = 48, clips_per_spe
 def _fill(folder: Path, speakers: int, clips_per_speaker: int, seed: int) -> None:
     """Write splits, labels and recordings into the folder."""
     (folder / "splits").mkdir()
-    (folder / "labels.txt").write_text("\n".join(LABELS) + "\n")
+    (folder / "labels.txt").write_text("\n".join(LABELS) + "\n", encoding="utf-8")
     rng = np.random.default_rng(seed)
     order = rng.permutation(speakers)
     tested = max(2, round(speakers * TEST_SHARE))
     for split, members in (("train", order[tested:]), ("test", order[:tested])):
         clips = _cast(np.sort(members), clips_per_speaker, rng)
-        with (folder / "splits" / f"{split}.csv").open("w", newline="") as file:
+        with (folder / "splits" / f"{split}.csv").open("w", newline="", encoding="utf-8") as file:
             table = csv.writer(file, lineterminator="\n")
             table.writerow(["uid", "speaker", *LABELS])
             table.writerows([f"{name}_{clip:02d}", name, *_answers(traits)] for name, _, clip, traits in clips)
@@ -116,4 +116,6 @@ def _write_recording(folder: Path, waveform_S: NDArray[np.float32]) -> None:
         file.setsampwidth(2)
         file.setframerate(SAMPLE_RATE)
         file.writeframes(np.round(waveform_S * 32767).astype("<i2").tobytes())
-    (folder / "metadata.json").write_text(json.dumps({"encoding": "WAV", "sample_rate_hz": SAMPLE_RATE}))
+    (folder / "metadata.json").write_text(
+        json.dumps({"encoding": "WAV", "sample_rate_hz": SAMPLE_RATE}), encoding="utf-8"
+    )

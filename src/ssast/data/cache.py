@@ -219,13 +219,21 @@ _caches: dict[tuple[str, int], Cache] = {}
 
 def cache_folder() -> Path:
     """Where this machine keeps what was fetched; nothing of it need exist yet."""
-    return Path(os.environ.get("SSAST_CACHE") or "~/.cache/ssast").expanduser().absolute()
+    return own_folder("SSAST_CACHE", "~/.cache/ssast").absolute()
+
+
+def own_folder(name: str, usual: str) -> Path:
+    """The folder that a variable names, else the usual one below the home folder; UserError where nobody has one."""
+    try:
+        return Path(os.environ.get(name) or usual).expanduser()
+    except RuntimeError as error:
+        raise UserError(f"there is no home folder for {usual}; set {name} to a folder that can be written.") from error
 
 
 @contextlib.contextmanager
 def locked(place: Path) -> Iterator[None]:
     """Keep every other process and thread that locks this file out; the system ends it with the process."""
-    with open(place, "w") as file:
+    with open(place, "w", encoding="utf-8") as file:
         try:
             import fcntl
         except ImportError:  # Windows: two processes may fetch the same file, and both get it whole

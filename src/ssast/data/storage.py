@@ -14,7 +14,7 @@ from typing import IO, Any, Union
 from ssast.data import remote
 from ssast.data.cache import cache
 from ssast.data.remote import Stored
-from ssast.data.whole import first_line, whole_file, whole_folder, writable_folder
+from ssast.data.whole import at_home, first_line, whole_file, whole_folder, writable_folder
 from ssast.errors import UserError
 
 __all__ = [
@@ -60,7 +60,7 @@ class Location:
             scheme, rest = address.split("://", 1)
             address = f"{scheme}://{rest.rstrip('/')}"
         elif address:
-            address = str(Path(address).expanduser())
+            address = str(at_home(address))
         object.__setattr__(self, "address", address)
 
     def __str__(self) -> str:

@@ -18,6 +18,7 @@ from torch.utils.data import DataLoader, Dataset
 from ssast.audio.decode import Recording
 from ssast.audio.frontend import WINDOW_MS
 from ssast.data.acoustics import Sound, device
+from ssast.data.orphans import end_with_parent
 from ssast.data.people_check import people_remarks
 from ssast.data.recordings import find_recording, load_recording
 from ssast.data.splits import check_targets, label_values, targets
@@ -176,7 +177,12 @@ def listen_to_all(
     """One `Heard` a uid, in their order, read by `num_workers` processes; `closely` as in `listen`."""
     ears = _Ears(root, uids, use_librosa=use_librosa, closely=closely)
     # A generator of its own: else torch draws the workers' seed from its global one.
-    how: dict[str, Any] = {"num_workers": num_workers, "collate_fn": list, "generator": torch.Generator()}
+    how: dict[str, Any] = {
+        "num_workers": num_workers,
+        "collate_fn": list,
+        "worker_init_fn": end_with_parent,
+        "generator": torch.Generator(),
+    }
     for heard in _Workers(ears, batch_size=CLIPS_A_MESSAGE, **how):
         yield from heard
 

@@ -1,14 +1,17 @@
 """A local path in; a file or folder written there whole or not at all, and one sentence where it cannot be written."""
 
 import errno
+import hashlib
 import os
 import re
 import shutil
 import socket
+import time
 import uuid
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import Any
 
 from ssast.errors import UserError
 
@@ -18,6 +21,10 @@ UNFINISHED = ".unfinished-"
 WINDOWS_FULL = {39, 112}
 CAUSES = 5
 """So far back the reasons of an error are looked at."""
+LONGEST_REST = 150
+"""So many bytes of a name stand in the name of its unfinished file; disks take 255 in all."""
+ON_WINDOWS = os.name == "nt"
+TRIES, PAUSE_SECONDS = 20, 0.1
 
 
 def writable_folder(path: StrPath) -> Path:
@@ -43,7 +50,7 @@ def whole_file(path: StrPath) -> Iterator[Path]:
             yield beside
         with _writing(target):
             _to_disk(beside)
-            os.replace(beside, target)
+            _patiently(lambda: os.replace(beside, target))
     finally:
         beside.unlink(missing_ok=True)
 
@@ -59,9 +66,9 @@ def whole_folder(path: StrPath) -> Iterator[Path]:
             yield beside
         with _writing(target):
             if target.exists():
-                target.rename(aside)
+                _patiently(lambda: target.rename(aside))
             try:
-                beside.rename(target)
+                _patiently(lambda: beside.rename(target))
             except OSError:
                 if aside.exists():
                     aside.rename(target)
@@ -76,7 +83,15 @@ def _on_disk(path: StrPath) -> Path:
     text = os.fspath(path)
     if "://" in text:
         raise UserError(f"{text} is not on this machine; give a local path.")
-    return Path(text).expanduser()
+    return at_home(text)
+
+
+def at_home(path: StrPath) -> Path:
+    """The path with ~ as the home folder; as it is where nobody knows that home, since a name may start with ~."""
+    try:
+        return Path(path).expanduser()
+    except RuntimeError:
+        return Path(path)
 
 
 def _beside(path: StrPath) -> tuple[Path, Path]:
@@ -90,7 +105,13 @@ def _beside(path: StrPath) -> tuple[Path, Path]:
 
 def own_name(rest: str) -> str:
     """A file name that no other process takes, and that `is_orphan` knows once this one has ended."""
-    return f"{UNFINISHED}{_host()}-{os.getpid()}-{uuid.uuid4().hex[:8]}-{rest}"
+    return f"{UNFINISHED}{_host()}-{os.getpid()}-{uuid.uuid4().hex[:8]}-{_short(rest)}"
+
+
+def _short(name: str) -> str:
+    """A name that leaves room for what comes before it; a long one by its hash."""
+    content = os.fsencode(name)
+    return name if len(content) <= LONGEST_REST else hashlib.sha256(content).hexdigest()[:32]
 
 
 def is_orphan(name: str) -> bool:
@@ -102,7 +123,7 @@ def is_orphan(name: str) -> bool:
 
 def _sweep(target: Path) -> None:
     """Delete unfinished writes of `target` whose process, of this machine, has ended; put back what it set aside."""
-    ends = (f"-{target.name}", f"-{target.name}.old")
+    ends = (f"-{_short(target.name)}", f"-{_short(target.name)}.old")
     for stray in target.parent.iterdir():
         if not stray.name.endswith(ends) or not is_orphan(stray.name):
             continue
@@ -119,6 +140,8 @@ def _host() -> str:
 
 
 def _alive(pid: int) -> bool:
+    if ON_WINDOWS:  # where os.kill(pid, 0) is Ctrl-C
+        return _alive_on_windows(pid)
     try:
         os.kill(pid, 0)
     except ProcessLookupError:
@@ -128,9 +151,33 @@ def _alive(pid: int) -> bool:
     return True
 
 
+def _alive_on_windows(pid: int) -> bool:
+    """Whether a process can be opened and waits to end, or is somebody else's; never run by the authors."""
+    import ctypes
+
+    synchronize, access_denied, not_yet = 0x100000, 5, 0x102
+    kernel: Any = ctypes.WinDLL("kernel32", use_last_error=True)  # type: ignore[attr-defined]
+    handle = kernel.OpenProcess(synchronize, False, pid)
+    if not handle:
+        return ctypes.get_last_error() == access_denied  # type: ignore[attr-defined]
+    answer = kernel.WaitForSingleObject(handle, 0)
+    kernel.CloseHandle(handle)
+    return answer == not_yet
+
+
 def _to_disk(path: Path) -> None:
-    with open(path, "rb") as file:
+    with open(path, "r+b") as file:  # Windows flushes only what is open for writing
         os.fsync(file.fileno())
+
+
+def _patiently(move: Callable[[], object]) -> None:
+    """Move a file; on Windows again for a while, since nothing that somebody (a scanner, an index) reads can move."""
+    for _ in range(TRIES - 1 if ON_WINDOWS else 0):
+        with suppress(PermissionError):
+            move()
+            return
+        time.sleep(PAUSE_SECONDS)
+    move()
 
 
 @contextmanager

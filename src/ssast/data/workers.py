@@ -14,6 +14,8 @@ from typing import Any
 import torch
 from torch.utils.data import DataLoader, Sampler
 
+from ssast.data.orphans import end_with_parent
+
 DEATHS = ("exited unexpectedly", "is killed by signal")  # torch's own words
 
 
@@ -40,7 +42,8 @@ class Workers(DataLoader[Any]):
     def __init__(self, dataset: Any, batches: Any, dead: Callable[[Any, str], Any], **how: Any):
         self._from, self._dead = _From(batches), dead
         # A generator of its own: else torch draws the workers' seed from its global one.
-        super().__init__(dataset, batch_sampler=self._from, generator=torch.Generator(), **how)
+        own = {"generator": torch.Generator(), "worker_init_fn": end_with_parent}
+        super().__init__(dataset, batch_sampler=self._from, **own, **how)
 
     def check_worker_number_rationality(self) -> None:
         """Stay silent: more workers than cores is what waiting for a disk or a bucket asks for."""
@@ -104,6 +107,7 @@ def _is_death(error: Exception) -> bool:
 
 def _send_each(dataset: Any, keys: Sequence[Any], pipe: Any) -> None:
     torch.set_num_threads(1)  # as in torch's own workers
+    end_with_parent()
     for key in keys:
         pipe.send_bytes(pickle.dumps(dataset[key]))
 

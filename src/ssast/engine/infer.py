@@ -177,7 +177,7 @@ def _open_parts(folder: Path, key: str, steps: int, opened: Callable[[], Any]) -
             shutil.rmtree(folder, ignore_errors=True)
             folder.mkdir(parents=True)
             with whole_file(note) as beside:
-                Path(beside).write_text(json.dumps(key))
+                Path(beside).write_text(json.dumps(key), encoding="utf-8")
         opened()
         finished = {first for first, end in map(_numbers, folder.glob("part-*.parquet")) if end > first}
         for part in folder.glob("part-*.parquet"):

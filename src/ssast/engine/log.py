@@ -20,13 +20,13 @@ class RunLog:
 
     def _keep(self, step: int) -> None:
         """Drop what was reported after `step`: those steps run again."""
-        lines = self.path.read_text().splitlines() if step and self.path.exists() else []
+        lines = self.path.read_text(encoding="utf-8").splitlines() if step and self.path.exists() else []
         kept = [line for line in lines if _step(line) <= step]
-        self.path.write_text("".join(f"{line}\n" for line in kept))
+        self.path.write_text("".join(f"{line}\n" for line in kept), encoding="utf-8")
 
     def report(self, **values: Any) -> None:
         """Write one line; `step` must be among the values."""
-        with open(self.path, "a") as file:
+        with open(self.path, "a", encoding="utf-8") as file:
             file.write(json.dumps({key: _plain(value) for key, value in values.items()}) + "\n")
         if self.writer is not None:
             for key, value in values.items():

@@ -2,7 +2,7 @@
 
 import itertools
 import math
-import threading
+import signal
 import time
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import asdict, dataclass
@@ -19,7 +19,7 @@ from ssast.engine.checkpoint import Keeper, Progress, load_trainable, read_state
 from ssast.engine.hardware import chance, own_chance, to_device
 from ssast.engine.log import RunLog
 from ssast.engine.optimise import Recipe, optimiser, schedule
-from ssast.engine.stopping import asked_to_stop
+from ssast.engine.stopping import StopRequest, asked_to_stop
 from ssast.engine.sums import Means, Sums
 from ssast.errors import Interrupted, UserError
 from ssast.model.finite import LARGEST_WEIGHT, fault
@@ -326,7 +326,7 @@ def _steps(batches: Iterable[Batch], pieces: int) -> Iterator[list[Batch]]:
         yield step
 
 
-def _epoch(run: Run, log: RunLog | None, asked: threading.Event) -> None:
+def _epoch(run: Run, log: RunLog | None, asked: StopRequest) -> None:
     """The rest of the epoch that the run stands in, with its bar, its checkpoints and its report."""
     place, began, seen = run.progress, time.monotonic(), 0
     title = f"epoch {place.epoch + 1}/{run.recipe.epochs}"
@@ -340,7 +340,8 @@ def _epoch(run: Run, log: RunLog | None, asked: threading.Event) -> None:
             if means.stops or (crew.size() == 1 and asked.is_set()):
                 run.save()
                 run.keeper.flush()
-                raise Interrupted(f"stopped after step {place.step}; the same command goes on from there")
+                said = f"stopped after step {place.step}; the same command goes on from there"
+                raise Interrupted(said, asked.number or signal.SIGTERM)
             if time.monotonic() - run.saved_at > run.recipe.save_every_seconds:
                 run.save()
     speed = seen / (time.monotonic() - began)

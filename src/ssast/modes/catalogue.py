@@ -8,6 +8,7 @@ class Mode:
     """One thing that ssast does, for the list of modes; `function` is "module:name".
 
     `words` names the options that bare words on the command line fill: one each, and all that are left one with `...`.
+    A mode that `only_prints` leaves nothing else behind, so that it may end where nobody reads on.
     """
 
     summary: str
@@ -15,6 +16,7 @@ class Mode:
     gives: str
     function: str
     words: str = ""
+    only_prints: bool = False
 
 
 # A further mode is one entry here and its function; an option shared with it names it in options.py.
@@ -102,6 +104,7 @@ MODES = {
         "its kind, sizes, labels, SHA-256 and the commands it serves in; exit code 1 where it is of no use here",
         "ssast.modes.inspecting:inspect",
         words="checkpoint...",
+        only_prints=True,
     ),
     "convert": Mode(
         "make a model folder of a published or older checkpoint, and prove that it answers the same",

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from ssast.data.storage import whole_folder
+from ssast.data.whole import at_home
 from ssast.errors import UserError
 from ssast.model import original
 from ssast.model.card import PUBLIC
@@ -69,7 +70,7 @@ def convert(options: Options | None = None, /, **overrides: Any) -> Path:
 
 def free_folder(exp_dir: str) -> Path:
     """The folder to make; UserError where something is there."""
-    folder = Path(exp_dir).expanduser()
+    folder = at_home(exp_dir)
     if os.path.lexists(folder) and not (folder.is_dir() and not any(folder.iterdir())):
         raise UserError(f"{folder} is there already, and nothing is replaced; name a new folder.")
     return folder

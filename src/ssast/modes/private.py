@@ -17,15 +17,19 @@ import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, redirect_stderr, redirect_stdout
 from pathlib import Path
-from typing import Any, TextIO
+from typing import Any
 
 from ssast import veil
+from ssast.data.cache import own_folder
 from ssast.data.storage import Location, locate, writable_folder
+from ssast.data.whole import at_home
 from ssast.errors import UserError
 from ssast.modes.catalogue import SPELLINGS
 from ssast.modes.declare import TRUTH
 from ssast.modes.options import SPECS, Options
 from ssast.modes.runfile import read_mapping
+from ssast.modes.screen import Passing, steady
+from ssast.modes.surroundings import look_around
 from ssast.veil import HIDDEN, OWN, Veil
 
 KEYS = "keys.csv"
@@ -98,32 +102,15 @@ class Keys:
 
 def keys() -> Keys:
     """The keys of this user, in $SSAST_KEYS, else ~/.config/ssast."""
-    return Keys(Path(os.environ.get("SSAST_KEYS") or "~/.config/ssast").expanduser())
+    return Keys(own_folder("SSAST_KEYS", "~/.config/ssast"))
 
 
-class _Veiled(io.TextIOBase):
+class _Veiled(Passing):
     """A text stream through which nothing passes unveiled."""
-
-    def __init__(self, stream: TextIO):
-        self.stream = stream
 
     def write(self, text: str) -> int:
         self.stream.write(veil.shown(text))
         return len(text)
-
-    def flush(self) -> None:
-        if not self.stream.closed:  # it may end before this one does, which flushes as it goes
-            self.stream.flush()
-
-    def fileno(self) -> int:
-        return self.stream.fileno()
-
-    def isatty(self) -> bool:
-        return self.stream.isatty()
-
-    @property
-    def encoding(self) -> str:  # type: ignore[override]
-        return self.stream.encoding
 
 
 @contextmanager
@@ -150,11 +137,12 @@ def veiled(given: Mapping[str, Any], options: Options | None = None) -> Iterator
 
 
 def guarded(function: Callable[..., Any]) -> Callable[..., Any]:
-    """A mode as Python's users call it, behind the veil where they ask for it."""
+    """A mode as Python's users call it: on a screen that ends nothing, behind the veil where they ask for it."""
 
     @functools.wraps(function)
     def run(options: Options | None = None, /, **overrides: Any) -> Any:
-        with veiled(overrides, options):
+        with steady(), veiled(overrides, options):
+            look_around()
             return function(options, **overrides)
 
     return run
@@ -213,7 +201,7 @@ def _learn_value(worn: Veil, name: str, value: str) -> None:
     elif "://" in value or not value:
         worn.learn_place(name, value)
     else:
-        path = Path(value).expanduser()
+        path = at_home(value)
         worn.learn_place(name, str(path.absolute()), str(path.resolve()), value, str(path))
 
 
@@ -251,7 +239,7 @@ def _absolute(options: Options) -> dict[str, Any]:
 
 
 def _in_full(name: str, value: str) -> str:
-    path = Path(value).expanduser()
+    path = at_home(value)
     return str(path.absolute()) if "://" not in value and (path.exists() or name == "exp_dir") else value
 
 

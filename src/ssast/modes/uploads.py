@@ -15,6 +15,7 @@ from typing import Any, TypeVar
 from ssast.bounded import brief, json_file
 from ssast.data.storage import Location, bucket_address, whole_file
 from ssast.engine import crew
+from ssast.engine.stopping import ended_by_signals
 from ssast.errors import UserError
 from ssast.modes.holding import THERE, alone
 from ssast.modes.options import Options
@@ -182,7 +183,8 @@ def uploading(folder: Path, to: Location, *, poll_seconds: float = POLL_SECONDS)
     watcher = threading.Thread(target=watch, name="uploads", daemon=True)
     watcher.start()
     try:
-        yield
+        with ended_by_signals():
+            yield
     except BaseException:
         _end(ended, watcher)
         reason = uploads.send()[1]

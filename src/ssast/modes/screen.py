@@ -1,0 +1,129 @@
+"""Keep a run going when what it prints cannot be shown: no reader, a full disk, letters that the screen has not.
+
+A mode that writes a folder does its work all the same. One that only prints ends: as other programs do with 141 where
+its reader has gone, and with one sentence where its output cannot be written.
+"""
+
+import errno
+import io
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager, redirect_stderr, redirect_stdout
+from typing import TextIO
+
+from ssast.errors import UserError
+
+READER_GONE = 141
+"""128 + SIGPIPE: what a shell shows for a program that ended because nobody read on."""
+# Windows tells of a closed pipe by EINVAL.
+NO_READER = {errno.EPIPE, errno.ESHUTDOWN} | ({errno.EINVAL} if os.name == "nt" else set())
+
+
+class ReaderGone(BaseException):
+    """Nobody reads on, and printing was all there was to do."""
+
+
+class Passing(io.TextIOBase):
+    """A text stream that hands on to another what goes through it."""
+
+    def __init__(self, stream: TextIO):
+        self.stream = stream
+
+    def write(self, text: str) -> int:
+        """Hand on a text."""
+        self.stream.write(text)
+        return len(text)
+
+    def flush(self) -> None:
+        """Flush the other stream, which may have ended before this one."""
+        if not self.stream.closed:
+            self.stream.flush()
+
+    def fileno(self) -> int:
+        """The number of the other's file."""
+        return self.stream.fileno()
+
+    def isatty(self) -> bool:
+        """Whether somebody looks on."""
+        return self.stream.isatty()
+
+    @property
+    def encoding(self) -> str:  # type: ignore[override]
+        """How letters become bytes."""
+        return self.stream.encoding
+
+
+class Steady(Passing):
+    """A text stream whose failures end nothing, unless it `matters`; letters that it cannot encode come as escapes."""
+
+    def __init__(self, stream: TextIO):
+        super().__init__(stream)
+        self.matters, self.reason = False, ""  # the reason why a stream that somebody may miss failed
+
+    def write(self, text: str) -> int:
+        """Hand on a text, or let it go nowhere once that has failed."""
+        with self._guarded():
+            try:
+                self.stream.write(text)
+            except UnicodeEncodeError:
+                coding = self.stream.encoding or "ascii"
+                self.stream.write(text.encode(coding, "backslashreplace").decode(coding))
+        return len(text)
+
+    def flush(self) -> None:
+        """Flush the other stream, as far as that can be."""
+        with self._guarded():
+            super().flush()
+
+    @contextmanager
+    def _guarded(self) -> Iterator[None]:
+        try:
+            yield
+        except OSError as error:
+            self._give_up(error)
+
+    def _give_up(self, error: OSError) -> None:
+        """What is still to come, and what lies in the stream's buffer, goes nowhere."""
+        why = (error.strerror or type(error).__name__).lower()
+        gone = error.errno in NO_READER
+        matters, self.matters = self.matters, False
+        nowhere(self.stream)
+        if not gone:
+            self.reason = self.reason or why
+        if matters and gone:
+            raise ReaderGone from error
+        if matters:
+            raise UserError(f"the output cannot be written: {why}; free space, or write it elsewhere.") from error
+
+
+def nowhere(stream: TextIO) -> None:
+    """Let everything that the stream holds or gets go nowhere, also what Python flushes when it ends."""
+    try:
+        target = stream.fileno()
+    except (OSError, ValueError):
+        return
+    sink = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(sink, target)
+    os.close(sink)
+
+
+@contextmanager
+def steady() -> Iterator[Steady]:
+    """Inside, a screen that fails ends nothing, unless the output, which comes back, is said to matter."""
+    output, errors = _opened(sys.stdout), _opened(sys.stderr)
+    with redirect_stdout(output), redirect_stderr(errors):
+        yield output
+
+
+def _opened(stream: TextIO | None) -> Steady:
+    return Steady(stream if stream is not None else io.StringIO())  # it was closed, as in `ssast inspect X >&-`
+
+
+def fill_closed() -> None:
+    """Give a number to each standard stream that was closed: else the next file that is opened gets its output."""
+    for number in range(3):
+        try:
+            os.fstat(number)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)  # the lowest free number

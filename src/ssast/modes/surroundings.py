@@ -1,0 +1,61 @@
+"""Look at what a run finds around it: a folder to stand in, one for temporary files, and a home for what is kept."""
+
+import atexit
+import os
+import shutil
+import sys
+import tempfile
+from pathlib import Path
+
+from ssast.errors import UserError
+
+# What is kept below the home folder, by us and by libraries, and may be kept elsewhere.
+KEPT = {"SSAST_CACHE": "ssast", "MPLCONFIGDIR": "matplotlib", "NUMBA_CACHE_DIR": "numba", "HF_HUB_CACHE": "hub"}
+OF_THE_HUB = ("HF_HOME", "HUGGINGFACE_HUB_CACHE")
+
+
+def look_around() -> None:
+    """Make up for a home folder that is missing or cannot be written to; UserError where a run has no ground."""
+    try:
+        os.getcwd()
+    except OSError as error:
+        raise UserError(
+            "the folder that this was started in is gone; change to another one and start again."
+        ) from error
+    try:
+        tempfile.gettempdir()
+    except OSError as error:
+        raise UserError("no folder for temporary files can be written; set TMPDIR to one that can.") from error
+    missing = [name for name in KEPT if not os.environ.get(name)]
+    if missing and not _has_home():
+        _keep_in_temporary(missing)
+
+
+def _has_home() -> bool:
+    """Whether something can be kept in ~/.cache, which may still have to be made."""
+    try:
+        folder = Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser() / "ssast"
+    except RuntimeError:  # HOME is not set, and nobody knows this user, as in many containers
+        return False
+    place = next((place for place in (folder, *folder.parents) if os.path.lexists(place)), folder)
+    return place.is_dir() and os.access(place, os.W_OK | os.X_OK)
+
+
+def _keep_in_temporary(missing: list[str]) -> None:
+    """Point what would go to the home folder to one that goes with this process; the ones it starts use it too."""
+    folder = Path(tempfile.mkdtemp(prefix="ssast-home-"))
+    atexit.register(_remove, folder, os.getpid())
+    for name in missing:
+        if name != "HF_HUB_CACHE" or not any(os.environ.get(other) for other in OF_THE_HUB):
+            os.environ[name] = str(folder / KEPT[name])
+    if "SSAST_CACHE" in missing:
+        print(
+            f"there is no home folder to write to: what is kept for later lies in {folder} and goes when this ends; "
+            "set SSAST_CACHE to a folder that stays",
+            file=sys.stderr,
+        )
+
+
+def _remove(folder: Path, process: int) -> None:
+    if os.getpid() == process:
+        shutil.rmtree(folder, ignore_errors=True)
