@@ -27,7 +27,7 @@ ANY_PATH = re.compile(
 PART = re.compile(r"""[^\s/\\'"<>|;:,()]*""")
 # What ssast itself reads and writes keeps its name behind a hidden folder.
 OUR_FILES = (
-    "aucs|args|attention|audit|bad_audio|best|check|compare|config|embeddings?|faithfulness|folds|labels|last|log|metadata|metrics|"
+    "aucs|args|attention|audit|bad_audio|best|check|compare|config|embeddings?|faithfulness|folds|heard|labels|last|log|metadata|metrics|"
     "model|predicted|preprocessor_config|README|predicted_windows|predictions|recordings|report|run|seeds|stats|sweep|test|thresholds|train|traits|"
     "validation|waveform"
 )

@@ -7,9 +7,10 @@ import pandas as pd
 import pytest
 import soundfile
 
+from ssast.data.listening import listen, listen_to_all
 from ssast.data.people import subject_names
 from ssast.data.storage import Location
-from ssast.data.survey import FAULTS, NOTES, findings, label_counts, listen, listen_to_all
+from ssast.data.survey import FAULTS, NOTES, findings, label_counts
 
 RNG = np.random.default_rng(0)
 RATE = 16000

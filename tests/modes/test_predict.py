@@ -127,7 +127,7 @@ def test_thresholds_of_the_model_make_yes_and_no(model_folder, still_corpus, tmp
     assert ((found["high"] >= 0.5) == (found["high_call"] == "yes")).all()
     assert "18 recordings in" in capsys.readouterr().out
     bare = predict(save(tmp_path / "m"), str(still_corpus.audio), tmp_path / "bare")
-    assert list(bare.columns) == ["file", "seconds", "windows", *LABELS]
+    assert list(bare.columns) == ["file", "seconds", "windows", *LABELS, "note"]
 
 
 def test_numbers_get_no_yes_or_no(still_corpus, tmp_path):
@@ -156,7 +156,7 @@ def test_the_record_repeats_the_run(model_folder, still_corpus, tmp_path):
 def test_a_label_that_is_called_like_another_column_is_told_apart(still_corpus, tmp_path):
     model = save(tmp_path / "m", labels=["seconds", "loud"])
     found = predict(model, str(still_corpus.audio / "0000"), tmp_path / "out")
-    assert list(found.columns) == ["file", "seconds", "windows", "seconds_score", "loud"]
+    assert list(found.columns) == ["file", "seconds", "windows", "seconds_score", "loud", "note"]
 
 
 def test_of_many_labels_the_screen_shows_the_highest(still_corpus, tmp_path, capsys):

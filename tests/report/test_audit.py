@@ -10,11 +10,13 @@ import pytest
 from sklearn.metrics import roc_auc_score
 
 from ssast.report.audit import Clips, audit
+from ssast.report.audit_advice import next_steps
 from ssast.report.audit_chance import Guesses, deal, trades
+from ssast.report.audit_matched_words import matched_sentences
 from ssast.report.audit_matching import CALIPER, matched
 from ssast.report.audit_page import audit_page, csv_rows, screen_rows
 from ssast.report.audit_traits import EMPTY, traits
-from ssast.report.audit_words import matched_sentences, next_steps, summary, told
+from ssast.report.audit_words import summary, told
 
 NASTY = "<img src=x onerror=alert(1)>&\"'"
 

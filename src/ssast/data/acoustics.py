@@ -1,4 +1,4 @@
-"""A recording in; how loud, how noisy and how wide it is out: what tells a microphone, not a voice.
+"""Measure how loud, how noisy and how wide a recording is: what tells a microphone, not a voice.
 
 Shapes: C channels, S samples, K frames, n samples of a frame, F frequencies.
 """
@@ -50,18 +50,28 @@ def device(root: Location, uid: str, recording: Recording) -> dict[str, Any]:
 
 def measure(recording: Recording) -> Sound:
     """Loudness of what is no pause, level of the quietest tenth, and bandwidth of the mean of the channels."""
-    samples_S = recording.waveform.mean(0).numpy()
-    size = max(16, round(FRAME_SECONDS * recording.sample_rate))
-    if len(samples_S) < size:
-        samples_S = np.pad(samples_S, (0, size - len(samples_S)))
-    frames_Kn = samples_S[: len(samples_S) // size * size].reshape(-1, size)
-    frames_Kn = frames_Kn - samples_S.mean()
-    power_K = np.einsum("kn,kn->k", frames_Kn, frames_Kn, dtype=np.float64) / size
+    frames_Kn = _frames(recording)
+    power_K = np.einsum("kn,kn->k", frames_Kn, frames_Kn, dtype=np.float64) / frames_Kn.shape[1]
     return Sound(
         round(_loudness(power_K), 3),
         round(_decibel(float(np.quantile(power_K, QUIET_SHARE))), 3),
         round(_bandwidth(frames_Kn, recording.sample_rate), 1),
     )
+
+
+def bandwidth(recording: Recording) -> float:
+    """The highest frequency [Hz] that is heard in the mean of the channels."""
+    return round(_bandwidth(_frames(recording), recording.sample_rate), 1)
+
+
+def _frames(recording: Recording) -> Floats:
+    samples_S: Floats = recording.waveform.mean(0).numpy()
+    size = max(16, round(FRAME_SECONDS * recording.sample_rate))
+    if len(samples_S) < size:
+        samples_S = np.pad(samples_S, (0, size - len(samples_S)))
+    frames_Kn = samples_S[: len(samples_S) // size * size].reshape(-1, size)
+    # The mean of each frame, not that of the clip: what is added to zeros or to a faint noise would be heard as noise.
+    return frames_Kn - frames_Kn.mean(1, keepdims=True)
 
 
 def _decibel(power: float) -> float:

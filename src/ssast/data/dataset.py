@@ -6,7 +6,7 @@ Shapes: C channels, S samples, T frames, F mel bins, N labels.
 import math
 import numbers
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from functools import partial
 from typing import Any
 
@@ -19,7 +19,9 @@ from ssast.audio.alterations import ALTERATIONS
 from ssast.audio.augment import WaveformAugment
 from ssast.audio.conform import ORDINARY_SECONDS, hear
 from ssast.audio.decode import Recording, enough_memory
+from ssast.audio.doubts import Doubt, judge
 from ssast.audio.frontend import WINDOW_MS, Frontend, samples_of
+from ssast.data.judged import Blockwise, Judged, Watched, as_item
 from ssast.data.loader import ITEM, EpochSampler, Loader, collate, derive_seed, loader
 from ssast.data.long import LongRecording, Open
 from ssast.data.prepare import Prepare
@@ -116,21 +118,40 @@ class AudioConf:
             raise AudioError(f"it lasts {milliseconds:.1f} ms, less than one window of {WINDOW_MS} ms; remove it")
         return recording
 
-    def item(self, opens: Open, hold: str) -> dict[str, Any]:
+    def item(self, opens: Open, hold: str, *, judges: bool = False) -> dict[str, Any]:
         """The waveform (C, S) of a recording, as much of it as `hold` asks for, and the length of the whole.
 
         "whole": all; "heard": of a long one what reaches the fbank; "windows": of a long one nothing but "long", for
-        who cuts it to windows.
+        who cuts it to windows. With `judges` also "doubts", where there are any.
         """
         cut = hold == "heard" or (hold == "windows" and not self.clip_length)
         most = samples_of(self.target_length, self.resample_rate) if cut else None
         ordinary = HELD_SECONDS if hold == "windows" else ORDINARY_SECONDS
-        recording = self.heard(opens(), most_samples=most, ordinary_seconds=ordinary)
+        read = Watched(opens())
+        recording = self.heard(read if judges else read.blocks, most_samples=most, ordinary_seconds=ordinary)
         item = {"waveform": recording.waveform, "whole_length": recording.samples}
         if hold == "windows" and recording.whole_samples:
-            long = LongRecording.counted(opens, self.resample_rate, self.reduce)
-            item |= {"waveform": recording.waveform[:, :0], "whole_length": long.samples, "long": long}
+            return item | self._long(opens, judges=judges) | {"waveform": recording.waveform[:, :0]}
+        if judges:
+            item |= as_item(self.doubts(read.recording(), recording, in_windows=hold == "windows"))
         return item
+
+    def _long(self, opens: Open, *, judges: bool) -> dict[str, Any]:
+        """What stands for a recording that is too long to be held."""
+        watch = Blockwise(self.reduce)
+        counted = (lambda: watch.pass_on(opens())) if judges else opens
+        long = replace(LongRecording.counted(counted, self.resample_rate, self.reduce), open=opens)
+        return {"whole_length": long.samples, "long": long, **as_item(watch.doubts())}
+
+    def doubts(self, recording: Recording, heard: Recording, *, in_windows: bool = False) -> tuple[Doubt, ...]:
+        """What is wrong or odd about a recording as a model hears it; all of it is heard `in_windows`."""
+        most = None if in_windows else self.most_samples
+        return tuple(judge(recording, heard, most_samples=most, clip_seconds=self.clip_length, mono=self.reduce))
+
+    @property
+    def most_samples(self) -> int:
+        """As many samples as `target_length` frames are made of."""
+        return samples_of(self.target_length, self.resample_rate)
 
     def frontend(self) -> Frontend:
         """The fbank that it describes."""
@@ -168,7 +189,7 @@ def _as_kind(name: str, value: Any, kind: type) -> Any:
     return kind(value)
 
 
-class AudioDataset(Dataset[dict[str, Any]]):
+class AudioDataset(Judged, Dataset[dict[str, Any]]):
     """Recordings as dictionaries: uid, waveform (C, S), sample_rate, targets (N,), fbank (target_length, F).
 
     `annotations_df` is indexed by uid; `target_labels` (None, [] or an empty array for none) are columns of it, with
@@ -242,12 +263,13 @@ class AudioDataset(Dataset[dict[str, Any]]):
         """The altered waveform (C, S) of a clip, at the rate and length asked for, and the length of the whole."""
         opens = partial(recording_blocks, self.root, self.uids[index], use_librosa=self.librosa)
         with naming(self.uids[index]), enough_memory():
-            heard = self.conf.item(opens, "whole" if self.augment.active else self.hold)
+            hold = "whole" if self.augment.active else self.hold
+            heard = self.conf.item(opens, hold, judges=self.is_new(index))
             if not self.augment.active:
                 return heard
             seed = derive_seed(self.seed, epoch, index)
             waveform_CS = self.augment(heard["waveform"], self.conf.resample_rate, seed=seed)
-        return {"waveform": waveform_CS, "whole_length": waveform_CS.shape[1]}
+        return {**heard, "waveform": waveform_CS, "whole_length": waveform_CS.shape[1]}
 
     def _mix(self, item: dict[str, Any], epoch: int, generator: torch.Generator) -> None:
         """With the probability `mixup`, mix another recording of the data set, drawn by chance, into the item."""

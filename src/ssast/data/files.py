@@ -15,6 +15,7 @@ from torch.utils.data import Dataset
 from ssast import veil
 from ssast.audio.decode import EXTENSIONS
 from ssast.data.dataset import AudioConf, check_hold
+from ssast.data.judged import Judged
 from ssast.data.recordings import AT_ONCE, file_blocks, naming
 from ssast.data.storage import Location, Missing
 from ssast.errors import UserError
@@ -139,7 +140,7 @@ def _listed(folder: Location) -> tuple[list[Location], list[Location]]:
     return files, folders
 
 
-class FileDataset(Dataset[dict[str, Any]]):
+class FileDataset(Judged, Dataset[dict[str, Any]]):
     """Audio files as dictionaries like those of `AudioDataset`, without targets; a file's address is its uid.
 
     `audio_conf` and `hold` as there, augmentation left aside. AudioError, the address in front, for a file that
@@ -179,7 +180,7 @@ class FileDataset(Dataset[dict[str, Any]]):
         extension = file.name.rsplit(".", 1)[1] if "." in file.name else ""
         opens = partial(file_blocks, file, extension, use_librosa=self.librosa)
         with naming(self.uids[index]):
-            heard = self.conf.item(opens, self.hold)
+            heard = self.conf.item(opens, self.hold, judges=self.is_new(index))
         return {
             **heard,
             "uid": self.uids[index],

@@ -10,6 +10,7 @@ from ssast.errors import UserError
 
 UID, SUBJECT, MEAN = "uid", "subject", "mean"
 RECORDING = ("file", "seconds", "windows")
+NOTE = "note"
 WINDOW = ("file", "start_seconds", "end_seconds")
 
 
@@ -20,7 +21,7 @@ def target_columns(labels: Sequence[str]) -> list[str]:
 
 def score_columns(labels: Sequence[str]) -> list[str]:
     """Where predicted.csv and predicted_windows.csv hold the labels' scores: apart from their own first columns."""
-    taken = {*RECORDING, *WINDOW}
+    taken = {*RECORDING, *WINDOW, NOTE}
     return [f"{label}_score" if label.casefold() in taken else label for label in labels]
 
 

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset, Sampler
 
+from ssast.audio.doubts import Doubt
 from ssast.data.workers import Workers, killed
 from ssast.errors import AudioError, UserError
 
@@ -20,6 +21,8 @@ ORDER, ITEM = 1, 2
 """What a derived seed is for, so that the order and the items of one run share none."""
 
 Report = Callable[[str, str], None] | list[tuple[str, str]]
+Note = Callable[[str, Sequence[Doubt]], None]
+"""Takes a uid and what is doubtful about its recording."""
 
 
 @dataclass(frozen=True)
@@ -42,7 +45,7 @@ def collate(items: Sequence[Any]) -> dict[str, Any]:
 
     "whole_lengths" (B,) are those of the recordings, of which long ones may be held in part; "long" holds what stands
     for those that are not held at all (None for others). "fbank" is stacked where the items hold it. Recordings that
-    could not be read are listed under "bad".
+    could not be read are listed under "bad", what is doubtful about others under "doubts", as pairs with the uid.
     """
     good = [item for item in items if not isinstance(item, Bad)]
     bad = [item for item in items if isinstance(item, Bad)]
@@ -59,7 +62,8 @@ def collate(items: Sequence[Any]) -> dict[str, Any]:
         batch["long"] = [item.get("long") for item in good]
     if good and "fbank" in good[0]:
         batch["fbank"] = torch.stack([item["fbank"] for item in good])
-    return {**batch, "bad": bad} if bad else batch
+    doubts = [(item["uid"], item["doubts"]) for item in good if "doubts" in item]
+    return {**batch, **({"bad": bad} if bad else {}), **({"doubts": doubts} if doubts else {})}
 
 
 def _padded(waveforms: list[Tensor]) -> Tensor:
@@ -174,9 +178,17 @@ class Loader(Workers):
     """Collated pieces of the batches of one epoch; made by `loader`. `at` turns to another and keeps the workers."""
 
     def __init__(
-        self, dataset: Any, pieces: Pieces, skip: bool, report: Report | None, is_part: bool = False, **how: Any
+        self,
+        dataset: Any,
+        pieces: Pieces,
+        skip: bool,
+        report: Report | None,
+        note: Note | None = None,
+        is_part: bool = False,
+        **how: Any,
     ):
-        self.skip, self.report, self.clips, self.batches, self.is_part = skip, report, pieces.clips, pieces, is_part
+        self.skip, self.report, self.note, self.is_part = skip, report, note, is_part
+        self.clips, self.batches = pieces.clips, pieces
         guarded = _Guarded(dataset)
         super().__init__(guarded, pieces, guarded.dead, collate_fn=collate, **how)
 
@@ -192,6 +204,9 @@ class Loader(Workers):
             for batch in super().__iter__():
                 bad: list[Bad] = batch.pop("bad", [])
                 self._answer(bad)
+                for uid, doubts in batch.pop("doubts", ()):
+                    if self.note is not None:
+                        self.note(uid, doubts)
                 reasons += [one.reason for one in bad[: 1 - len(reasons)]]
                 used += len(batch["uid"])
                 yield batch
@@ -231,6 +246,7 @@ def loader(
     pin: bool = True,
     on_bad_audio: str = "error",
     report: Report | None = None,
+    note: Note | None = None,
     context: str | None = None,
     is_part: bool = False,
 ) -> Loader:
@@ -241,9 +257,9 @@ def loader(
 
     A recording that cannot be used ends the run in one sentence, or with `on_bad_audio="skip"` is left out and given to
     `report` as (uid, reason) - called, or appended where it is a list. Batches keep their numbers: one whose recordings
-    are all left out comes with an empty "uid". `context` is how workers start (fork, spawn, forkserver; None: as torch
-    does). Memory is pinned only where CUDA is. UserError where none of the recordings can be used, unless a part of a
-    data set was asked for.
+    are all left out comes with an empty "uid". What a data set doubts about a recording goes to `note`. `context` is
+    how workers start (fork, spawn, forkserver; None: as torch does). Memory is pinned only where CUDA is. UserError
+    where none of the recordings can be used, unless a part of a data set was asked for.
     """
     if batch_size < 1 or num_workers < 0 or (piece_size is not None and piece_size < 1):
         raise UserError(
@@ -259,6 +275,7 @@ def loader(
         Pieces(clips, batch_size, piece_size or batch_size, share),
         on_bad_audio == "skip",
         report,
+        note,
         is_part or share[1] > 1,
         num_workers=num_workers,
         persistent_workers=num_workers > 0,

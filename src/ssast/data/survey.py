@@ -1,38 +1,25 @@
-"""A folder of recordings and the tables of its splits in; what was heard and what is wrong with them out.
+"""Hold what was heard in recordings against the tables of their splits, to find what is wrong with them.
 
-Shapes: C channels, S samples, R rows of a table, N labels.
+Shapes: R rows of a table, N labels.
 """
 
-import hashlib
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import pandas as pd
-import torch
-from torch import Tensor
-from torch.utils.data import DataLoader, Dataset
 
-from ssast.audio.decode import Recording
-from ssast.audio.frontend import WINDOW_MS
-from ssast.data.acoustics import Sound, device
-from ssast.data.orphans import end_with_parent
+from ssast.audio.doubts import FACTS, ODDITIES, WRONGS
+from ssast.data.listening import Heard
 from ssast.data.people_check import people_remarks
-from ssast.data.recordings import find_recording, load_recording
 from ssast.data.splits import check_targets, label_values, targets
-from ssast.data.storage import Location
-from ssast.errors import AudioError, UserError
+from ssast.errors import UserError
 
-SILENT_DB = -60.0
-"""A recording whose highest sample is below this, against full scale, says nothing."""
-FULL_SCALE = 0.999
-CLIPPED_SHARE = 0.001
-"""Noted above this share of samples that stand at full scale beside another one there."""
-DC_OFFSET = 0.01
-"""Noted above this mean, full scale being 1."""
-CLIPS_A_MESSAGE = 16
+NARROW_SHARE = 0.6
+FEW_BANDS = 5
+"""Below so many recordings none is called narrower than most."""
 
 # What can be found; under the first a run would stop, or learn or report something false.
 FAULTS = {
@@ -40,7 +27,7 @@ FAULTS = {
     "not found": "its folder, its waveform or a usable metadata.json is missing",
     "not usable": "it is cut off, damaged, empty, misnamed, too short, or of another rate than metadata.json says",
     "refused": "its uid or a link leads out of the data folder, or the storage failed",
-    "silent": f"its highest sample is below {SILENT_DB:g} dB of full scale",
+    **WRONGS,
     "uid in both splits": "it is trained on and tested with",
     "sound in both splits": "the same samples under two uids, one trained on and one tested with",
     "subject in both splits": "scores would not be those of unseen subjects",
@@ -50,9 +37,10 @@ FAULTS = {
 }
 NOTES = {
     "same sound": "the same samples under two uids of one split",
-    "clipped": f"more than {CLIPPED_SHARE:.1%} of its samples are at full scale, side by side",
-    "DC offset": f"its mean is more than {DC_OFFSET:g} away from zero; the spectrogram takes it out",
+    **ODDITIES,
+    **FACTS,
     "other rate": "its rate is not that of most; every recording is brought to --resample_rate",
+    "narrow band": f"it ends below {NARROW_SHARE:g} of the frequency that half of the recordings reach",
     "label missing": "the cell is left out of loss and scores",
     "not in the csv": "in the folder of recordings, but in no split",
     "nobody named": "no column says who speaks (speaker, subject, patient, ...), so people in both splits go unseen",
@@ -61,35 +49,6 @@ NOTES = {
     "person not known": "the cell holds a word such as NA or unknown, which may mean that nobody is known",
     "other facts": "one person's age, sex or site differ between rows: perhaps two people share a code",
 }
-
-
-@dataclass(frozen=True)
-class Heard:
-    """One recording: its measures, or the `finding` (a key of FAULTS) and the sentence why there are none.
-
-    `peak`, `offset` (the mean) against full scale 1, `clipped` as a share of the samples; `digest` is the same for the
-    same samples at the same rate, in whatever lossless format. `sound`, the file's ending `container` and what else
-    metadata.json says in plain values (`metadata`) are there where `listen` was asked to listen `closely`.
-    """
-
-    uid: str
-    finding: str = ""
-    reason: str = ""
-    sample_rate: int = 0
-    channels: int = 0
-    seconds: float = 0.0
-    peak: float = 0.0
-    offset: float = 0.0
-    clipped: float = 0.0
-    digest: str = ""
-    container: str = ""
-    sound: Sound | None = None
-    metadata: Mapping[str, Any] = field(default_factory=dict)
-
-    @property
-    def peak_db(self) -> float:
-        """The highest sample in dB of full scale; -120 for nothing but zeros."""
-        return 20 * float(np.log10(max(self.peak, 1e-6)))
 
 
 @dataclass(frozen=True)
@@ -107,86 +66,6 @@ class Finding:
         return self.finding in FAULTS
 
 
-def listen(root: Location, uid: str, *, use_librosa: bool = False, closely: bool = False) -> Heard:
-    """Read one recording whole and measure it; `closely`, for an audit, also loudness, noise, bandwidth and file."""
-    try:
-        recording = load_recording(root, uid, use_librosa=use_librosa)
-        own: dict[str, Any] = device(root, uid, recording) if closely else {}
-    except AudioError as error:
-        return Heard(uid, _where(root, uid), str(error).removeprefix(f"clip {uid}: "))
-    except UserError as error:
-        return Heard(uid, "refused", str(error))
-    return replace(_measured(uid, recording), **own)
-
-
-def _where(root: Location, uid: str) -> str:
-    """Whether it fails before there is a file to decode."""
-    try:
-        find_recording(root, uid)
-    except UserError:
-        return "not found"
-    return "not usable"
-
-
-def _measured(uid: str, recording: Recording) -> Heard:
-    waveform_CS, rate = recording.waveform, recording.sample_rate
-    seconds = recording.samples / rate
-    measures: dict[str, Any] = {"sample_rate": rate, "channels": len(waveform_CS), "seconds": seconds}
-    if seconds * 1000 < WINDOW_MS:
-        reason = f"it lasts {seconds * 1000:.1f} ms, less than one window of {WINDOW_MS} ms; remove it"
-        return Heard(uid, "not usable", reason, **measures)
-    measures |= {"peak": float(waveform_CS.abs().max()), "offset": float(waveform_CS.mean(1).abs().max())}
-    kind = "silent" if 20 * np.log10(max(measures["peak"], 1e-9)) < SILENT_DB else ""
-    reason = f"its highest sample is {measures['peak']:.6f} of full scale; replace or remove it" if kind else ""
-    digest = hashlib.sha256(
-        f"{rate} {len(waveform_CS)} {recording.whole_samples or ''}".encode() + waveform_CS.numpy().tobytes()
-    ).hexdigest()
-    return Heard(uid, kind, reason, **measures, clipped=_clipped(waveform_CS), digest=digest)
-
-
-def _clipped(waveform_CS: Tensor) -> float:
-    """The share of samples at full scale whose next one is there too, with the same sign."""
-    if waveform_CS.shape[1] < 2:
-        return 0.0
-    at_top_CS, at_bottom_CS = waveform_CS >= FULL_SCALE, waveform_CS <= -FULL_SCALE
-    pairs = (at_top_CS[:, 1:] & at_top_CS[:, :-1]) | (at_bottom_CS[:, 1:] & at_bottom_CS[:, :-1])
-    return float(pairs.float().mean())
-
-
-class _Ears(Dataset[Heard]):
-    """Recordings as what is heard in them."""
-
-    def __init__(self, root: Location, uids: Sequence[str], **how: bool):
-        self.root, self.uids, self.how = root, list(uids), how
-
-    def __len__(self) -> int:
-        return len(self.uids)
-
-    def __getitem__(self, index: int) -> Heard:
-        return listen(self.root, self.uids[index], **self.how)
-
-
-class _Workers(DataLoader[Any]):
-    def check_worker_number_rationality(self) -> None:
-        """Stay silent: more workers than cores is what waiting for a disk or a bucket asks for."""
-
-
-def listen_to_all(
-    root: Location, uids: Sequence[str], *, num_workers: int = 0, use_librosa: bool = False, closely: bool = False
-) -> Iterator[Heard]:
-    """One `Heard` a uid, in their order, read by `num_workers` processes; `closely` as in `listen`."""
-    ears = _Ears(root, uids, use_librosa=use_librosa, closely=closely)
-    # A generator of its own: else torch draws the workers' seed from its global one.
-    how: dict[str, Any] = {
-        "num_workers": num_workers,
-        "collate_fn": list,
-        "worker_init_fn": end_with_parent,
-        "generator": torch.Generator(),
-    }
-    for heard in _Workers(ears, batch_size=CLIPS_A_MESSAGE, **how):
-        yield from heard
-
-
 def findings(
     heard: Mapping[str, Heard],
     splits: Mapping[str, pd.DataFrame],
@@ -199,6 +78,7 @@ def findings(
     found = [
         *_of_recordings(heard, splits),
         *_of_rates(heard, splits),
+        *_of_bands(heard, splits),
         *_shared_uids(splits),
         *(Finding(*one) for one in people_remarks(splits)),
         *_shared_sounds(heard, splits, labels),
@@ -211,12 +91,10 @@ def findings(
 
 def _of_recordings(heard: Mapping[str, Heard], splits: Mapping[str, pd.DataFrame]) -> Iterator[Finding]:
     for split, uid, one in _rows(heard, splits):
-        if one.finding:
+        if one.finding and all(doubt.kind != one.finding for doubt in one.doubts):
             yield Finding(uid, split, one.finding, one.reason)
-        if one.clipped > CLIPPED_SHARE:
-            yield Finding(uid, split, "clipped", f"{one.clipped:.2%} of its samples are at full scale")
-        if one.offset > DC_OFFSET:
-            yield Finding(uid, split, "DC offset", f"its mean is {one.offset:.4f} away from zero")
+        for doubt in one.doubts:
+            yield Finding(uid, split, doubt.kind, doubt.detail)
 
 
 def _rows(heard: Mapping[str, Heard], splits: Mapping[str, pd.DataFrame]) -> Iterator[tuple[str, str, Heard]]:
@@ -236,6 +114,18 @@ def _of_rates(heard: Mapping[str, Heard], splits: Mapping[str, pd.DataFrame]) ->
             yield Finding(uid, split, "other rate", f"{one.sample_rate} Hz, most have {usual} Hz")
 
 
+def _of_bands(heard: Mapping[str, Heard], splits: Mapping[str, pd.DataFrame]) -> Iterator[Finding]:
+    """Recordings that end far below the others, as telephones and resampled copies do."""
+    bands = [one.bandwidth_hz for one in heard.values() if one.bandwidth_hz]
+    if len(bands) < FEW_BANDS:
+        return
+    middle = float(np.median(bands))
+    for split, uid, one in _rows(heard, splits):
+        if 0 < one.bandwidth_hz < NARROW_SHARE * middle:
+            detail = f"nothing above {one.bandwidth_hz:.0f} Hz is less than 60 dB below its strongest"
+            yield Finding(uid, split, "narrow band", f"{detail}; half of the recordings reach {middle:.0f} Hz")
+
+
 def _pairs(splits: Mapping[str, pd.DataFrame]) -> Iterator[tuple[str, str]]:
     names = list(splits)
     yield from ((first, second) for at, first in enumerate(names) for second in names[at + 1 :])
@@ -253,7 +143,7 @@ def _shared_sounds(
 ) -> Iterator[Finding]:
     first_of: dict[str, tuple[str, str]] = {}
     for split, uid, one in _rows(heard, splits):
-        if not one.digest or one.finding:
+        if not one.digest or any(doubt.kind == "silent" for doubt in one.doubts):
             continue
         other_split, other = first_of.setdefault(one.digest, (split, uid))
         if other == uid:

@@ -7,6 +7,7 @@ Shapes: C channels, S samples, W windows, N labels.
 
 import contextlib
 import os
+import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -20,9 +21,11 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from ssast.audio.decode import Recording
+from ssast.audio.doubts import WRONGS, Doubt
 from ssast.audio.frontend import Frontend
 from ssast.data.dataset import AudioConf
 from ssast.data.files import FileDataset, find_audio
+from ssast.data.judged import Judged, as_item
 from ssast.data.label_columns import WINDOW, score_columns
 from ssast.data.loader import loader
 from ssast.data.prepare import Prepare
@@ -82,7 +85,7 @@ def label_names(model: SSASTForAudioClassification) -> list[str]:
     return list(model.labels or [f"label {number}" for number in range(model.num_labels)])
 
 
-class Waveforms(Dataset[dict[str, Any]]):
+class Waveforms(Judged, Dataset[dict[str, Any]]):
     """Waveforms in memory as items like those of `FileDataset`; their uids are their numbers."""
 
     def __init__(self, waveforms: Sequence[Any], sample_rate: int | None, audio_conf: Mapping[str, Any]):
@@ -97,8 +100,11 @@ class Waveforms(Dataset[dict[str, Any]]):
     def __getitem__(self, key: tuple[int, int]) -> dict[str, Any]:
         index = key[0]
         with naming(self.uids[index]):
-            recording = self.conf.heard([Recording(_waveform(self.waveforms[index]), self.sample_rate)])
-        return {"uid": self.uids[index], "waveform": recording.waveform, "targets": torch.empty(0)}
+            recording = Recording(_waveform(self.waveforms[index]), self.sample_rate)
+            heard = self.conf.heard([recording])
+            found = self.conf.doubts(recording, heard, in_windows=True) if self.is_new(index) else ()
+        item = {"uid": self.uids[index], "waveform": heard.waveform, "targets": torch.empty(0)}
+        return {**item, **as_item(found)}
 
 
 def _waveform(given: Any) -> Tensor:
@@ -134,8 +140,9 @@ def hear(
     either; waveforms are indexed by `recording`, their number. Recordings longer than the model's input are cut into
     windows that share `window_overlap`, whose scores become one by `window_pooling` (mean or max); `windows=True` gives
     a row a window instead, with start_seconds and end_seconds. `mask_padding` keeps the padding of short ones out
-    (None: as the model was fine-tuned). A recording that cannot be used is an AudioError, or with
-    on_bad_audio="skip" it has no row. UserError: no such file, no audio in a folder, waveforms without a rate.
+    (None: as the model was fine-tuned). A recording that is silent to the model, or far beyond full scale, has its row,
+    and there is a warning. One that cannot be used is an AudioError, or with on_bad_audio="skip" has no row. UserError:
+    no such file, no audio in a folder, waveforms without a rate.
     """
     check_choice("window_pooling", window_pooling, POOLINGS)
     if not 0 <= window_overlap <= 0.95:
@@ -143,12 +150,21 @@ def hear(
     device = model.v.pos_embed.device
     ears = Ears.of(model, _settings(model), window_overlap, device)
     data, index = _data(recordings, sample_rate, ears.conf, any_name=on_bad_audio == "skip")
+    data.judges = True
     tables = []
+    how: dict[str, Any] = {"num_workers": num_workers, "on_bad_audio": on_bad_audio, "note": _warn}
     with _for_now(model, mask_padding):
-        for batch in ears.batches(data, batch_size, num_workers=num_workers, on_bad_audio=on_bad_audio):
+        for batch in ears.batches(data, batch_size, **how):
             if batch["uid"]:
                 tables.append(ears.rows(batch, on_device(ears.scores, batch, device)))
     return _table(tables, index, label_names(model), None if windows else window_pooling)
+
+
+def _warn(uid: str, doubts: Sequence[Doubt]) -> None:
+    """A Python warning where what the model hears of a recording is not what it is."""
+    for doubt in doubts:
+        if doubt.kind in WRONGS:
+            warnings.warn(f"recording {uid}: {doubt.kind}: {doubt.detail}", stacklevel=2)
 
 
 def _settings(model: SSASTForAudioClassification) -> dict[str, Any]:

@@ -212,6 +212,7 @@ def dataset(options: Options, rows: Rows, settings: Settings, *, augment: bool, 
     data = AudioDataset(rows.frame, rows.labels, conf, place, **how)
     if options.on_bad_audio == "error" and len(rows.frame):
         next(iter(loader(data, batch_size=1)))
+    data.judges = True
     return data
 
 
@@ -262,6 +263,7 @@ def loading(work: Work) -> Settings:
         "num_workers": options.num_workers,
         "on_bad_audio": options.on_bad_audio,
         "report": work.bad,
+        "note": work.bad.doubt,
         "context": None if options.worker_start == "auto" else options.worker_start,
     }
 

@@ -21,6 +21,7 @@ from ssast.modes.choosing import Chosen, chosen
 from ssast.modes.holding import alone
 from ssast.modes.looking import Finetuned, Found, Looker, Pretrained
 from ssast.modes.models import finetuned_model
+from ssast.modes.noting import note_recordings
 from ssast.modes.options import Options
 from ssast.modes.places import local_model, model_source
 from ssast.modes.runfolder import fingerprint, nothing_half_written, open_folder
@@ -65,7 +66,7 @@ def attention(options: Options | None = None, /, **overrides: Any) -> Path:
         _write_clip(folder, found[-1], draws=draws)
     _write_tables(folder, found, look)
     write_page(folder / "attention.html", _page(options, look, found, {**clips.told, **settings}))
-    work.bad.write(root)
+    note_recordings(work, root, clips.frame.index)
     say(
         f"{counted(len(found), 'clip')} in {folder / 'attention.html'}, which opens in any browser and needs no network"
     )

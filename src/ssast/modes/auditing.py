@@ -11,10 +11,11 @@ import pandas as pd
 from tqdm import tqdm
 
 from ssast import veil
+from ssast.data.listening import Heard
 from ssast.data.people import find_all_people, subject_names
 from ssast.data.splits import check_targets, label_values, read_labels, read_split, some
-from ssast.data.storage import Location, forget, whole_file
-from ssast.data.survey import FAULTS, NOTES, Finding, Heard, findings, listen_to_all
+from ssast.data.storage import forget, whole_file
+from ssast.data.survey import FAULTS, NOTES, Finding, findings
 from ssast.errors import UserError
 from ssast.modes.assemble import data_name, say
 from ssast.modes.declare import suggestion
@@ -26,12 +27,13 @@ from ssast.modes.runfile import read_mapping
 from ssast.modes.runfolder import fingerprint, nothing_half_written, open_folder, record_path, versions
 from ssast.modes.scoring import RESAMPLES_SEED
 from ssast.modes.settle import resolve
-from ssast.modes.tools import split_places
+from ssast.modes.tools import listen_as_told, split_places
 from ssast.modes.uploads import uploaded
 from ssast.report.audit import Clips
 from ssast.report.audit import audit as audit_clips
+from ssast.report.audit_advice import next_steps
 from ssast.report.audit_page import audit_page, csv_rows, screen_rows
-from ssast.report.audit_words import ACROSS, next_steps, summary
+from ssast.report.audit_words import ACROSS, summary
 from ssast.report.html import write_page
 from ssast.report.predictions import read_predictions
 from ssast.report.tables import text_table
@@ -63,10 +65,11 @@ def audit(options: Options | None = None, /, **overrides: Any) -> Path:
     told = _predictions(options, labels)
     counts = {name: len(frame) for name, frame in splits.items()}
     folder = open_folder(options, clips=counts, files=fingerprint(*places.values(), label_txt), trains=False)
-    heard = _listen(root, splits, options)
+    heard = listen_as_told(root, splits, options, closely=True)
     clips = _clips(heard, splits, labels, columns, told)
     found = audit_clips(clips, loss=options.loss, resamples=options.resamples, seed=RESAMPLES_SEED, progress=_progress)
     found |= {"leaks": _leaks(findings(heard, splits, labels, loss=options.loss)), "not_read": _not_read(heard)}
+    found["doubts"] = _doubts(heard)
     _write(folder, found, clips, f"Audit of {data_name(options, next(iter(places.values())))}", _facts(folder))
     _show(found, folder)
     return folder
@@ -100,13 +103,6 @@ def _predictions(options: Options, labels: Sequence[str]) -> pd.DataFrame | None
     if lacking := [label for label in labels if label not in found.labels]:
         say(f"{address} has no scores of {some(lacking)}, so nothing is said of what the model makes of them")
     return pd.DataFrame(found.scores, index=found.uids, columns=found.labels, dtype=float).reindex(columns=list(labels))
-
-
-def _listen(root: Location, splits: Mapping[str, pd.DataFrame], options: Options) -> dict[str, Heard]:
-    uids = list(dict.fromkeys(uid for frame in splits.values() for uid in frame.index))
-    how: dict[str, Any] = {"num_workers": options.num_workers, "use_librosa": options.lib, "closely": True}
-    with tqdm(listen_to_all(root, uids, **how), total=len(uids), desc="listen", unit="clip", dynamic_ncols=True) as bar:
-        return {one.uid: one for one in bar}
 
 
 def _progress(labels: Sequence[str]) -> Iterable[str]:
@@ -168,6 +164,7 @@ def _table(
         "bandwidth": [sound.bandwidth_hz for sound in sounds],
         "sample_rate": [one.sample_rate for one in heard],
         "channels": [one.channels for one in heard],
+        "digital_silence": [round(one.still.seconds, 4) for one in heard],
         "container": [one.container for one in heard],
     }
     sources = dict.fromkeys(own, "recording")
@@ -197,6 +194,15 @@ def _leaks(found: Sequence[Finding]) -> dict[str, dict[str, Any]]:
         for kind, own in kinds.items()
         if own
     }
+
+
+def _doubts(heard: Mapping[str, Heard]) -> dict[str, dict[str, str]]:
+    """What is doubtful about recordings as a model hears them: by kind, the details by uid as it may be shown."""
+    found: dict[str, dict[str, str]] = {}
+    for uid, one in heard.items():
+        for doubt in one.doubts:
+            found.setdefault(doubt.kind, {})[veil.shown_name("uid", uid)] = doubt.detail
+    return found
 
 
 def _not_read(heard: Mapping[str, Heard]) -> dict[str, str]:

@@ -43,6 +43,7 @@ def chosen(options: Options, settings: Settings) -> Chosen:
         say(f"the first {options.max_clips} of {len(files)} recordings; --max_clips allows more")
         files = files[: options.max_clips]
     data = FileDataset(files, _conf(settings), librosa=options.lib)
+    data.judges = True
     return Chosen(pd.DataFrame(index=data.uids), data, short_names(files), {"files": f"{len(files)}, named"}, [])
 
 

@@ -15,6 +15,7 @@ from ssast.modes.groups import (
     EVERY,
     FBANK,
     HEAR,
+    HEARD,
     LABELLED,
     LOADING,
     READ,
@@ -208,10 +209,22 @@ class RecordingOptions:
         is_public=True,
     )
     resample_rate: int = option(
-        16000, "sample rate that every recording is brought to", AUDIO, unit="Hz", low=1000, high=384000, is_public=True
+        16000,
+        "sample rate that every recording is brought to",
+        AUDIO,
+        unit="Hz",
+        low=1000,
+        high=384000,
+        modes=HEARD,
+        is_public=True,
     )
     reduce: bool = option(
-        True, "average the channels into one; otherwise the first is used", AUDIO, is_rare=True, is_public=True
+        True,
+        "average the channels into one; otherwise the first is used",
+        AUDIO,
+        is_rare=True,
+        modes=HEARD,
+        is_public=True,
     )
     clip_length: float = option(
         0.0,
@@ -221,6 +234,7 @@ class RecordingOptions:
         low=0,
         is_rare=True,
         is_public=True,
+        modes=HEARD,
     )
     num_mel_bins: int = option(
         128, "frequency bins of the spectrogram", AUDIO, unit="mel bins", low=1, high=1024, is_rare=True, is_public=True
@@ -233,6 +247,7 @@ class RecordingOptions:
         low=1,
         high=1_000_000,
         is_public=True,
+        modes=HEARD,
     )
     window_overlap: float = option(
         0.5,

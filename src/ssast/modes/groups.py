@@ -12,6 +12,7 @@ USE = ("evaluate", "extract", "attention")
 LABELLED = (*HEADS, "evaluate", "check", "audit", "convert")
 HEAR = ("predict", "stats")
 READ = (*WORK, "check", "stats", "audit")
+HEARD = (*WORK, "stats", "convert", "check", "audit")
 SEND = (*WORK, *HEAR, "check", "compare", "audit", "upload")
 BUCKET = (*READ, "predict", "compare", "upload")
 

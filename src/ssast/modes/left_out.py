@@ -1,63 +1,67 @@
-"""Recordings that a run cannot use in; bad_audio.csv beside its results out."""
+"""Note recordings that a run cannot use or that a model does not hear rightly, and name them beside its results."""
 
 import contextlib
 import json
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from pathlib import Path
 
 import pandas as pd
 
 from ssast import veil
+from ssast.audio.doubts import Doubt
 from ssast.bounded import json_of
 from ssast.data.storage import whole_file
 from ssast.engine import crew
+from ssast.report.doubt_words import KINDS, doubt_sentences
 from ssast.report.tables import counted
+
+BAD_AUDIO, HEARD = "bad_audio.csv", "heard.csv"
 
 
 class BadAudio:
-    """The recordings that were left out, each with its reason; called by the loader."""
+    """The recordings that were left out, each with its reason, and what is doubtful about others; told by the loader.
+
+    `doubts` holds for each kind the details by uid. Uids are as they may be shown.
+    """
 
     def __init__(self) -> None:
         self.reasons: dict[str, str] = {}
-        self.journal: Path | None = None
+        self.doubts: dict[str, dict[str, str]] = {}
+        self.journals: list[Path] = []
 
     def __call__(self, uid: str, reason: str) -> None:
-        """Note one, as it may be shown; training meets the same ones in every epoch."""
+        """Note one that is left out; training meets the same ones in every epoch."""
         uid, reason = veil.shown_name("uid", uid), veil.shown(reason, is_sentence=True)
-        if uid in self.reasons:
-            return
-        self.reasons[uid] = reason
-        self._note(uid, reason)
+        if uid not in self.reasons:
+            self.reasons[uid] = reason
+            self._append(uid, reason)
 
-    def _note(self, uid: str, reason: str) -> None:
-        if self.journal is not None:
-            self.journal.parent.mkdir(parents=True, exist_ok=True)
-            with open(self.journal, "a", encoding="utf-8") as file:
-                file.write("\n" + json.dumps([uid, reason]))
+    def doubt(self, uid: str, doubts: Sequence[Doubt]) -> None:
+        """Note what is doubtful about one that is used."""
+        uid = veil.shown_name("uid", uid)
+        for doubt in doubts:
+            if uid not in self.doubts.get(doubt.kind, ()):
+                self.doubts.setdefault(doubt.kind, {})[uid] = doubt.detail
+                self._append(uid, doubt.kind, doubt.detail)
+
+    def _append(self, *words: str) -> None:
+        if self.journals:
+            self.journals[-1].parent.mkdir(parents=True, exist_ok=True)
+            with open(self.journals[-1], "a", encoding="utf-8") as file:
+                file.write("\n" + json.dumps(words))
 
     def remember(self, journal: Path, *, goes_on: bool = True) -> None:
         """Note further ones in `journal` at once; take up those of a killed run there, or drop them with the run.
 
-        What other processes noted in the journal so far, such as that of the training, is taken up before it is left.
+        What other processes noted in the journals so far, such as that of the training, is taken up before.
         """
-        if self.journal not in (None, journal):
-            self._take_up(self.journal)
-        self.journal = journal
-        if goes_on:
-            self._take_up(journal)
-        elif crew.is_main():
+        self.gather()
+        self.journals = [*(known for known in self.journals if known != journal), journal]
+        if not goes_on and crew.is_main():
             with contextlib.suppress(FileNotFoundError, NotADirectoryError):  # the folder is opened, or refused, later
                 journal.unlink()
-
-    def _take_up(self, journal: Path | None) -> None:
-        try:
-            lines = journal.read_text(encoding="utf-8").splitlines() if journal else []
-        except (FileNotFoundError, NotADirectoryError):  # none yet, or the main process has done with it
-            return
-        for line in lines:
-            with contextlib.suppress(ValueError, TypeError):  # the kill may have cut a line, and the first is empty
-                uid, reason = json_of(line)
-                self.reasons.setdefault(str(uid), str(reason))
+        else:
+            self._read(journal)
 
     @staticmethod
     def forget(journal: Path, uids: Collection[str]) -> None:
@@ -66,19 +70,63 @@ class BadAudio:
         noted = BadAudio()
         noted.remember(journal)
         journal.unlink(missing_ok=True)
-        for uid, reason in noted.reasons.items():
-            if uid not in shown:
-                noted._note(uid, reason)
+        told = [(uid, kind, detail) for kind, own in noted.doubts.items() for uid, detail in own.items()]
+        for line in (*noted.reasons.items(), *told):
+            if line[0] not in shown:
+                noted._append(*line)
 
-    def write(self, folder: Path) -> None:
-        """bad_audio.csv (uid, reason) in `folder`, and how many on the screen; nothing where all could be used."""
+    def _read(self, journal: Path) -> None:
+        """Take up what this or another process wrote there."""
+        try:
+            lines = journal.read_text(encoding="utf-8").splitlines()
+        except (FileNotFoundError, NotADirectoryError):  # none yet, or the main process has done with it
+            return
+        for line in lines:
+            with contextlib.suppress(ValueError, TypeError):  # the kill may have cut a line, and the first is empty
+                uid, *told = map(str, json_of(line))
+                if len(told) == 1:
+                    self.reasons.setdefault(uid, told[0])
+                elif len(told) == 2 and told[0] in KINDS:
+                    self.doubts.setdefault(told[0], {}).setdefault(uid, told[1])
+
+    def gather(self) -> None:
+        """Take up what other processes noted."""
+        for journal in self.journals:
+            self._read(journal)
+
+    def of(self, uids: Collection[str]) -> dict[str, dict[str, str]]:
+        """The doubts about these recordings alone, in their order."""
+        shown = [veil.shown_name("uid", uid) for uid in uids]
+        found = {kind: {uid: own[uid] for uid in shown if uid in own} for kind, own in self.doubts.items()}
+        return {kind: own for kind, own in found.items() if own}
+
+    def about(self, uid: str) -> dict[str, str]:
+        """What is doubtful about one recording, by kind."""
+        return {kind: next(iter(own.values())) for kind, own in self.of([uid]).items()}
+
+    def write(self, folder: Path, uids: Collection[str] = ()) -> None:
+        """bad_audio.csv (uid, reason) and heard.csv (uid, finding, detail) in `folder`, and sentences on the screen.
+
+        There is no such file where there is nothing to tell. `uids` are all recordings of the run, in their order.
+        """
         if not crew.is_main():
             return
-        if self.journal is not None:
-            self.remember(self.journal)  # other processes note there what they met
-        (folder / "bad_audio.csv").unlink(missing_ok=True)
-        if not self.reasons:
-            return
-        with whole_file(folder / "bad_audio.csv") as beside:
-            pd.DataFrame(self.reasons.items(), columns=["uid", "reason"]).to_csv(beside, index=False)
-        print(f"{counted(len(self.reasons), 'recording')} left out: {folder / 'bad_audio.csv'} says why", flush=True)
+        self.gather()
+        _write(folder / BAD_AUDIO, self.reasons.items(), ["uid", "reason"])
+        if self.reasons:
+            print(f"{counted(len(self.reasons), 'recording')} left out: {folder / BAD_AUDIO} says why", flush=True)
+        own = self.of(uids)
+        rows = [(uid, kind, detail) for kind in KINDS for uid, detail in own.get(kind, {}).items()]
+        _write(folder / HEARD, rows, ["uid", "finding", "detail"])
+        sentences = doubt_sentences(own, len(uids) - len(self.reasons))
+        for sentence in sentences:
+            print(f"Careful: {sentence}", flush=True)
+        if sentences:
+            print(f"every such recording is in {folder / HEARD}", flush=True)
+
+
+def _write(path: Path, rows: Collection[tuple[str, ...]], columns: list[str]) -> None:
+    path.unlink(missing_ok=True)
+    if rows:
+        with whole_file(path) as beside:
+            pd.DataFrame(list(rows), columns=columns).to_csv(beside, index=False)

@@ -7,16 +7,18 @@ from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from inspect import signature
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, TypeVar, cast
 
 import pandas as pd
 import torch
 from tqdm import tqdm
 
 from ssast import __version__
+from ssast.audio.doubts import Doubt
 from ssast.data.cache import cache
 from ssast.data.contents import contents, name_of
 from ssast.data.features import FeatureStore, PooledBatches, States, Table, Values, weights_name
+from ssast.data.kept_doubts import KeptDoubts
 from ssast.data.loader import Loader, loader
 from ssast.engine import crew, infer
 from ssast.engine.hardware import uses_bf16
@@ -29,6 +31,8 @@ from ssast.modes.assemble import Rows, Settings, Work, dataset, loading, prepare
 from ssast.modes.declare import altering
 from ssast.modes.places import recordings
 
+T = TypeVar("T")
+JUDGED_AT_ONCE = 16
 SHAPE = (*signature(SSASTEncoder).parameters, "mask_padding")
 """The settings of a model that its pooled states depend on, beside the weights."""
 
@@ -73,18 +77,30 @@ class Pooler:
         ran_on = (self.work.accelerator.device.type, arithmetic, __version__, str(torch.__version__))
         return name_of(weights_name(self.model.v), shape, sound, ran_on)
 
+    def heard_as(self) -> str:
+        """A name for all that decides what is heard of a recording."""
+        names = ("sample_rate", "reduce", "clip_length", "target_length")
+        return name_of([self.settings[name] for name in names], self.work.options.lib, __version__)
+
     def compute(self, source: Rows) -> Iterator[tuple[str, Values]]:
         """The uid and the states (K, N, D) of each recording that can be used, batch by batch through the model."""
         options, device = self.work.options, self.work.accelerator.device
         data = dataset(options, Rows(source.frame, [], source.source), self.settings, augment=False)
         size = infer.loader_size(options.batch_size, device)
-        batches = loader(data, batch_size=size, is_part=True, **loading(self.work))
+        batches = loader(data, batch_size=size, is_part=True, **loading(self.work))  # notes doubts on the way
         apply = self._apply()
         with tqdm(total=len(data), desc="pooling", unit="clip", dynamic_ncols=True, disable=not crew.is_main()) as bar:
             for number, batch in enumerate(batches):
                 values_BKND = infer.values(apply, batch, self.work.accelerator).numpy()
                 yield from zip(batch["uid"], values_BKND, strict=False)
                 bar.update(min(size, len(data) - number * size))
+
+    def judge(self, uids: list[str], source: Rows) -> Iterator[tuple[str, dict[str, str]]]:
+        """The uid and the doubts of recordings that are read for nothing else."""
+        rows = Rows(source.frame.loc[uids], [], source.source)
+        data = dataset(self.work.options, rows, self.settings, augment=False)
+        for batch in loader(data, batch_size=JUDGED_AT_ONCE, is_part=True, **loading(self.work)):
+            yield from ((uid, self.work.bad.about(uid)) for uid in batch["uid"])
 
     def _apply(self) -> Callable[[dict[str, Any]], torch.Tensor]:
         ready = prepare(self.work.options, self.settings, self.work.accelerator.device, augment=False)
@@ -109,14 +125,33 @@ def pooled_table(pooler: Pooler, *sources: Rows) -> Table:
     uids = list(rows.frame.index)
     keeps = options.features == "auto"
     content_of = dict(zip(uids, contents(root, uids, disk) if keeps else [None] * len(uids), strict=True))
-    table = Table(disk, uids, pooler.states)
+    table, doubts = Table(disk, uids, pooler.states), KeptDoubts(disk, pooler.heard_as())
     missing = _anywhere([uid for uid, content in content_of.items() if not table.put(uid, store.find(content))])
     if pooler.autocast:
         say(_sentence(len(missing), len(uids), disk.folder if keeps else None))
-    for uid, values_KND in _computed(pooler, rows, missing):
+    for uid, values_KND, details in _computed(pooler, rows, missing):
         table.put(uid, values_KND)
         store.keep(content_of[uid], values_KND)
+        _doubt(pooler.work, uid, details)
+        doubts.keep(content_of[uid], details)
+    _judge_kept(pooler, rows, {uid: content_of[uid] for uid in uids if uid not in set(missing)}, doubts)
     return table.finish()
+
+
+def _judge_kept(pooler: Pooler, rows: Rows, kept: dict[str, str | None], doubts: KeptDoubts) -> None:
+    """Note what is doubtful about recordings whose states are kept; those that were never judged are read for it."""
+    known = {uid: doubts.find(content) for uid, content in kept.items()}
+    for uid, details in known.items():
+        _doubt(pooler.work, uid, details or {})
+    unjudged = _anywhere([uid for uid, details in known.items() if details is None])
+    judged = _in_shares(unjudged, lambda own: pooler.judge(own, rows), JUDGED_AT_ONCE)
+    for uid, details in judged:
+        _doubt(pooler.work, uid, details)
+        doubts.keep(kept.get(uid), details)
+
+
+def _doubt(work: Work, uid: str, details: dict[str, str]) -> None:
+    work.bad.doubt(uid, [Doubt(kind, detail) for kind, detail in details.items()])
 
 
 def _anywhere(missing: list[str]) -> list[str]:
@@ -124,12 +159,23 @@ def _anywhere(missing: list[str]) -> list[str]:
     return list(dict.fromkeys(itertools.chain.from_iterable(crew.gather(missing))))
 
 
-def _computed(pooler: Pooler, rows: Rows, missing: list[str]) -> Iterator[tuple[str, Values]]:
-    """The uid and the states of these recordings, each computed by one process and handed to all."""
-    own = [missing[number] for numbers in crew.share([range(len(missing))]) for number in numbers]
-    computed = pooler.compute(replace(rows, frame=rows.frame.loc[own])) if own else iter(())
+def _computed(pooler: Pooler, rows: Rows, missing: list[str]) -> Iterator[tuple[str, Values, dict[str, str]]]:
+    """The uid, the states and the doubts of these recordings, each computed by one process and handed to all."""
+    bad = pooler.work.bad
     size = infer.loader_size(pooler.work.options.batch_size, pooler.work.accelerator.device)
-    while any(packs := crew.gather(list(itertools.islice(computed, size)))):
+
+    def compute(own: list[str]) -> Iterator[tuple[str, Values, dict[str, str]]]:
+        for uid, values_KND in pooler.compute(replace(rows, frame=rows.frame.loc[own])):
+            yield uid, values_KND, bad.about(uid)
+
+    return _in_shares(missing, compute, size)
+
+
+def _in_shares(uids: list[str], make: Callable[[list[str]], Iterator[T]], size: int) -> Iterator[T]:
+    """What is made of some recordings, each process doing its share, handed to all of them `size` at a time."""
+    own = [uids[number] for numbers in crew.share([range(len(uids))]) for number in numbers]
+    made = make(own) if own else iter(())
+    while any(packs := crew.gather(list(itertools.islice(made, size)))):
         yield from itertools.chain.from_iterable(packs)
 
 

@@ -2,6 +2,7 @@
 
 import hashlib
 import itertools
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import ExitStack
 from pathlib import Path
@@ -14,7 +15,7 @@ import pyarrow.parquet as pq
 
 from ssast import veil
 from ssast.data.files import FileDataset, look_for_audio
-from ssast.data.label_columns import WINDOW, call_column, check_label_names, predicted_table, score_columns
+from ssast.data.label_columns import NOTE, WINDOW, call_column, check_label_names, predicted_table, score_columns
 from ssast.data.storage import Location, whole_file
 from ssast.engine import crew, infer
 from ssast.engine.hearing import Ears, label_names
@@ -23,7 +24,9 @@ from ssast.errors import UserError
 from ssast.modes.assemble import Work, loading, model_settings, say
 from ssast.modes.heard import Remembered
 from ssast.modes.holding import alone
+from ssast.modes.left_out import BadAudio
 from ssast.modes.models import finetuned_model
+from ssast.modes.noting import note_recordings
 from ssast.modes.options import Options
 from ssast.modes.passes import one_pass
 from ssast.modes.places import at, model_source
@@ -31,12 +34,16 @@ from ssast.modes.runfolder import fingerprint, nothing_half_written, open_folder
 from ssast.modes.scoring import model_home, ready
 from ssast.modes.thresholds import read_thresholds
 from ssast.modes.uploads import uploaded
+from ssast.report.doubt_words import doubt_note
 from ssast.report.tables import number, text_table
 
 PREDICTED, WINDOWS = "predicted", "predicted_windows"
 """The tables' names; apart from predictions.csv, which knows the truth beside each score and is compared by."""
 ROWS_AT_ONCE = 4096
 ON_SCREEN, MOST_LABELS, BEST = 20, 8, 3
+_USUAL_TEXT = pd.Series([""]).dtype
+TEXT = _USUAL_TEXT if isinstance(_USUAL_TEXT, pd.StringDtype) else pd.StringDtype()
+HOW_POOLED = {"mean": "the mean of its windows'", "max": "the highest of its windows'"}
 
 
 @alone("predict")
@@ -63,12 +70,13 @@ def predict(options: Options | None = None, /, **overrides: Any) -> Path:
     ready(work, model)
     ears = Ears.of(model, settings, options.window_overlap, work.accelerator.device)
     data = FileDataset(files, ears.conf, librosa=options.lib, hold="windows")
+    data.judges = True
     done = _heard(work, ears, data, folder, str(sorted(used.values())))
     thresholds = read_thresholds(model_home(options, folder)) if model.config["loss"] == "BCE" else {}
     if crew.is_main():
         _write(work, done, folder, label_names(model), thresholds)
         done.remove()
-        work.bad.write(folder)
+        note_recordings(work, folder, data.uids)
     crew.wait()
     return folder
 
@@ -99,16 +107,32 @@ def _write(work: Work, done: infer.Rows, folder: Path, labels: list[str], thresh
     if not first:
         work.bad.write(folder)
         raise UserError(f"no recording could be used; bad_audio.csv in {folder} says why.")
-    frames = _recordings(itertools.chain(first, heard), labels, thresholds)
+    work.bad.gather()
+    seen: Counter[str] = Counter()
+    frames = _recordings(_counted(itertools.chain(first, heard), seen), labels, thresholds, work.bad)
     count = _save(frames, folder / PREDICTED)
     windows = _save((_windows(table, labels) for table in done.tables()), folder / WINDOWS)
     say(text_table(_screen_rows(first, labels, thresholds)))
     more = f" and {count - len(first)} more" if count > len(first) else ""
     say(f"{len(first)}{more} recordings in {folder / PREDICTED}.csv, their {windows} windows in {WINDOWS}.csv")
+    if seen["in windows"]:
+        how = HOW_POOLED[work.options.window_pooling]
+        say(f"{seen['in windows']} of {count} longer than the model's input, heard whole in windows: a score is {how}")
 
 
-def _recordings(heard: Iterable[Heard], labels: list[str], thresholds: Mapping[str, float]) -> Iterator[pd.DataFrame]:
-    """predicted.csv in pieces: file, seconds, windows, the labels' scores, yes or no where there is a threshold."""
+def _counted(heard: Iterable[Heard], seen: Counter[str]) -> Iterator[Heard]:
+    for one in heard:
+        seen["in windows"] += one.windows > 1
+        yield one
+
+
+def _recordings(
+    heard: Iterable[Heard], labels: list[str], thresholds: Mapping[str, float], bad: BadAudio
+) -> Iterator[pd.DataFrame]:
+    """predicted.csv in pieces: file, seconds, windows, the labels' scores, yes or no where there is a threshold, note.
+
+    The note comes last and is always there, so that the other columns keep their names and places.
+    """
     heard = iter(heard)
     while piece := list(itertools.islice(heard, ROWS_AT_ONCE)):
         frame = pd.DataFrame({"file": [one.uid for one in piece], "seconds": [round(one.seconds, 4) for one in piece]})
@@ -121,7 +145,9 @@ def _recordings(heard: Iterable[Heard], labels: list[str], thresholds: Mapping[s
             for at, label in enumerate(labels)
             if label in thresholds
         }
-        yield pd.concat([frame, scores, pd.DataFrame(calls)], axis=1)
+        told = [doubt_note(bad.about(one.uid)) or None for one in piece]
+        notes = pd.DataFrame({NOTE: pd.array(told, dtype=TEXT)})  # text also where no recording has one
+        yield pd.concat([frame, scores, pd.DataFrame(calls), notes], axis=1)
 
 
 def _windows(table: pa.Table, labels: list[str]) -> pd.DataFrame:

@@ -43,11 +43,11 @@ def validate(options: Any) -> None:
             raise UserError(problem)
         return
     if options.mode == "stats":
-        for problem in (*_sources(options), *_cloud(options)):
+        for problem in (*_sources(options), *_clip_length(options), *_cloud(options)):
             raise UserError(problem)
         return
     if options.mode in ("check", "audit"):
-        for problem in (*_sources(options), *_audit(options), *_cloud(options)):
+        for problem in (*_sources(options), *_audit(options), *_clip_length(options), *_cloud(options)):
             raise UserError(problem)
         return
     checks = (_task, _sources, _model, _training, _cloud, _spectrogram)
@@ -162,17 +162,21 @@ def _spectrogram(options: Any) -> Iterator[str]:
             f"--target_length {options.target_length} is shorter than a patch of {options.tshape} frames; "
             f"give at least {options.tshape}"
         )
-    if 0 < options.clip_length < WINDOW_SECONDS:
-        yield (
-            f"--clip_length {options.clip_length} is shorter than one window of {WINDOW_SECONDS} seconds; "
-            "give more, or 0 for whole recordings"
-        )
+    yield from _clip_length(options)
     if options.freqm > options.num_mel_bins:
         yield f"--freqm {options.freqm} is more than the {options.num_mel_bins} mel bins there are; give at most those"
     if options.timem > options.target_length:
         yield f"--timem {options.timem} is more than the {options.target_length} frames there are; give at most those"
     if options.pretrained_mdl_path is None and options.mode in ("pretrain", "finetune", "sweep"):
         yield from _new_model(options)
+
+
+def _clip_length(options: Any) -> Iterator[str]:
+    if 0 < options.clip_length < WINDOW_SECONDS:
+        yield (
+            f"--clip_length {options.clip_length} is shorter than one window of {WINDOW_SECONDS} seconds; "
+            "give more, or 0 for whole recordings"
+        )
 
 
 def _new_model(options: Any) -> Iterator[str]:

@@ -37,6 +37,7 @@ from ssast.modes.models import (
     save,
     trained_parts,
 )
+from ssast.modes.noting import note_recordings
 from ssast.modes.options import Options
 from ssast.modes.over_time import step_values
 from ssast.modes.overlap import say_overlap
@@ -67,7 +68,7 @@ def pretrain(options: Options | None = None, /, **overrides: Any) -> Path:
     folder, key = _start(options, train_rows, held_out)
     outcome = train(model, batches, recipe(options), folder, work.accelerator, key=key)
     save(model, folder)
-    work.bad.write(folder)
+    note_recordings(work, folder, train_rows.frame.index, held_out.frame.index)
     if outcome.best_epoch == 0 and options.epochs > 1:
         say(best_is_first(options.epochs))
     if "validation_accuracy" in outcome.report:
@@ -107,7 +108,7 @@ def finetune(options: Options | None = None, /, **overrides: Any) -> Path:
     say(f"fine-tuned model of epoch {outcome.best_epoch + 1} in {folder}; evaluating it on {test.source}")
     saved = SSASTForAudioClassification.from_pretrained(folder)
     save_thresholds(work, saved, held_out, settings, folder)
-    evaluate_model(work, saved, test, settings, folder)
+    evaluate_model(work, saved, test, settings, folder, also=(train_rows, held_out))
     return folder
 
 
@@ -164,7 +165,7 @@ def extract(options: Options | None = None, /, **overrides: Any) -> Path:
     if crew.is_main():
         count = done.write_parquet(folder / name, "embedding")
         done.remove()
-        work.bad.write(folder)
+        note_recordings(work, folder, source.frame.index)
         say(f"{count} embeddings in {folder / name}")
     return folder / name
 

@@ -26,7 +26,7 @@ from ssast.modes.options import SPECS, Options
 from ssast.modes.places import at, model_source
 from ssast.modes.private import shown_facts, shown_record
 from ssast.modes.runfile import read_mapping
-from ssast.modes.settle import public_options, record, resolve, write_record
+from ssast.modes.settle import RECORD, public_options, record, resolve, write_record
 
 LAST = "last.pt"
 # What a mode puts into its folder before there is any result.
@@ -149,6 +149,15 @@ def open_folder(
         write_record(path, options, extra)
     crew.wait()
     return folder
+
+
+def add_to_record(options: Options, folder: Path, facts: dict[str, Any]) -> None:
+    """Keep what turned out during a run in the record that it left in its folder; what is empty is left out."""
+    path = record_path(folder, options.mode, options.mode in ("pretrain", "finetune"))
+    found = {name: value for name, value in facts.items() if value}
+    before = read_mapping(path).get(RECORD) or {}
+    if found:
+        write_record(path, options, before | found)
 
 
 def _say_replaced(options: Options, path: Path, files: dict[str, str], table: str) -> None:

@@ -23,6 +23,7 @@ from ssast.model.folder import THRESHOLDS
 from ssast.modes.assemble import Rows, Settings, Work, data_name, dataset, row_batches, say
 from ssast.modes.heard import Remembered
 from ssast.modes.models import compiled
+from ssast.modes.noting import note_recordings
 from ssast.modes.options import Options
 from ssast.modes.overlap import say_overlap
 from ssast.modes.passes import one_pass
@@ -32,6 +33,7 @@ from ssast.modes.runfile import read_mapping
 from ssast.modes.runfolder import fingerprint, record_path
 from ssast.modes.thresholds import read_thresholds, read_unchosen, thresholds_from
 from ssast.modes.trained import trained_rows
+from ssast.report.doubt_words import doubt_counts, doubt_sentences
 from ssast.report.html import sound_uri, write_page
 from ssast.report.metrics import Thresholds, aucs_table, choose_thresholds, score, unchosen_thresholds
 from ssast.report.predictions import Predictions, first_clips, pool
@@ -152,9 +154,18 @@ def model_home(options: Options, folder: Path) -> Path:
 
 
 def evaluate_model(
-    work: Work, model: SSASTForAudioClassification, test: Rows, settings: Settings, folder: Path
+    work: Work,
+    model: SSASTForAudioClassification,
+    test: Rows,
+    settings: Settings,
+    folder: Path,
+    *,
+    also: Sequence[Rows] = (),
 ) -> None:
-    """predictions, metrics.json, aucs.csv and report.html of `test` in `folder`, and the scores on the screen."""
+    """predictions, metrics.json, aucs.csv and report.html of `test` in `folder`, and the scores on the screen.
+
+    `also` are the rows that this run trained on, whose recordings are named too.
+    """
     home = model_home(work.options, folder)
     trained = trained_rows(work.options, home)
     predicted = predict_rows(work, model, test, settings, folder, trained.rows)
@@ -166,6 +177,8 @@ def evaluate_model(
     metrics = measure(predictions, model.config["loss"], thresholds, work.options.resamples, left_out=left_out)
     if lacking := [label for label in model.labels or [] if label not in test.labels]:
         metrics["not_scored"] = lacking
+    work.bad.gather()
+    metrics["heard"] = doubt_counts(work.bad.of(predictions.uids))
     write_scores(folder, predictions, metrics)
     chosen = thresholds_from(home) if metrics["loss"] == "BCE" else ""
     unchosen = unchosen_sentence(read_unchosen(home, test.labels)) if metrics["loss"] == "BCE" else ""
@@ -175,9 +188,20 @@ def evaluate_model(
     if trained.note and not careful:
         say(trained.note)
     remark = " ".join(filter(None, [careful, chosen, unchosen]))
-    write_report(work.options, test, settings, folder, predictions, metrics, log=home / "log.jsonl", remark=remark)
+    told: dict[str, Any] = {"log": home / "log.jsonl", "remark": remark}
+    told["careful"] = _heard_sentences(work, predictions.uids, also)
+    write_report(work.options, test, settings, folder, predictions, metrics, **told)
     done.remove()
-    work.bad.write(folder)
+    note_recordings(work, folder, *(rows.frame.index for rows in (*also, test)))
+
+
+def _heard_sentences(work: Work, scored: Sequence[str], also: Sequence[Rows]) -> list[str]:
+    """What is doubtful about the recordings that were scored, and about those that the run trained on."""
+    uids = [uid for rows in also for uid in rows.frame.index if uid not in work.bad.reasons]
+    return [
+        *doubt_sentences(work.bad.of(scored), len(scored)),
+        *doubt_sentences(work.bad.of(uids), len(uids), "training recordings"),
+    ]
 
 
 def measure(
@@ -234,6 +258,7 @@ def write_report(
     title: str = "Evaluation",
     log: Path | None = None,
     remark: str = "",
+    careful: Sequence[str] = (),
 ) -> None:
     """report.html: scores, figures, the training run, the hardest clips with their sound, the run's record."""
     uids = [predictions.uids[hard.row] for hard in hardest(predictions, metrics["loss"])]
@@ -245,6 +270,7 @@ def write_report(
         record=_shown(read_mapping(record_path(folder, options.mode, trains=options.mode == "finetune"))),
         sounds=_sounds(options, test.frame.loc[uids], test.source, settings),
         remark=remark,
+        careful=careful,
     )
     write_page(folder / "report.html", text)
     say(f"figures and the hardest clips in {folder / 'report.html'}")

@@ -19,6 +19,7 @@ from ssast.data.splits import find_split, read_split
 from ssast.errors import UserError
 from ssast.modes.assemble import Rows, Work, audio_settings, dataset, loading, say
 from ssast.modes.holding import alone
+from ssast.modes.noting import note_recordings
 from ssast.modes.options import SPECS, Options
 from ssast.modes.places import at
 from ssast.modes.runfile import write_mapping
@@ -76,7 +77,7 @@ def stats(options: Options | None = None, /, **overrides: Any) -> Path:
         own += Moments.of(fbank_TF)
         padding += Moments((options.target_length - len(fbank_TF)) * options.num_mel_bins)
         used += 1
-    work.bad.write(folder)
+    note_recordings(work, folder, source.frame.index)
     if not used or own.std == 0:
         what = "nothing but silence" if used else "no recording that can be used"
         raise UserError(f"{source.source} names {what}; look into it with `ssast check`.")

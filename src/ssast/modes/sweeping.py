@@ -29,12 +29,23 @@ from ssast.model.classification import SSASTForAudioClassification
 from ssast.model.encoder import NUM_STATES
 from ssast.model.finite import check_answers
 from ssast.model.head import POOLINGS
-from ssast.modes.assemble import Rows, Settings, Work, audio_settings, feed, recipe, say, target_labels, training_rows
+from ssast.modes.assemble import (
+    Rows,
+    Settings,
+    Work,
+    audio_settings,
+    feed,
+    recipe,
+    say,
+    target_labels,
+    training_rows,
+)
 from ssast.modes.beside import HeadsBeside
 from ssast.modes.declare import altering
 from ssast.modes.heard import Remembered
 from ssast.modes.holding import alone
 from ssast.modes.models import classification_model
+from ssast.modes.noting import note_recordings
 from ssast.modes.options import SPECS, Options
 from ssast.modes.pooling import Pooler, all_states, check_some, own_states, pooled_table, with_pooled
 from ssast.modes.repeats import spread
@@ -100,7 +111,7 @@ def sweep(options: Options | None = None, /, **overrides: Any) -> Path:
     with whole_file(folder / "sweep.csv") as beside:
         _csv(found, options).to_csv(beside, index=False)
     journal.remove()
-    work.bad.write(folder)
+    note_recordings(work, folder, train_rows.frame.index, held_out.frame.index)
     _show(found, best, options, clips["validation"], folder / "sweep.csv")
     return folder / "sweep.csv"
 

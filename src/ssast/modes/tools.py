@@ -1,6 +1,6 @@
-"""Options in; what a user wants to know or do before and after a run out: the small modes beside `run.py`."""
+"""Look at a data set before a long run: `ssast check`."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -8,9 +8,11 @@ import pandas as pd
 from tqdm import tqdm
 
 from ssast import veil
+from ssast.data.dataset import AudioConf
+from ssast.data.listening import Heard, listen_to_all
 from ssast.data.splits import read_labels, read_split
 from ssast.data.storage import Location, forget, whole_file
-from ssast.data.survey import FAULTS, Finding, Heard, findings, label_counts, listen_to_all
+from ssast.data.survey import FAULTS, Finding, findings, label_counts
 from ssast.errors import UserError
 from ssast.modes.assemble import say
 from ssast.modes.holding import alone
@@ -44,12 +46,12 @@ def check(options: Options | None = None, /, **overrides: Any) -> int:
     files = fingerprint(*places.values(), *([options.label_txt] if labels else []))
     clips = {split: len(frame) for split, frame in splits.items()}
     folder = open_folder(options, clips=clips, files=files, trains=False)
-    heard = _listen(root, splits, options)
+    heard = listen_as_told(root, splits, options)
     found = findings(heard, splits, labels, loss=options.loss, unlisted=_unlisted(root, heard))
     found = broken + found
     _write(folder / "check.csv", _findings_table(found))
     _write(folder / "recordings.csv", _recordings_table(heard, splits))
-    _show(heard, splits, labels, found)
+    _show(heard, splits, labels, found, options)
     faults = sum(one.is_fault for one in found)
     say(f"{faults} faults and {len(found) - faults} notes in {folder / 'check.csv'}")
     return FAULTY if faults else 0
@@ -81,10 +83,16 @@ def _read(places: dict[str, Location]) -> tuple[dict[str, pd.DataFrame], list[Fi
     return splits, broken
 
 
-def _listen(root: Location, splits: dict[str, pd.DataFrame], options: Options) -> dict[str, Heard]:
+def listen_as_told(
+    root: Location, splits: Mapping[str, pd.DataFrame], options: Options, **how: bool
+) -> dict[str, Heard]:
+    """Every recording of the splits, judged as a model hears it that is trained with these options."""
     uids = list(dict.fromkeys(uid for frame in splits.values() for uid in frame.index))
-    passing = listen_to_all(root, uids, num_workers=options.num_workers, use_librosa=options.lib)
-    with tqdm(passing, total=len(uids), desc="check", unit="clip", dynamic_ncols=True) as bar:
+    names = ("resample_rate", "reduce", "clip_length", "target_length")
+    conf = AudioConf.of({name: getattr(options, name) for name in names})
+    how |= {"use_librosa": options.lib}
+    passing = listen_to_all(root, uids, num_workers=options.num_workers, conf=conf, **how)
+    with tqdm(passing, total=len(uids), desc=options.mode, unit="clip", dynamic_ncols=True) as bar:
         return {one.uid: one for one in bar}
 
 
@@ -114,6 +122,8 @@ def _recordings_table(heard: dict[str, Heard], splits: dict[str, pd.DataFrame]) 
             "peak_db": round(heard[uid].peak_db, 2),
             "offset": round(heard[uid].offset, 5),
             "clipped": round(heard[uid].clipped, 5),
+            "heard_seconds": round(heard[uid].still.whole, 4),
+            "digital_silence": round(heard[uid].still.seconds, 4),
             "sha256": heard[uid].digest,
         }
         for split, frame in splits.items()
@@ -136,11 +146,16 @@ def _write(path: Any, table: pd.DataFrame) -> None:
 
 
 def _show(
-    heard: dict[str, Heard], splits: dict[str, pd.DataFrame], labels: list[str], found: Sequence[Finding]
+    heard: dict[str, Heard],
+    splits: dict[str, pd.DataFrame],
+    labels: list[str],
+    found: Sequence[Finding],
+    options: Options,
 ) -> None:
     """The data set on the screen: each split, the labels, then each kind of finding with its first one."""
     for split, frame in splits.items():
         say(_line(split, [heard[uid] for uid in frame.index]))
+    say(_as_heard(options))
     if labels:
         say("\n" + label_counts(splits, labels).to_string(index=False))
     else:
@@ -154,6 +169,17 @@ def _show(
         first = ": ".join(filter(None, [_shown(of_kind[0].uid) or of_kind[0].split, _told(of_kind[0].detail)]))
         say(f"{kind:<26}{'fault' if kind in FAULTS else 'note':<8}{len(of_kind):>6}  {first}")
     say("")
+
+
+def _as_heard(options: Options) -> str:
+    """How recordings are judged, which the options of a run decide."""
+    seconds = options.target_length / 100
+    first = min(seconds, options.clip_length) if options.clip_length else seconds
+    channels = "the mean of its channels" if options.reduce else "its first channel"
+    return (
+        f"a model is taken to hear the first {first:g} s of each recording (--target_length, --clip_length), "
+        f"{channels}, at {options.resample_rate} Hz"
+    )
 
 
 def _line(split: str, heard: list[Heard]) -> str:

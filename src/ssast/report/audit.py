@@ -1,4 +1,4 @@
-"""What is known of each clip beside its sound, and its labels, in; how far the one gives the other away out.
+"""Ask of each label how far what is known of each clip beside its sound gives it away.
 
 Shapes: N clips, L labels, n clips whose label is known, J ways (a trait as an amount, a trait as kinds), R shuffles.
 """
@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 
 from ssast.report.audit_chance import Guesses, Luck, Way, luck
 from ssast.report.audit_matching import matched
-from ssast.report.audit_measure import MEASURE, NOTHING, measured
+from ssast.report.audit_measure import ITSELF, MEASURE, NOTHING, measured
+from ssast.report.audit_practical import is_practical
 from ssast.report.audit_traits import Trait, traits
 from ssast.report.intervals import number_subjects
 from ssast.report.measures import SOFT_POSITIVE, Floats
@@ -24,6 +25,8 @@ FEW_CLIPS = 20
 """A matched subset below this says nothing."""
 LUCK = 0.97
 """Share of data sets without a confound in which nothing may stand out; 0.95 was flagged in 4 to 7 of 100."""
+MATCHED_COLUMNS = 2
+"""Columns that clips are matched on for a label, the strongest first."""
 TRAIN, TEST = "train", "test"
 
 
@@ -143,6 +146,7 @@ def _alone(own: Label, split_N: NDArray[Any], chance: Luck, loss: str, resamples
         entries[trait.name] = found | {"way": "amount" if way.is_amount else "kinds", "rises": rises, "place": j}
         entries[trait.name]["from_train"] = _from_train(own, way, split_N[own.rows_n], loss, resamples, seed)
         entries[trait.name]["kinds"] = _shares(trait, own.truth_n, loss)
+        entries[trait.name]["is_practical"] = is_practical(trait, _has(own.truth_n, loss), is_amount=way.is_amount)
     return entries
 
 
@@ -204,26 +208,38 @@ def _correct(
             # As in the report of a model: beyond chance, and sure to be on that side.
             is_sure = entry["interval"] is not None and entry["interval"][0] > nothing
             is_beyond = entry["value"] is not None and entry["p"] <= 1 - LUCK
-            entry["is_flagged"] = is_beyond and is_sure
-            entry["beyond_luck"] = "yes" if entry["is_flagged"] else "unsure" if is_beyond else "no"
+            entry["is_flagged"] = is_beyond and is_sure and entry["is_practical"]
+            entry["beyond_luck"] = "no" if not is_beyond else "tiny" if not entry["is_practical"] else "unsure"
+            entry["beyond_luck"] = "yes" if entry["is_flagged"] else entry["beyond_luck"]
+            entry["is_form"] = _is_form(trait, entry, nothing)
 
 
 def _strongest(entries: Mapping[str, Mapping[str, Any]], found: Sequence[Trait]) -> list[str]:
-    """What tells most of the recordings' own traits, and of the columns where one is beyond luck.
+    """What tells most of the recordings' own traits, and of the columns the strongest that are beyond luck.
 
-    Apart, because a column can be another form of the label, and would hide what can be heard.
+    Apart, because a column can be another form of the label, and would hide what can be heard; one that tells it as
+    well as the label itself is passed over, because it would hide the other columns.
     """
-    names: list[str] = []
-    for is_own in (True, False):
-        known = [
-            trait.name
-            for trait in found
-            if (trait.source == "recording") == is_own and entries.get(trait.name, {}).get("value") is not None
-        ]
-        best = max(known, key=lambda name: (entries[name]["is_flagged"], entries[name]["value"]), default=None)
-        if best is not None and (is_own or entries[best]["is_flagged"] or not names):
-            names.append(best)
-    return names
+    known = [trait for trait in found if entries.get(trait.name, {}).get("value") is not None]
+    known.sort(key=lambda trait: (entries[trait.name]["is_flagged"], entries[trait.name]["value"]), reverse=True)
+    heard = [trait.name for trait in known if trait.source == "recording"]
+    columns = [trait.name for trait in known if trait.source != "recording" and not entries[trait.name]["is_form"]]
+    told = [name for name in columns if entries[name]["is_flagged"]][:MATCHED_COLUMNS]
+    return heard[:1] + (told or ([] if heard else columns[:1]))
+
+
+def _is_form(trait: Trait, entry: Mapping[str, Any], nothing: float) -> bool:
+    """Whether a column tells a label so well that it is likely another form of it."""
+    itself = ITSELF["auc" if nothing else "spearman"]
+    return bool(trait.source != "recording" and entry["is_flagged"] and entry["value"] >= itself)
+
+
+def _has(truth_n: Floats, loss: str) -> NDArray[np.bool_]:
+    """Who has the label; of values, who is above their median."""
+    found: NDArray[np.bool_] = (
+        truth_n > np.median(truth_n) if loss == "MSE" and len(truth_n) else truth_n >= SOFT_POSITIVE
+    )
+    return found
 
 
 def _match(
@@ -236,8 +252,7 @@ def _match(
     of_model_n = None if score_N is None else score_N[own.rows_n]
     among_n = np.arange(len(own.rows_n)) if of_model_n is None else np.flatnonzero(~np.isnan(of_model_n))
     truth_n = own.truth_n[among_n]
-    has_n = truth_n > np.median(truth_n) if loss == "MSE" and len(truth_n) else truth_n >= SOFT_POSITIVE
-    kept_n = among_n[matched(own.traits[at].at(among_n), has_n, seed)]
+    kept_n = among_n[matched(own.traits[at].at(among_n), _has(truth_n, loss), seed)]
 
     def both(score_n: Floats) -> dict[str, Any]:
         parts = []

@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 
 from ssast.report.audit_measure import NOTHING
+from ssast.report.audit_terms import NAMES
 from ssast.report.audit_traits import UNITS, Trait
-from ssast.report.audit_words import NAMES
 from ssast.report.figures import WIDTH, Plot, ticks
 from ssast.report.html import escape, table
 from ssast.report.measures import SOFT_POSITIVE, Floats

@@ -4,18 +4,12 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from ssast.report.audit import Clips
+from ssast.report.audit_advice import next_steps
 from ssast.report.audit_figures import forest, strongest_figure
+from ssast.report.audit_matched_words import matched_sentences
+from ssast.report.audit_terms import NAMES, flagged
 from ssast.report.audit_traits import Trait, traits
-from ssast.report.audit_words import (
-    NAMES,
-    READING,
-    direction,
-    flagged,
-    matched_sentences,
-    next_steps,
-    summary,
-    told,
-)
+from ssast.report.audit_words import READING, direction, summary, told
 from ssast.report.html import escape, page, table
 from ssast.report.measures import Floats
 from ssast.report.tables import number, span
@@ -24,7 +18,7 @@ MOST_LABELS = 60
 MOST_LEAKS = 20
 OPEN_LABELS = 3
 HOW_TO_READ = """Luck: labels are traded between {unit}s at random, {resamples} times, and everything is looked at again; the level shown is one that luck reaches in at most 3 of 100 such data sets, all {looks} looks together.
-Beyond luck is "yes" above that level with an interval wholly on that side of nothing, "unsure" above it with a wider interval.
+Beyond luck is "yes" above that level with an interval wholly on that side of nothing, "unsure" above it with a wider interval, "tiny" where it comes mostly from differences no larger than the measure's own resolution.
 An interval is from {resamples} resamples of whole {unit}s (95 %).
 "In test" is what train.csv alone teaches about the trait, tried on test.csv.
 A trait that tells a label need not be an error: slow speech makes long recordings. But then a long recording is enough to be called.
@@ -170,6 +164,9 @@ def _labels(audit: Mapping[str, Any], clips: Clips) -> str:
 def _label(audit: Mapping[str, Any], label: str, found: Mapping[str, Trait], target_N: Floats) -> str:
     """The sentences and figures of one label."""
     text, figures = [], [forest(audit, label)]
+    for name, entry in audit["labels"][label]["traits"].items():
+        if entry["is_form"]:
+            text.append(f"<p>{escape(told(audit, label, name))}</p>")
     for own in audit["labels"][label]["matched"]:
         alike = " ".join(matched_sentences(audit, label, own))
         text.append(f"<p>{escape(told(audit, label, own['on']))}</p><p>{escape(alike)}</p>")

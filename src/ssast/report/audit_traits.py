@@ -23,17 +23,28 @@ TITLES = {
     "bandwidth": "bandwidth",
     "sample_rate": "sample rate",
     "channels": "number of channels",
+    "digital_silence": "digital silence",
     "container": "file format",
 }
 """What is measured of every recording, in the words of the page."""
-UNITS = {"duration": "s", "loudness": "dB", "noise_floor": "dB", "bandwidth": "Hz", "sample_rate": "Hz"}
+UNITS = {
+    "duration": "s",
+    "loudness": "dB",
+    "noise_floor": "dB",
+    "bandwidth": "Hz",
+    "sample_rate": "Hz",
+    "digital_silence": "s",
+}
 MORE = {
     "duration": "longer recordings",
     "loudness": "louder recordings",
     "noise_floor": "recordings with more noise in the pauses",
     "bandwidth": "recordings with higher frequencies",
+    "digital_silence": "recordings with more digital silence",
 }
 """Who has more of it."""
+RESOLUTION = {"duration": 0.01, "loudness": 0.1, "noise_floor": 0.1, "bandwidth": 31.25, "digital_silence": 0.01}
+"""What is measured of recordings is no finer than this: a frame of the spectrogram, a step of its Fourier transform."""
 COUNTED = ("sample_rate", "channels", "container")
 FEW_VALUES = 10
 """A column of numbers with at most so many different ones is taken as kinds, not as an amount."""

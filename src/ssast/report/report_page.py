@@ -59,13 +59,15 @@ def report_page(
     record: Mapping[str, Any] | None = None,
     sounds: Mapping[str, str] | None = None,
     remark: str = "",
+    careful: Sequence[str] = (),
 ) -> str:
     """The page as html: summary, tables, a section a label, the training run, the hardest clips, the record.
 
-    `log` holds the lines of log.jsonl, `sounds` a data URI for some uids, `remark` is a sentence for the head.
+    `log` holds the lines of log.jsonl, `sounds` a data URI for some uids, `remark` is a sentence for the head,
+    `careful` are some about the recordings.
     """
     sections = [
-        _opening(title, metrics, remark, first_epoch(log)),
+        _opening(title, metrics, remark, [*filter(None, [first_epoch(log)]), *careful]),
         _scores("Scores by label", metrics),
         _by_subject(metrics),
         _labels(predictions, metrics),
@@ -120,8 +122,8 @@ def _how_wrong(predictions: Predictions, row: int, label: int, loss: str) -> str
     return f"{has}, score {number(score)}"
 
 
-def _opening(title: str, metrics: Mapping[str, Any], remark: str, of_training: str) -> str:
-    warnings = [*cautions(metrics), *filter(None, [of_training])]
+def _opening(title: str, metrics: Mapping[str, Any], remark: str, more: Sequence[str]) -> str:
+    warnings = [*cautions(metrics), *more]
     careful = f"<h2>Be careful</h2><ul>{_items(warnings)}</ul>" if warnings else ""
     last = f'<p class="soft">{escape(how_sure(metrics))} {escape(remark)}</p>'
     first = "".join(f"<p>{escape(sentence)}</p>" for sentence in summary(metrics))
