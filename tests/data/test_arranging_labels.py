@@ -53,6 +53,22 @@ def test_names_of_labels_meet_neither_a_column_nor_each_other(columns, names):
 
 
 @pytest.mark.parametrize(
+    "columns", [["mean"], ["Mean", "x"], ["x", "x_target"], ["x", "X_call"], ["subject"], ["seconds", "seconds_score"]]
+)
+def test_a_column_of_answers_that_no_run_could_take_as_label_is_refused_before_anything_is_written(columns):
+    table = table_of(**{name: ["1", "0", "1"] for name in columns})
+    with pytest.raises(UserError, match="of the table has the name of .*; rename the column"):
+        find_labels(table, None, [], [])
+
+
+@pytest.mark.parametrize("words", ["ja nein", "oui non", "S\u00ed No", "si no", "WAHR FALSCH", "vrai faux", "ja nej"])
+def test_answers_in_other_languages_are_one_label(words):
+    yes, no = words.split()
+    assert labels(table_of(ill=[yes, no, "", yes])) == {"ill": [1, 0, None, 1]}
+    assert labels(table_of(ill=[yes, no, "", yes]), "ill") == {"ill": [1, 0, None, 1]}
+
+
+@pytest.mark.parametrize(
     ("cells", "said"),
     [
         (["PD"] * 3, "holds only 'PD', and a label needs two answers"),

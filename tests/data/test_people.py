@@ -36,6 +36,13 @@ SHARED = {
         "uid,subject,y\nd,2,0\n",
         "2: 1 clips in train, 1 in test (column speaker in train, subject in test)",
     ),
+    "a name in camel case": (
+        "uid,SubjectID,y\na,1,0\nb,2,1\n",
+        "uid,SubjectID,y\nd,2,0\n",
+        "2: 1 clips in train, 1 in test",
+    ),
+    "names joined otherwise": ("uid,Speaker ID\na,1\nb,2\n", "uid,speakerId\nd,2\n", "2: 1 clips in train, 1 in test"),
+    "names in capitals": ("uid,PATIENTID\na,1\nb,2\n", "uid,patient-id\nd,2\n", "2: 1 clips in train, 1 in test"),
     "a second column": ("uid,subject,speaker\na,x,1\nb,y,2\n", "uid,speaker\nd,2\n", "2: 1 clips in train, 1 in test"),
 }
 
@@ -104,6 +111,37 @@ def test_a_column_patient_of_answers_in_all_tables_names_nobody_and_is_a_label(t
     check_targets(splits["train"], ["patient"], "BCE")
     assert targets(splits["train"], ["patient"]).flatten().tolist() == [1, 0]
     assert label_values(splits["train"], ["patient"]).tolist() == [[1], [0]]
+
+
+@pytest.mark.parametrize("words", ["ja nein", "oui non", "Si No", "si\u0301 no", "WAHR FALSCH", "sim n\u00e3o"])
+def test_answers_in_other_languages_are_no_people(tables, words):
+    yes, no = words.split()
+    table = tables(train=f"uid,patient,PatientID\na,{yes},7\nb,{no},8\n")["train"]
+    assert find_people(table).names == ["7", "8"]
+
+
+def test_a_name_in_one_word_comes_after_those_that_are_written_out(tables):
+    table = tables(train="uid,SubjectID,participant_id,y\na,1,X,0\nb,2,Y,1\n")["train"]
+    assert find_people(table).column == "participant_id"
+    assert find_people(table.drop(columns="participant_id")).unit == "subject"
+
+
+@pytest.mark.parametrize(
+    ("here", "there", "said"),
+    [
+        ("M\u00fcller", "Mu\u0308ller", r"(M\xfcller, Mu\u0308ller)"),
+        ("P\u00a01", "P 1", r"(P 1, P\xa01)"),
+        ("x", "\u200bx", r"(x, \u200bx)"),
+    ],
+)
+def test_codes_that_look_the_same_are_told_letter_by_letter(tables, here, there, said):
+    splits = tables(train=f"uid,speaker\na,{here}\nb,A1\n", test=f"uid,speaker\nc,{there}\nd,a1\n")
+    told = [detail for _, finding, detail in remarks(splits) if finding == "two spellings"]
+    assert [detail for detail in told if "the eye does not see" in detail] == [
+        detail for detail in told if "A1" not in detail
+    ]
+    (own,) = (detail for detail in told if "A1" not in detail)
+    assert set(said[1:-1].split(", ")) == set(own.split("not see (")[1].split(")")[0].split(", "))
 
 
 def test_speaker_ids_0_and_1_are_people(tables):

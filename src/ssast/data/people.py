@@ -14,7 +14,13 @@ import pandas as pd
 NO_VALUE = {"", "na", "n/a", "#n/a", "nan", "null", "none"}
 PEOPLE = ("subject", "speaker", "patient", "participant")
 SUBJECTS = (*PEOPLE, *(f"{one}_id" for one in PEOPLE))
-ANSWERS = {"0": 0.0, "no": 0.0, "n": 0.0, "false": 0.0, "1": 1.0, "yes": 1.0, "y": 1.0, "true": 1.0}
+NO_WORDS = ("0", "no", "n", "false", "nein", "falsch", "non", "faux", "nee", "nej", "nei", "n\u00e3o", "nao", "falso")
+YES_WORDS = (
+    *("1", "yes", "y", "true", "ja", "wahr", "oui", "vrai", "si", "s\u00ed", "s\u00ec", "sim", "vero", "verdadero"),
+    "verdadeiro",
+)
+"""What tables in English, German, French, Spanish, Italian, Portuguese, Dutch and the Nordic languages write."""
+ANSWERS = {**dict.fromkeys(NO_WORDS, 0.0), **dict.fromkeys(YES_WORDS, 1.0)}
 ENOUGH_SUBJECTS = 10
 
 
@@ -33,7 +39,7 @@ class People:
     @property
     def unit(self) -> str:
         """What one of them is called: subject, speaker, patient or participant."""
-        return plain_name(self.column).removesuffix("_id")
+        return person_name(self.column).removesuffix("_id")
 
 
 def plain_name(column: object) -> str:
@@ -41,15 +47,28 @@ def plain_name(column: object) -> str:
     return re.sub(r"[\s-]+", "_", str(column).strip().lower())
 
 
+def person_name(column: object) -> str:
+    """Which of SUBJECTS a column is, also as SubjectID or speakerid; its plain name where it is none of them."""
+    plain = plain_name(column)
+    return next((name for name in SUBJECTS if name.replace("_", "") == plain.replace("_", "")), plain)
+
+
 def subject_names(columns: Iterable[Any]) -> list[str]:
-    """Those columns whose name says that they tell who speaks, the plainest first."""
-    plain = {str(name): plain_name(name) for name in columns}
-    return sorted((name for name in plain if plain[name] in SUBJECTS), key=lambda name: SUBJECTS.index(plain[name]))
+    """Those columns whose name says that they tell who speaks, the plainest first; those in one word come last."""
+    found = {name: person_name(name) for name in map(str, columns)}
+    own = [name for name in found if found[name] in SUBJECTS]
+    return sorted(own, key=lambda name: (found[name] != plain_name(name), SUBJECTS.index(found[name])))
+
+
+def answer_of(cell: Any) -> float | None:
+    """1 for yes and 0 for no, in the words of several languages; None for anything else."""
+    return ANSWERS.get(unicodedata.normalize("NFC", str(cell).strip().lower()))
 
 
 def is_naming(values: Iterable[Any]) -> bool:
     """Whether these tell people apart: a column `patient` may also say yes for patients and no for others."""
-    return not {str(value).strip().lower().removesuffix(".0") for value in values} <= ANSWERS.keys() | NO_VALUE
+    plain = {str(value).strip().lower().removesuffix(".0") for value in values}
+    return any(answer_of(value) is None and value not in NO_VALUE for value in plain)
 
 
 def name_of(cell: Any) -> str | None:
@@ -70,17 +89,17 @@ def find_people(frame: pd.DataFrame, beside: Iterable[pd.DataFrame] = (), *, lea
     `beside` are the other tables of the run: one that holds person 1 alone does not say whether 1 is a yes.
     """
     naming = _naming([frame, *beside])
-    found = (people_in(frame, name) for name in subject_names(frame.columns) if plain_name(name) in naming)
+    found = (people_in(frame, name) for name in subject_names(frame.columns) if person_name(name) in naming)
     return next((people for people in found if len(people.known) >= least), None)
 
 
 def find_all_people(frames: Sequence[pd.DataFrame]) -> list[People | None]:
     """Who speaks in each of a run's tables, of columns with the same name where all that name people have one."""
     naming = _naming(frames)
-    own = [[name for name in subject_names(frame.columns) if plain_name(name) in naming] for frame in frames]
-    plain = [{plain_name(name) for name in names} for names in own if names]
+    own = [[name for name in subject_names(frame.columns) if person_name(name) in naming] for frame in frames]
+    plain = [{person_name(name) for name in names} for names in own if names]
     shared = set.intersection(*plain) if plain else set()
-    chosen = [[name for name in names if plain_name(name) in shared or not shared][:1] for names in own]
+    chosen = [[name for name in names if person_name(name) in shared or not shared][:1] for names in own]
     return [people_in(frame, *name) if name else None for frame, name in zip(frames, chosen, strict=True)]
 
 
@@ -89,7 +108,7 @@ def _naming(frames: Sequence[pd.DataFrame]) -> set[str]:
     cells: dict[str, set[str]] = {}
     for frame in frames:
         for name in subject_names(frame.columns):
-            cells.setdefault(plain_name(name), set()).update(people_in(frame, name).known)
+            cells.setdefault(person_name(name), set()).update(people_in(frame, name).known)
     return {name for name, values in cells.items() if values and (name.endswith("_id") or is_naming(values))}
 
 

@@ -9,10 +9,11 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import combinations
 from typing import Any
+from unicodedata import category, normalize
 
 import pandas as pd
 
-from ssast.data.people import People, find_all_people, name_of, plain_name, spelled_twice, subject_names
+from ssast.data.people import People, find_all_people, name_of, person_name, plain_name, spelled_twice, subject_names
 
 Remark = tuple[str, str, str, str]
 FACTS = (
@@ -57,7 +58,7 @@ def _shared(named: Mapping[str, People]) -> Iterator[Remark]:
     for first, second in combinations(named, 2):
         for name in sorted(named[first].known & named[second].known):
             detail = f"{name}: {counts[first][name]} clips in {first}, {counts[second][name]} in {second}"
-            if plain_name(named[first].column) != plain_name(named[second].column):
+            if person_name(named[first].column) != person_name(named[second].column):
                 detail += f" (column {named[first].column} in {first}, {named[second].column} in {second})"
             yield "", f"{first} and {second}", "subject in both splits", detail
 
@@ -65,7 +66,7 @@ def _shared(named: Mapping[str, People]) -> Iterator[Remark]:
 def _other_columns(named: Mapping[str, People]) -> Iterator[Remark]:
     """Tables that name people in columns of different names; capitals do not count."""
     for first, second in combinations(named, 2):
-        if plain_name(named[first].column) != plain_name(named[second].column):
+        if person_name(named[first].column) != person_name(named[second].column):
             told = f"{named[first].column} in {first}, {named[second].column} in {second}"
             detail = f"{told}: the codes are compared all the same; give the column one name"
             yield "", f"{first} and {second}", "people in other columns", detail
@@ -75,9 +76,20 @@ def _spellings(named: Mapping[str, People]) -> Iterator[Remark]:
     for names in spelled_twice(name for people in named.values() for name in people.known):
         where = [(name, split) for split, people in named.items() for name in names if name in people.known]
         told = ", ".join(f"{name} in {split}" for name, split in where)
-        detail = f"{told}: taken for {len(names)} people; write one person in one way"
+        detail = f"{told}: taken for {len(names)} people{_unseen(names)}; write one person in one way"
         splits = [split for split in named if any(split == other for _, other in where)]
         yield "", " and ".join(splits), "two spellings", detail
+
+
+def _unseen(names: Sequence[str]) -> str:
+    """How codes that look the same differ: by accents, kinds of spaces or letters without width; empty elsewhere."""
+    seen = Counter(map(_look, names))
+    alike = [ascii(name)[1:-1] for name in names if seen[_look(name)] > 1]
+    return f", since they differ in what the eye does not see ({', '.join(alike)})" if alike else ""
+
+
+def _look(name: str) -> str:
+    return " ".join("".join(letter for letter in normalize("NFKC", name) if category(letter) != "Cf").split())
 
 
 def _not_known(split: str, cells: pd.Series, people: People) -> Iterator[Remark]:

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from ssast.audio.decode import EXTENSIONS
-from ssast.data.people import ANSWERS, NO_VALUE
+from ssast.data.people import NO_VALUE, answer_of
 from ssast.data.storage import Location
 
 NUMBER = re.compile(r"([0-9]+)(?:\.0)?")
@@ -139,7 +139,7 @@ def filled(cells: Mapping[int, str]) -> dict[int, str]:
 
 def is_answered(cells: Iterable[str]) -> bool:
     """Whether cells hold nothing but yes and no, in the words that every mode knows."""
-    return all(cell.lower() in ANSWERS for cell in cells)
+    return all(answer_of(cell) is not None for cell in cells)
 
 
 def quoted(text: str) -> str:

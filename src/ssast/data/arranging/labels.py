@@ -11,7 +11,8 @@ import numpy as np
 
 from ssast.data.arranging.file_column import Table, check_column
 from ssast.data.arranging.filenames import filled, printable, quoted
-from ssast.data.people import ANSWERS, NO_VALUE
+from ssast.data.label_columns import check_label_names
+from ssast.data.people import NO_VALUE, answer_of
 from ssast.data.splits import some
 from ssast.errors import UserError
 
@@ -65,6 +66,7 @@ def find_labels(table: Table, given: Sequence[str] | None, spread: Sequence[str]
             f"labels.txt cannot hold {quoted(unfit[0])}: a comma, a quote or a line break is in the name; "
             "rename the column."
         )
+    check_label_names(list(found), source="the table", remedy="rename the column")
     return Labels(found, made)
 
 
@@ -103,8 +105,8 @@ def _number(cell: str) -> float | None:
     cell = cell.strip().lower()
     if cell in NO_VALUE:
         return NOTHING
-    if cell in ANSWERS:
-        return ANSWERS[cell]
+    if (answer := answer_of(cell)) is not None:
+        return answer
     try:
         number = float(cell.replace(",", "."))
     except ValueError:
