@@ -8,6 +8,7 @@ from ssast.data.folds import assign_folds
 from ssast.data.people import across, find_all_people, find_people, spelled_twice
 from ssast.data.people_check import people_remarks
 from ssast.data.splits import check_targets, label_values, read_split, split_validation, targets
+from ssast.errors import UserError
 
 
 @pytest.fixture
@@ -191,3 +192,13 @@ def test_tables_made_in_python_keep_their_codes():
     frame = pd.DataFrame({"speaker": [3, 4, 3]}, index=list("abc"))
     assert find_people(frame).names == ["3", "4", "3"]
     assert find_people(pd.DataFrame({"speaker": ["x", None, float("nan"), pd.NA]})).names == ["x", None, None, None]
+
+
+@pytest.mark.parametrize("words", ["yes no", "ja nein", "Oui NON"])
+def test_a_label_of_words_is_refused_with_the_numbers_to_write(tables, words):
+    yes, no = words.split()
+    table = tables(train=f"uid,y\na,{yes}\nb,{no}\n")["train"]
+    with pytest.raises(UserError, match="expected a number: 1 for yes, 0 for no;"):
+        targets(table, ["y"])
+    with pytest.raises(UserError, match="expected a number;"):
+        targets(tables(train=f"uid,y\na,{yes}\nb,perhaps\n")["train"], ["y"])

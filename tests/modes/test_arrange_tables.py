@@ -65,6 +65,37 @@ def test_one_column_names_file_and_person(clinic, capsys):
 
 
 @pytest.mark.parametrize(
+    ("files", "header", "cells", "said"),
+    [
+        (
+            ["P{0}/a.wav", "P{0}/a.flac"],
+            "patient",
+            ["P{0}"],
+            "8 times several of one name, such as P0/a.flac, P0/a.wav",
+        ),
+        (
+            ["P{0}_1.wav", "P{0}_1.flac"],
+            "patient",
+            ["P{0}"],
+            "8 times several of one name, such as P0_1.flac, P0_1.wav",
+        ),
+        (
+            ["{0}.wav", "{0}.flac"],
+            "file",
+            ["{0}.wav", "{0}.flac"],
+            "8 times several of one name, such as 0.wav, 0.flac",
+        ),
+        (["P{0}/a.wav", "P{0}/b.flac"], "patient", ["P{0}"], None),
+    ],
+)
+def test_one_recording_in_two_formats_is_told(clinic, capsys, files, header, cells, said):
+    lines = [f"{cell.format(number)},{number % 2}" for number in range(8) for cell in cells]
+    assert clinic([name.format(number) for number in range(8) for name in files], rows(f"{header},y", *lines)) == 0
+    shown = capsys.readouterr().out
+    assert "formats" not in shown if said is None else said in shown
+
+
+@pytest.mark.parametrize(
     ("table", "person"),
     [("uid,code,y\nu{0},a{0},{1}", "u"), ("code,uid,y\na{0},u{0},{1}", "u"), ("code,y\na{0},{1}", "a")],
 )

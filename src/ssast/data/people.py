@@ -65,6 +65,12 @@ def answer_of(cell: Any) -> float | None:
     return ANSWERS.get(unicodedata.normalize("NFC", str(cell).strip().lower()))
 
 
+def number_for(cells: pd.Series) -> str:
+    """What a label expects in place of the text in its cells: where that is yes and no, what stands for them."""
+    is_answered = all(answer_of(cell) is not None for cell in cells.dropna())
+    return "a number: 1 for yes, 0 for no" if is_answered else "a number"
+
+
 def is_naming(values: Iterable[Any]) -> bool:
     """Whether these tell people apart: a column `patient` may also say yes for patients and no for others."""
     plain = {str(value).strip().lower().removesuffix(".0") for value in values}

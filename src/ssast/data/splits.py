@@ -25,6 +25,7 @@ from ssast.data.people import (
     find_people,
     grouped,
     name_of,
+    number_for,
     people_in,
     subject_names,
 )
@@ -223,7 +224,7 @@ def targets(frame: pd.DataFrame, labels: Sequence[str], source: object = "the cs
     for at, label in enumerate(labels):
         cells = answer_cells(frame, label)
         numbers = label_values(frame, [label])[:, 0]
-        _refuse(label, cells, np.isnan(numbers) & cells.notna().to_numpy(), "a number", source)
+        _refuse(label, cells, np.isnan(numbers) & cells.notna().to_numpy(), number_for(cells), source)
         with np.errstate(over="ignore"):
             values[:, at] = numbers
         _refuse(label, cells, np.isinf(values[:, at]), "a finite number", source)

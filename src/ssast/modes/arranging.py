@@ -16,7 +16,7 @@ from tqdm import tqdm
 from ssast import veil
 from ssast.audio.decode import blocks
 from ssast.data.arranging.file_column import Named, Table, name_files
-from ssast.data.arranging.filenames import FileNames, is_audio, printable, quoted
+from ssast.data.arranging.filenames import FileNames, in_formats, is_audio, printable, quoted
 from ssast.data.arranging.labels import Labels, find_labels
 from ssast.data.arranging.people import doubtful, find_person
 from ssast.data.arranging.uids import Row, name_rows, uid_column
@@ -244,6 +244,12 @@ def _tell_files(named: Named, kept: int, files: int, folder: Path) -> None:
     if any(len(own) > 1 for own in named.files_of.values()):
         how = f"has a folder, or the beginning of file names, in each of {counted(len(named.files_of), 'row')}"
     say(f"the column {named.column!r} {how}; {kept} of {files} are in {folder / 'recordings'}")
+    if twice := in_formats(file for own in named.files_of.values() for file in own):
+        say(
+            f"warning: files that differ in their ending only were all taken, {counted(len(twice), 'time')} several "
+            f"of one name, such as {some([file.shown for file in twice[0]], 3)}; if they are one recording in several "
+            "formats, remove all but one"
+        )
     if named.unnamed:
         shown = some([file.shown for file in named.unnamed], 3)
         say(f"the table has no row for {counted(len(named.unnamed), 'file')}: {shown}")

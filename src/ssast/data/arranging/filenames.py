@@ -84,6 +84,14 @@ class FileNames:
         return None
 
 
+def in_formats(files: Iterable[File]) -> list[list[File]]:
+    """The files of one folder and one name with different endings: perhaps one recording in several formats."""
+    alike: dict[Path, list[File]] = defaultdict(list)
+    for file in files:
+        alike[*plain_path(file.path[:-1]), plain(file.stem)].append(file)
+    return [found for found in alike.values() if len(found) > 1]
+
+
 def _as_written(found: Sequence[File], written: Path, by: int) -> list[File]:
     """Those of files with like names whose name is written the same way, if there are such."""
     for form in (_composed, str):
