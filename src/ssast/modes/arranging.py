@@ -247,8 +247,8 @@ def _tell_files(named: Named, kept: int, files: int, folder: Path) -> None:
     if twice := in_formats(file for own in named.files_of.values() for file in own):
         say(
             "warning: files of one name with different endings were each taken as a recording "
-            f"({counted(len(twice), 'such name')}, as of {some([file.shown for file in twice[0]], 3)}); if they are one "
-            "recording in several formats, remove all but one"
+            f"({counted(len(twice), 'such name')}, as of {some([file.shown for file in twice[0]], 3)}); if they are "
+            "one recording in several formats, remove all but one"
         )
     if named.unnamed:
         shown = some([file.shown for file in named.unnamed], 3)
