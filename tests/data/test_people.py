@@ -194,6 +194,15 @@ def test_tables_made_in_python_keep_their_codes():
     assert find_people(pd.DataFrame({"speaker": ["x", None, float("nan"), pd.NA]})).names == ["x", None, None, None]
 
 
+@pytest.mark.parametrize("code", ["1.23457E+16", '"1,23E+11"', "9e+15"])
+def test_codes_that_a_spreadsheet_shortened_are_noted(tables, code):
+    splits = tables(train=f"uid,speaker\na,{code}\nb,{code}\nc,1e3\nd,E16\n")
+    shown = code.strip('"')
+    ((_, finding, detail),) = remarks(splits)
+    assert finding == "person not known"
+    assert detail.startswith(f"{shown} in 2 rows of speaker looks like a long number that a spreadsheet shortened")
+
+
 @pytest.mark.parametrize("words", ["yes no", "ja nein", "Oui NON"])
 def test_a_label_of_words_is_refused_with_the_numbers_to_write(tables, words):
     yes, no = words.split()

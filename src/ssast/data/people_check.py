@@ -27,6 +27,9 @@ SAME = {"m": "male", "man": "male", "f": "female", "w": "female", "woman": "fema
 NOBODY = {"?", "-", "--", ".", "unknown", "missing", "not known", "unbekannt"}
 """What is often written for somebody who is not known, and is still taken as a name."""
 
+SHORTENED = re.compile(r"\d(?:[.,]\d+)?E\+\d{2,3}", re.IGNORECASE)
+"""How spreadsheets and csv writers show a number of many digits: 1.23457E+16."""
+
 
 def people_remarks(splits: Mapping[str, pd.DataFrame]) -> Iterator[Remark]:
     """Everything about who speaks, split by split and then between them."""
@@ -101,6 +104,11 @@ def _not_known(split: str, cells: pd.Series, people: People) -> Iterator[Remark]
             detail = f"{cell} in {rows} of {people.column} is taken as empty; give a person of that name another code"
         elif cell.lower() in NOBODY:
             detail = f"{cell} in {rows} of {people.column} is taken as one person; leave unknown ones empty"
+        elif SHORTENED.fullmatch(cell):
+            detail = (
+                f"{cell} in {rows} of {people.column} looks like a long number that a spreadsheet shortened, which "
+                "makes one person of several; export the codes anew as text"
+            )
         else:
             continue
         yield "", split, "person not known", detail
