@@ -66,7 +66,9 @@ def find_labels(table: Table, given: Sequence[str] | None, spread: Sequence[str]
             f"labels.txt cannot hold {quoted(unfit[0])}: a comma, a quote or a line break is in the name; "
             "rename the column."
         )
-    check_label_names(list(found), source="the table", remedy="rename the column")
+    check_label_names(
+        list(found), source="the table", remedy="rename the column, or name other labels with --label_txt"
+    )
     return Labels(found, made)
 
 
