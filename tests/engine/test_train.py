@@ -361,3 +361,39 @@ def test_checkpoints_are_kept_on_a_disk_without_hard_links(tmp_path, monkeypatch
     kept = sorted(path.name for path in (tmp_path / "checkpoints").iterdir())
     assert kept == ["best.pt", "last.pt", "step-000000007.pt", "step-000000008.pt"]
     assert read_state(tmp_path / "checkpoints" / "step-000000008.pt")["progress"]["step"] == 8
+
+
+WRONG = {
+    "a list": lambda state: [state],
+    "a place in words": lambda state: state | {"progress": state["progress"] | {"epoch": "two"}},
+    "a place before the first": lambda state: state | {"progress": state["progress"] | {"step": -3}},
+    "sums in words": lambda state: state | {"progress": state["progress"] | {"sums": {"loss": "x"}}},
+    "no weights": lambda state: state | {"model": None},
+    "weights in a list": lambda state: state | {"model": list(state["model"].values())},
+    "numbers for weights": lambda state: state | {"model": dict.fromkeys(state["model"], 1.0)},
+    "no optimiser": lambda state: state | {"optimizer": 5},
+    "an optimiser of words": lambda state: state | {"optimizer": {"state": "a", "param_groups": "b"}},
+}
+
+
+@pytest.mark.parametrize("kind", WRONG)
+def test_a_state_of_other_types_is_refused_in_a_sentence(kind, tmp_path):
+    def die():
+        raise RuntimeError
+
+    with pytest.raises(RuntimeError):
+        run(tmp_path, stop_at=(1, 1), on_stop=die)
+    place = tmp_path / "checkpoints" / "last.pt"
+    torch.save(WRONG[kind](read_state(place)), place)
+    with pytest.raises(UserError, match="start anew with --resume never"):
+        run(tmp_path)
+
+
+@pytest.mark.parametrize("kind", ["a list", "no weights", "weights in a list", "nothing"])
+def test_best_weights_of_other_types_are_refused_in_a_sentence(kind, tmp_path):
+    run(tmp_path)
+    place = tmp_path / "checkpoints" / "best.pt"
+    wrong = WRONG | {"nothing": lambda state: {}}
+    torch.save(wrong[kind](read_state(place)), place)
+    with pytest.raises(UserError, match="start anew with --resume never"):
+        run(tmp_path)

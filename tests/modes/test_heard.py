@@ -240,3 +240,33 @@ def test_a_run_goes_on_in_the_pieces_that_it_began_with_on_another_machine(given
     expected = given or 2
     assert pieces == [-(-4 // expected)]
     assert f"micro_batch: {expected}\n" in (tmp_path / "out" / "run.yaml").read_text()
+
+
+@pytest.mark.parametrize("damage", ["gone", "[", '["a"]', "{}"])
+def test_everything_is_computed_again_where_what_was_heard_is_not_known(
+    damage, usual, model, corpus, tmp_path, dies, part_by_part, capsys
+):
+    """Rows of old and new recordings once came together where heard.json was gone."""
+    with dies(infer, "values", after=3):
+        by_extract(usual, model, corpus, tmp_path / "out")
+    harm(tmp_path / "out" / ".parts" / "extract" / "heard.json", damage)
+    reverse(corpus, "0012", "0013")
+    found = by_extract(usual, model, corpus, tmp_path / "out")
+    assert "heard.json is missing or damaged, so recordings may have changed: everything" in capsys.readouterr().out
+    assert found == by_extract(usual, model, corpus, tmp_path / "new")
+
+
+def harm(place, damage):
+    if damage == "gone":
+        place.unlink()
+    else:
+        place.write_text(damage)
+
+
+def test_training_says_where_what_it_heard_is_not_known(usual, tmp_path, dies, capsys):
+    options = killed(usual, tmp_path, dies)
+    harm(tmp_path / "out" / "checkpoints" / "heard.json", "gone")
+    ssast.pretrain(**options)
+    assert "heard.json is missing or damaged, so whether recordings changed since this run began is not known" in (
+        capsys.readouterr().out
+    )

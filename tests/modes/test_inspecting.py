@@ -279,3 +279,9 @@ def test_a_damaged_file_in_a_folder_does_not_hide_the_others(told, tmp_path, she
 
 def test_nothing_named_is_one_sentence(told):
     assert told() == (2, "ssast: inspect needs a checkpoint; write `ssast inspect FILE`\n")
+
+
+def test_a_strangers_thresholds_cannot_steer_the_terminal(told, tmp_path, shelf):
+    shutil.copytree(shelf / "own", tmp_path / "own")
+    (tmp_path / "own" / "thresholds.json").write_text('{"thresholds": {"\\u001b[2J\\u202eloud": 0.5}}')
+    assert "thresholds   ?[2J?loud 0.5" in told(tmp_path / "own")[1]

@@ -28,6 +28,15 @@ class Progress:
     best_epoch: int = -1
     sums: dict[str, float] = field(default_factory=dict)
 
+    def __post_init__(self) -> None:
+        counts = (self.epoch, self.step, self.step_in_epoch)
+        if not all(isinstance(count, int) and count >= 0 for count in counts) or not isinstance(self.best_epoch, int):
+            raise TypeError("a place in a training is counted in whole numbers")
+        if not isinstance(self.sums, dict) or not all(
+            isinstance(number, int | float) for number in (self.best_loss, *self.sums.values())
+        ):
+            raise TypeError("losses are numbers")
+
 
 def trainable_state(model: nn.Module) -> dict[str, Tensor]:
     """The model's state that training changes: all but the frozen parameters."""
@@ -38,6 +47,8 @@ def trainable_state(model: nn.Module) -> dict[str, Tensor]:
 def load_trainable(model: nn.Module, state: dict[str, Tensor]) -> None:
     """Put `trainable_state` back; the frozen parameters stay. UserError when the state is another model's."""
     own = trainable_state(model)
+    if not isinstance(state, dict) or not all(map(torch.is_tensor, state.values())):
+        raise UserError("the checkpoint holds no weights; start anew with --resume never or --exp_dir.")
     if own.keys() != state.keys() or any(own[name].shape != value.shape for name, value in state.items()):
         raise UserError("the checkpoint holds another model's weights; start anew with --resume never or --exp_dir.")
     model.load_state_dict(state, strict=False)
@@ -61,6 +72,8 @@ def read_state(path: Path) -> dict[str, Any] | None:
         raise UserError(
             f"{path} is not a readable checkpoint; delete it, or start anew with --resume never."
         ) from error
+    if not isinstance(state, dict):
+        raise UserError(f"{path} is no state of a training; delete it, or start anew with --resume never.")
     found = fault(_tensors(state)) or fault(_tensors(state.get("model")), LARGEST_WEIGHT)
     if found:
         raise UserError(f"{path} holds a training that went astray ({found}); start anew with --resume never.")

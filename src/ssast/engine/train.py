@@ -309,6 +309,8 @@ def _best(run: Run) -> dict[str, Any]:
         raise UserError(
             f"{run.keeper.best} is gone, and with it the best weights of this run; start anew with --resume never."
         )
+    if not {"model", "report"} <= best.keys():
+        raise UserError(f"{run.keeper.best} does not hold the best weights of a run; start anew with --resume never.")
     return best
 
 

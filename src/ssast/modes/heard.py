@@ -46,14 +46,14 @@ class Remembered:
         with whole_file(place) as beside:
             beside.write_text(json.dumps(self.names), encoding="utf-8")
 
-    def changed_since(self, place: Path) -> list[int]:
-        """The numbers of the rows whose recordings are others than when `place` was written; none without it."""
+    def changed_since(self, place: Path) -> list[int] | None:
+        """The numbers of the rows whose recordings are others than when `place` was written; None if it cannot tell."""
         try:
             before = json.loads(place.read_bytes())
         except (OSError, ValueError, RecursionError):
-            return []
+            return None
         if not isinstance(before, list) or len(before) != len(self.names):
-            return []
+            return None
         return [row for row, (then, now) in enumerate(zip(before, self.names, strict=True)) if then != now]
 
     def sentence(self, rows: Sequence[int]) -> str:

@@ -9,6 +9,7 @@ from typing import Any
 
 from safetensors import safe_open
 
+from ssast.bounded import brief
 from ssast.errors import UserError
 from ssast.model.encoder import DEPTH, NUM_STATES, SIZES
 from ssast.model.folder import CONFIG, WEIGHTS, read_folder
@@ -182,7 +183,7 @@ def _head(config: dict[str, Any], found: Recognised) -> Facts:
     """What a fine-tuned model answers, and from what."""
     labels = config.get("labels")
     more = ", ..." if labels and len(labels) > MOST_NAMED else ""
-    shown = f": {', '.join(labels[:MOST_NAMED])}{more}" if labels else ", without names"
+    shown = f": {', '.join(map(brief, labels[:MOST_NAMED]))}{more}" if labels else ", without names"
     yield "labels", f"{config['num_labels']}{shown}"
     if "task" in config:
         layer = config.get("layer", -1)
@@ -196,7 +197,8 @@ def _head(config: dict[str, Any], found: Recognised) -> Facts:
     yield "head", "LayerNorm, output layer" if config.get("head") == PUBLISHED_HEAD else "dense layer, output layer"
     thresholds = read_thresholds(found.path if found.path.is_dir() else found.path.parent)
     if thresholds:
-        yield "thresholds", ", ".join(f"{label} {value:.3g}" for label, value in list(thresholds.items())[:MOST_NAMED])
+        shown = [f"{brief(label)} {value:.3g}" for label, value in thresholds.items()]
+        yield "thresholds", ", ".join(shown[:MOST_NAMED])
 
 
 def _precisions(found: Recognised) -> set[str]:

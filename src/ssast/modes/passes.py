@@ -22,20 +22,24 @@ def one_pass(
     *,
     heard: Callable[[], Remembered],
     clips_a_step: int = 1,
+    aside: str = "",
     **how: Any,
 ) -> infer.Rows:
     """`infer` with its parts and the reasons of recordings left out below `folder`; `how` as it takes it.
 
-    Of a pass that goes on, what was computed of recordings that changed is computed again.
+    Passes of one mode lie apart where they differ in `aside`. Of one that goes on, what was computed of recordings that
+    changed is computed again.
     """
-    parts = folder / ".parts" / work.options.mode
+    parts = folder / ".parts" / f"{work.options.mode}{aside}"
     if work.options.resume == "never" and crew.is_main():
         shutil.rmtree(parts, ignore_errors=True)
 
     def opened() -> None:
         now = heard()
         changed = now.changed_since(parts / HEARD)
-        if changed:
+        if changed is None:
+            _forget_all(parts)
+        elif changed:
             infer.forget_steps(parts, {row // clips_a_step for row in changed})
             work.bad.forget(parts / "bad_audio.jsonl", [now.uids[row] for row in changed])
             say(f"{now.sentence(changed)}; what was computed of them is computed again")
@@ -60,3 +64,12 @@ def one_pass(
     )
     work.bad.remember(parts / "bad_audio.jsonl")  # with what other processes noted there
     return done
+
+
+def _forget_all(parts: Path) -> None:
+    """Delete what earlier starts computed, since what was in the recordings then is not known."""
+    computed = list(parts.glob("part-*.parquet"))
+    if computed:
+        say(f"{parts / HEARD} is missing or damaged, so recordings may have changed: everything is computed again")
+    for part in [*computed, parts / "bad_audio.jsonl"]:
+        part.unlink(missing_ok=True)

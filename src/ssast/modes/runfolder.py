@@ -216,7 +216,13 @@ def _agree(options: Options, path: Path, checkpoints: Path, files: dict[str, str
 def _heard_the_same(now: Remembered, checkpoints: Path) -> None:
     """UserError that names what changed where training would go on with other recordings than it began with."""
     changed = now.changed_since(checkpoints / HEARD) if (checkpoints / LAST).exists() else []
-    if changed:
+    if changed is None:
+        print(
+            f"note: {checkpoints / HEARD} is missing or damaged, so whether recordings changed since this run began is "
+            "not known; --resume never begins anew",
+            flush=True,
+        )
+    elif changed:
         raise UserError(
             f"{now.sentence(changed)}; bring back what they held, give another --exp_dir, "
             f"or --resume never to train on what they hold now."

@@ -68,6 +68,7 @@ def clip_values(
     key: str,
     *,
     pooled: bool = False,
+    aside: str = "",
 ) -> infer.Rows:
     """One value a clip of `source`, in the run folder's parts; `pooled` gives `apply` batches of pooled states."""
     ready(work, model)
@@ -75,6 +76,7 @@ def clip_values(
     batches, steps, prepare = given
     kind: dict[str, Any] = {
         "heard": lambda: Remembered.of(work.options, source),
+        "aside": aside,
         "clips_a_step": infer.loader_size(work.options.batch_size, work.accelerator.device),
     }
     return one_pass(work, lambda batch: apply(prepare(batch)), batches, steps, folder, key, **kind)
@@ -87,6 +89,8 @@ def predict_rows(
     settings: Settings,
     folder: Path,
     beside: Sequence[pd.DataFrame] = (),
+    *,
+    aside: str = "",
 ) -> tuple[Predictions, infer.Rows] | None:
     """What the model says of these rows, and the parts in `folder`, to be removed once the results are in place.
 
@@ -101,7 +105,7 @@ def predict_rows(
 
     files = fingerprint(source.source, at(work.options, work.options.finetuned_mdl_path or str(folder)))
     key = f"{sorted(files.values())} {len(source.frame)}"
-    done = clip_values(work, predict, model, source, settings, folder, key, pooled=pooled)
+    done = clip_values(work, predict, model, source, settings, folder, key, pooled=pooled, aside=aside)
     if not crew.is_main():
         return None
     rows = [row for table in done.tables() for row in table.to_pylist()]
@@ -130,7 +134,8 @@ def save_thresholds(
         (folder / THRESHOLDS).unlink(missing_ok=True)
     if model.config["loss"] != "BCE":
         return
-    predicted = predict_rows(work, model, held_out, settings, folder)
+    # Aside, so that a kill while the test is scored leaves those parts to go on from.
+    predicted = predict_rows(work, model, held_out, settings, folder, aside="-validation")
     if predicted is None:
         return
     predictions, done = predicted

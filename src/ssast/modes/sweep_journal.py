@@ -49,6 +49,10 @@ def opened(parts: Path, key: str, heard: Remembered, options: Options) -> Journa
         say(f"{heard.sentence(changed)}; the sweep begins anew")
         shutil.rmtree(parts, ignore_errors=True)
     journal = Journal(parts / "heads.jsonl", key)
+    if changed is None and journal.done:
+        say(f"{parts / HEARD} is missing or damaged, so recordings may have changed: the sweep begins anew")
+        shutil.rmtree(parts, ignore_errors=True)
+        journal = Journal(parts / "heads.jsonl", key)
     if journal.path.exists() and not journal.done:
         say(f"what lies in {parts} was computed with other options, files or versions: the sweep begins anew")
     heard.write(parts / HEARD)
