@@ -1,4 +1,4 @@
-"""Read JSON and YAML that nobody vouches for, and name what they hold, within limits.
+"""Read JSON and YAML of unknown origin within limits of size, depth and number.
 
 A few bytes can nest without end, name one value a thousand times or spell a number that takes minutes. Every function
 here answers within a second and a few times the memory of the text, or raises a ValueError that says why not.
@@ -25,7 +25,7 @@ UNSEEN = re.compile(r"[\x00-\x1f\x7f-\x9f\u200b\u200e\u200f\u2028-\u202e\u2066-\
 def text_of(path: str | os.PathLike[str], most: int = MOST_BYTES) -> str:
     """The text of a plain file in UTF-8; ValueError or OSError where it is none, or larger than `most` bytes."""
     if not stat.S_ISREG(os.stat(path).st_mode):
-        raise ValueError("it is no plain file")
+        raise ValueError("it is not a regular file")
     with open(path, "rb") as file:
         content = file.read(most + 1)
     if len(content) > most:
@@ -120,7 +120,7 @@ def yaml_of(text: str) -> Any:
         where = f"line {mark.line + 1}: " if mark else ""
         raise ValueError(brief(f"{where}{getattr(error, 'problem', None) or error}", 200)) from None
     except (KeyError, TypeError, AttributeError, IndexError, OverflowError, RecursionError):
-        raise ValueError("it calls a value by a kind that it is not of") from None
+        raise ValueError("it gives a value a type that it does not have") from None
 
 
 def _look_over(events: Any, yaml: Any) -> None:
@@ -129,10 +129,10 @@ def _look_over(events: Any, yaml: Any) -> None:
     for count, event in enumerate(events):
         where = f"line {event.start_mark.line + 1}: " if event.start_mark else ""
         if isinstance(event, yaml.AliasEvent):
-            raise ValueError(f"{where}it uses the alias *{brief(event.anchor, 40)}; write the value itself")
+            raise ValueError(f"{where}it uses the alias *{brief(event.anchor, 40)}, expected the value itself")
         tag = getattr(event, "tag", None)
         if tag is not None and tag not in (*PLAIN_TAGS, "!"):
-            raise ValueError(f"{where}it uses the tag {brief(tag, 60)}; leave it out")
+            raise ValueError(f"{where}it uses the tag {brief(tag, 60)}, expected none")
         depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
         if depth > DEEPEST:
             raise ValueError(f"{where}it is nested more than {DEEPEST} deep")
@@ -186,7 +186,9 @@ def _key(loader: Any, node: Any, yaml: Any) -> str:
 def _number(node: Any, read: Any) -> Any:
     """A number or a date as YAML writes it, sixties and underscores included."""
     where = f"line {node.start_mark.line + 1}: "
-    if not isinstance(node.value, str) or len(node.value) > MOST_DIGITS:
+    if not isinstance(node.value, str):
+        raise ValueError(f"{where}it calls a list a number or date")
+    if len(node.value) > MOST_DIGITS:
         raise ValueError(f"{where}it holds a number of more than {MOST_DIGITS} digits")
     try:
         return read()

@@ -74,6 +74,15 @@ def test_files_without_metadata_have_names_too(corpus, disk):
     assert nothing is None
 
 
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="this system has no named pipes")
+def test_what_is_no_file_has_no_name_and_nobody_waits_for_it(disk, tmp_path):
+    """Opening a pipe waits until somebody writes into it: `predict` hung on one."""
+    os.mkfifo(tmp_path / "pipe.wav")
+    (tmp_path / "folder.wav").mkdir()
+    places = [Location(str(tmp_path / name)) for name in ("pipe.wav", "folder.wav", "none.wav")]
+    assert list(file_contents(places, disk)) == [None, None, None]
+
+
 def test_a_cache_that_cannot_be_written_changes_nothing(corpus, tmp_path, monkeypatch):
     """A home that is read-only must not keep anyone from training."""
     monkeypatch.setattr(module, "SETTLED_SECONDS", -1.0)

@@ -23,7 +23,7 @@ def test_a_label_that_meets_a_generated_name_is_refused(tmp_path, labels, said):
     with pytest.raises(UserError, match=said) as caught:
         read_labels(tmp_path / "labels.txt")
     assert "labels.txt" in str(caught.value)
-    assert "call it otherwise" in str(caught.value)
+    assert "rename it there" in str(caught.value)
 
 
 @pytest.mark.parametrize(

@@ -101,7 +101,7 @@ def test_na_names_nobody_and_each_such_row_stands_alone(tables):
 def test_a_word_for_unknown_is_noted(tables):
     found = remarks(tables(train="uid,patient\na,P1\nb,unknown\nc,unknown\nd,\n"))
     assert [one[2] for one in found] == [
-        "unknown in 2 rows of patient is taken as one person; leave unknown ones empty"
+        "unknown in 2 rows of patient is taken as one person; leave the cells of unknown people empty"
     ]
 
 
@@ -173,7 +173,7 @@ def test_columns_of_other_names_are_told(tables):
     assert found == [
         (
             "train and test",
-            "people in other columns",
+            "different person columns",
             "speaker in train, patient in test: the codes are compared all the same; give the column one name",
         )
     ]
@@ -184,8 +184,8 @@ def test_one_code_on_two_sites_is_told_by_the_facts_that_differ(tables):
         train="uid,subject,site,Age (years),sex\na,P1,Bonn,34,f\nb,P2,Bonn,51,M\nc,P2,Bonn,52,male\n",
         test="uid,subject,site,Age (years),sex\nd,P1,Ulm,71,F\n",
     )
-    told = [detail for _, finding, detail in remarks(splits) if finding == "other facts"]
-    assert told == ["P1: site Bonn in a, Ulm in d; age 34 in a, 71 in d; give each person a code of their own"]
+    told = [detail for _, finding, detail in remarks(splits) if finding == "different facts"]
+    assert told == ["P1: site Bonn in a, Ulm in d; age 34 in a, 71 in d; mend the cells, or give each person a code"]
 
 
 def test_tables_made_in_python_keep_their_codes():

@@ -311,7 +311,7 @@ def test_a_gradient_that_is_not_finite_takes_no_step_and_names_the_clips(tmp_pat
 
 def test_a_learning_rate_that_blows_up_the_weights_ends_in_one_sentence_and_nothing_of_it_is_kept(tmp_path):
     wild = Recipe(epochs=2, learning_rate=1e25, seed=1, save_every_seconds=0.0)
-    with pytest.raises(UserError, match=r"astray in epoch 1: out\.\d\.\w+ holds the number .* lower --learning_rate"):
+    with pytest.raises(UserError, match=r"diverged in epoch 1: out\.\d\.\w+ holds the number .* lower --learning_rate"):
         run(tmp_path, wild)
     assert not list((tmp_path / "checkpoints").glob("*.pt"))
 
@@ -339,7 +339,7 @@ def test_a_state_that_an_older_version_left_poisoned_is_not_gone_on_with(tmp_pat
     tensor = state["model"]["out.0.bias"] if part == "model" else state["optimizer"]["state"][0]["exp_avg"]
     tensor.view(-1)[0] = torch.nan
     torch.save(state, last)
-    with pytest.raises(UserError, match=rf"last\.pt holds a training that went astray \({part}\..* start anew"):
+    with pytest.raises(UserError, match=rf"last\.pt holds a training that diverged \({part}\..* start anew"):
         run(tmp_path)
 
 

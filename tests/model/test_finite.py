@@ -113,5 +113,5 @@ def test_the_clip_whose_answer_is_not_finite_is_named_and_others_are_not(value, 
 
 
 def test_the_windows_of_one_recording_are_named_once():
-    with pytest.raises(AudioError, match=r"for the clip a \(and of 1 more clips beside it\)"):
+    with pytest.raises(AudioError, match=r"for the clip a \(and for 1 more\)"):
         check_answers(["a", "a", "b"], torch.full((3, 2), torch.nan))

@@ -126,7 +126,7 @@ def test_a_row_a_patient_and_a_diagnosis_in_words_are_ready_for_check(clinic, ca
     assert (frame[labels].dropna().sum(axis=1) == 1).all()
     halves = [read_split(clinic.data / "splits" / f"{name}.csv") for name in ("train", "test")]
     assert not set(halves[0]["subject"]) & set(halves[1]["subject"])
-    assert "has a folder, or the beginning of file names, in each of 12 rows; 24 of 24 are in" in said
+    assert "holds the folder, or the beginning of the file names, of each of 12 rows; 24 of 24 are in" in said
     assert "label diagnosis_PD (diagnosis is PD): " in said
     assert cli.main(said.split("next: ssast ")[1].splitlines()[0].split()) == 0
 
@@ -157,7 +157,7 @@ def test_links_to_nothing_and_pipes_are_bad_recordings_and_no_waiting(clinic, ca
     os.mkfifo(clinic.data.parent / "mine" / "d.wav")
     table = rows("file,speaker,y", "a,s1,1", "b,s2,0", "c,s3,1", "d,s4,0")
     assert clinic(["a.wav", "b.wav"], table) == 2
-    assert "c.wav is a link to nothing, or no file" in capsys.readouterr().err
+    assert "c.wav is not a file, or a link to nothing" in capsys.readouterr().err
     assert clinic(["a.wav", "b.wav"], table, "--on_bad_audio", "skip") == 0
     assert list(whole(clinic.data).index) == ["a", "b"]
 
@@ -174,9 +174,17 @@ def test_doubtful_codes_unknown_people_and_near_answers_are_told(clinic, capsys)
         "warning: one code may stand for two people: 0 (site A and B); 1 (site A and B); 2 (site A and B); and 1 more"
         in said
     )
-    assert "1 of nobody named" in said
+    assert "1 of unknown people" in said
     assert "one person may have two codes" not in said
     assert "note: hoarse is no label, since it holds '?' beside yes and no" in said
+
+
+def test_a_column_that_nearly_holds_answers_is_not_proposed_as_text(clinic, capsys):
+    lines = [f"a{n},s{n},{'?' if n == 9 else ['no', 'yes'][n % 2]}" for n in range(10)]
+    assert clinic([f"a{n}.wav" for n in range(10)], rows("file,speaker,hoarse", *lines)) == 0
+    said = capsys.readouterr().out
+    assert "note: hoarse is no label, since it holds '?' beside yes and no" in said
+    assert "--label_column hoarse" not in said
 
 
 def test_two_spellings_of_one_code_are_told(clinic, capsys):

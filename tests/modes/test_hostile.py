@@ -274,7 +274,7 @@ def test_a_card_that_is_a_link_out_of_the_folder_does_not_travel(tmp_path):
     (tmp_path / "secret.txt").write_text("mine")
     place = folder(tmp_path / "model", {})
     (place / "README.md").symlink_to(tmp_path / "secret.txt")
-    with pytest.raises(UserError, match=r"README\.md is a link that leaves the model folder"):
+    with pytest.raises(UserError, match=r"README\.md is a link out of the model folder"):
         read_folder(place)
 
 

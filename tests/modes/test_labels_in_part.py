@@ -70,7 +70,7 @@ def test_a_csv_without_any_of_the_labels_is_one_sentence(still_corpus, tmp_path,
     assert "none of the model's labels (nasal, Loud) is a column of" in capsys.readouterr().err
     mixed = save(tmp_path / "n", ["high", "Loud"])
     assert run("evaluate", still_corpus, mixed, tmp_path / "out", "--resamples", "0") == 0
-    assert "has no such column (it has loud, which is written otherwise)" in capsys.readouterr().out
+    assert "has no such column (it has loud, which differs in capital letters)" in capsys.readouterr().out
 
 
 def test_attention_tells_what_the_csv_knows(still_corpus, model, tmp_path, capsys):
@@ -88,7 +88,7 @@ def test_audit_takes_a_run_that_scored_some_of_the_labels(still_corpus, tmp_path
     found.table().to_csv(run_folder / "predictions.csv")
     words = ["-i", still_corpus.audio, "-d", still_corpus.splits, "-l", still_corpus.label_txt, "--runs", run_folder]
     assert cli.main(["audit", *map(str, words), "-o", str(tmp_path / "out"), "--resamples", "100"]) == 0
-    assert "has no scores of loud, so nothing is said" in capsys.readouterr().out
+    assert "has no scores of loud, so the page does not show" in capsys.readouterr().out
     assert read_predictions(run_folder, ["loud", "high"], in_part=True).labels == ["high"]
 
 
@@ -108,7 +108,10 @@ def test_runs_of_models_with_a_label_that_is_called_mean_are_not_compared(tmp_pa
 def test_predict_refuses_a_model_whose_labels_meet_its_columns(still_corpus, tmp_path, capsys, labels):
     words = [save(tmp_path / "m", labels), still_corpus.audio / "0000", "-o", tmp_path / "out", "--device", "cpu"]
     assert cli.main(["predict", *map(str, words)]) == 2
-    assert f"the label '{labels[1]}' of the model has the name of a column of predicted.csv" in capsys.readouterr().err
+    assert (
+        f"the label '{labels[1]}' of the model has the same name as a column of predicted.csv"
+        in capsys.readouterr().err
+    )
 
 
 @pytest.mark.parametrize("mode", ["finetune", "sweep", "check", "audit"])

@@ -281,7 +281,7 @@ def test_a_yaml_number_without_a_dot_is_still_a_number(tmp_path):
         ("layer: [1, 2]", "layer is [1, 2]"),
         ("dataset: 2024-01-01", "quotes around it make it text"),
         ("config: other.yaml", "there is no option config"),
-        ("a: [1", "is not YAML (line"),
+        ("a: [1", "cannot be read as YAML (line"),
         ("- 1", "holds a list"),
     ],
 )

@@ -27,7 +27,7 @@ def test_memory_that_is_not_there_is_one_sentence_with_what_to_make_smaller(allo
         allocate()
 
     given = {"prefix": "a", "data_split_root": "b", "exp_dir": str(tmp_path / "out"), "batch_size": 512}
-    with pytest.raises(UserError, match=r"memory .* does not hold what stats asks for with --batch_size 512, --target"):
+    with pytest.raises(UserError, match=r"not enough memory for stats with --batch_size 512, --target"):
         nothing_half_written(stats)(**given)
     assert not (tmp_path / "out").exists()
 
@@ -42,7 +42,7 @@ def test_a_learning_rate_that_no_training_survives_is_one_sentence_and_leaves_no
     words = ["finetune", *data, *how, "--freeze", freeze, "--learning_rate", "1e25", "--batch_size", "16"]
     assert main([*words, "-o", str(tmp_path / "out")]) == 2
     said = capsys.readouterr().err
-    assert "ssast: the training went astray in epoch 1: " in said
+    assert "ssast: the training diverged in epoch 1: " in said
     assert "lower --learning_rate or --max_lr" in said
     assert not (tmp_path / "out").exists()
 

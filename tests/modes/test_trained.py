@@ -54,8 +54,8 @@ def test_a_model_folder_opens_no_place_that_the_command_does_not_name(opened, tm
     found = trained_rows(options, home)
     assert opened == []
     assert found.rows == []
-    assert found.note.startswith("note: whether the model was trained on clips or people of these is not known, since")
-    assert "lies outside of what this command names" in found.note
+    assert found.note.startswith("note: it is not known whether the model was trained on these clips or people, since")
+    assert "this command names neither it nor a folder around it" in found.note
 
 
 @pytest.mark.parametrize(

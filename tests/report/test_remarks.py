@@ -55,7 +55,7 @@ def test_f1_stands_beside_what_always_yes_reaches():
     always = score(np.array(truth, float)[:, None], np.ones((40, 1)), ["x"])["labels"]["x"]["f1"]
     assert found["labels"]["x"]["baseline"] == {"f1": pytest.approx(always)}
     assert found["mean"]["baseline"] == {"f1": pytest.approx(always)}
-    assert "By F1 always saying yes does as well as the model: x (0.500 against 0.857)." in remarks(found)
+    assert "By F1 always saying yes does at least as well as the model: x (0.500 against 0.857)." in remarks(found)
     assert not any("By F1" in one for one in remarks(scored(truth, truth)))
 
 
@@ -69,7 +69,8 @@ def test_the_mean_error_stands_beside_that_of_the_mean():
         "rmse": pytest.approx(by_mean["rmse"]),
     }
     assert any(
-        one.startswith("By MAE the mean of the targets does as well as the model: x (30.0") for one in remarks(far)
+        one.startswith("By MAE the mean of the targets does at least as well as the model: x (30.0")
+        for one in remarks(far)
     )
     assert remarks(near) == []
     header, row, mean = screen_rows(far)
@@ -86,9 +87,9 @@ def test_a_label_without_targets_has_no_baseline():
 @pytest.mark.parametrize(
     ("targets", "scores", "why"),
     [
-        ([1, 1], [0.1, 0.9], "the validation clips have one answer"),
-        ([0, 1], [0.2, 0.2], "the validation clips have one score"),
-        ([1, 0], [0.1, 0.2], "on the validation clips none was better than chance"),
+        ([1, 1], [0.1, 0.9], "the validation clips hold only one answer"),
+        ([0, 1], [0.2, 0.2], "the validation clips all have the same score"),
+        ([1, 0], [0.1, 0.2], "no threshold was better than chance on the validation clips"),
     ],
 )
 def test_why_a_threshold_is_a_half_is_kept(targets, scores, why):

@@ -74,7 +74,7 @@ def _bounded(recording: Recording) -> Recording:
     """The same; AudioError for samples that no computation can take."""
     largest = float(recording.waveform.abs().max()) if recording.waveform.numel() else 0.0
     if not largest <= LARGEST_SAMPLE:
-        raise AudioError(f"it holds samples of up to {largest:.3g}, and sound lies within -1 and 1; mend it")
+        raise AudioError(f"its samples reach {largest:.3g}, expected values from -1 to 1; scale it or get another copy")
     return recording
 
 

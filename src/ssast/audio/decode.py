@@ -58,7 +58,7 @@ def decode(file: str | os.PathLike | BinaryIO, *, extension: str, use_librosa: b
     """Give the recording in a file (path, or opened for reading bytes), all channels, at the rate it was coded with.
 
     `extension` is what the file calls itself ("wav", ".MP3"), and its content must agree. `use_librosa` reads with
-    librosa whatever it reads without a program of FFmpeg's beside it, PyAV the rest. Recordings that lie behind one
+    librosa whatever it reads without a program of FFmpeg's beside it, PyAV the rest. Recordings that follow one
     another in the file come as one. AudioError with the reason, without the file's name, for whatever cannot be used
     whole: missing, empty, cut off, undecodable, not finite, too long to be held.
     """
@@ -85,11 +85,11 @@ def enough_memory() -> Iterator[None]:
     try:
         yield
     except MemoryError as error:
-        raise AudioError("there is not memory enough to read it; cut it into shorter recordings") from error
+        raise AudioError("there is not enough memory to read it; cut it into shorter recordings") from error
     except RuntimeError as error:
         if "allocate memory" not in str(error):  # torch's own words
             raise
-        raise AudioError("there is not memory enough to read it; cut it into shorter recordings") from error
+        raise AudioError("there is not enough memory to read it; cut it into shorter recordings") from error
 
 
 def joined(pieces: Iterable[Recording]) -> Recording:
@@ -103,7 +103,7 @@ def joined(pieces: Iterable[Recording]) -> Recording:
         if max(values, promised) > MOST_VALUES:
             seconds = max(values, promised) / len(piece.waveform) / piece.sample_rate
             raise AudioError(
-                f"it lasts {seconds / 60:.0f} minutes or more, which is too long to be held whole; cut it into shorter "
+                f"it lasts {seconds / 60:.0f} minutes or more, which is too long for the memory; cut it into shorter "
                 "recordings, or pass --clip_length"
             )
     with enough_memory():
@@ -140,7 +140,7 @@ def _kind(data: Data, name: str) -> str:
 
 
 def _read(data: Data, kind: str, use_librosa: bool) -> Iterator[Block]:
-    """The blocks of all recordings that lie behind one another."""
+    """The blocks of all recordings that follow one another in the data."""
     for piece in parts(data, kind):
         is_all = piece is data
         piece = sizes.mended(piece, kind)
@@ -150,8 +150,8 @@ def _read(data: Data, kind: str, use_librosa: bool) -> Iterator[Block]:
         more = untold(piece, kind)
         if more:
             raise AudioError(
-                f"{more}: the recorder stopped before it wrote the true length, or something was appended; write the "
-                "header anew, or take away what lies behind"
+                f"{more}: the recorder stopped before it wrote the true length, or something was appended; mend the "
+                "header, or cut these bytes off"
             )
         for block in readers.reader(piece, kind, use_librosa)(piece, kind):
             yield block if is_all else replace(block, promised=0)
@@ -179,7 +179,7 @@ def _check_rate(block: Block, first: Block) -> None:
             f"its header gives a rate of {block.sample_rate} Hz; expected {RATES[0]} to {RATES[1]}; mend the header"
         )
     if (len(block.samples), block.sample_rate) != (len(first.samples), first.sample_rate):
-        raise AudioError("its rate or number of channels changes on the way; split it into recordings of one kind")
+        raise AudioError("its rate or number of channels changes in the middle; split it there")
 
 
 def _check_finite(samples_CS: np.ndarray, samples: int) -> None:

@@ -1,4 +1,4 @@
-"""Find recordings that lie behind one another in one file, and samples that a file's header does not tell of.
+"""Find recordings that follow one another in one file, and samples that the file's header does not count.
 
 Only the framing is read, as in `container.py`; each recording of such a file is decoded as a file of its own.
 """
@@ -32,7 +32,7 @@ def parts(data: Data, kind: str) -> Iterator[Data]:
         yield part(data, 0, step)
         data = part(data, step)
         if number == MOST_PARTS - 1:
-            raise AudioError(f"more than {MOST_PARTS} recordings lie behind one another in it; split it")
+            raise AudioError(f"more than {MOST_PARTS} recordings follow one another in its file; split it")
 
 
 def _behind(data: Data, kind: str) -> int | None:
@@ -44,7 +44,7 @@ def _behind(data: Data, kind: str) -> int | None:
 
 
 def untold(data: Data, kind: str) -> str | None:
-    """Say how much lies behind the samples that neither their size nor a chunk of its own tells of."""
+    """Say how much follows the samples that belongs neither to them nor to a further chunk."""
     if kind not in MAGIC:
         return None
     try:
@@ -57,7 +57,7 @@ def untold(data: Data, kind: str) -> str | None:
         return None
     if rest <= PADDING_BYTES and not any(data[stop:]):
         return None
-    return f"its header tells of {size} bytes of samples, and {rest} more bytes lie behind them"
+    return f"its header promises {size} bytes of samples, and {rest} more bytes follow them"
 
 
 def _behind_samples(data: Data, kind: str) -> int | None:

@@ -156,7 +156,7 @@ def _gathered(decoded: Iterator[Samples]) -> Iterator[Samples]:
     values, kind = 0, None
     for samples_CS, sample_rate in decoded:
         if kind and kind != (len(samples_CS), sample_rate):
-            raise AudioError("its rate or number of channels changes on the way; split it into recordings of one kind")
+            raise AudioError("its rate or number of channels changes in the middle; split it there")
         kind = len(samples_CS), sample_rate
         held.append(samples_CS)
         values += samples_CS.size

@@ -14,6 +14,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from ssast.audio.source import not_plain
 from ssast.data.cache import Cache
 from ssast.data.recordings import find_recording
 from ssast.data.storage import Location
@@ -58,7 +59,7 @@ def _file_content(cache: Cache, file: Location) -> str | None:
     try:
         return _held(file, cache)
     except (UserError, OSError):
-        return None
+        return None  # said when it is read
 
 
 def _held(place: Location, cache: Cache) -> str:
@@ -68,6 +69,8 @@ def _held(place: Location, cache: Cache) -> str:
 
 
 def _local_content(place: Location, cache: Cache) -> str:
+    if odd := not_plain(place.path):
+        raise AudioError(f"{place} is {odd}, not a file")  # opening a pipe would wait for ever
     stat = os.stat(place.path)
     known = name_of("content", str(place), stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns, stat.st_ino)
     size = hashlib.sha256().digest_size * 2

@@ -1,4 +1,4 @@
-"""What result tables call the columns and rows that they hold beside the labels; labels of the same name are refused.
+"""Name the columns and rows that result tables hold beside the labels, and refuse labels of the same name.
 
 Everything that writes or reads such a table takes the names from here, and so does the check.
 """
@@ -70,11 +70,11 @@ def check_label_names(
     tables: Sequence[Callable[[Sequence[str]], ResultTable]] = ALL_TABLES,
     *,
     source: object = "the label file",
-    remedy: str = "call it otherwise there and in the csv",
+    remedy: str = "rename it there and in the csv",
 ) -> None:
     """UserError where a label has the name of something else in one of these tables of results."""
     for table in tables:
         made = table(labels)
         if met := made.meeting():
             label, name = met
-            raise UserError(f"the label {label!r} of {source} has the name of {made.what} ({name}); {remedy}.")
+            raise UserError(f"the label {label!r} of {source} has the same name as {made.what} ({name}); {remedy}.")

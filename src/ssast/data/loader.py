@@ -75,7 +75,7 @@ def _padded(waveforms: list[Tensor]) -> Tensor:
         if isinstance(error, RuntimeError) and "allocate memory" not in str(error):  # torch's own words
             raise
         raise UserError(
-            f"there is not memory enough for a batch of {len(waveforms)} recordings, the longest of "
+            f"there is not enough memory for a batch of {len(waveforms)} recordings, the longest of "
             f"{max(map(len, waveforms))} samples; pass a smaller --batch_size or a --clip_length."
         ) from error
 

@@ -1,4 +1,4 @@
-"""Stand for a recording that is too long to be held: who cuts it to windows reads it anew, block by block.
+"""Read a recording that is too long for the memory again, block by block, to cut it into windows.
 
 Shapes: S samples.
 """

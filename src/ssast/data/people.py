@@ -1,4 +1,4 @@
-"""Who speaks in the tables of a run: columns are known by their names, people by the text of their cells as written.
+"""Find who speaks in the tables of a run: columns by their names, people by the text of their cells as written.
 
 Whether a column tells people apart is decided over all tables of a run together. Shapes: R rows of a table.
 """

@@ -1,4 +1,4 @@
-"""What is wrong or worth knowing about the people that the tables of a run name.
+"""Find what is wrong or worth knowing about the people that the tables of a run name.
 
 Each remark is a row of check.csv: uid, split, finding, detail.
 """
@@ -72,14 +72,14 @@ def _other_columns(named: Mapping[str, People]) -> Iterator[Remark]:
         if person_name(named[first].column) != person_name(named[second].column):
             told = f"{named[first].column} in {first}, {named[second].column} in {second}"
             detail = f"{told}: the codes are compared all the same; give the column one name"
-            yield "", f"{first} and {second}", "people in other columns", detail
+            yield "", f"{first} and {second}", "different person columns", detail
 
 
 def _spellings(named: Mapping[str, People]) -> Iterator[Remark]:
     for names in spelled_twice(name for people in named.values() for name in people.known):
         where = [(name, split) for split, people in named.items() for name in names if name in people.known]
         told = ", ".join(f"{name} in {split}" for name, split in where)
-        detail = f"{told}: taken for {len(names)} people{_unseen(names)}; write one person in one way"
+        detail = f"{told}: taken for {len(names)} people{_unseen(names)}; if they are one, write one code"
         splits = [split for split in named if any(split == other for _, other in where)]
         yield "", " and ".join(splits), "two spellings", detail
 
@@ -103,7 +103,9 @@ def _not_known(split: str, cells: pd.Series, people: People) -> Iterator[Remark]
         if name_of(cell) is None:
             detail = f"{cell} in {rows} of {people.column} is taken as empty; give a person of that name another code"
         elif cell.lower() in NOBODY:
-            detail = f"{cell} in {rows} of {people.column} is taken as one person; leave unknown ones empty"
+            detail = (
+                f"{cell} in {rows} of {people.column} is taken as one person; leave the cells of unknown people empty"
+            )
         elif SHORTENED.fullmatch(cell):
             detail = (
                 f"{cell} in {rows} of {people.column} looks like a long number that a spreadsheet shortened, which "
@@ -132,7 +134,7 @@ def _other_facts(splits: Mapping[str, pd.DataFrame], named: Mapping[str, People]
                 for fact, ((one, uid, _), (two, other, _)) in against.items()
             )
             where = " and ".join(split for split in named if any(row[2] == split for row in rows))
-            yield "", where, "other facts", f"{name}: {shown}; give each person a code of their own"
+            yield "", where, "different facts", f"{name}: {shown}; mend the cells, or give each person a code"
 
 
 def _fact(column: object) -> str:

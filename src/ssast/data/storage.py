@@ -120,7 +120,7 @@ class Location:
         UserError as well for a file of more than `most` bytes.
         """
         if self.is_local and self.exists() and not self.is_dir() and not os.path.isfile(self.address):
-            raise UserError(f"cannot read {self}: it is no plain file; give one.")
+            raise UserError(f"cannot read {self}: it is not a regular file; give the path of one.")
         content = self.read_bytes(None if most is None else most + 1)
         if most is not None and len(content) > most:
             raise UserError(f"{self} is larger than {most:,} bytes, so it was not read; check the path.")

@@ -44,10 +44,10 @@ NOTES = {
     "label missing": "the cell is left out of loss and scores",
     "not in the csv": "in the folder of recordings, but in no split",
     "nobody named": "no column says who speaks (speaker, subject, patient, ...), so people in both splits go unseen",
-    "people in other columns": "two splits name people in columns of different names",
+    "different person columns": "two splits name people in columns of different names",
     "two spellings": "names that differ only as 01 and 1, P1 and p01 do; they count as different people",
     "person not known": "the cell holds a word such as NA or unknown, which may mean that nobody is known",
-    "other facts": "one person's age, sex or site differ between rows: perhaps two people share a code",
+    "different facts": "one person's age, sex or site differs between rows: perhaps two people share a code",
 }
 
 

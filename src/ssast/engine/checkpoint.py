@@ -76,7 +76,7 @@ def read_state(path: Path) -> dict[str, Any] | None:
         raise UserError(f"{path} is no state of a training; delete it, or start anew with --resume never.")
     found = fault(_tensors(state)) or fault(_tensors(state.get("model")), LARGEST_WEIGHT)
     if found:
-        raise UserError(f"{path} holds a training that went astray ({found}); start anew with --resume never.")
+        raise UserError(f"{path} holds a training that diverged ({found}); start anew with --resume never.")
     return state
 
 

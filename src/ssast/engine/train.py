@@ -230,14 +230,14 @@ class Run:
         found = fault(trainable_state(self.model).items(), LARGEST_WEIGHT)
         if found:
             raise UserError(
-                f"the training went astray in epoch {self.progress.epoch + 1}: {found}; "
+                f"the training diverged in epoch {self.progress.epoch + 1}: {found}; "
                 f"lower --learning_rate or --max_lr{self._kept()}."
             )
 
     def _kept(self) -> str:
         """What is said of the last state that was good."""
         self.keeper.flush()
-        return f"; the state before is in {self.keeper.folder}" if self.keeper.last.exists() else ""
+        return f"; the last good state is in {self.keeper.folder}" if self.keeper.last.exists() else ""
 
     def end_epoch(self) -> dict[str, Any]:
         """Validate, keep the weights where they are the best so far, and turn to the next epoch; the epoch's report."""

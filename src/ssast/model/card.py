@@ -31,7 +31,7 @@ def model_card(config: Mapping[str, Any], folder: Path | None = None) -> str:
         parts += filter(None, [_data(record), _scores(scores), _training(record)])
     except (TypeError, ValueError, AttributeError, KeyError, IndexError) as error:
         raise UserError(
-            f"{RECORD} or {SCORES} in {folder} is none that ssast wrote; mend or remove them to share this model."
+            f"{RECORD} or {SCORES} in {folder} was not written by ssast; mend or remove it to share this model."
         ) from error
     return "\n\n".join([*parts, _limits(is_pretrained)]) + "\n"
 

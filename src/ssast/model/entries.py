@@ -37,7 +37,7 @@ def check_entries(config: Mapping[str, Any], source: str) -> None:
                 f"config.json of {source} says {name} {brief(value, 40)!r}, expected {expected}; save the model again."
             )
     if config.get("class") == "SSASTForAudioClassification" and "num_labels" not in config:
-        raise UserError(f"config.json of {source} lacks num_labels, how many answers it gives; save the model again.")
+        raise UserError(f"config.json of {source} lacks num_labels, the number of labels; save the model again.")
     _check_frontend(config, source)
     for label in config.get("labels") or ():
         check_label(label, f"config.json of {source}")

@@ -1,4 +1,4 @@
-"""Refuse numbers that no answer can be made of: NaN, infinite ones, and weights of a size that no training ends at.
+"""Refuse NaN and infinite numbers in weights and answers, and weights that are far too large.
 
 Weights are looked at where a checkpoint is made and where a model is saved, answers where they leave a model.
 Shapes: B clips.
@@ -31,7 +31,7 @@ def _described(tensor: Tensor, low: float, high: float) -> str:
     if wrong:
         kind = "NaN" if tensor.isnan().any() else "infinity"
         return f"{kind} ({wrong} of its {tensor.numel()} numbers)"
-    return f"the number {low if -low > high else high:.3g}, and no trained weight is beyond {LARGEST_WEIGHT:.0e}"
+    return f"the number {low if -low > high else high:.3g}, and no trained weight is larger than {LARGEST_WEIGHT:.0e}"
 
 
 def check_weights(state_dict: Mapping[str, Tensor], source: str) -> None:
@@ -52,10 +52,10 @@ def check_answers(uids: Sequence[str], answers: Tensor, what: str = "the model's
     # Several rows may belong to one recording, as windows do.
     names = list(dict.fromkeys(uid for uid, right in zip(uids, right_B.tolist(), strict=True) if not right))
     kind = "NaN" if answers.isnan().any() else "infinite"
-    more = f" (and of {len(names) - 1} more clips beside it)" if len(names) > 1 else ""
+    more = f" (and for {len(names) - 1} more)" if len(names) > 1 else ""
     raise AudioError(
-        f"{what} is {kind} for the clip {names[0]}{more}, since numbers on the way grew too large; leave the clip out, "
-        "or look at the model's weights and at --dataset_mean and --dataset_std."
+        f"{what} is {kind} for the clip {names[0]}{more}, since numbers inside the model grew too large; leave the "
+        "clip out, or look at the model's weights and at --dataset_mean and --dataset_std."
     )
 
 
@@ -66,7 +66,7 @@ def farthest(pairs: Sequence[tuple[Tensor, Tensor]]) -> tuple[float, float]:
     """
     if not all(bool(own.isfinite().all()) for _, own in pairs):
         raise UserError(
-            "the model answers with NaN or infinity to random spectrograms, so nothing was made of it: "
+            "the model gives NaN or infinity for random spectrograms, so nothing was written: "
             "its weights are too large; train it anew with a lower learning rate."
         )
     largest = max(float((theirs - own).abs().max()) for theirs, own in pairs)

@@ -80,8 +80,8 @@ class Checkpoint:
         expected = (1, encoder.num_prefix + self.grid[0] * self.grid[1], encoder.width)
         if tuple(positions_1LD.shape) != expected:
             raise UserError(
-                f"{self.source} has positions of shape {tuple(positions_1LD.shape)}, but its config.json describes "
-                f"{expected}; save the model again, or ask who made it."
+                f"{self.source} has position embeddings of shape {tuple(positions_1LD.shape)}, but its config.json "
+                f"describes {expected}; save the model again, or ask who made it."
             )
 
 
@@ -149,7 +149,7 @@ def _stay_inside(folder: Path, file: Path) -> None:
     kept = os.path.join(os.path.dirname(os.path.dirname(inside)), "blobs")
     allowed = (inside, kept) if os.path.basename(os.path.dirname(inside)) == "snapshots" else (inside,)
     if os.path.dirname(os.path.realpath(file)) not in allowed:
-        raise UserError(f"{file} is a link that leaves the model folder; put the file itself there, or remove it.")
+        raise UserError(f"{file} is a link out of the model folder; put the file itself there, or remove it.")
 
 
 def _read_text(path: Path) -> str:

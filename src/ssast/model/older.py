@@ -58,7 +58,7 @@ def read_arguments(place: Path) -> dict[str, Any]:
     """
     try:
         if not place.is_file():
-            raise ValueError("it is no plain file")
+            raise ValueError("it is not a regular file")
         with open(place, "rb") as file:
             content = file.read(MOST_BYTES + 1)
         if len(content) > MOST_BYTES:

@@ -87,8 +87,8 @@ def read_pickle(file: IO[bytes], names: Container[str]) -> Pickle:
                 raise ValueError(f"it takes more than {MOST_STEPS} steps")
             machine.do(step.name, argument)
     except (IndexError, KeyError, TypeError, OverflowError, RecursionError, MemoryError) as error:
-        raise ValueError("it is no whole pickle") from error
-    raise ValueError("it is no whole pickle")
+        raise ValueError("it is not a whole pickle") from error
+    raise ValueError("it is not a whole pickle")
 
 
 class _Machine:
@@ -117,7 +117,7 @@ class _Machine:
             self.stack.append(tuple(self._take(SHORT_TUPLES[step])))
         elif step in PUTS:
             if not 0 <= int(argument) < 1 << 32:
-                raise ValueError("it counts what it remembers in numbers that no file needs")
+                raise ValueError("it numbers its parts far too high")
             self.memo[int(argument)] = self.stack[-1]
         elif step in GETS:
             self.stack.append(self.memo[int(argument)])
@@ -200,7 +200,7 @@ class _Machine:
 
     def _named(self, module: Any, name: Any) -> Named:
         if not (isinstance(module, str) and isinstance(name, str) and SPOKEN.fullmatch(f"{module[:200]}.{name[:200]}")):
-            raise ValueError("it asks for something by what is no name")
+            raise ValueError("it asks for a class or function by an invalid name")
         full = f"{module}.{name}"
         if full not in self.names:
             raise Refused(full)
@@ -229,7 +229,7 @@ class _Machine:
         if not isinstance(self.stack[-1], Made):
             raise TypeError("it gives a state to what has none")
         if self.stack[-1].state is not None:
-            raise ValueError("it gives two states to one thing")
+            raise ValueError("it sets the state of one object twice")
         self.stack[-1].state = state
 
     def _binpersid(self, _: Any) -> None:

@@ -304,7 +304,7 @@ def _built(file: Path, found: Pickle) -> object:
         names = set(archive.namelist())
         folder = next(name for name in names if name.rpartition("/")[2] == "data.pkl").removesuffix("data.pkl")
         if f"{folder}byteorder" in names and archive.read(f"{folder}byteorder").decode() != sys.byteorder:
-            raise _DoubtfulError("was saved on a machine with another order of bytes")
+            raise _DoubtfulError("was saved on a machine with another byte order")
         read: dict[str, Tensor] = {}
 
         def values(kind: str, key: str, count: int) -> Tensor:

@@ -75,7 +75,7 @@ class Arranged:
         for name, rows in self.halves.items():
             say(f"{name}: {counted(len(rows), 'recording')}{self._whose(rows)}")
         if not self.subject:
-            say("no column says who speaks, so that a person may be in both splits; name one with --subject_column")
+            say("no column says who speaks, so one person may be in both splits; name one with --subject_column")
         self._warn_of_codes(doubts)
         for label in self.labels:
             say(f"label {_told(label, labels.made)}: {self._counts(label)}")
@@ -86,7 +86,9 @@ class Arranged:
         """Codes that may stand for two people, and people who may have two codes."""
         if doubts:
             told = "; ".join(doubts[:SHOWN]) + (f"; and {len(doubts) - SHOWN} more" if len(doubts) > SHOWN else "")
-            say(f"warning: one code may stand for two people: {told}; if so, write codes that differ into the table")
+            say(
+                f"warning: one code may stand for two people: {told}; if so, give each a code of their own in the table"
+            )
         alike = spelled_twice(people_in(self.frame, self.subject).known) if self.subject else ()
         if told := some([" and ".join(own) for own in alike], SHOWN):
             say(f"warning: one person may have two codes: {told}; if so, write one of them into the table")
@@ -97,7 +99,7 @@ class Arranged:
             return ""
         people = people_in(rows, self.subject)
         unnamed, number = people.names.count(None), len(people.known)
-        unknown = f", {unnamed} of nobody named" if unnamed else ""
+        unknown = f", {unnamed} of unknown people" if unnamed else ""
         return f" of {number} {'person' if number == 1 else 'people'} ({self.subject}){unknown}"
 
     def _show_others(self, made: Mapping[str, tuple[str, str]]) -> None:
@@ -111,10 +113,12 @@ class Arranged:
             if word := nearly_answers(cells):
                 say(
                     f"note: {printable(name)} is no label, since it holds {quoted(word)} beside yes and no; mend the "
-                    "table if it is one"
+                    "table if it should be one"
                 )
         if not self.labels:
-            groups = [name for name, cells in texts.items() if _has_groups(list(cells.values()))]
+            groups = [
+                name for name, cells in texts.items() if _has_groups(list(cells.values())) and not nearly_answers(cells)
+            ]
             words = (
                 f"--label_column {shlex.quote(groups[0])} makes a label of each of its entries, and " if groups else ""
             )
@@ -140,7 +144,7 @@ class Arranged:
         """With few people each is to be tested once, in folds."""
         lacking = [label for label in self.labels if any(rows[label].nunique() < 2 for rows in self.halves.values())]
         if lacking and self.is_test is not None:
-            say(f"warning: train or test has no yes, or no no, for {some(lacking)}, and so cannot be scored on it")
+            say(f"warning: train or test holds only one answer for {some(lacking)}, which then cannot be scored")
         is_few = self.subject is not None and len(people_in(self.frame, self.subject).known) < FEW_SUBJECTS
         in_folds = self.is_test is None or bool(lacking) or is_few
         named = shlex.quote(str(folder))
@@ -151,10 +155,8 @@ class Arranged:
             loss = "" if all(map(self._is_answer, self.labels)) else " --loss MSE"
             say(f"then: ssast finetune {where}{' --folds 3' if in_folds else ''}{loss} {RECIPE} -o runs/first")
         if self.labels and in_folds and self.is_test is not None:
-            say(
-                "why folds: the test split has too few people; in folds everybody is tested once, by a model that has "
-                "not heard them"
-            )
+            why = "the test split has too few people" if is_few else "a split holds only one answer of a label"
+            say(f"why folds: {why}; in folds everybody is tested once, by a model that was not trained on them")
 
 
 def _told(label: str, made: Mapping[str, tuple[str, str]]) -> str:

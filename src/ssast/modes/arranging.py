@@ -158,7 +158,7 @@ def _first_lacking(named: Named) -> str:
         return (
             f"has names that fit more than one audio file in {counted(len(named.unclear), 'row')}, the first in line "
             f"{line}, where {quoted(named.cells[line])} in the column {named.column!r} {_why(named, line)}; write the "
-            "folder in front or the ending behind"
+            "names with their folders or endings"
         )
     line = min(named.lacking)
     cell = f"says {quoted(named.cells[line])}" if named.cells[line] else "is empty"
@@ -221,7 +221,7 @@ def _content(place: Location) -> bytes:
     if not place.is_local:
         return place.read_bytes()
     if not os.path.isfile(place.path):
-        raise AudioError(f"{printable(str(place))} is a link to nothing, or no file; bring the file itself")
+        raise AudioError(f"{printable(str(place))} is not a file, or a link to nothing; put the file itself there")
     try:
         return place.read_bytes()
     except UserError as error:
@@ -242,7 +242,8 @@ def _tell_files(named: Named, kept: int, files: int, folder: Path) -> None:
     """On the screen: which column names the files, how many came, and which were left."""
     how = "names the files"
     if any(len(own) > 1 for own in named.files_of.values()):
-        how = f"has a folder, or the beginning of file names, in each of {counted(len(named.files_of), 'row')}"
+        rows = counted(len(named.files_of), "row")
+        how = f"holds the folder, or the beginning of the file names, of each of {rows}"
     say(f"the column {named.column!r} {how}; {kept} of {files} are in {folder / 'recordings'}")
     if twice := in_formats(file for own in named.files_of.values() for file in own):
         say(

@@ -117,11 +117,11 @@ def _labels_there(frame: pd.DataFrame, labels: list[str], place: Location) -> li
     if labels and not there:
         raise UserError(
             f"none of the model's labels ({some(labels)}) is a column of {place}, "
-            f"which has {some(columns) or 'only uid'}; name the columns of its answers as the model names its labels."
+            f"which has {some(columns) or 'only uid'}; give its columns the names of these labels."
         )
     for label in (label for label in labels if label not in there):
         alike = [name for name in columns if name.casefold() == label.casefold()]
-        hint = f" (it has {alike[0]}, which is written otherwise)" if alike else ""
+        hint = f" (it has {alike[0]}, which differs in capital letters)" if alike else ""
         say(f"not scored: {label}, since {place} has no such column{hint}")
     return there
 

@@ -120,7 +120,7 @@ def _say_lacking(labels: Sequence[str], known: Sequence[str]) -> None:
     """Of labels that a csv knows in part, those that it lacks."""
     lacking = [label for label in labels if label not in known]
     if known and lacking:
-        say(f"the csv has no column {some(lacking)}, so the page says nothing of what is true of these labels")
+        say(f"the csv has no column {some(lacking)}, so the page cannot show the true answers of these labels")
 
 
 def _groups(look: Looker, found: Sequence[Found]) -> list[tuple[Group, Group]]:

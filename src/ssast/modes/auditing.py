@@ -101,7 +101,7 @@ def _predictions(options: Options, labels: Sequence[str]) -> pd.DataFrame | None
     folder = place.path if place.is_local else place.on_disk("predictions.parquet", "predictions.csv")
     found = read_predictions(folder, labels, in_part=True)
     if lacking := [label for label in labels if label not in found.labels]:
-        say(f"{address} has no scores of {some(lacking)}, so nothing is said of what the model makes of them")
+        say(f"{address} has no scores of {some(lacking)}, so the page does not show what the model makes of them")
     return pd.DataFrame(found.scores, index=found.uids, columns=found.labels, dtype=float).reindex(columns=list(labels))
 
 

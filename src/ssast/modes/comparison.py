@@ -78,9 +78,11 @@ def _read_run(folder: Path, name: str) -> Scored:
         if loss not in ("BCE", "MSE") or not labels or not all(map(_is_threshold, thresholds.values())):
             raise ValueError("it names no loss, no labels, or thresholds that are no numbers")
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-        reason = error if isinstance(error, OSError | ValueError) else "it is none that ssast wrote"
+        reason = error if isinstance(error, OSError | ValueError) else "ssast did not write it"
         raise UserError(f"{path} cannot be read ({reason}); evaluate that model again.") from error
-    check_label_names(list(labels), [score_table], source=path, remedy="fine-tune that model under another name")
+    check_label_names(
+        list(labels), [score_table], source=path, remedy="fine-tune that model with another name for the label"
+    )
     return Scored(veil.shown_name("run", name), loss, read_predictions(folder, list(labels)), thresholds)
 
 

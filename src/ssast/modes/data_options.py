@@ -101,7 +101,7 @@ class RecordingOptions:
     )
     file_column: str | None = option(
         None,
-        "column of the table that names the audio files, or people whose folders or file names begin so",
+        "column of the table that names the audio files, or holds the codes that begin their folders or names",
         LOADING,
         modes=("arrange",),
         shown="the one that does",
@@ -115,7 +115,7 @@ class RecordingOptions:
     )
     label_column: str | None = option(
         None,
-        "column of text, such as diagnosis, to make a yes/no label of each of its entries; several with commas between",
+        "column of text, such as diagnosis, to make a yes/no label of each entry; several columns with commas between",
         LOADING,
         modes=("arrange",),
         shown="all columns of yes and no are labels",

@@ -1,4 +1,4 @@
-"""Notice recordings that changed since a run that goes on has heard them."""
+"""Notice recordings that changed since a run began that is now continued."""
 
 import json
 from collections.abc import Iterable, Sequence

@@ -1,4 +1,4 @@
-"""Let one run at a time into an output folder, and keep the processes of a run together to its end."""
+"""Keep an output folder for one run at a time, until the last of its processes has ended."""
 
 import contextlib
 import functools

@@ -48,7 +48,7 @@ def _same_people(here: People, there: Sequence[People]) -> str:
     first, second = alike[0]
     return (
         f"Careful: {len(alike)} of these {len(here.known)} subjects ({column}) may have been in the training csv too, "
-        f"written otherwise: {first} here, {second} there; `ssast check` names them all."
+        f"spelled differently: {first} here, {second} there; `ssast check` names them all."
     )
 
 
@@ -56,9 +56,9 @@ def _unnamed(here: People | None, there: Sequence[People]) -> str:
     """Where only one side says who speaks, nobody can tell whether people are on both."""
     if here is None and not there:
         return ""
-    said, silent = ("these rows", "the training csv") if here else ("the training csv", "these rows")
+    sides = ("these rows name", "the training csv does") if here else ("the training csv names", "these rows do")
     column = here.column if here else there[0].column
     return (
-        f"Careful: {said} name people (column {column}) and {silent} do not, so people who are in both go unseen; "
-        "name the column in both tables alike."
+        f"Careful: {sides[0]} people (column {column}) and {sides[1]} not, so people who are in both go unseen; "
+        "add the column to both tables."
     )

@@ -1,4 +1,4 @@
-"""Carry out a pass over recordings in parts, so that a pass that was killed goes on, as far as nothing changed."""
+"""Compute something of every recording in parts, so that a killed run goes on where the recordings have not changed."""
 
 import shutil
 from collections.abc import Callable, Iterable
@@ -42,7 +42,7 @@ def one_pass(
         elif changed:
             infer.forget_steps(parts, {row // clips_a_step for row in changed})
             work.bad.forget(parts / "bad_audio.jsonl", [now.uids[row] for row in changed])
-            say(f"{now.sentence(changed)}; what was computed of them is computed again")
+            say(f"{now.sentence(changed)}; they are computed again")
         now.write(parts / HEARD)
 
     def batches_from(start: int, stop: int) -> Iterable[infer.Batch]:

@@ -58,7 +58,10 @@ def predict(options: Options | None = None, /, **overrides: Any) -> Path:
     options = work.options
     model = finetuned_model(options)
     check_label_names(
-        label_names(model), [predicted_table], source="the model", remedy="fine-tune it under another name"
+        label_names(model),
+        [predicted_table],
+        source="the model",
+        remedy="fine-tune the model with another name for the label",
     )
     settings = model_settings(options, model.frontend)
     found = look_for_audio(_named(options), any_name=options.on_bad_audio == "skip")

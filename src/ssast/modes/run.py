@@ -121,7 +121,7 @@ def evaluate(options: Options | None = None, /, **overrides: Any) -> Path:
     options = work.options
     model = finetuned_model(options)
     settings = model_settings(options, model.frontend)
-    remedy = "fine-tune it under another name"
+    remedy = "fine-tune the model with another name for the label"
     check_label_names(model.labels or [], [predictions_table], source="the model", remedy=remedy)
     test = rows(options, target_labels(options, model.labels), model.config["loss"], in_part=True)
     folder = open_folder(options, clips={"test": len(test.frame)}, files=used_files(options, test.source), trains=False)

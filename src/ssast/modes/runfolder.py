@@ -58,8 +58,8 @@ def _enough_memory(options: Options) -> Iterator[None]:
         asks = {name: getattr(options, name) for name in ("batch_size", "target_length", "num_workers")}
         told = ", ".join(f"--{name} {value}" for name, value in asks.items() if value)
         raise UserError(
-            f"the memory of this machine does not hold what {options.mode} asks for with {told}; give smaller numbers, "
-            "in training a --micro_batch too, or a smaller model."
+            f"this machine has not enough memory for {options.mode} with {told}; give smaller numbers, in training a "
+            "--micro_batch too, or a smaller model."
         ) from error
 
 
@@ -201,14 +201,14 @@ def _agree(options: Options, path: Path, checkpoints: Path, files: dict[str, str
     if began_with not in (None, options.threads):
         print(
             f"this run began with --threads {began_with} and goes on with {options.threads}: "
-            "the last bits of its result will differ from those of a run with one number",
+            "the last bits of its result will differ from those of a run with one number of threads",
             flush=True,
         )
     version = _noted(before, "versions").get("ssast")
     if version not in (None, __version__):
         print(
             f"this run began with ssast {version} and goes on with {__version__}: "
-            "its result may differ from that of a run with one of them; --resume never begins anew",
+            "its result may differ from that of a run with one version; --resume never begins anew",
             flush=True,
         )
 
@@ -224,8 +224,8 @@ def _heard_the_same(now: Remembered, checkpoints: Path) -> None:
         )
     elif changed:
         raise UserError(
-            f"{now.sentence(changed)}; bring back what they held, give another --exp_dir, "
-            f"or --resume never to train on what they hold now."
+            f"{now.sentence(changed)}; restore them, give another --exp_dir, "
+            f"or pass --resume never to train on them as they are now."
         )
     now.write(checkpoints / HEARD)
 

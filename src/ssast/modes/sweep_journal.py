@@ -1,4 +1,4 @@
-"""Keep the scores of the heads that a sweep has trained, so that one that was killed goes on."""
+"""Keep the scores of the heads that a sweep has trained, so that a killed sweep goes on."""
 
 import contextlib
 import json

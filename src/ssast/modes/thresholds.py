@@ -1,4 +1,4 @@
-"""From which score on a model calls each label, as its folder keeps it, and why where that could not be chosen."""
+"""Read from which score on a model calls each label, and why a threshold could not be chosen."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -28,7 +28,7 @@ def thresholds_from(home: Path) -> str:
     """Where the thresholds of the model in a folder come from, in one sentence."""
     if not read_thresholds(home):
         return "The model has no thresholds of its own, so a score of 0.5 calls a label."
-    return "The thresholds were chosen on the validation clips of the training run (0.5 where these held one answer)."
+    return "The thresholds were chosen on the validation clips of the training run (0.5 where none could be chosen)."
 
 
 def read_unchosen(home: Path, labels: Sequence[str]) -> dict[str, str]:

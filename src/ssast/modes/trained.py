@@ -46,7 +46,12 @@ def trained_rows(options: Options, home: Path) -> Trained:
         return Trained(found)
     shown = "its table" if veil.worn() else brief(root)
     if not is_named(options, at(options, root), home):
-        return Trained(found, _note(f"its run.yaml names {shown}, which lies outside of what this command names"))
+        return Trained(
+            found,
+            _note(
+                f"{shown}, named in its run.yaml, is not opened: this command names neither it nor a folder around it"
+            ),
+        )
     try:
         return Trained([*found, read_split(find_split(at(options, root), "train"))])
     except UserError:
@@ -62,7 +67,7 @@ def _recorded_root(record: Path) -> Any:
 
 
 def _note(reason: str) -> str:
-    return f"note: whether the model was trained on clips or people of these is not known, since {reason}"
+    return f"note: it is not known whether the model was trained on these clips or people, since {reason}"
 
 
 def is_named(options: Options, place: Location, home: Path | None = None) -> bool:

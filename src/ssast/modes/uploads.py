@@ -237,7 +237,10 @@ def upload(options: Options | None = None, /, **overrides: Any) -> Path:
 def _check_recorded(folder: Path, to: Location) -> None:
     """Say where a folder's own files send it; UserError where that is no bucket, which only the command may name."""
     if not to.address.startswith(BUCKETS):
-        raise UserError(f"the record in {folder} names {brief(to.address)}, which is no bucket; give -b/--bucket_name.")
+        raise UserError(
+            f"the record in {folder} names {brief(to.address)}, which is no gs:// or s3:// bucket; "
+            "give -b/--bucket_name."
+        )
     print(f"sending to {to}, as the record in {folder} says; -b/--bucket_name names another", flush=True)
 
 

@@ -71,7 +71,7 @@ def _trivial(metrics: Mapping[str, Any]) -> str:
         is_worse = None not in (value, without) and (value <= without if name == "f1" else value >= without)
         if is_worse:
             worse.append(f"{label} ({number(value)} against {number(without)})")
-    return f"By {TITLES[name]} {answer} does as well as the model: {', '.join(worse)}." if worse else ""
+    return f"By {TITLES[name]} {answer} does at least as well as the model: {', '.join(worse)}." if worse else ""
 
 
 def _too_few(metrics: Mapping[str, Any]) -> str:

@@ -36,7 +36,7 @@ Brier: mean squared distance of score and truth, 0 is perfect.
 ECE (expected calibration error): how far scores lie from the shares they claim, on average.""",
     "MSE": """Pearson: how closely value and truth lie along a line, 1 is perfect; Spearman: the same for their order.
 CCC (concordance): like Pearson, but a constant offset or another scale counts against it.
-MAE: mean distance of value and truth, in the label's own unit, in brackets that of the mean of the targets.
+MAE: mean distance of value and truth, in the label's own unit, in brackets that of answering with the targets' mean.
 RMSE: the same, large errors counting more.""",
 }
 

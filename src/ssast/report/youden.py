@@ -1,4 +1,4 @@
-"""The threshold of a yes/no label that separates the clips of a validation best.
+"""Choose the threshold of a yes/no label that separates the validation clips best.
 
 Shapes: N clips, n clips with a target.
 """
@@ -18,12 +18,12 @@ def youden(targets_N: Floats, scores_N: Floats) -> tuple[float, str]:
     positives = np.bincount(level_n, positive_n, len(levels))
     negatives = np.bincount(level_n, ~positive_n, len(levels))
     if not positives.any() or not negatives.any():
-        return DEFAULT_THRESHOLD, "the validation clips have one answer"
+        return DEFAULT_THRESHOLD, "the validation clips hold only one answer"
     if len(levels) < 2:
-        return DEFAULT_THRESHOLD, "the validation clips have one score"
+        return DEFAULT_THRESHOLD, "the validation clips all have the same score"
     gain = np.cumsum(negatives)[:-1] * positives.sum() - np.cumsum(positives)[:-1] * negatives.sum()  # whole numbers
     if gain.max() <= 0:
-        return DEFAULT_THRESHOLD, "on the validation clips none was better than chance"
+        return DEFAULT_THRESHOLD, "no threshold was better than chance on the validation clips"
     between = levels[:-1] + np.diff(levels) / 2
     between = np.where(between > levels[:-1], between, levels[1:])
     best = between[gain == gain.max()]

@@ -127,7 +127,7 @@ def _refuse_chance(best: Claim, others: Sequence[Claim], folder: object) -> None
     if empty:
         raise UserError(
             f"the column {empty[0].column!r} seems to name audio files, but none of them is in {folder} "
-            f"({quoted(next(iter(empty[0].cells.values())))} for one), and the column {best.column!r} fits by its "
+            f"({quoted(next(iter(empty[0].cells.values())))} for one), and the column {best.column!r} fits some by its "
             f"numbers alone; give the right folder, or pass --file_column {shlex.quote(best.column)} if it names them."
         )
     if not best.is_called_so and 2 * len({*best.of_line, *best.unclear}) < len(best.cells):
@@ -157,7 +157,7 @@ def _only_gatherer(
         if name != best and any(found[best].of_line.get(line) != files for line, files in found[name].of_line.items()):
             raise UserError(
                 f"the columns {best!r} and {name!r} could both say whose the audio files are, and do not agree; say "
-                f"which one the folders or names of the files go by: {_options(best, name)}."
+                f"which one holds the codes in the names of folders or files: {_options(best, name)}."
             )
     first = {line: files[0] for line, files in found[best].of_line.items()}
     unclear = {line: [file] for file, lines in found[best].unclear.items() for line in lines}
@@ -185,8 +185,8 @@ def _shared_by_people(gathered: Gathered, cells: Mapping[int, str], column: str)
     if doubled:
         return UserError(
             f"the column {column!r} says whose the files are, but some codes stand in more than one row: "
-            f"{some(doubled)}, so that {file.shown} fits each; keep one row a person, write the folder in front where "
-            "two people have one code (as in A/01), or name each recording in a column."
+            f"{some(doubled)}, so that {file.shown} fits each; keep one row a person, write the folder before the "
+            "code where two people have the same one (as in A/01), or name each recording in a column."
         )
     codes = [f"{cells[line]} (line {line})" for line in lines]
     return UserError(
@@ -218,8 +218,7 @@ def _refuse_doubled(doubled: Mapping[File, Sequence[int]]) -> None:
         raise UserError(f"the lines {_listed(lines)} of the table all name {file.shown}; keep one row a recording.")
     told = [f"{file.shown} in lines {_listed(lines)}" for file, lines in doubled.items()]
     raise UserError(
-        f"{len(doubled)} files are named in more than one row of the table, which all name one recording: "
-        f"{some(told)}; keep one row a recording."
+        f"{len(doubled)} files are named in more than one row of the table: {some(told)}; keep one row a recording."
     )
 
 

@@ -80,8 +80,8 @@ def _given(table: Table, name: str, option: str) -> Numbers:
         if number is None:
             raise UserError(
                 f"line {line} of the table has {quoted(table[name][line])} for {name!r}, expected a number, yes, "
-                f"no or nothing; mend the cell, or pass --label_column {shlex.quote(name)} for a label "
-                "of each of its entries."
+                f"no or nothing; mend the cell, or pass --label_column {shlex.quote(name)} to make a "
+                "label of each of its entries."
             )
     return {line: number for line, number in numbers.items() if number is not None}
 
@@ -132,8 +132,8 @@ def _check_words(words: Sequence[str], cells: Mapping[int, str], column: str) ->
     held = f"the column {column!r} holds {len(words)} different entries ({shown})"
     if len(words) > MOST_VALUES:
         raise UserError(
-            f"{held}, and at most {MOST_VALUES} can become labels; write groups of them into a column of its own, or "
-            "pass numbers with --label_txt."
+            f"{held}, and at most {MOST_VALUES} can become labels; write groups of them into a new column, or, if "
+            "they are numbers, name the column in a file for --label_txt."
         )
     alike = Counter(map(_alike, words)).most_common(1)[0]
     if alike[1] > 1:

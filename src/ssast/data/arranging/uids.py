@@ -1,4 +1,4 @@
-"""Give each recording of a table the name of its folder."""
+"""Give each recording of a table its uid, which names its folder."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -46,8 +46,11 @@ def name_rows(table: Table, named: Named) -> list[Row]:
         rows = next((rows for rows in found if not _twice(rows)), [Row(line, file, file.stem) for line, file in pairs])
     if twice := _twice(rows):
         lines = ", ".join(str(row.line) for row in twice[0])
-        more = f" (and so {len(twice) - 1} more names)" if len(twice) > 1 else ""
-        raise UserError(f"the table's lines {lines} would all be called {twice[0][0].uid!r}{more}; give each a uid.")
+        more = f", and {len(twice) - 1} more uids stand for several lines" if len(twice) > 1 else ""
+        raise UserError(
+            f"the lines {lines} of the table would all get the uid {twice[0][0].uid!r}{more}; "
+            "give each line its own in a column uid."
+        )
     for row in rows:
         _check(row)
     return rows
@@ -82,7 +85,7 @@ def _check(row: Row) -> None:
     try:
         length = len(row.uid.encode("utf-8"))
     except UnicodeEncodeError as error:
-        raise UserError(f"the name of {row.file.shown} is no text in UTF-8; give the file another name.") from error
+        raise UserError(f"the name of {row.file.shown} is not text in UTF-8; give the file another name.") from error
     check_uid(row.uid)
     if length > LONGEST:
         raise UserError(
