@@ -58,7 +58,8 @@ def test_names_of_labels_meet_neither_a_column_nor_each_other(columns, names):
 def test_a_column_of_answers_that_no_run_could_take_as_label_is_refused_before_anything_is_written(columns):
     table = table_of(**{name: ["1", "0", "1"] for name in columns})
     with pytest.raises(
-        UserError, match=r"of the table has the name of .*; rename the column, or name other labels with --label_txt"
+        UserError,
+        match=r"of the table has the same name as .*; rename the column, or name other labels with --label_txt",
     ):
         find_labels(table, None, [], [])
 

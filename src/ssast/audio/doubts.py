@@ -38,7 +38,7 @@ STEPS_OF_8_BITS = 128
 # Under these a model learns, or is asked about, something else than the recording.
 WRONGS = {
     "silent": f"nothing that a model hears of it is above {SILENT_DB:g} dB of full scale",
-    "channels cancel": "channels of opposite sign take each other away in the mean that a model hears",
+    "channels cancel": "channels of opposite sign cancel each other in the mean that a model hears",
     "beyond full scale": f"its samples go beyond {LOUD:g} times full scale, which shifts its whole spectrogram",
 }
 ODDITIES = {
@@ -53,7 +53,7 @@ ODDITIES = {
 # Worth knowing of a data set; no run needs to hear of it.
 FACTS = {
     "DC offset": f"its mean is more than {DC_OFFSET:g} of full scale away from zero; the spectrogram takes it out",
-    "8 bit": "its samples take no other than the 256 steps of 8 bits, whose noise a model hears",
+    "8 bit": "its samples take only the 256 steps of 8 bits, whose noise a model hears",
     "copied channels": "all its channels hold the same samples",
 }
 
@@ -167,7 +167,9 @@ def _level(heard_S: Floats, *, is_whole: bool) -> Iterator[Doubt]:
     elif decibel(peak) < QUIET_DB:
         yield Doubt("very quiet", f"{what} is {decibel(peak):.1f} dB of full scale")
     elif peak > LOUD:
-        yield Doubt("beyond full scale", f"{what} is {peak:.6g} times full scale; write it anew, divided by its scale")
+        yield Doubt(
+            "beyond full scale", f"{what} is {peak:.6g} times full scale; save it again with samples from -1 to 1"
+        )
 
 
 def _channels(channels_CS: Floats, sample_rate: int, mono: bool) -> Iterator[Doubt]:
@@ -239,7 +241,7 @@ def _samples(channels_CS: Floats) -> Iterator[Doubt]:
     if offset > DC_OFFSET * max(1.0, float(np.abs(channels_CS).max())):
         yield Doubt("DC offset", f"its mean is {offset:.4f} away from zero")
     if _is_coarse(channels_CS[:, :1000]) and _is_coarse(channels_CS) and np.ptp(channels_CS) > 0:
-        yield Doubt("8 bit", "its samples take no other than the 256 steps of 8 bits")
+        yield Doubt("8 bit", "its samples take only the 256 steps of 8 bits")
 
 
 def _is_coarse(channels_CS: Floats) -> bool:

@@ -1,4 +1,4 @@
-"""Keep a run going when what it prints cannot be shown: no reader, a full disk, letters that the screen has not.
+"""Keep a run going when what it prints cannot be shown: no reader, a full disk, letters that the screen cannot show.
 
 A mode that writes a folder does its work all the same. One that only prints ends: as other programs do with 141 where
 its reader has gone, and with one sentence where its output cannot be written.
