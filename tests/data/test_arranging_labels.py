@@ -92,7 +92,8 @@ def test_words_that_make_no_labels_are_refused_in_a_sentence(cells, said):
 @pytest.mark.parametrize("cell", ["1e400", "01.02.2020", "00:01.5", "1_0", "perhaps", "=A1", "inf"])
 def test_a_cell_of_a_chosen_label_that_is_no_number_is_named_with_its_line(cell):
     with pytest.raises(
-        UserError, match=r"line 3 of the table has '.*' for 'y', .* --label_column y for a label of each of its entries"
+        UserError,
+        match=r"line 3 of the table has '.*' for 'y', .* --label_column y to make a label of each of its entries",
     ):
         labels(table_of(y=["1", cell]), given=["y"])
     assert labels(table_of(y=["1", cell, "0"])) == {}
