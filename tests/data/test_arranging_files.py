@@ -209,13 +209,13 @@ def test_uids_are_file_names_with_as_much_of_the_path_as_tells_them_apart():
         (
             LETTERS,
             {"uid": ["u", "U", "v", *"123", "v", "w"], "file": LETTERS},
-            r"lines 2, 3 .* \(and so 1 more names\)",
+            r"lines 2, 3 .* \(and so for 1 more\)",
         ),
         (LETTERS, {"uid": ["u", "", *"abcdef"], "file": LETTERS}, "column uid of the table is empty in line 3"),
         (LETTERS, {"uid": ["../u", *"1abcdef"], "file": LETTERS}, "not a plain folder name"),
         (LETTERS, {"uid": ["u" * 300, *"1abcdef"], "file": LETTERS}, "has 300 bytes"),
         (["a\nb.wav", "c.wav"], {"file": ["a\nb", "c"]}, "not a plain folder name"),
-        (["P1/\udcff.wav", "P1/a.wav"], {"patient": ["P1"]}, r"P1/\\udcff\.wav is no text in UTF-8"),
+        (["P1/\udcff.wav", "P1/a.wav"], {"patient": ["P1"]}, r"P1/\\udcff\.wav is not text in UTF-8"),
     ],
 )
 def test_a_name_that_cannot_be_a_folder_is_one_sentence(files, columns, said):

@@ -149,7 +149,7 @@ def test_training_refuses_recordings_that_changed_and_begins_anew_with_resume_ne
         ssast.pretrain(**options)
     said = str(caught.value)
     assert said.startswith("12 recordings changed since this run began: ")
-    assert " and 7 more; bring back what they held, give another --exp_dir, or --resume never to train on" in said
+    assert " and 7 more; restore them, give another --exp_dir, or pass --resume never to train on" in said
     assert (tmp_path / "out" / "checkpoints" / "last.pt").read_bytes() == first
     folder = ssast.pretrain(**options, resume="never")
     fresh = ssast.pretrain(**options | {"exp_dir": str(tmp_path / "fresh")})

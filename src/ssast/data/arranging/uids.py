@@ -46,7 +46,7 @@ def name_rows(table: Table, named: Named) -> list[Row]:
         rows = next((rows for rows in found if not _twice(rows)), [Row(line, file, file.stem) for line, file in pairs])
     if twice := _twice(rows):
         lines = ", ".join(str(row.line) for row in twice[0])
-        more = f", and {len(twice) - 1} more uids stand for several lines" if len(twice) > 1 else ""
+        more = f" (and so for {len(twice) - 1} more)" if len(twice) > 1 else ""
         raise UserError(
             f"the lines {lines} of the table would all get the uid {twice[0][0].uid!r}{more}; "
             "give each line its own in a column uid."
