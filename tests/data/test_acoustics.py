@@ -53,3 +53,12 @@ def test_channels_are_averaged():
     assert heard(np.stack([tone(), np.zeros(RATE)])).loudness_db == pytest.approx(
         heard(tone()).loudness_db - 6.02, abs=0.1
     )
+
+
+@pytest.mark.parametrize("offset", [0.0, 0.002, 0.3])
+def test_the_noise_floor_of_digital_silence_is_the_floor_whatever_the_mean_of_the_speech(offset):
+    """It once was -56 dB: the mean of the whole clip was subtracted from zeros."""
+    assert heard(np.concatenate([tone() + offset, np.zeros(RATE // 2)])).noise_db == FLOOR_DB
+    faint = np.concatenate([tone() + offset, 1e-5 * RNG.standard_normal(RATE // 2)])
+    assert heard(faint).noise_db == pytest.approx(-100, abs=1.5)
+    assert heard(tone() + offset).loudness_db == pytest.approx(heard(tone()).loudness_db, abs=0.01)

@@ -84,7 +84,8 @@ def traits(table: "pd.DataFrame", sources: Mapping[str, str]) -> tuple[list[Trai
     for name in map(str, table.columns):
         values, source = table[name], sources[name]
         kinds = values.dropna().nunique() + int(values.isna().any())
-        is_amount = _is_amount(values) and not (source == "recording" and name in COUNTED)
+        is_measured = source == "recording" and name in RESOLUTION
+        is_amount = is_measured or (_is_amount(values) and not (source == "recording" and name in COUNTED))
         if kinds < 2:
             left_out[name] = f"the same for every clip ({_shown(values.iloc[0])})" if len(values) else "no clips"
         elif not is_amount and kinds > max(FEW_VALUES, len(values) / 2):
