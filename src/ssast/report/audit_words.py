@@ -85,8 +85,8 @@ def _of_columns(audit: Mapping[str, Any], found: list[tuple[str, str]], *, also:
     first = _first_of_each([pair for pair in found if not _entry(audit, *pair)["is_form"]])[:MOST_TOLD]
     if not first:
         return ""
-    told = [f"{titled(name, audit)} {who(label, audit)} {_value(audit, label, name)}" for label, name in first]
-    return f"What is written down beside the recordings tells labels{' too' if also else ''}: {', '.join(told)}."
+    told = [f"{titled(name, audit)} tells {who(label, audit)} {_value(audit, label, name)}" for label, name in first]
+    return f"What is written down beside the recordings tells labels{' too' if also else ''}: {'; '.join(told)}."
 
 
 def _of_forms(audit: Mapping[str, Any]) -> str:
