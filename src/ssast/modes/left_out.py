@@ -63,6 +63,13 @@ class BadAudio:
         else:
             self._read(journal)
 
+    def leave(self) -> None:
+        """Delete the journals of a run that is done and will not go on, with folders that held nothing else."""
+        for journal in self.journals:
+            journal.unlink(missing_ok=True)
+            with contextlib.suppress(OSError):
+                journal.parent.rmdir()
+
     @staticmethod
     def forget(journal: Path, uids: Collection[str]) -> None:
         """Drop from `journal` what was noted of these recordings: they are others now."""

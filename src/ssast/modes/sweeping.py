@@ -112,6 +112,7 @@ def sweep(options: Options | None = None, /, **overrides: Any) -> Path:
         _csv(found, options).to_csv(beside, index=False)
     journal.remove()
     note_recordings(work, folder, train_rows.frame.index, held_out.frame.index)
+    work.bad.leave()
     _show(found, best, options, clips["validation"], folder / "sweep.csv")
     return folder / "sweep.csv"
 
