@@ -142,7 +142,7 @@ def test_a_killed_sweep_goes_on_with_the_heads_that_are_missing(usual, dies, mon
     path = ssast.sweep(**usual())
     assert len(trained) == few - 4
     assert path.read_bytes() == ssast.sweep(**usual("undisturbed")).read_bytes()
-    assert sorted(found.name for found in (tmp_path / "sweep").iterdir()) == ["run.yaml", "sweep.csv"]
+    assert sorted(found.name for found in (tmp_path / "sweep").iterdir()) == ["heard.csv", "run.yaml", "sweep.csv"]
 
 
 def test_heads_of_another_recipe_are_not_taken_up(usual, dies, monkeypatch, few):
