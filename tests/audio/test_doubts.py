@@ -142,3 +142,7 @@ def test_sentences_count_and_name_the_first_few():
 def test_every_kind_has_its_words():
     assert set(SAID) == {*WRONGS, *ODDITIES}
     assert set(KINDS) == {*WRONGS, *ODDITIES, *FACTS}
+
+
+def test_a_constant_is_silence_and_the_words_say_what_it_is():
+    assert "the constant 0.5 taken off, is 0.000000 of full scale" in doubts(np.full(RATE, 0.5))["silent"]

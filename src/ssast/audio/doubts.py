@@ -162,6 +162,8 @@ def _level(heard_S: Floats, *, is_whole: bool) -> Iterator[Doubt]:
     middle = heard_S.mean(dtype=np.float64)
     peak = max(float(heard_S.max() - middle), float(middle - heard_S.min()))
     what = "its highest sample" if is_whole else "the highest sample of what is heard"
+    if abs(middle) > DC_OFFSET:
+        what += f", the constant {middle:.3g} taken off,"
     if decibel(peak) < SILENT_DB:
         yield Doubt("silent", f"{what} is {peak:.6f} of full scale; replace or remove it")
     elif decibel(peak) < QUIET_DB:

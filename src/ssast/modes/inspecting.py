@@ -197,8 +197,8 @@ def _head(config: dict[str, Any], found: Recognised) -> Facts:
     yield "head", "LayerNorm, output layer" if config.get("head") == PUBLISHED_HEAD else "dense layer, output layer"
     thresholds = read_thresholds(found.path if found.path.is_dir() else found.path.parent)
     if thresholds:
-        shown = [f"{brief(label)} {value:.3g}" for label, value in thresholds.items()]
-        yield "thresholds", ", ".join(shown[:MOST_NAMED])
+        own = [f"{brief(label)} {value:.3g}" for label, value in thresholds.items()]
+        yield "thresholds", ", ".join(own[:MOST_NAMED])
 
 
 def _precisions(found: Recognised) -> set[str]:
