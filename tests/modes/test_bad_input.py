@@ -480,7 +480,7 @@ def test_a_gpu_that_is_not_there_is_refused(capsys, desk):
 @check_all(
     [
         ("missing", ALL, lambda d: {"config": d.place / "no.yaml"}, "no.yaml does not exist"),
-        ("not YAML", ALL, lambda d: {"config": d.file("a.yaml", "a: [1")}, "a.yaml cannot be read as YAML (line 1)"),
+        ("not YAML", ALL, lambda d: {"config": d.file("a.yaml", "a: [1")}, "a.yaml cannot be read as YAML (line 2)"),
         ("no lines", ALL, lambda d: {"config": d.file("a.yaml", "- 1")}, "expected lines of `option: value`"),
         ("unknown", ALL, lambda d: {"config": d.file("a.yaml", "epohcs: 3")}, "did you mean epochs?"),
         ("value", ALL, lambda d: {"config": d.file("a.yaml", "epochs: three")}, "a.yaml: epochs is three"),

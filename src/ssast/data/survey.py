@@ -46,7 +46,8 @@ NOTES = {
     "nobody named": "no column says who speaks (speaker, subject, patient, ...), so people in both splits go unseen",
     "different person columns": "two splits name people in columns of different names",
     "two spellings": "names that differ only as 01 and 1, P1 and p01 do; they count as different people",
-    "person not known": "the cell holds a word such as NA or unknown, which may mean that nobody is known",
+    "person not known": "the cell holds a word such as NA or unknown, which may mean that nobody is known, or a number "
+    "that a spreadsheet shortened (1.23E+16), which may stand for several people",
     "different facts": "one person's age, sex or site differs between rows: perhaps two people share a code",
 }
 

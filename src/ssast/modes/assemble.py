@@ -30,7 +30,7 @@ from ssast.engine.optimise import Recipe
 from ssast.engine.train import Feed
 from ssast.errors import UserError
 from ssast.modes.declare import specs
-from ssast.modes.left_out import BadAudio
+from ssast.modes.left_out import JOURNAL, BadAudio
 from ssast.modes.options import Options
 from ssast.modes.places import at, recordings
 from ssast.modes.settle import resolve
@@ -233,7 +233,7 @@ def feed(work: Work, train: Rows, held_out: Rows, settings: Settings) -> Feed:
     options, share, how = work.options, (crew.rank(), crew.size()), loading(work)
     state = Path(options.exp_dir) / "checkpoints"
     goes_on = options.resume != "never" and (state / "last.pt").exists()
-    work.bad.remember(state / "bad_audio.jsonl", goes_on=goes_on)
+    work.bad.remember(state / JOURNAL, goes_on=goes_on)
     drawn: Settings = {"shuffle_seed": options.seed, "piece_size": options.micro_batch}
     if options.balanced:
         drawn["weights"] = clip_weights(train.targets).tolist()

@@ -16,6 +16,8 @@ from ssast.report.doubt_words import KINDS, doubt_sentences
 from ssast.report.tables import counted
 
 BAD_AUDIO, HEARD = "bad_audio.csv", "heard.csv"
+JOURNAL = "bad_audio.jsonl"
+"""What is noted while a run goes on: one line a recording."""
 
 
 class BadAudio:
@@ -95,6 +97,11 @@ class BadAudio:
                     self.reasons.setdefault(uid, told[0])
                 elif len(told) == 2 and told[0] in KINDS:
                     self.doubts.setdefault(told[0], {}).setdefault(uid, told[1])
+
+    def close(self, journal: Path) -> None:
+        """Note nothing further in a journal that is about to be removed; what it holds stays known."""
+        self.gather()
+        self.journals = [known for known in self.journals if known != journal]
 
     def gather(self) -> None:
         """Take up what other processes noted."""

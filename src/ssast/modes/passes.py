@@ -9,6 +9,7 @@ from ssast import __version__
 from ssast.engine import crew, infer
 from ssast.modes.assemble import Work, say
 from ssast.modes.heard import HEARD, Remembered
+from ssast.modes.left_out import JOURNAL
 from ssast.modes.runfolder import run_key
 
 
@@ -41,13 +42,13 @@ def one_pass(
             _forget_all(parts)
         elif changed:
             infer.forget_steps(parts, {row // clips_a_step for row in changed})
-            work.bad.forget(parts / "bad_audio.jsonl", [now.uids[row] for row in changed])
+            work.bad.forget(parts / JOURNAL, [now.uids[row] for row in changed])
             say(f"{now.sentence(changed)}; they are computed again")
         now.write(parts / HEARD)
 
     def batches_from(start: int, stop: int) -> Iterable[infer.Batch]:
         # Parts that a killed pass left come with the reasons of the recordings that they lack.
-        work.bad.remember(parts / "bad_audio.jsonl")
+        work.bad.remember(parts / JOURNAL)
         return batches(start, stop)
 
     done = infer.infer(
@@ -62,7 +63,7 @@ def one_pass(
         opened=opened,
         **how,
     )
-    work.bad.remember(parts / "bad_audio.jsonl")  # with what other processes noted there
+    work.bad.remember(parts / JOURNAL)  # with what other processes noted there
     return done
 
 
@@ -71,5 +72,5 @@ def _forget_all(parts: Path) -> None:
     computed = list(parts.glob("part-*.parquet"))
     if computed:
         say(f"{parts / HEARD} is missing or damaged, so recordings may have changed: everything is computed again")
-    for part in [*computed, parts / "bad_audio.jsonl"]:
+    for part in [*computed, parts / JOURNAL]:
         part.unlink(missing_ok=True)

@@ -22,6 +22,7 @@ from ssast.model.classification import SSASTForAudioClassification
 from ssast.model.folder import THRESHOLDS
 from ssast.modes.assemble import Rows, Settings, Work, data_name, dataset, row_batches, say
 from ssast.modes.heard import Remembered
+from ssast.modes.left_out import JOURNAL
 from ssast.modes.models import compiled
 from ssast.modes.noting import note_recordings
 from ssast.modes.options import Options
@@ -149,6 +150,7 @@ def save_thresholds(
         content["unchosen"] = unchosen
     with whole_file(folder / THRESHOLDS) as beside:
         Path(beside).write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
+    work.bad.close(done.folder / JOURNAL)
     done.remove()
 
 
