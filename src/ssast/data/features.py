@@ -1,4 +1,4 @@
-"""Recordings and what their pooled states depend on in; the states that were kept on this machine, or are new, out.
+"""Keep the pooled states of recordings on this machine, found by what is in a recording and by what made the states.
 
 Each recording has a file of its own in the cache, found by what is in the recording and by what made the states, so
 that other splits, seeds and runs find it too. A run reads them from one table, which lasts as long as it does.

@@ -1,4 +1,4 @@
-"""A csv of recordings or a list of labels in; checked tables and targets out.
+"""Read the csv of a split and the list of labels, check them, and give tables and targets.
 
 Shapes: R rows of a table, N labels.
 """

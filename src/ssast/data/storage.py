@@ -1,4 +1,4 @@
-"""An address, local or of any fsspec kind (gs://, s3://), in; what lies there, from the disk or the cache, out."""
+"""Read what lies at an address, local or of any fsspec kind (gs://, s3://), from the disk or through the cache."""
 
 import builtins
 import codecs

@@ -1,4 +1,4 @@
-"""The wish for a device and a precision in, the `accelerate` engine that serves it out."""
+"""Choose the device and the precision, and give the `accelerate` engine for them."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager

@@ -1,4 +1,4 @@
-"""Losses and rates in; `log.jsonl` and, where asked, TensorBoard's event files out."""
+"""Write losses and rates to `log.jsonl` and, where asked, to TensorBoard's event files."""
 
 import json
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""Waveforms of any length in; the encoder's states over time, with the middle of each step in seconds, out.
+"""Give the encoder's states over time for waveforms of any length, with the middle of each step in seconds.
 
 Shapes: S samples, B windows, W samples of a window, N chosen states, T steps of time, D width.
 """

@@ -1,4 +1,4 @@
-"""Losses of batches in, each with what it is the mean of; their means over all batches of all processes out."""
+"""Average losses over all batches of all processes, each weighted by what it is the mean of."""
 
 from dataclasses import dataclass
 

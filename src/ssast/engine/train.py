@@ -1,4 +1,4 @@
-"""A model with `loss(batch)` and batches in; trained weights, the best of them by validation, and a log out."""
+"""Train a model that has `loss(batch)`, keep the best weights by validation, and log the way."""
 
 import itertools
 import math
