@@ -143,6 +143,14 @@ def test_inspect_says_that_the_weights_cannot_be_used(poisoned, capsys):
     assert "v.blocks.3.mlp.fc1.weight holds NaN" in capsys.readouterr().err
 
 
+def test_inspect_says_it_of_a_file_of_torch_too(published_tiny, tmp_path, capsys):
+    state = torch.load(published_tiny, weights_only=True)
+    state["module.v.norm.weight"][3] = torch.inf
+    torch.save(state, tmp_path / "x.pth")
+    assert main(["inspect", str(tmp_path / "x.pth")]) == 2
+    assert "v.norm.weight holds infinity (1 of its 192 numbers)" in capsys.readouterr().err
+
+
 def test_the_adapters_and_predict_name_the_recording(overflowing, still_corpus):
     model = SSASTForAudioClassification.from_pretrained(overflowing)
     waveforms = [np.sin(np.arange(8000) / 20).astype(np.float32)] * 2

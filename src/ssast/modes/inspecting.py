@@ -12,6 +12,7 @@ from safetensors import safe_open
 from ssast.bounded import brief
 from ssast.errors import UserError
 from ssast.model.encoder import DEPTH, NUM_STATES, SIZES
+from ssast.model.finite import check_weights
 from ssast.model.folder import CONFIG, WEIGHTS, read_folder
 from ssast.model.head import PUBLISHED_HEAD
 from ssast.model.older import ARGUMENTS, lengths_for, read_arguments, read_sizes
@@ -207,6 +208,7 @@ def _precisions(found: Recognised) -> set[str]:
             found_here = {str(opened.get_slice(name).get_dtype()) for name in opened.keys()}  # noqa: SIM118 - no dict
         return {re.sub(r"^F(?=\d)", "float", name).replace("BF16", "bfloat16") for name in found_here}
     tensors = load_tensors(found.weights)
+    check_weights(tensors, str(found.path))
     return {str(value.dtype).removeprefix("torch.") for value in tensors.values() if value.is_floating_point()}
 
 
