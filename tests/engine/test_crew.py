@@ -287,7 +287,7 @@ def test_a_run_that_one_process_began_goes_on_with_two(still_corpus, tmp_path):
     words = [sys.executable, str(tmp_path / "killed.py"), "finetune", *how, "-o", str(tmp_path / "cut")]
     assert subprocess.run(words, env=os.environ | ALONE, capture_output=True).returncode == 9
     done = ssast(2, "finetune", *how, "-o", str(tmp_path / "cut"))
-    assert "going on in epoch 3" in done.stderr
+    assert "going on in epoch 3" in done.stdout
     assert "micro_batch: 4\n" in (tmp_path / "cut" / "run.yaml").read_text()
     assert losses(tmp_path / "cut") == pytest.approx(losses(tmp_path / "whole"), rel=1e-4)
 

@@ -3,12 +3,13 @@
 `SSAST_TIMES=20 pytest tests/modes/test_killed.py`: so many random kills and double starts instead of a few.
 """
 
+import contextlib
 import os
 import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -19,9 +20,10 @@ import pytest
 import torch
 
 from ssast import cli
+from ssast.data.in_use import in_use
 from ssast.engine import infer, train
 from ssast.model import folder as model_folder
-from ssast.modes import left_out, run, runfolder, scoring
+from ssast.modes import holding, left_out, run, runfolder, scoring
 from ssast.report import predictions
 
 # Children are forked: torch's threads would not live in them.
@@ -150,6 +152,14 @@ def test_a_run_killed_at_every_stage_gives_the_same_bytes(mode, points, names, s
     assert_same(out, whole, [name for name in names if name != "log.jsonl"])
 
 
+@contextlib.contextmanager
+def held_for_a_second(*given: Any) -> Iterator[None]:
+    """The lock of a folder, kept until the other process has asked for it too: the run itself may be shorter."""
+    with in_use(*given):
+        time.sleep(1.0)
+        yield
+
+
 def starts(command: list[str]) -> list[int]:
     """The exit codes of two processes that begin the same at the same moment."""
     gate = os.pipe()
@@ -166,7 +176,9 @@ def starts(command: list[str]) -> list[int]:
 
 
 @pytest.mark.parametrize("mode", ["pretrain", "finetune", "extract"])
-def test_of_two_starts_at_once_in_one_folder_one_is_refused_and_the_other_undisturbed(mode, still_corpus, tmp_path):
+def test_of_two_starts_at_once_in_one_folder_one_is_refused_and_the_other_undisturbed(
+    mode, still_corpus, tmp_path, monkeypatch
+):
     options = HARDENED | (TRAINED | {"epochs": 2} if mode != "extract" else {"model_size": "tiny"})
     options |= {"mask_patch": 8} if mode == "pretrain" else {"pretrained_mdl_path": "none"}
     options |= {"embedding_type": "pt"} if mode == "extract" else {}
@@ -175,6 +187,7 @@ def test_of_two_starts_at_once_in_one_folder_one_is_refused_and_the_other_undist
     assert cli.main([*start, f"--exp_dir={whole}"]) == 0  # here, so that the children need not import anew
     results = {"pretrain": "model.safetensors", "finetune": "predictions.csv", "extract": "*.pqt"}
     name = next(whole.glob(results[mode])).name
+    monkeypatch.setattr(holding, "in_use", held_for_a_second)
     for number in range(TIMES):
         out = tmp_path / str(number)
         assert starts([*start, f"--exp_dir={out}"]) == [0, cli.USER_ERROR]
