@@ -61,9 +61,9 @@ class Cache:
         """The file of a key as `get` gives it, its bytes compared with those that came: damaged ones are got again."""
         whole = partial(self._fill_summed, key, fill)
         place = self.get(key, size, whole)
-        if not self._is_sound(place, key):
+        if not _is_sound(place):
             with self._lock(_lock_of(key)):
-                if not self._is_sound(place, key):
+                if not _is_sound(place):
                     place.unlink(missing_ok=True)
             place = self.get(key, size, whole)
         return place
@@ -73,13 +73,6 @@ class Cache:
         place = self._place(key).with_suffix(SUM)
         place.parent.mkdir(parents=True, exist_ok=True)
         place.write_text(f"{crc32(beside):08x}", encoding="ascii")
-
-    def _is_sound(self, place: Path, key: str) -> bool:
-        """Whether the bytes on the disk are those that were written there."""
-        try:
-            return f"{crc32(place):08x}" == self._place(key).with_suffix(SUM).read_text(encoding="ascii")
-        except (FileNotFoundError, UnicodeDecodeError):
-            return False
 
     def _place(self, key: str) -> Path:
         return self.folder / "files" / key[:2] / key
@@ -207,6 +200,14 @@ def _is_there(place: Path, size: int | None) -> bool:
     except PermissionError:  # another user's cache, to be read only
         return place.exists()
     return True
+
+
+def _is_sound(place: Path) -> bool:
+    """Whether the bytes on the disk are those that were written there."""
+    try:
+        return f"{crc32(place):08x}" == place.with_suffix(SUM).read_text(encoding="ascii")
+    except (FileNotFoundError, UnicodeDecodeError):
+        return False
 
 
 def _lock_of(key: str) -> str:

@@ -1,4 +1,4 @@
-"""A model's settings and the records of the run beside it in; its model card (README.md of a shared model) out."""
+"""Write the model card (README.md of a shared model) from its settings and the records of the run beside it."""
 
 import re
 from collections.abc import Iterator, Mapping

@@ -1,4 +1,4 @@
-"""A fine-tuned file of the seed's or the published code's making, and an `args.pkl`, go in; a checkpoint comes out.
+"""Read a fine-tuned file that the seed or the published code made, and the `args.pkl` beside it, as a checkpoint.
 
 Neither is executed: `args.pkl` is read as a list of plain values, the weights as tensors.
 """

@@ -1,4 +1,4 @@
-"""Options in; for chosen clips a picture, a file of values and one page of what the model looked at out."""
+"""Show what a model looked at in chosen clips: a picture and a file of values for each, and one page."""
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""Options in; whether the recordings give the labels away without a voice being heard, as numbers and a page, out."""
+"""Ask whether recordings give the labels away without a voice being heard, and tell it in numbers and on a page."""
 
 import json
 from collections.abc import Iterable, Mapping, Sequence

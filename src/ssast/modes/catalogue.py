@@ -1,4 +1,4 @@
-"""The name of a mode in, in any of the seed's spellings; what it does, takes and gives, and its function out."""
+"""List the modes in all spellings of the seed: what each does, takes and gives, and its function."""
 
 from dataclasses import dataclass
 

@@ -1,4 +1,4 @@
-"""Folders of runs that scored the same clips in; their scores side by side, with paired intervals, out."""
+"""Put the scores of runs on the same clips side by side, with paired intervals of their differences."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass

@@ -1,4 +1,4 @@
-"""A published or older checkpoint in; a model folder that answers the same, and how far it does, out."""
+"""Make a model folder of a published or older checkpoint, and tell how far it answers the same."""
 
 import os
 from dataclasses import dataclass

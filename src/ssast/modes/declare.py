@@ -1,4 +1,4 @@
-"""The declaration of an option and a value (text, YAML or Python) in; the value, checked, or one sentence out."""
+"""Declare options, and check the values that come as text, YAML or Python; what is wrong is one sentence."""
 
 import dataclasses
 import math
