@@ -20,7 +20,7 @@ from torch.profiler import ProfilerActivity, profile
 from ssast import Frontend, SSASTForAudioClassification, SSASTForPreTraining
 from ssast.audio.decode import decode
 from ssast.engine.hardware import native_bf16
-from ssast.engine.optimise import Recipe, optimiser
+from ssast.engine.optimiser import Recipe, optimiser
 
 LENGTH, RATE = 1024, 16000
 KINDS = {

@@ -25,7 +25,7 @@ if sys.argv[1] == "plain":
 import statistics, time, warnings
 warnings.simplefilter("ignore")
 import ssast, torch
-from ssast.engine.optimise import Recipe, optimiser
+from ssast.engine.optimiser import Recipe, optimiser
 model = ssast.SSASTForPreTraining("tiny", target_length=304, mask_patch=60, seed=0).train()
 optimizer, fbank = optimiser(model, Recipe()), torch.randn(4, 304, 128)
 times = []

@@ -20,9 +20,9 @@ from published import our_step, published_start, published_step
 
 from ssast import AudioDataset, SSASTForPreTraining
 from ssast.data.dataset import loader
-from ssast.data.splits import read_split
+from ssast.data.tables.splits import read_split
 from ssast.engine.hardware import native_bf16
-from ssast.engine.optimise import Recipe, optimiser
+from ssast.engine.optimiser import Recipe, optimiser
 
 CPU = torch.device("cpu")
 CONF: dict[str, Any] = {"target_length": 100}

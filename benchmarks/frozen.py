@@ -28,9 +28,12 @@ import torch
 
 from ssast import SSASTForAudioClassification, sweep
 from ssast.engine.train import train
-from ssast.modes.assemble import Work, audio_settings, feed, recipe, training_rows
-from ssast.modes.models import classification_model
-from ssast.modes.pooling import keeps_features, pooled_feed
+from ssast.runs.audio_settings import audio_settings
+from ssast.runs.context import Work
+from ssast.runs.features import keeps_features, pooled_feed
+from ssast.runs.models import classification_model
+from ssast.runs.rows import training_rows
+from ssast.runs.training import feed, recipe
 
 SECONDS, RATE = 10, 16000
 LABELS = ["high", "loud"]

@@ -24,7 +24,7 @@ import numpy as np
 import soundfile
 
 import ssast
-from ssast.data import remote, storage
+from ssast.data.storage.location import location, stores
 
 STORES = Path(__file__).resolve().parents[1] / "tests" / "cloud" / "conftest.py"
 BUCKET = "latency"
@@ -66,10 +66,10 @@ def write_clips(folder: Path, clips: int) -> None:
 def extract(folder: Path, prefix: str, out: Path, workers: int) -> tuple[float, bytes]:
     """Seconds that an extraction takes, and the bytes of its result; nothing is in the cache before."""
     os.environ["SSAST_CACHE"] = str(out / "cache")
-    storage.forget()
-    for client in remote._clients.values():
+    location.forget()
+    for client in stores._clients.values():
         type(client).clear_instance_cache()
-    remote._clients.clear()
+    stores._clients.clear()
     began = time.perf_counter()
     table = ssast.extract(
         prefix=prefix,

@@ -8,7 +8,7 @@ from torch.nn import functional as F
 from transformers import ASTConfig, ASTForAudioClassification
 
 from ssast import SSASTForAudioClassification
-from ssast.engine.optimise import Recipe, optimiser
+from ssast.engine.optimiser import Recipe, optimiser
 
 LENGTH, BINS, SIDE, LABELS = 1024, 128, 16, 5
 

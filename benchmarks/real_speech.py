@@ -15,7 +15,7 @@ import numpy as np
 import pandas as pd
 
 import ssast
-from ssast.data.splits import read_labels, read_split
+from ssast.data.tables.splits import read_labels, read_split
 
 SETS: dict[str, dict[str, Any]] = {
     "fsdd": {"target_length": 100, "mask_patch": 20},

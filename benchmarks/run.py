@@ -24,8 +24,8 @@ from published import our_step, published_step
 from ssast import SSASTForAudioClassification, SSASTForPreTraining
 from ssast.engine.checkpoint import Keeper, trainable_state
 from ssast.engine.hardware import native_bf16
-from ssast.engine.optimise import Recipe, optimiser
-from ssast.report.metrics import score
+from ssast.engine.optimiser import Recipe, optimiser
+from ssast.metrics.scores import score
 
 CPU = torch.device("cpu")
 LENGTH, MASK = 1024, 400

@@ -10,8 +10,8 @@ import pytest
 
 from ssast import __version__, cli
 from ssast.errors import UserError
-from ssast.modes.catalogue import MODES
-from ssast.modes.options import SPECS
+from ssast.options.options import SPECS
+from ssast.options.records import MODES
 
 ROOT = Path(__file__).resolve().parents[1]
 DATA = ["-i", "audio", "-d", "splits"]

@@ -20,10 +20,10 @@ import yaml
 
 import ssast
 from ssast import cli
-from ssast.audio.voices import write_corpus
-from ssast.modes.catalogue import MODES
-from ssast.modes.options import SPECS
-from ssast.modes.settle import from_args
+from ssast.audio.synthetic_corpus import write_corpus
+from ssast.options.options import SPECS
+from ssast.options.records import MODES
+from ssast.options.resolve import from_args
 
 ROOT = Path(__file__).resolve().parents[1]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]

@@ -13,7 +13,7 @@ ROOT = Path(__file__).resolve().parents[1]
 HEAVY = ("torch", "numpy", "pandas", "yaml", "librosa", "matplotlib", "sklearn")
 
 
-@pytest.mark.parametrize("module", ["ssast", "ssast.cli", "ssast.modes.options"])
+@pytest.mark.parametrize("module", ["ssast", "ssast.cli", "ssast.options.options"])
 def test_importing_loads_nothing_heavy(module):
     code = f"import sys, {module}; print([name for name in {HEAVY} if name in sys.modules])"
     loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout

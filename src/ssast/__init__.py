@@ -6,25 +6,28 @@ from typing import TYPE_CHECKING, Any
 from ssast import processors
 
 if TYPE_CHECKING:
+    from ssast.adapters.scikit_learn import SpeechEmbedder
     from ssast.audio.frontend import Frontend
     from ssast.data.dataset import AudioDataset
-    from ssast.engine.embedder import SpeechEmbedder
     from ssast.model.classification import ClassificationHead, SSASTForAudioClassification
     from ssast.model.classification import SSASTForAudioClassification as ASTModel_finetune
     from ssast.model.encoder import SSASTEncoder
     from ssast.model.pretraining import SSASTForPreTraining
     from ssast.model.pretraining import SSASTForPreTraining as ASTModel_pretrain
-    from ssast.modes.arranging import arrange
-    from ssast.modes.attend import attention
-    from ssast.modes.auditing import audit
-    from ssast.modes.converting import convert
-    from ssast.modes.exporting import export
-    from ssast.modes.inspecting import inspect
-    from ssast.modes.places import weights
-    from ssast.modes.predicting import predict
-    from ssast.modes.run import evaluate, extract, finetune, pretrain
-    from ssast.modes.statistics import stats
-    from ssast.modes.sweeping import sweep
+    from ssast.modes.arrange import arrange
+    from ssast.modes.attention import attention
+    from ssast.modes.audit import audit
+    from ssast.modes.convert import convert
+    from ssast.modes.evaluate import evaluate
+    from ssast.modes.export import export
+    from ssast.modes.extract import extract
+    from ssast.modes.finetune import finetune
+    from ssast.modes.inspect import inspect
+    from ssast.modes.predict import predict
+    from ssast.modes.pretrain import pretrain
+    from ssast.modes.stats import stats
+    from ssast.modes.sweep import sweep
+    from ssast.runs.paths import weights
 
 __version__ = "0.1.0"
 
@@ -36,28 +39,28 @@ _HOMES = {
     "SSASTEncoder": "ssast.model.encoder:SSASTEncoder",
     "SSASTForPreTraining": "ssast.model.pretraining:SSASTForPreTraining",
     # From where it can hear: model.predict needs what reads recordings.
-    "SSASTForAudioClassification": "ssast.engine.hearing:SSASTForAudioClassification",
+    "SSASTForAudioClassification": "ssast.engine.predictor:SSASTForAudioClassification",
     "ClassificationHead": "ssast.model.classification:ClassificationHead",
     "AudioDataset": "ssast.data.dataset:AudioDataset",
     "Frontend": "ssast.audio.frontend:Frontend",
-    "SpeechEmbedder": "ssast.engine.embedder:SpeechEmbedder",
-    "arrange": "ssast.modes.arranging:arrange",
-    "pretrain": "ssast.modes.run:pretrain",
-    "finetune": "ssast.modes.run:finetune",
-    "evaluate": "ssast.modes.run:evaluate",
-    "extract": "ssast.modes.run:extract",
-    "attention": "ssast.modes.attend:attention",
-    "audit": "ssast.modes.auditing:audit",
-    "predict": "ssast.modes.predicting:predict",
-    "stats": "ssast.modes.statistics:stats",
-    "sweep": "ssast.modes.sweeping:sweep",
-    "inspect": "ssast.modes.inspecting:inspect",
-    "convert": "ssast.modes.converting:convert",
-    "export": "ssast.modes.exporting:export",
-    "weights": "ssast.modes.places:weights",
+    "SpeechEmbedder": "ssast.adapters.scikit_learn:SpeechEmbedder",
+    "arrange": "ssast.modes.arrange:arrange",
+    "pretrain": "ssast.modes.pretrain:pretrain",
+    "finetune": "ssast.modes.finetune:finetune",
+    "evaluate": "ssast.modes.evaluate:evaluate",
+    "extract": "ssast.modes.extract:extract",
+    "attention": "ssast.modes.attention:attention",
+    "audit": "ssast.modes.audit:audit",
+    "predict": "ssast.modes.predict:predict",
+    "stats": "ssast.modes.stats:stats",
+    "sweep": "ssast.modes.sweep:sweep",
+    "inspect": "ssast.modes.inspect:inspect",
+    "convert": "ssast.modes.convert:convert",
+    "export": "ssast.modes.export:export",
+    "weights": "ssast.runs.paths:weights",
     # The seed's names of the two models.
     "ASTModel_pretrain": "ssast.model.pretraining:SSASTForPreTraining",
-    "ASTModel_finetune": "ssast.engine.hearing:SSASTForAudioClassification",
+    "ASTModel_finetune": "ssast.engine.predictor:SSASTForAudioClassification",
 }
 
 __all__ = [
@@ -92,7 +95,7 @@ def __getattr__(name: str) -> Any:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     module, attribute = _HOMES[name].split(":")
     value = getattr(import_module(module), attribute)
-    if name in import_module("ssast.modes.catalogue").MODES:
+    if name in import_module("ssast.options.records").MODES:
         value = import_module("ssast.modes.private").guarded(value)
     globals()[name] = value
     return value

@@ -16,16 +16,16 @@ from importlib import import_module
 from typing import Any, NoReturn
 
 from ssast import __version__
-from ssast.bounded import brief
-from ssast.engine.stopping import ended_by_signals
+from ssast.engine.signals import ended_by_signals
 from ssast.errors import Interrupted, UserError
-from ssast.modes.catalogue import ALIASES, MODES, SPELLINGS
-from ssast.modes.declare import Spec, suggestion
-from ssast.modes.options import SPECS
-from ssast.modes.private import typed, veiled
-from ssast.modes.screen import READER_GONE, ReaderGone, Steady, fill_closed, steady
-from ssast.modes.settle import from_args
-from ssast.modes.surroundings import look_around
+from ssast.options.declaration import Spec, suggestion
+from ssast.options.options import SPECS
+from ssast.options.records import ALIASES, MODES, SPELLINGS
+from ssast.options.resolve import from_args
+from ssast.runs.environment import look_around
+from ssast.runs.private_runs import typed, veiled
+from ssast.runs.terminal import READER_GONE, ReaderGone, Steady, fill_closed, steady
+from ssast.safe_reading import brief
 
 USER_ERROR = 2
 INTERRUPTED = 130
@@ -81,7 +81,7 @@ def _run(words: list[str], prog: str, screen: Steady) -> int:
         print(f"ssast {__version__}")
         return 0
     if words[:1] == ["--print-completion"]:
-        print(import_module("ssast.modes.completion").completion(" ".join(words[1:])))
+        print(import_module("ssast.completion").completion(" ".join(words[1:])))
         return 0
     mode = _mode(words.pop(0)) if words and not words[0].startswith("-") else None
     if HELP & set(words) or (prog == "ssast" and mode is None and not words):
@@ -106,12 +106,12 @@ def _run(words: list[str], prog: str, screen: Steady) -> int:
 
 def _among_others(mode: str, function: Any, options: Any) -> int:
     """Run the mode as one of the processes that `accelerate launch` or `torchrun` started."""
-    from ssast.engine import crew
+    from ssast.engine import distributed
 
     if mode not in SHARED:
         raise UserError(f"{mode} runs in one process; start it without accelerate launch or torchrun.")
     function(options)
-    crew.leave()
+    distributed.leave()
     return 0
 
 

@@ -17,14 +17,14 @@ from ssast.audio.conform import conform, conformed, hear
 from ssast.audio.decode import Recording, blocks, decode
 from ssast.audio.frontend import Frontend
 from ssast.data.dataset import AudioConf
-from ssast.data.long import LongRecording, Reel
+from ssast.data.long_recordings import LongRecording, Reel
 from ssast.errors import AudioError
 
 HEARD = """
 import json, os, sys, time
 import numpy as np, soxr, soundfile
-from ssast.data.files import FileDataset
-from ssast.data.storage import Location
+from ssast.data.audio_files import FileDataset
+from ssast.data.storage.location import Location
 from ssast.errors import AudioError
 
 soxr.resample(np.zeros(1000, "f4"), 8000, 16000)

@@ -6,9 +6,9 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from ssast.report.html import write_page
-from ssast.report.maps import Clip, Grid, Group
-from ssast.report.pages import attention_page
+from ssast.pages.attention_page import attention_page
+from ssast.pages.html import write_page
+from ssast.pages.maps import Clip, Grid, Group
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
 FRAMES, BINS, RATE = 304, 128, 16000

@@ -3,10 +3,10 @@
 import numpy as np
 import pytest
 
-from ssast.report.html import sound_uri, write_page
-from ssast.report.metrics import score
-from ssast.report.predictions import Predictions
-from ssast.report.report_page import report_page
+from ssast.metrics.predictions import Predictions
+from ssast.metrics.scores import score
+from ssast.pages.html import sound_uri, write_page
+from ssast.pages.report_page import report_page
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
 LABELS = ["breathy", "a label with a name that is longer than most screens are wide"]

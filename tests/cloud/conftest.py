@@ -20,7 +20,7 @@ from urllib.parse import quote
 
 import pytest
 
-from ssast.data import remote, storage
+from ssast.data.storage.location import location, stores
 
 PROGRAMS = Path(sys.executable).parent
 
@@ -121,10 +121,10 @@ def fresh(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
 
 
 def _forget_clients() -> None:
-    storage.forget()
-    for client in remote._clients.values():
+    location.forget()
+    for client in stores._clients.values():
         type(client).clear_instance_cache()
-    remote._clients.clear()
+    stores._clients.clear()
 
 
 @pytest.fixture
@@ -221,10 +221,10 @@ def either(request: pytest.FixtureRequest, point: Callable[[str, str], None]) ->
 @pytest.fixture
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     """Clients that wait for seconds where a user's wait for minutes."""
-    monkeypatch.setattr(remote, "READ_SECONDS", 1.0)
-    monkeypatch.setattr(remote, "CONNECT_SECONDS", 1.0)
-    monkeypatch.setattr(remote, "ANSWER_SECONDS", 6.0)
-    monkeypatch.setattr(remote, "PAUSE_SECONDS", 0.01)
+    monkeypatch.setattr(stores, "READ_SECONDS", 1.0)
+    monkeypatch.setattr(stores, "CONNECT_SECONDS", 1.0)
+    monkeypatch.setattr(stores, "ANSWER_SECONDS", 6.0)
+    monkeypatch.setattr(stores, "PAUSE_SECONDS", 0.01)
 
 
 @pytest.fixture

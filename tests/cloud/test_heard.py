@@ -2,9 +2,9 @@
 
 import json
 
-from ssast.data.cache import cache
-from ssast.data.contents import contents
-from ssast.data.storage import Location, forget
+from ssast.data.storage.cache import cache
+from ssast.data.storage.fingerprints import contents
+from ssast.data.storage.location import Location, forget
 
 
 def test_a_recording_that_was_replaced_in_a_bucket_has_another_name_and_none_is_fetched(either):

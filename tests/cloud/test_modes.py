@@ -11,8 +11,7 @@ import torch
 
 import ssast
 from ssast import cli
-from ssast.data import remote
-from ssast.data.storage import Location
+from ssast.data.storage.location import Location, stores
 
 torch.set_num_threads(1)
 HOW = {"device": "cpu", "precision": "fp32", "target_length": 32, "dataset": "x", "batch_size": 8, "resamples": 20}
@@ -238,7 +237,7 @@ FAULTS = {"503": 0.05, "reset": 0.02, "short": 0.02, "silent": 0.01, "flip": 0.0
 @pytest.mark.parametrize(("delay", "faults"), [(0.0, {}), (0.05, FAULTS)], ids=["clean", "faulty"])
 def test_two_hundred_clips_through_four_workers(either, two_hundred, tmp_path, monkeypatch, delay, faults):
     (folder, made), (store, proxy) = two_hundred, either
-    monkeypatch.setattr(remote, "READ_SECONDS", 2.0)
+    monkeypatch.setattr(stores, "READ_SECONDS", 2.0)
     bucket = f"many{len(faults)}"
     root = stock(store, bucket, folder)
     proxy.delay, proxy.faults = delay, faults

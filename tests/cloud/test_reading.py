@@ -5,9 +5,8 @@ import time
 
 import pytest
 
-from ssast.data import remote
 from ssast.data.recordings import find_recording
-from ssast.data.storage import Location, Missing, forget
+from ssast.data.storage.location import Location, Missing, forget, stores
 from ssast.errors import UserError
 
 
@@ -138,7 +137,7 @@ def test_a_download_that_trickles_for_ever_is_given_up(either, impatient, monkey
     store, proxy = either
     place = Location(store.bucket("slow")) / "x"
     store.put("slow", "x", CONTENT)
-    monkeypatch.setattr(remote, "LEAST_BYTES_A_SECOND", 10 * len(CONTENT))
+    monkeypatch.setattr(stores, "LEAST_BYTES_A_SECOND", 10 * len(CONTENT))
     once(proxy, "whole", *["trickle"] * 100)
     started = time.monotonic()
     with pytest.raises(UserError, match="did not answer within 6 seconds"):
@@ -232,7 +231,7 @@ def test_a_name_that_was_changed_on_its_way_is_no_missing_recording(gs, proxy, m
     gs.bucket("letters")
     gs.put("letters", "17/waveform.wav", b"RIFF")
     gs.put("letters", "17/metadata.json", b'{"encoding": "WAV", "sample_rate_hz": 16000}')
-    asked, wrong = remote.listing, iter([{"mEtadata.json": "metadata.json"}, {"wavEform.wav": "waveform.wav"}])
+    asked, wrong = stores.listing, iter([{"mEtadata.json": "metadata.json"}, {"wavEform.wav": "waveform.wav"}])
 
     def listing(address, project):
         true = asked(address, project)
@@ -240,7 +239,7 @@ def test_a_name_that_was_changed_on_its_way_is_no_missing_recording(gs, proxy, m
             true[seen] = true.pop(meant)
         return true
 
-    monkeypatch.setattr(remote, "listing", listing)
+    monkeypatch.setattr(stores, "listing", listing)
     for _ in range(2):
         forget()
         assert find_recording(Location("gs://letters"), "17").location.name == "waveform.wav"

@@ -10,12 +10,12 @@ from pathlib import Path
 import pytest
 
 from ssast import cli
-from ssast.data.storage import Location
+from ssast.data.storage.location import Location
 from ssast.errors import UserError
-from ssast.modes import uploads
-from ssast.modes.options import Options
-from ssast.modes.settle import write_record
-from ssast.modes.uploads import Uploads, uploading
+from ssast.options.options import Options
+from ssast.options.resolve import write_record
+from ssast.runs.output import uploads
+from ssast.runs.output.uploads import Uploads, uploading
 
 
 def fill(folder: Path, **files: str) -> Path:
@@ -201,7 +201,7 @@ def test_a_reading_process_that_is_killed_leaves_a_cache_that_works(gs, proxy, f
             time.sleep(3)
 
     proxy.refuse = stall
-    script = "from ssast.data.storage import Location; Location('gs://killed/x').read_bytes()"
+    script = "from ssast.data.storage.location import Location; Location('gs://killed/x').read_bytes()"
     process = subprocess.Popen([sys.executable, "-c", script])
     assert arrived.wait(60)
     process.kill()
@@ -216,7 +216,7 @@ def test_a_full_disk_is_one_sentence_and_no_obstacle_to_the_next_run(gs, fresh):
     gs.put("full", "x", bytes(5000))
     script = (
         "import resource, sys; resource.setrlimit(resource.RLIMIT_FSIZE, (1000, 1000))\n"
-        "from ssast.data.storage import Location\n"
+        "from ssast.data.storage.location import Location\n"
         "from ssast.errors import UserError\n"
         "try: Location('gs://full/x').read_bytes()\n"
         "except UserError as error: print(error)\n"

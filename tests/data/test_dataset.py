@@ -8,7 +8,7 @@ import soundfile
 import torch
 
 from ssast.data.dataset import AudioConf, AudioDataset, loader, read_labels, read_split
-from ssast.data.storage import Location
+from ssast.data.storage.location import Location
 from ssast.errors import AudioError, UserError
 
 SMALL = {"target_length": 64, "num_mel_bins": 16}

@@ -7,10 +7,10 @@ import pytest
 import torch
 
 from ssast.data import features
-from ssast.data.cache import Cache
 from ssast.data.dataset import AudioDataset
 from ssast.data.features import FeatureStore, PooledBatches, States, Table, weights_name
 from ssast.data.loader import loader
+from ssast.data.storage.cache import Cache
 from ssast.errors import UserError
 
 OWN = States(("ft_avgtok",), (3, 13), 4)

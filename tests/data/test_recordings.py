@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from ssast.data.recordings import check_uid, find_recording, load_recording
-from ssast.data.storage import Location
+from ssast.data.storage.location import Location
 from ssast.errors import AudioError, UserError
 
 NOISE = np.random.default_rng(0).uniform(-0.5, 0.5, 8000).astype(np.float32)

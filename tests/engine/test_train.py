@@ -12,7 +12,7 @@ from torch import nn
 
 from ssast.engine.checkpoint import read_state, write_state
 from ssast.engine.hardware import engine
-from ssast.engine.optimise import Recipe
+from ssast.engine.optimiser import Recipe
 from ssast.engine.train import Feed, train
 from ssast.errors import Interrupted, UserError
 

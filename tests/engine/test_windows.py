@@ -6,7 +6,7 @@ import torch
 
 from ssast.audio.frontend import Frontend
 from ssast.data.loader import collate
-from ssast.engine.infer import float_lists
+from ssast.engine.inference import float_lists
 from ssast.engine.windows import Cutter, pool_windows, step_rows, window_batches, window_rows
 from ssast.model.encoder import SSASTEncoder
 

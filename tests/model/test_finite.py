@@ -6,15 +6,15 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from ssast.data.weights import _admit
-from ssast.engine.sources import embedding_model
+from ssast.adapters.encoders import embedding_model
+from ssast.data.storage.download import _admit
 from ssast.errors import AudioError, UserError
+from ssast.model.checkpoints.legacy import read_older
+from ssast.model.checkpoints.model_folder import read_hub
+from ssast.model.checkpoints.published import read_checkpoint
 from ssast.model.classification import SSASTForAudioClassification
 from ssast.model.finite import check_answers, fault
-from ssast.model.folder import read_hub
-from ssast.model.older import read_older
 from ssast.model.pretraining import SSASTForPreTraining
-from ssast.model.published import read_checkpoint
 
 SIZES = {"model_size": "tiny", "fshape": 16, "tshape": 16, "num_mel_bins": 32, "target_length": 32}
 BAD = {
@@ -64,8 +64,10 @@ def test_a_bad_number_in_the_head_or_the_layer_weights_is_found(tmp_path, name):
 
 def test_a_model_from_the_hub_is_looked_at(tuned, tmp_path, monkeypatch):
     place = damaged(tuned, tmp_path / "bad", "nan")
-    monkeypatch.setattr("ssast.model.folder.hf_hub_download", lambda name, filename, **_: place / filename)
-    monkeypatch.setattr("ssast.model.folder._hub_text", lambda *_: None)
+    monkeypatch.setattr(
+        "ssast.model.checkpoints.model_folder.hf_hub_download", lambda name, filename, **_: place / filename
+    )
+    monkeypatch.setattr("ssast.model.checkpoints.model_folder._hub_text", lambda *_: None)
     with pytest.raises(UserError, match="weights of clinic/model cannot be used"):
         read_hub("clinic/model")
 

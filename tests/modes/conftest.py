@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from ssast.modes.pooling import Pooler
+from ssast.runs.features import Pooler
 
 
 @pytest.fixture

@@ -13,8 +13,8 @@ import soundfile
 import ssast
 from ssast import cli
 from ssast.data.dataset import AudioDataset
-from ssast.data.people import find_people
-from ssast.data.splits import read_labels, read_split
+from ssast.data.tables.people import find_people
+from ssast.data.tables.splits import read_labels, read_split
 
 RATE = 8000
 PEOPLE, EACH = 12, 3

@@ -9,9 +9,9 @@ import pytest
 import soundfile
 
 from ssast import cli
-from ssast.data.splits import read_labels, read_split
-from ssast.modes.options import Options
-from ssast.modes.settle import resolve
+from ssast.data.tables.splits import read_labels, read_split
+from ssast.options.options import Options
+from ssast.options.resolve import resolve
 
 RATE = 8000
 

@@ -192,7 +192,7 @@ def test_files_that_cannot_be_used_are_said_in_a_sentence(options, words, finetu
 
 
 def test_without_matplotlib_there_are_no_pictures_and_all_else(still_corpus, finetuned, tmp_path, monkeypatch, capsys):
-    monkeypatch.setattr("ssast.modes.attend.can_draw", lambda: False)
+    monkeypatch.setattr("ssast.modes.attention.can_draw", lambda: False)
     out = look(still_corpus, tmp_path, finetuned_mdl_path=str(finetuned), max_clips=1)
     assert sorted(path.name for path in out.iterdir()) == ["0012.npz", "attention.html", "faithfulness.csv"]
     said = capsys.readouterr().out

@@ -9,7 +9,7 @@ import torch
 import ssast
 from ssast import SSASTForAudioClassification, cli
 from ssast.data.dataset import AudioDataset, collate
-from ssast.engine import infer
+from ssast.engine import inference
 
 torch.set_num_threads(1)
 SHAPE = {"model_size": "tiny", "fshape": 16, "tshape": 8, "num_mel_bins": 32, "target_length": 48}
@@ -73,8 +73,8 @@ def test_a_long_recording_has_a_step_at_every_patch_to_its_end(corpus, model_fol
 def test_neighbours_change_nothing_and_a_killed_pass_goes_on(still_corpus, model_folder, tmp_path, dies):
     _, whole = extract(still_corpus, model_folder, tmp_path / "whole", batch_size=16)
     with pytest.MonkeyPatch.context() as patched:
-        patched.setattr(infer, "BYTES_A_PART", 0)
-        with dies(infer, "values", after=1):
+        patched.setattr(inference, "BYTES_A_PART", 0)
+        with dies(inference, "values", after=1):
             extract(still_corpus, model_folder, tmp_path / "out", batch_size=8)
         _, table = extract(still_corpus, model_folder, tmp_path / "out", batch_size=8)
     pd.testing.assert_frame_equal(table[["uid", "time"]], whole[["uid", "time"]])

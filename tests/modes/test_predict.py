@@ -13,8 +13,8 @@ import torch
 import ssast
 from ssast import SSASTForAudioClassification, cli
 from ssast.audio.decode import decode
-from ssast.data.storage import Location
-from ssast.engine import infer
+from ssast.data.storage.location import Location
+from ssast.engine import inference
 from ssast.errors import AudioError, UserError
 from ssast.model.pretraining import SSASTForPreTraining
 
@@ -170,12 +170,12 @@ def test_of_many_labels_the_screen_shows_the_highest(still_corpus, tmp_path, cap
 
 def test_a_pass_that_was_killed_goes_on(still_corpus, model_folder, tmp_path, monkeypatch, dies):
     whole = predict(model_folder, str(still_corpus.audio), tmp_path / "whole", batch_size=1)
-    monkeypatch.setattr(infer, "SECONDS_A_PART", -1.0)
-    with dies(infer, "values", after=2):
+    monkeypatch.setattr(inference, "SECONDS_A_PART", -1.0)
+    with dies(inference, "values", after=2):
         predict(model_folder, str(still_corpus.audio), tmp_path / "out", batch_size=1)
     assert not list((tmp_path / "out").glob("predicted*"))
-    values, calls = infer.values, []
-    monkeypatch.setattr(infer, "values", lambda *args: (calls.append(args[1]["uid"]), values(*args))[1])
+    values, calls = inference.values, []
+    monkeypatch.setattr(inference, "values", lambda *args: (calls.append(args[1]["uid"]), values(*args))[1])
     found = predict(model_folder, str(still_corpus.audio), tmp_path / "out", batch_size=1)
     before = {Path(file).parent.name for uids in calls for file in uids}
     assert len(before) < 18
@@ -188,8 +188,8 @@ def test_what_a_long_recording_spilled_before_a_kill_is_not_counted_twice(model_
     """Rows of a recording that is not finished go to disk when they are many, and are thrown away by the next pass."""
     whole = predict(model_folder, str(long_file), tmp_path / "whole", window_overlap=0.9)
     with pytest.MonkeyPatch.context() as patched:
-        patched.setattr(infer, "BYTES_A_PART", 0)
-        with dies(infer, "values", after=3):
+        patched.setattr(inference, "BYTES_A_PART", 0)
+        with dies(inference, "values", after=3):
             predict(model_folder, str(long_file), tmp_path / "out", window_overlap=0.9)
         assert list((tmp_path / "out").glob(".parts/predict/part-000000000-000000000-*.parquet"))
         found = predict(model_folder, str(long_file), tmp_path / "out", window_overlap=0.9)

@@ -10,7 +10,7 @@ import soundfile
 from sklearn.metrics import roc_auc_score
 
 import ssast
-from ssast.modes.tools import check
+from ssast.modes.check import check
 
 EVERY = 8
 """An eighth of the recordings: some of each kind, and quick."""

@@ -8,8 +8,8 @@ import yaml
 
 import ssast
 from ssast import cli
-from ssast.modes.settle import resolve
-from ssast.modes.statistics import Moments
+from ssast.modes.stats import Moments
+from ssast.options.resolve import resolve
 
 torch.set_num_threads(1)
 

@@ -13,8 +13,8 @@ import ssast
 from ssast import cli
 from ssast.errors import UserError
 from ssast.model.classification import SSASTForAudioClassification
-from ssast.modes import sweeping
-from ssast.modes.options import Options
+from ssast.modes import sweep
+from ssast.options.options import Options
 
 torch.set_num_threads(1)
 
@@ -48,8 +48,8 @@ def usual(still_corpus, pretrained, tmp_path):
 @pytest.fixture
 def few(monkeypatch) -> int:
     """Six heads in place of thirty, where it is not their number that matters."""
-    choices = [choice for choice in sweeping.CHOICES if choice.layer in (3, 13, None)]
-    monkeypatch.setattr(sweeping, "CHOICES", choices)
+    choices = [choice for choice in sweep.CHOICES if choice.layer in (3, 13, None)]
+    monkeypatch.setattr(sweep, "CHOICES", choices)
     return len(choices)
 
 
@@ -135,10 +135,10 @@ def test_numbers_are_scored_by_rank_and_by_error(corpus, usual, few):
 
 
 def test_a_killed_sweep_goes_on_with_the_heads_that_are_missing(usual, dies, monkeypatch, tmp_path, few):
-    with dies(sweeping, "_train_heads", after=2):
+    with dies(sweep, "_train_heads", after=2):
         ssast.sweep(**usual())
-    trained, whole = [], sweeping._train_heads
-    monkeypatch.setattr(sweeping, "_train_heads", lambda *given: trained.extend(given[-1]) or whole(*given))
+    trained, whole = [], sweep._train_heads
+    monkeypatch.setattr(sweep, "_train_heads", lambda *given: trained.extend(given[-1]) or whole(*given))
     path = ssast.sweep(**usual())
     assert len(trained) == few - 4
     assert path.read_bytes() == ssast.sweep(**usual("undisturbed")).read_bytes()
@@ -146,10 +146,10 @@ def test_a_killed_sweep_goes_on_with_the_heads_that_are_missing(usual, dies, mon
 
 
 def test_heads_of_another_recipe_are_not_taken_up(usual, dies, monkeypatch, few):
-    with dies(sweeping, "_train_heads", after=2):
+    with dies(sweep, "_train_heads", after=2):
         ssast.sweep(**usual())
-    trained, whole = [], sweeping._train_heads
-    monkeypatch.setattr(sweeping, "_train_heads", lambda *given: trained.extend(given[-1]) or whole(*given))
+    trained, whole = [], sweep._train_heads
+    monkeypatch.setattr(sweep, "_train_heads", lambda *given: trained.extend(given[-1]) or whole(*given))
     ssast.sweep(**usual(learning_rate=1e-3))
     assert len(trained) == few
 
@@ -209,11 +209,11 @@ def test_the_command_line_sweeps(usual, capsys, few):
 def test_heads_beside_each_other_learn_what_they_learn_alone(usual, few, monkeypatch, others):
     """Thirty heads in one step are what makes a sweep quick; each must still be the head that finetune trains."""
     together = read(ssast.sweep(**usual("together", epochs=6, **others)))
-    monkeypatch.setattr(sweeping, "_groups", lambda options: [[choice] for choice in sweeping.CHOICES])
+    monkeypatch.setattr(sweep, "_groups", lambda options: [[choice] for choice in sweep.CHOICES])
     alone = read(ssast.sweep(**usual("alone", epochs=6, **others)))
     assert together["mean"].to_numpy() == pytest.approx(alone["mean"].to_numpy(), abs=1e-6, nan_ok=True)
 
 
 def test_bounded_gradients_belong_to_one_head(usual, few):
-    assert all(len(group) == 1 for group in sweeping._groups(Options(clip_grad=1.0)))
-    assert [len(group) for group in sweeping._groups(Options())] == [2, 2, 1, 1]
+    assert all(len(group) == 1 for group in sweep._groups(Options(clip_grad=1.0)))
+    assert [len(group) for group in sweep._groups(Options())] == [2, 2, 1, 1]

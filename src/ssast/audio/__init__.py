@@ -1,1 +1,1 @@
-"""Floor 1: recordings in, waveforms and filterbanks out; knows no model."""
+"""Floor 1: turn recordings into waveforms and filterbanks; know no model."""

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from ssast.audio import container, readers, sizes
-from ssast.audio.parts import parts, untold
+from ssast.audio.blocks import parts, untold
 from ssast.audio.readers import NAMES, Block
 from ssast.audio.source import Data, bytes_of
 from ssast.errors import AudioError

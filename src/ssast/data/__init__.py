@@ -1,1 +1,1 @@
-"""Floor 2: splits and folders in, prepared batches out; where sound and model meet."""
+"""Floor 2: turn tables and folders into batches; here sound and model meet."""

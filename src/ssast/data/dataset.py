@@ -19,14 +19,15 @@ from ssast.audio.alterations import ALTERATIONS
 from ssast.audio.augment import WaveformAugment
 from ssast.audio.conform import ORDINARY_SECONDS, hear
 from ssast.audio.decode import Recording, enough_memory
-from ssast.audio.doubts import Doubt, judge
 from ssast.audio.frontend import WINDOW_MS, Frontend, samples_of
-from ssast.data.judged import Blockwise, Judged, Watched, as_item
+from ssast.audio.sound_findings import Doubt, judge
+from ssast.data.judging import Blockwise, Judged, Watched, as_item
 from ssast.data.loader import ITEM, EpochSampler, Loader, collate, derive_seed, loader
-from ssast.data.long import LongRecording, Open
+from ssast.data.long_recordings import LongRecording, Open
 from ssast.data.prepare import Prepare
 from ssast.data.recordings import check_uid, naming, prefetch, recording_blocks
-from ssast.data.splits import (
+from ssast.data.storage.location import Address, forget, locate
+from ssast.data.tables.splits import (
     check_targets,
     find_split,
     label_list,
@@ -35,7 +36,6 @@ from ssast.data.splits import (
     split_validation,
     targets,
 )
-from ssast.data.storage import Address, forget, locate
 from ssast.errors import AudioError, UserError
 
 __all__ = [

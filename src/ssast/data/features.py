@@ -20,10 +20,10 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from ssast.data.cache import Cache
-from ssast.data.contents import name_of
 from ssast.data.loader import Loader
-from ssast.data.whole import first_line
+from ssast.data.storage.atomic_writes import first_line
+from ssast.data.storage.cache import Cache
+from ssast.data.storage.fingerprints import name_of
 from ssast.errors import UserError
 
 FORMAT = "pooled 1"

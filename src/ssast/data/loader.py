@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset, Sampler
 
-from ssast.audio.doubts import Doubt
+from ssast.audio.sound_findings import Doubt
 from ssast.data.workers import Workers, killed
 from ssast.errors import AudioError, UserError
 

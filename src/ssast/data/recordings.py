@@ -11,9 +11,9 @@ from functools import partial
 
 from ssast.audio.decode import Recording, beginning, blocks
 from ssast.audio.source import not_plain
-from ssast.bounded import json_of
-from ssast.data.storage import Location, Missing
+from ssast.data.storage.location import Location, Missing
 from ssast.errors import AudioError, UserError
+from ssast.safe_reading import json_of
 
 # Names of encodings whose files end otherwise: those of Google's speech services, and common ones.
 ENDINGS = {

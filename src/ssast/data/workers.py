@@ -14,7 +14,7 @@ from typing import Any
 import torch
 from torch.utils.data import DataLoader, Sampler
 
-from ssast.data.orphans import end_with_parent
+from ssast.data.parent_process import end_with_parent
 
 DEATHS = ("exited unexpectedly", "is killed by signal")  # torch's own words
 

@@ -1,1 +1,1 @@
-"""Floor 3: a model and batches in, trained weights and saved outputs out."""
+"""Floor 4: train a model on batches, and let it answer."""

@@ -11,10 +11,10 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from ssast.data.whole import UNFINISHED, whole_file
+from ssast.data.storage.atomic_writes import UNFINISHED, whole_file
 from ssast.errors import UserError
+from ssast.model.checkpoints.torch_file import inspect
 from ssast.model.finite import LARGEST_WEIGHT, fault
-from ssast.model.torchfile import inspect
 
 
 @dataclass

@@ -14,13 +14,13 @@ from accelerate import Accelerator
 from torch import Tensor, nn
 from tqdm import tqdm
 
-from ssast.engine import crew
+from ssast.engine import distributed
+from ssast.engine.averages import Means, Sums
 from ssast.engine.checkpoint import Keeper, Progress, load_trainable, read_state, sweep_strays, trainable_state
 from ssast.engine.hardware import chance, own_chance, to_device
-from ssast.engine.log import RunLog
-from ssast.engine.optimise import Recipe, optimiser, schedule
-from ssast.engine.stopping import StopRequest, asked_to_stop
-from ssast.engine.sums import Means, Sums
+from ssast.engine.optimiser import Recipe, optimiser, schedule
+from ssast.engine.run_log import RunLog
+from ssast.engine.signals import StopRequest, asked_to_stop
 from ssast.errors import Interrupted, UserError
 from ssast.model.finite import LARGEST_WEIGHT, fault
 
@@ -74,7 +74,7 @@ def validate(
             if not batch["uid"]:  # all its recordings were skipped, or the clips ended with another process
                 continue
             # The same masks every epoch, so that epochs can be compared, whoever computes them.
-            generator = chance(accelerator.device, seed, VALIDATION, index * crew.size() + crew.rank())
+            generator = chance(accelerator.device, seed, VALIDATION, index * distributed.size() + distributed.rank())
             with accelerator.autocast():
                 losses = model.loss(feed.prepare(to_device(batch, accelerator.device)), generator)
             sums.add(losses, len(batch["uid"]))
@@ -120,7 +120,7 @@ class Run:
 
     def restore(self) -> bool:
         """Go on from `last.pt` where there is one; UserError where it is another run's, or nothing to go on from."""
-        if crew.is_main():
+        if distributed.is_main():
             sweep_strays(self.keeper.folder)
         state = read_state(self.keeper.last)
         if state is None:
@@ -153,7 +153,7 @@ class Run:
         """Write `last.pt` in the background, whole or not at all. UserError where the weights are not finite."""
         self.saved_at = time.monotonic()
         self._check_weights()
-        if not crew.is_main():
+        if not distributed.is_main():
             return
         scheduler = self.scheduler.state_dict() if self.scheduler is not None else None
         state = {
@@ -175,7 +175,7 @@ class Run:
         self.optimizer.zero_grad(set_to_none=True)
         for number, piece in enumerate(pieces):
             if piece["uid"]:  # else all its recordings were skipped, or the epoch ended before it
-                self._add_gradients(piece, number * crew.size() + crew.rank(), sums)
+                self._add_gradients(piece, number * distributed.size() + distributed.rank(), sums)
         means = sums.means(stop=stop, gradient=gradient_norm(self.parameters))
         uids = [uid for piece in pieces for uid in piece["uid"]]
         if not all(map(math.isfinite, means.numbers.values())):
@@ -203,11 +203,11 @@ class Run:
     @property
     def _is_whole(self) -> bool:
         """Whether a step's batch goes through the model at once, so that its mean needs no other's."""
-        return self.feed.pieces == 1 and crew.size() == 1
+        return self.feed.pieces == 1 and distributed.size() == 1
 
     def _descend(self, count: float) -> None:
         """The optimiser's step with the gradients of all pieces, whose losses are means of `count` values in all."""
-        crew.sum_gradients(self.parameters)
+        distributed.sum_gradients(self.parameters)
         gradients = [parameter.grad for parameter in self.parameters if parameter.grad is not None]
         if not self._is_whole:
             torch._foreach_mul_(gradients, 1 / max(count, 1.0))
@@ -219,7 +219,7 @@ class Run:
 
     def _astray(self, what: str, value: float, uids: list[str]) -> UserError:
         """The sentence for a number that is not finite; `uids` are this process's clips behind it."""
-        clips = ", ".join(uid for own in crew.gather(uids) for uid in own)
+        clips = ", ".join(uid for own in distributed.gather(uids) for uid in own)
         return UserError(
             f"the {what} became {value} in epoch {self.progress.epoch + 1} on the clips {clips}; lower "
             f"--learning_rate or --max_lr, or look at these clips{self._kept()}."
@@ -257,7 +257,7 @@ class Run:
         if not found or found["loss"] < place.best_loss or place.best_epoch < 0:
             place.best_loss, place.best_epoch = found.get("loss", float("nan")), place.epoch
             best = {"key": self.key, "epoch": place.epoch, "model": trainable_state(self.model), "report": report}
-            if crew.is_main():
+            if distributed.is_main():
                 self.keeper.write_best(best)
         place.epoch, place.step_in_epoch, place.sums = place.epoch + 1, 0, {}
         self.save()
@@ -288,8 +288,12 @@ def train(
 def _run(run: Run, folder: Path) -> None:
     """All epochs that are left, each with its report; comes back when the last state is written."""
     resumed = run.restore()
-    crew.wait()  # before the first checkpoint is replaced, all have read it
-    log = RunLog(folder, resume_step=run.progress.step, tensorboard=run.recipe.tensorboard) if crew.is_main() else None
+    distributed.wait()  # before the first checkpoint is replaced, all have read it
+    log = (
+        RunLog(folder, resume_step=run.progress.step, tensorboard=run.recipe.tensorboard)
+        if distributed.is_main()
+        else None
+    )
     if resumed and log:
         tqdm.write(_where(run))
     with own_chance(run.accelerator.device), asked_to_stop() as asked:
@@ -300,7 +304,7 @@ def _run(run: Run, folder: Path) -> None:
             tqdm.write(f"stopped early: no better validation loss in the last {run.recipe.patience} epochs")
         log.close()
     run.keeper.flush()
-    crew.wait()
+    distributed.wait()
 
 
 def _best(run: Run) -> dict[str, Any]:
@@ -334,12 +338,12 @@ def _epoch(run: Run, log: RunLog | None, asked: StopRequest) -> None:
     title = f"epoch {place.epoch + 1}/{run.recipe.epochs}"
     how: dict[str, Any] = {"total": run.feed.steps, "initial": place.step_in_epoch, "desc": title, "unit": "batch"}
     batches = run.feed.train(place.epoch, place.step_in_epoch)
-    with tqdm(**how, dynamic_ncols=True, disable=not crew.is_main()) as bar:
+    with tqdm(**how, dynamic_ncols=True, disable=not distributed.is_main()) as bar:
         for pieces in _steps(batches, run.feed.pieces):
             means = run.step(pieces, stop=asked.is_set())
             seen += means.clips
             _show(bar, means, run.rate, seen / (time.monotonic() - began))
-            if means.stops or (crew.size() == 1 and asked.is_set()):
+            if means.stops or (distributed.size() == 1 and asked.is_set()):
                 run.save()
                 run.keeper.flush()
                 said = f"stopped after step {place.step}; the same command goes on from there"

@@ -15,8 +15,8 @@ from torch import Tensor
 
 from ssast.audio.frontend import Frontend
 from ssast.data.loader import collate
-from ssast.data.long import Reel
-from ssast.engine.infer import Batch, float_lists
+from ssast.data.long_recordings import Reel
+from ssast.engine.inference import Batch, float_lists
 from ssast.model.encoder import SSASTEncoder
 
 Source = Callable[[int, int], Tensor]

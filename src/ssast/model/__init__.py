@@ -1,1 +1,1 @@
-"""Floor 1: filterbanks in, hidden states, losses and logits out; knows no sound files."""
+"""Floor 1: turn filterbanks into hidden states, losses and logits; know no sound files."""

@@ -12,11 +12,11 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ssast.errors import UserError
+from ssast.model.checkpoints.model_folder import FolderMixin, load_exactly
+from ssast.model.checkpoints.published import check_sizes, read_checkpoint
 from ssast.model.embedding import EmbeddingMixin
 from ssast.model.encoder import DEPTH, NUM_STATES, SSASTEncoder, Trace, check_choice, check_layer, seeded
-from ssast.model.folder import FolderMixin, load_exactly
 from ssast.model.head import DENSE, POOLINGS, ClassificationHead
-from ssast.model.published import check_sizes, read_checkpoint
 
 NUM_WEIGHTED = DEPTH + 1
 LOSSES: dict[str, tuple[Callable[..., Tensor], Callable[[Tensor], Tensor]]] = {
@@ -49,7 +49,7 @@ class SSASTForAudioClassification(nn.Module, EmbeddingMixin, FolderMixin):
     UserError: an unknown choice, a layer that does not exist, other than `num_labels` names.
     """
 
-    # What reads recordings lives on a higher floor, which gives it to the class (ssast.engine.hearing).
+    # What reads recordings lives on a higher floor, which gives it to the class (ssast.engine.predictor).
     ears: ClassVar[Callable[..., Any] | None] = None
     weightsum: nn.Parameter | None
     n_states = NUM_WEIGHTED
@@ -299,7 +299,7 @@ class SSASTForAudioClassification(nn.Module, EmbeddingMixin, FolderMixin):
         """Probabilities (BCE) or values (MSE) of recordings as a pandas table: a row a recording, a column a label.
 
         `recordings` is an audio file or folder (local or an address such as gs://bucket/folder), a waveform (S,) or
-        (C, S) with its `sample_rate` in Hz, or a list of either. `how` are the keywords of `ssast.engine.hearing.hear`:
+        (C, S) with its `sample_rate` in Hz, or a list of either. `how` are the keywords of `ssast.engine.predictor.hear`:
         window_overlap, window_pooling, mask_padding, windows, batch_size, num_workers, on_bad_audio. UserError: a model
         that was not imported from `ssast`, whatever `hear` cannot use.
         """

@@ -13,10 +13,10 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ssast.errors import UserError
+from ssast.model.checkpoints.model_folder import FolderMixin
+from ssast.model.checkpoints.published import check_sizes, read_checkpoint
 from ssast.model.encoder import DEPTH, SSASTEncoder, check_choice, seeded
-from ssast.model.folder import FolderMixin
 from ssast.model.masking import draw_masks
-from ssast.model.published import check_sizes, read_checkpoint
 
 GENERATIVE_WEIGHT = 10.0
 

@@ -1,7 +1,7 @@
 """Read the thresholds that travel with a model."""
 
-from ssast.bounded import brief, json_of
 from ssast.errors import UserError
+from ssast.safe_reading import brief, json_of
 
 
 def thresholds_of(text: str, source: str) -> dict[str, float]:

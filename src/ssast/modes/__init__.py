@@ -1,1 +1,1 @@
-"""Floor 4: options in; the modes, each of which runs one job from recordings to results, out."""
+"""Floor 6: one file a command, each the recipe from top to bottom."""

@@ -5,10 +5,10 @@ import json
 import shutil
 from pathlib import Path
 
-from ssast.bounded import json_of
-from ssast.modes.assemble import say
-from ssast.modes.heard import HEARD, Remembered
-from ssast.modes.options import Options
+from ssast.options.options import Options
+from ssast.runs.context import say
+from ssast.runs.output.changed_recordings import HEARD, Remembered
+from ssast.safe_reading import json_of
 
 Scores = dict[str, dict[str, float | None]]
 """By label, and under "mean": each measure."""

@@ -1,0 +1,1 @@
+"""Floor 5: give a model to other toolkits."""

@@ -1,0 +1,53 @@
+"""Whatever names a model in; a classifier whose encoder is that model's, for those who only want embeddings, out."""
+
+import os
+from pathlib import Path
+from typing import Any
+
+from ssast.data.storage.download import weights_file
+from ssast.engine.predictor import SSASTForAudioClassification
+from ssast.errors import UserError
+from ssast.model.checkpoints.detect import OWN_FINETUNED, OWN_PRETRAINED, PUBLISHED, recognise
+from ssast.model.checkpoints.model_folder import looks_like_hub_name
+from ssast.model.checkpoints.published import ENDING, published_name, read_checkpoint
+
+AUDIO = ("sample_rate", "num_mel_bins", "target_length", "mean", "std")
+DEFAULT = "SSAST-Base-Frame-400"
+
+
+def embedding_model(source: Any, **sizes: Any) -> SSASTForAudioClassification:
+    """The model of a folder, a published file or name, a hub name, or the model itself, in evaluation mode.
+
+    A pretrained one comes with a head that is never used. `sizes` such as target_length replace its own. UserError:
+    nothing is there, or it must be converted first.
+    """
+    if isinstance(source, SSASTForAudioClassification):
+        return source
+    name = os.fspath(source)
+    known = published_name(name)
+    if known and not os.path.exists(name):
+        path = Path(f"{known}{ENDING}")
+        name = str(path if path.exists() else weights_file(known))
+    elif not os.path.exists(name) and looks_like_hub_name(name):
+        return SSASTForAudioClassification.from_pretrained(name, **sizes)
+    found = recognise(name)
+    if found.kind == OWN_FINETUNED:
+        return SSASTForAudioClassification.from_pretrained(found.path, **sizes)
+    if found.kind not in (OWN_PRETRAINED, PUBLISHED):
+        raise UserError(f"{name} is no model that gives embeddings as it is; run `ssast convert {name} OUT`, give OUT.")
+    checkpoint = read_checkpoint(found.path)
+    kept = {"target_length": checkpoint.config["target_length"], "frontend": checkpoint.config.get("frontend")}
+    kept["mask_padding"] = bool(checkpoint.config.get("mask_padding"))
+    return SSASTForAudioClassification.from_published(found.path, num_labels=1, seed=0, **{**kept, **sizes})
+
+
+def is_pretrained(model: SSASTForAudioClassification) -> bool:
+    """Whether the head is the unused one that `embedding_model` made: it names no labels and has one output."""
+    return model.labels is None and model.num_labels == 1
+
+
+def settings_of(model: SSASTForAudioClassification) -> dict[str, Any]:
+    """How the model's fbanks are made, as `Frontend` takes it."""
+    size = {"num_mel_bins": model.v.num_mel_bins, "target_length": model.v.target_length}
+    kept = {"sample_rate": 16000, **(model.frontend or {}), **size}
+    return {name: kept[name] for name in AUDIO if name in kept}

@@ -1,0 +1,155 @@
+"""Recordings or waveforms in; a matrix of embeddings out, as a transformer that fits into a scikit-learn Pipeline."""
+
+import copy
+import os
+from collections.abc import Sequence
+from functools import lru_cache
+from typing import Any, Self
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, TransformerMixin
+
+from ssast.adapters.encoders import embedding_model, is_pretrained, settings_of
+from ssast.audio.frontend import Frontend
+from ssast.data.audio_files import FileDataset
+from ssast.data.loader import loader
+from ssast.data.prepare import Prepare
+from ssast.data.storage.location import Location, as_location, forget
+from ssast.engine.hardware import pick_device, wants_bf16
+from ssast.engine.inference import loader_size, on_device
+from ssast.engine.predictor import OPTION_OF, Waveforms
+from ssast.errors import UserError
+from ssast.model.checkpoints.model_folder import WEIGHTS
+from ssast.model.classification import SSASTForAudioClassification
+
+KEPT_MODELS = 2
+
+
+class SpeechEmbedder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
+    """Turn recordings into the embeddings that `ssast extract` writes, one row each, float32.
+
+    `model` is a model folder, a published file or name, a hub name, or a model itself. `embedding_type` is pt (a hidden
+    state), wt or ft of a fine-tuned model, or None: ft where the model was fine-tuned, else pt. `layer` (0 to 13, -1
+    the last) and `task` (ft_cls, ft_avgtok) choose state and pooling of pt; None is the model's own. `precision` is
+    fp32, as Python takes it, auto, as `ssast extract` does (bf16 where the processor is made for it; the third digit
+    differs), or bf16. `sample_rate` in Hz is needed where waveforms are given. Nothing is learned: `fit` only checks.
+    Models that were named are loaded once for all copies; a pickle holds the name.
+    """
+
+    def __init__(
+        self,
+        model: Any,
+        *,
+        layer: int | None = None,
+        embedding_type: str | None = None,
+        task: str | None = None,
+        sample_rate: int | None = None,
+        batch_size: int = 8,
+        num_workers: int = 0,
+        device: str = "auto",
+        precision: str = "fp32",
+    ):
+        self.model = model
+        self.layer = layer
+        self.embedding_type = embedding_type
+        self.task = task
+        self.sample_rate = sample_rate
+        self.batch_size = batch_size
+        self.num_workers = num_workers
+        self.device = device
+        self.precision = precision
+
+    def fit(self, X: Any, y: Any = None) -> Self:
+        """Check that model and settings go together, without reading a recording; UserError where they do not."""
+        model = self._model()
+        model.check_embedding(self._kind(model), self.layer, self.task)
+        _items(X)
+        return self
+
+    def transform(self, X: Any) -> NDArray[np.float32]:
+        """Embeddings (recordings, width) of a list of audio files, or of waveforms (S,) or (C, S).
+
+        AudioError, the recording in front, for one that cannot be used; UserError for anything that is no such list.
+        """
+        device = pick_device(self.device)
+        wants_bf16(device, self.precision)  # a wrong word is said first
+        self.fit(X)
+        model = self._model()
+        model = in_precision(model, self.precision, device).eval().to(device)
+        settings = settings_of(model)
+        prepare = Prepare(Frontend(**settings)).to(device)
+        conf = {OPTION_OF.get(name, name): value for name, value in ((model.frontend or {}) | settings).items()}
+        how: dict[str, Any] = {"embedding_type": self._kind(model), "layer": self.layer, "task": self.task}
+
+        def embed(batch: dict[str, Any]) -> Any:
+            made = prepare(batch)
+            return model.extract_embedding(made["fbank"], frames=made["frames"], **how)
+
+        size = loader_size(self.batch_size, device)
+        batches = loader(_data(_items(X), self.sample_rate, conf), batch_size=size, num_workers=self.num_workers)
+        rows = [on_device(embed, batch, device).numpy() for batch in batches]
+        return np.concatenate(rows) if rows else np.empty((0, model.v.width), np.float32)
+
+    @property
+    def _n_features_out(self) -> int:
+        return self._model().v.width
+
+    def _model(self) -> SSASTForAudioClassification:
+        if isinstance(self.model, str | os.PathLike):
+            return _named(name := os.fspath(self.model), _stamp(name))
+        return embedding_model(self.model)
+
+    def _kind(self, model: SSASTForAudioClassification) -> str:
+        return self.embedding_type or ("pt" if is_pretrained(model) else "ft")
+
+    def __sklearn_tags__(self) -> Any:
+        tags = super().__sklearn_tags__()
+        tags.requires_fit = False
+        tags.input_tags.two_d_array = False
+        tags.input_tags.string = True
+        return tags
+
+
+def in_precision(
+    model: SSASTForAudioClassification, precision: str, device: torch.device
+) -> SSASTForAudioClassification:
+    """The model itself in fp32; in bf16 a copy whose encoder has such weights, as the command line's modes take it."""
+    if not wants_bf16(device, precision):
+        return model
+    copied = copy.deepcopy(model)
+    copied.v.to(torch.bfloat16)
+    return copied
+
+
+@lru_cache(maxsize=KEPT_MODELS)
+def _named(name: str, stamp: int | None) -> SSASTForAudioClassification:
+    return embedding_model(name)
+
+
+def _stamp(name: str) -> int | None:
+    """What changes with the weights of a local model; None for others."""
+    places = (os.path.join(name, WEIGHTS), name)
+    return next((os.stat(place).st_mtime_ns for place in places if os.path.exists(place)), None)
+
+
+def _items(given: Any) -> Sequence[Any]:
+    if isinstance(given, str | bytes | os.PathLike | dict) or not hasattr(given, "__iter__"):
+        raise UserError(f"{type(given).__name__} came where a list of audio files or of waveforms was expected.")
+    return list(given)
+
+
+def _data(items: Sequence[Any], sample_rate: int | None, conf: dict[str, Any]) -> Any:
+    """A data set with one item for each of them, in their order."""
+    named = [isinstance(item, str | os.PathLike | Location) for item in items]
+    if any(named) and not all(named):
+        raise UserError("files and waveforms came mixed in one list; give one kind or the other.")
+    if items and not any(named):
+        return Waveforms(items, sample_rate, conf)
+    forget()
+    files = [as_location(item) for item in items]
+    missing = next((file for file in files if not file.exists() or file.is_dir()), None)
+    if missing is not None:
+        raise UserError(f"{missing} is no file; give one audio file for each row.")
+    return FileDataset(files, conf)

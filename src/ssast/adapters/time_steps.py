@@ -1,0 +1,63 @@
+"""Give the encoder's states over time for waveforms of any length, with the middle of each step in seconds.
+
+Shapes: S samples, B windows, W samples of a window, N chosen states, T steps of time, D width.
+"""
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from ssast.adapters.encoders import settings_of
+from ssast.audio.frontend import Frontend
+from ssast.engine.windows import Cutter, Window
+from ssast.model.classification import SSASTForAudioClassification
+from ssast.model.finite import check_answers
+
+WINDOWS_AT_ONCE = 8
+
+
+class Stepwise(nn.Module):
+    """States over time of whole recordings, heard in windows that share half of their length.
+
+    They are those that `ssast extract --over_time True` writes; where windows overlap a step comes from the one that
+    has it farther from its edges. A waveform shorter than one window of 25 ms is padded to that.
+    """
+
+    def __init__(self, model: SSASTForAudioClassification, layers: Sequence[int]):
+        super().__init__()
+        self.model, self.layers = model, tuple(layers)
+        self.frontend = Frontend(**settings_of(model))
+        self.cutter = Cutter.in_steps(self.frontend, 0.5, model.v)
+
+    def forward(self, waveforms: Sequence[Tensor]) -> tuple[list[Tensor], list[Tensor]]:
+        """For each waveform (S,) its states (T, N, D) and the middles of its steps (T,) in seconds."""
+        padded = [F.pad(wave_S, (0, max(0, self.frontend.window_size - len(wave_S)))) for wave_S in waveforms]
+        pieces = [(at, window) for at, wave_S in enumerate(padded) for window in self.cutter.cut(len(wave_S))]
+        states: list[list[Tensor]] = [[] for _ in padded]
+        times: list[list[Tensor]] = [[] for _ in padded]
+        for start in range(0, len(pieces), WINDOWS_AT_ONCE):
+            part = pieces[start : start + WINDOWS_AT_ONCE]
+            cut = [padded[at][window.begin : window.end] for at, window in part]
+            for (at, _), (own_TND, time_T) in zip(part, self._heard(cut, part), strict=True):
+                states[at].append(own_TND)
+                times[at].append(time_T)
+        whole = [torch.cat(one) for one in states]
+        for number, states_TND in enumerate(whole):
+            check_answers([f"waveform {number}"], states_TND[None], "the states over time")
+        return whole, [torch.cat(one) for one in times]
+
+    def _heard(self, cut: list[Tensor], part: list[tuple[int, Window]]) -> list[tuple[Tensor, Tensor]]:
+        """The states (T, N, D) of each window's own steps, and their times (T,)."""
+        lengths_B = torch.tensor([len(wave_W) for wave_W in cut], device=cut[0].device)
+        waves_BW = nn.utils.rnn.pad_sequence(cut, batch_first=True)
+        frames_B = self.frontend.frames(lengths_B).clamp(max=self.frontend.target_length)
+        states_BNTD = self.model.column_states(self.frontend(waves_BW, lengths_B), self.layers, frames_B)
+        middles_T, begins_T = self.model.v.middles.double(), torch.arange(states_BNTD.shape[2]) * self.cutter.grid
+        heard = []
+        for states_NTD, frames, (_, window) in zip(states_BNTD, frames_B.tolist(), part, strict=True):
+            own_T = (begins_T >= window.first) & (begins_T < min(window.last, frames))
+            own_TND = states_NTD[:, own_T.to(states_NTD.device)].transpose(0, 1)
+            heard.append((own_TND, self.frontend.seconds(middles_T[own_T] + window.start)))
+        return heard

@@ -1,0 +1,83 @@
+"""Judge recordings as they are read, block by block, for a data set that wants to know.
+
+Shapes: C channels, S samples.
+"""
+
+from collections.abc import Iterable, Iterator
+from dataclasses import replace
+from typing import Any
+
+import torch
+
+from ssast.audio.conform import conform
+from ssast.audio.decode import Recording
+from ssast.audio.sound_findings import Doubt, judge
+
+IN_ALL = ("silent", "very quiet", "channels cancel", "silent channel", "different channels", "copied channels", "8 bit")
+"""What is true of a long recording only where it is true of each of its blocks."""
+
+
+class Watched:
+    """The blocks of a recording as they pass; they are kept for who judges them."""
+
+    def __init__(self, blocks: Iterable[Recording]):
+        self.blocks, self.kept = blocks, list[Recording]()
+
+    def __iter__(self) -> Iterator[Recording]:
+        for block in self.blocks:
+            self.kept.append(block)
+            yield block
+
+    def recording(self) -> Recording:
+        """What has passed of it, as one."""
+        first = self.kept[0]
+        if len(self.kept) == 1:
+            return first
+        return replace(first, waveform=torch.cat([block.waveform for block in self.kept], dim=1))
+
+
+class Blockwise:
+    """The doubts about a long recording that is heard whole, gathered as its blocks pass."""
+
+    def __init__(self, mono: bool):
+        self.mono, self.count = mono, 0
+        self.found: dict[str, tuple[int, Doubt]] = {}
+
+    def pass_on(self, blocks: Iterable[Recording]) -> Iterator[Recording]:
+        """The same blocks, each judged by itself."""
+        for block in blocks:
+            self.count += 1
+            heard = conform(block, sample_rate=block.sample_rate, mono=self.mono)
+            for doubt in judge(replace(block, whole_samples=0), heard, mono=self.mono):
+                self.found[doubt.kind] = self.found.get(doubt.kind, (0, doubt))[0] + 1, doubt
+            yield block
+
+    def doubts(self) -> list[Doubt]:
+        """What is true of all of it, or of a part where that is enough."""
+        told = []
+        for kind, (times, doubt) in self.found.items():
+            if times == self.count:
+                told.append(doubt)
+            elif kind not in IN_ALL:
+                told.append(Doubt(kind, f"in part of it: {doubt.detail}"))
+        return told
+
+
+class Judged:
+    """A data set that judges each recording the first time that it is read, once it `judges`."""
+
+    judges = False
+
+    def is_new(self, index: int) -> bool:
+        """Whether a recording is to be judged now."""
+        known: set[int] = self.__dict__.setdefault("judged", set())
+        if not self.judges or index in known:
+            return False
+        known.add(index)
+        return True
+
+
+def as_item(doubts: Iterable[Doubt]) -> dict[str, Any]:
+    """What an item holds of doubts; nothing where there are none."""
+    found = tuple(doubts)
+    return {"doubts": found} if found else {}

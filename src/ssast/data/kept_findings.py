@@ -1,0 +1,44 @@
+"""Keep on this machine what was doubtful about recordings, so that one whose states are kept need not be read again."""
+
+import json
+from collections.abc import Mapping
+from contextlib import suppress
+from pathlib import Path
+
+from ssast.data.storage.cache import Cache
+from ssast.data.storage.fingerprints import name_of
+
+FORMAT = "doubts 1"
+"""Another one where recordings are judged otherwise."""
+
+
+class KeptDoubts:
+    """Doubts of recordings in the cache, by content; `heard_as` names all else that they depend on."""
+
+    def __init__(self, cache: Cache, heard_as: str):
+        self.cache, self.heard_as = cache, heard_as
+
+    def find(self, content: str | None) -> dict[str, str] | None:
+        """The details by kind, none for a recording without doubts; None where it has not been judged."""
+        place = None if content is None else self.cache.find(self._key(content))
+        if place is None:
+            return None
+        with suppress(FileNotFoundError, ValueError):  # another process made room; a disk that failed
+            found = json.loads(place.read_text(encoding="utf-8"))
+            return {str(kind): str(detail) for kind, detail in found.items()}
+        place.unlink(missing_ok=True)
+        return None
+
+    def keep(self, content: str | None, details: Mapping[str, str]) -> None:
+        """Keep them, whole or not at all."""
+        if content is None:
+            return
+        text = json.dumps(dict(details))
+
+        def fill(beside: Path) -> None:
+            beside.write_text(text, encoding="utf-8")
+
+        self.cache.get(self._key(content), len(text), fill)
+
+    def _key(self, content: str) -> str:
+        return name_of(FORMAT, self.heard_as, content)

@@ -1,0 +1,251 @@
+"""Keep what was fetched or computed on this machine, by a key of its content, for all processes.
+
+The folder is $SSAST_CACHE, else ~/.cache/ssast: `files/` holds the contents, `partial/` what is on its way, `held/`
+what running processes hold under its own name, `locks/` one lock for some of the keys each. Published weights lie
+beside them in `weights/` (weights.py), and never make room. Recordings of patients may be among the contents, so
+folders and files are closed to other users, whatever the rights of the folder around them.
+"""
+
+import atexit
+import contextlib
+import errno
+import os
+import shutil
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+from ssast.data.storage.atomic_writes import OUT_OF_ROOM, first_line, is_orphan, own_name
+from ssast.data.storage.checksums import crc32
+from ssast.errors import UserError
+
+GB = 10**9
+LOCKS = 256
+SHRINK_TO = 0.9
+"""What is kept of a full cache, so that making room is done now and then and not for each file."""
+LOOK_EVERY = 0.02
+"""After how much of the size that it may have the cache is measured again."""
+FULL = OUT_OF_ROOM - {errno.EROFS, errno.EIO}
+SUM = ".crc32"
+
+
+@dataclass
+class Cache:
+    """Contents by key, at most `limit` bytes of them; the least recently used go first."""
+
+    folder: Path
+    limit: int
+    unmeasured: int | None = None
+
+    def get(self, key: str, size: int | None, fill: Callable[[Path], None]) -> Path:
+        """The file of a key; on the first call for it `fill` writes it, whole or not at all, while others wait.
+
+        It may be gone at any later time: read it at once, or `hold` it. UserError where the disk has no room for it.
+        """
+        place = self._place(key)
+        with self._sentences():
+            if _is_there(place, size):
+                return place
+        if size is not None and size > self.limit:
+            raise UserError(
+                f"a file of {size / GB:.3g} GB does not fit into the cache of {self.limit / GB:.3g} GB; "
+                "give more with --cache_gb."
+            )
+        with self._sentences(), self._lock(_lock_of(key)):
+            if not _is_there(place, size):
+                self._fill(place, fill)
+        return place
+
+    def get_sound(self, key: str, size: int | None, fill: Callable[[Path], None]) -> Path:
+        """The file of a key as `get` gives it, its bytes compared with those that came: damaged ones are got again."""
+        whole = partial(self._fill_summed, key, fill)
+        place = self.get(key, size, whole)
+        if not _is_sound(place):
+            with self._lock(_lock_of(key)):
+                if not _is_sound(place):
+                    place.unlink(missing_ok=True)
+            place = self.get(key, size, whole)
+        return place
+
+    def _fill_summed(self, key: str, fill: Callable[[Path], None], beside: Path) -> None:
+        fill(beside)
+        place = self._place(key).with_suffix(SUM)
+        place.parent.mkdir(parents=True, exist_ok=True)
+        place.write_text(f"{crc32(beside):08x}", encoding="ascii")
+
+    def _place(self, key: str) -> Path:
+        return self.folder / "files" / key[:2] / key
+
+    def find(self, key: str, size: int | None = None) -> Path | None:
+        """The file of a key where it is there in this size; as with `get` it may be gone at any later time."""
+        place = self._place(key)
+        return place if _is_there(place, size) else None
+
+    def hold(self) -> Path:
+        """An empty folder that lasts until this process ends."""
+        with self._sentences():
+            folder = self._made("held") / own_name("held")
+            folder.mkdir()
+        atexit.register(shutil.rmtree, folder, ignore_errors=True)
+        return folder
+
+    def add(self, folder: Path, name: str, file: Path) -> None:
+        """Give a held folder a file of the cache, under a name; it stays there even when the cache lets go of it."""
+        with self._sentences():
+            try:
+                os.link(file, folder / name)
+            except FileNotFoundError:
+                raise
+            except OSError:  # a file system without hard links
+                shutil.copyfile(file, folder / name)
+
+    def _fill(self, place: Path, fill: Callable[[Path], None]) -> None:
+        try:
+            self._fetch(place, fill)
+        except OSError as error:
+            if error.errno not in FULL:
+                raise
+            self._shrink(self._size() // 2)  # others may have filled the disk
+            self._fetch(place, fill)
+        if self.unmeasured is None or self.unmeasured > self.limit * LOOK_EVERY:
+            self._shrink(self.limit)
+            self.unmeasured = 0
+
+    def _fetch(self, place: Path, fill: Callable[[Path], None]) -> None:
+        beside = self._made("partial") / own_name(place.name[:16])
+        self._made("files")
+        try:
+            fill(beside)
+            place.parent.mkdir(parents=True, exist_ok=True)
+            size = beside.stat().st_size
+            os.chmod(beside, 0o600)
+            os.replace(beside, place)
+        finally:
+            beside.unlink(missing_ok=True)
+        if self.unmeasured is not None:
+            self.unmeasured += size
+
+    def _shrink(self, limit: int) -> None:
+        """Delete what ended processes left, and where there is more than `limit` the least recently used files."""
+        for stray in (*self._made("partial").iterdir(), *self._made("held").iterdir()):
+            if is_orphan(stray.name):
+                shutil.rmtree(stray, ignore_errors=True) if stray.is_dir() else stray.unlink(missing_ok=True)
+        with self._lock("room"):
+            found = sorted(self._files())
+            total = sum(size for _, size, _ in found)
+            if total <= limit:
+                return
+            for _, size, file in found[:-1]:  # the newest is the one that was asked for
+                if total <= limit * SHRINK_TO:
+                    return
+                Path(file).unlink(missing_ok=True)
+                Path(file).with_suffix(SUM).unlink(missing_ok=True)
+                total -= size
+
+    def _size(self) -> int:
+        return sum(size for _, size, _ in self._files())
+
+    def _files(self) -> Iterator[tuple[int, int, str]]:
+        """(when last used, size, path) of each content."""
+        with contextlib.suppress(FileNotFoundError):
+            for shelf in os.scandir(self.folder / "files"):
+                for entry in (entry for entry in os.scandir(shelf.path) if not entry.name.endswith(SUM)):
+                    with contextlib.suppress(FileNotFoundError):
+                        stat = entry.stat()
+                        yield stat.st_mtime_ns, stat.st_size, entry.path
+
+    def _made(self, name: str) -> Path:
+        """A folder of the cache; nobody else may look in, since recordings lie there."""
+        if not self.folder.exists():
+            self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        folder = self.folder / name
+        folder.mkdir(mode=0o700, exist_ok=True)
+        if folder not in _closed:
+            with contextlib.suppress(PermissionError):  # of another user, who answers for it
+                folder.chmod(0o700)
+            _closed.add(folder)
+        return folder
+
+    @contextlib.contextmanager
+    def _lock(self, name: str) -> Iterator[None]:
+        """Keep every other process and thread out; the system ends it with the process."""
+        with locked(self._made("locks") / name):
+            yield
+
+    @contextlib.contextmanager
+    def _sentences(self) -> Iterator[None]:
+        """Say in one sentence that the cache cannot be written; errors of the network pass."""
+        try:
+            yield
+        except OSError as error:
+            about_it = str(error.filename or "").startswith(str(self.folder))
+            if isinstance(error, FileNotFoundError) or not (about_it or error.errno in FULL):
+                raise
+            why = first_line(error).lower()
+            raise UserError(
+                f"cannot write the cache {self.folder}: {why}; free space, mend the rights, "
+                "or set SSAST_CACHE to another folder."
+            ) from error
+
+
+def _is_there(place: Path, size: int | None) -> bool:
+    """Whether the file is there in its full size; if so it counts as just used."""
+    try:
+        if size is not None and place.stat().st_size != size:
+            return False
+        os.utime(place)
+    except (FileNotFoundError, NotADirectoryError):
+        return False
+    except PermissionError:  # another user's cache, to be read only
+        return place.exists()
+    return True
+
+
+def _is_sound(place: Path) -> bool:
+    """Whether the bytes on the disk are those that were written there."""
+    try:
+        return f"{crc32(place):08x}" == place.with_suffix(SUM).read_text(encoding="ascii")
+    except (FileNotFoundError, UnicodeDecodeError):
+        return False
+
+
+def _lock_of(key: str) -> str:
+    return str(int(key[:8], 16) % LOCKS)
+
+
+_closed: set[Path] = set()
+_caches: dict[tuple[str, int], Cache] = {}
+
+
+def cache_folder() -> Path:
+    """Where this machine keeps what was fetched; nothing of it need exist yet."""
+    return own_folder("SSAST_CACHE", "~/.cache/ssast").absolute()
+
+
+def own_folder(name: str, usual: str) -> Path:
+    """The folder that a variable names, else the usual one below the home folder; UserError where nobody has one."""
+    try:
+        return Path(os.environ.get(name) or usual).expanduser()
+    except RuntimeError as error:
+        raise UserError(f"there is no home folder for {usual}; set {name} to a folder that can be written.") from error
+
+
+@contextlib.contextmanager
+def locked(place: Path) -> Iterator[None]:
+    """Keep every other process and thread that locks this file out; the system ends it with the process."""
+    with open(place, "w", encoding="utf-8") as file:
+        try:
+            import fcntl
+        except ImportError:  # Windows: two processes may fetch the same file, and both get it whole
+            yield
+            return
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield
+
+
+def cache(limit_gb: float) -> Cache:
+    """The cache of this machine with this limit."""
+    folder = cache_folder()
+    limit = int(limit_gb * GB)
+    return _caches.setdefault((str(folder), limit), Cache(folder, limit))

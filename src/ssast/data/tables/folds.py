@@ -1,0 +1,63 @@
+"""A table of recordings in; the fold of each row out, no subject in two folds, each fold like the whole.
+
+Shapes: R rows, G groups, K folds, L labels.
+"""
+
+import hashlib
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from ssast.data.tables.people import People, find_people, grouped
+from ssast.errors import UserError
+
+
+def assign_folds(
+    frame: pd.DataFrame, targets_RL: NDArray[np.floating], folds: int, seed: int
+) -> tuple[NDArray[np.intp], str]:
+    """The fold (R,) of each row, from 0, and a sentence that says how; it depends on the seed and the names alone.
+
+    Whole subjects are dealt out where the csv names at least as many as there are folds, else rows: each to the fold
+    that then is closest to its share of rows, of positives (targets from 0.5) and of negatives of each label.
+    UserError where the rows are fewer than the folds.
+    """
+    people = find_people(frame, least=folds)
+    group_R, names = _groups(frame, people)
+    if len(names) < folds:
+        raise UserError(f"--folds {folds} is more than the {len(names)} rows of the csv; give at most so many.")
+    traits = np.concatenate([np.ones((len(frame), 1)), targets_RL >= 0.5, targets_RL < 0.5], axis=1)
+    traits_GT = np.zeros((len(names), traits.shape[1]))
+    np.add.at(traits_GT, group_R, traits / np.maximum(traits.sum(axis=0), 1))
+    fold_G = _deal(traits_GT, _order(names, traits_GT[:, 0], seed), folds)
+    sizes = ", ".join(map(str, np.bincount(fold_G[group_R], minlength=folds)))
+    how = (
+        f"by {people.column} ({len(names)})" if people else "row by row (there is no subject column with enough values)"
+    )
+    return fold_G[group_R], f"{folds} folds of {sizes} rows, {how}, seed {seed}"
+
+
+def _groups(frame: pd.DataFrame, people: People | None) -> tuple[NDArray[np.intp], list[str]]:
+    """The number of each row's group (R,), and the groups' names; a row of an unknown subject is its own."""
+    group_R, unique = pd.factorize(np.asarray(grouped(frame, people), dtype=object))
+    return group_R, list(unique)
+
+
+def _order(names: list[str], share_G: NDArray[np.floating], seed: int) -> list[int]:
+    """The groups from the largest down, equal ones by chance."""
+    chance = [hashlib.blake2b(f"{seed}/{name}".encode()).digest() for name in names]
+    return sorted(range(len(names)), key=lambda at: (-share_G[at], chance[at]))
+
+
+def _deal(traits_GT: NDArray[np.floating], order: list[int], folds: int) -> NDArray[np.intp]:
+    """Each group in turn to the fold where the sums of squares grow least, so that all stay alike; none stays empty."""
+    sums_KT = np.zeros((folds, traits_GT.shape[1]))
+    fold_G = np.zeros(len(traits_GT), dtype=np.intp)
+    for turn, at in enumerate(order):
+        growth_K = ((sums_KT + traits_GT[at]) ** 2 - sums_KT**2).sum(axis=1)
+        empty_K = ~sums_KT.any(axis=1)
+        if empty_K.any() and empty_K.sum() >= len(order) - turn:
+            growth_K[~empty_K] = np.inf
+        fold_G[at] = np.argmin(growth_K)
+        sums_KT[fold_G[at]] += traits_GT[at]
+    return fold_G

@@ -1,0 +1,302 @@
+"""Read the csv of a split and the list of labels, check them, and give tables and targets.
+
+Shapes: R rows of a table, N labels.
+"""
+
+import csv
+import hashlib
+import io
+import re
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import torch
+from torch import Tensor
+
+from ssast import redaction
+from ssast.data.storage.location import Address, Location, Missing, as_location
+from ssast.data.tables.label_columns import check_label_names
+from ssast.data.tables.people import (
+    ENOUGH_SUBJECTS,
+    NO_VALUE,
+    People,
+    find_people,
+    grouped,
+    name_of,
+    number_for,
+    people_in,
+    subject_names,
+)
+from ssast.errors import UserError
+
+SEPARATORS = (",", ";", "\t", "|")
+MOST_LETTERS = 120
+"""So much of a name stands in a sentence at most."""
+SHEETS = (".xlsx", ".xls", ".ods", ".numbers")
+
+
+def find_split(root: Address, name: str) -> Location:
+    """The csv of a split: `root` itself where it is a csv, else `root`/`name`.csv; UserError where it is missing."""
+    root = as_location(root)
+    if root.name.lower().endswith((".csv", ".tsv", ".txt")) and not root.is_dir():
+        found = root
+    elif not root.is_dir():
+        raise UserError(
+            f"data_split_root {root} does not exist; give a folder with train.csv and test.csv, or one csv."
+        )
+    else:
+        found = root / f"{name}.csv"
+    if not found.exists():
+        raise UserError(f"{found} does not exist; give --data_split_root a folder with {found.name}, or one csv.")
+    return found
+
+
+def read_split(place: Address) -> pd.DataFrame:
+    """The table of a csv, indexed by `uid` as text; columns that hold only numbers become numbers, empty cells NaN.
+
+    Takes a byte-order mark, any line ends, and `,` `;` tab or `|` between cells. A column with leading zeros stays
+    text, as does one whose name says that it tells who speaks. UserError where the file, its `uid` column or its rows
+    are missing, or where a uid appears twice.
+    """
+    place = as_location(place)
+    header, rows = _cells(place)
+    uid_at = _uid_column(header, place)
+    uids = [row[uid_at].strip() for _, row in rows]
+    _learn(header, rows, uids)
+    _check_uids(uids, [line for line, _ in rows], place)
+    told = set(subject_names(header))
+    columns = {
+        name: (_text if name in told else _numbers_or_text)([row[at].strip() for _, row in rows]).array
+        for at, name in enumerate(header)
+        if name and at != uid_at
+    }
+    return pd.DataFrame(columns, index=pd.Index(uids, name="uid", dtype="str"))
+
+
+def _learn(header: list[str], rows: list[tuple[int, list[str]]], uids: list[str]) -> None:
+    """Tell a veil, where one is worn, who is in the table."""
+    if redaction.worn():
+        redaction.learn("uid", uids)
+        for at in (at for at, name in enumerate(header) if subject_names([name])):
+            redaction.learn("subject", {row[at].strip() for _, row in rows if name_of(row[at])})
+
+
+def read_table(place: Address) -> dict[str, dict[int, str]]:
+    """Any csv as text, the cells of each column by the lines they stand in; separators and errors as `read_split`."""
+    header, rows = _cells(as_location(place))
+    return {name: {line: row[at].strip() for line, row in rows} for at, name in enumerate(header) if name}
+
+
+def _cells(place: Location) -> tuple[list[str], list[tuple[int, list[str]]]]:
+    """The header and the rows with their line numbers; every row is as long as the header."""
+    if place.name.lower().endswith(SHEETS):
+        raise UserError(f"{place} is a spreadsheet; save it as csv (UTF-8) and give that.")
+    try:
+        text = place.read_text()
+    except Missing as error:
+        raise UserError(f"{place} does not exist; give the path of a csv with one row a recording.") from error
+    reader = csv.reader(io.StringIO(text, newline=""), delimiter=_separator(text), strict=True)
+    rows = []
+    try:
+        for row in reader:
+            if any(cell.strip() for cell in row):
+                rows.append((reader.line_num, row))
+    except csv.Error as error:
+        raise UserError(f"{place} is no readable csv: line {reader.line_num}: {error}; mend that line.") from error
+    if not rows:
+        raise UserError(f"{place} is empty; it needs a header with a uid column and one row a recording.")
+    header = [cell.strip() for cell in rows.pop(0)[1]]
+    twice = [name for name, count in Counter(name for name in header if name).items() if count > 1]
+    if twice:
+        raise UserError(f"{place} has more than one column {twice[0]!r}; rename or remove all but one.")
+    # Some programs end every line with separators; cells that the header leaves unnamed at the end say nothing.
+    width = max(at + 1 for at, name in enumerate(header) if name)
+    for line, row in rows:
+        if len(row) < width or any(cell.strip() for cell in row[width:]):
+            raise UserError(f"{place}, line {line}, has {len(row)} cells; the header has {width}: mend that line.")
+    return header[:width], rows
+
+
+def _separator(text: str) -> str:
+    """The separator that makes `uid` a column of the header; else the commonest in it."""
+    header = text.lstrip().splitlines()[0] if text.strip() else ""
+    for separator in SEPARATORS:
+        if "uid" in [cell.strip().strip('"').strip().lower() for cell in header.split(separator)]:
+            return separator
+    return max(SEPARATORS, key=header.count)
+
+
+def _uid_column(header: list[str], place: Location) -> int:
+    """Where the uids are; UserError where they are nowhere."""
+    places = [at for at, name in enumerate(header) if name == "uid"] or [
+        at for at, name in enumerate(header) if name.lower() == "uid"
+    ]
+    if not places:
+        raise UserError(f"{place} has no column uid, only {some(header)}; name the column of the folder names uid.")
+    return places[0]
+
+
+def _check_uids(uids: list[str], lines: list[int], place: Location) -> None:
+    if not uids:
+        raise UserError(f"{place} has a header but no rows; add one row a recording.")
+    if "" in uids:
+        raise UserError(f"{place}, line {lines[uids.index('')]}, has an empty uid; fill it in or remove the line.")
+    twice = [uid for uid, count in Counter(uids).items() if count > 1]
+    if twice:
+        said = f"{place} names {len(twice)} uid(s) more than once: {some(twice)}; keep one row of each."
+        raise UserError(said, uid=twice)
+
+
+def _numbers_or_text(cells: list[str]) -> pd.Series:
+    """Numbers where every filled cell is one and none has leading zeros, else the text; empty cells are NaN."""
+    missing = np.array([cell.lower() in NO_VALUE for cell in cells])
+    filled = [cell for cell, empty in zip(cells, missing, strict=True) if not empty]
+    # A decimal comma, as spreadsheets of many countries write it.
+    plain = [re.sub(r"^([+-]?\d+),(\d+)$", r"\1.\2", cell) for cell in filled]
+    numbers = pd.to_numeric(pd.Series(plain, dtype=object), errors="coerce")
+    if filled and not numbers.isna().any() and not any(re.match(r"[+-]?0\d", cell) for cell in filled):
+        if not missing.any():
+            return numbers
+        values = np.full(len(cells), np.nan)
+        values[~missing] = numbers.to_numpy(dtype=float)
+        return pd.Series(values)
+    if not filled:
+        return pd.Series(np.full(len(cells), np.nan))
+    return _text(cells)
+
+
+def _text(cells: list[str]) -> pd.Series:
+    """The cells as they are written; empty ones are NaN."""
+    return pd.Series([None if cell == "" else cell for cell in cells], dtype="str")
+
+
+def answer_cells(frame: pd.DataFrame, label: str) -> pd.Series:
+    """A label's column as numbers where it holds nothing else, also where its name says that it tells who speaks."""
+    cells = frame[label]
+    if not subject_names([label]):
+        return cells
+    return pd.Series(_numbers_or_text([name_of(cell) or "" for cell in cells]).array, index=cells.index, name=label)
+
+
+def read_labels(place: Address) -> list[str]:
+    """The labels of a text file, one a line or with commas between.
+
+    UserError where there are none, where one is twice, or where one has the name of something else in result tables.
+    """
+    place = as_location(place)
+    try:
+        text = place.read_text()
+    except Missing as error:
+        raise UserError(f"{place} does not exist; give --label_txt a file with one label a line.") from error
+    labels = [cell.strip().strip("\"'").strip() for line in text.splitlines() for cell in line.split(",")]
+    labels = [label for label in labels if label]
+    if not labels:
+        raise UserError(f"{place} holds no label; write one label a line, as the csv names its columns.")
+    twice = [label for label, count in Counter(labels).items() if count > 1]
+    if twice:
+        raise UserError(f"{place} names the label {twice[0]!r} more than once; keep one line of it.")
+    check_label_names(labels, source=place)
+    return labels
+
+
+def label_list(labels: Iterable[Any] | None) -> list[str]:
+    """Labels as a list of text; None, [] and an empty array all mean none."""
+    return [] if labels is None else [str(label) for label in labels]
+
+
+def label_values(frame: pd.DataFrame, labels: Sequence[str]) -> np.ndarray:
+    """The label columns as float64 (R, N), NaN where a cell is empty or no number."""
+    columns = [pd.to_numeric(answer_cells(frame, label), errors="coerce") for label in labels]
+    values = [column.to_numpy(dtype=np.float64, na_value=np.nan) for column in columns]
+    return np.stack(values, axis=1) if values else np.empty((len(frame), 0))
+
+
+def targets(frame: pd.DataFrame, labels: Sequence[str], source: object = "the csv") -> Tensor:
+    """The label columns as float32 (R, N), NaN where a cell is empty; UserError for a missing label or a text."""
+    missing = [label for label in labels if label not in frame.columns]
+    if missing:
+        columns = some([str(column) for column in frame.columns]) or "none but uid"
+        raise UserError(f"the label {missing[0]!r} is not in {source}, whose columns are {columns}; mend --label_txt.")
+    values = np.empty((len(frame), len(labels)), dtype=np.float32)
+    for at, label in enumerate(labels):
+        cells = answer_cells(frame, label)
+        numbers = label_values(frame, [label])[:, 0]
+        _refuse(label, cells, np.isnan(numbers) & cells.notna().to_numpy(), number_for(cells), source)
+        with np.errstate(over="ignore"):
+            values[:, at] = numbers
+        _refuse(label, cells, np.isinf(values[:, at]), "a finite number", source)
+    return torch.from_numpy(values)
+
+
+def check_targets(frame: pd.DataFrame, labels: Sequence[str], loss: str, source: object = "the csv") -> None:
+    """UserError unless every label is a column of numbers that `loss` can take; empty cells are left out of the loss.
+
+    BCE takes 0 to 1, soft labels in between included; MSE takes any finite number.
+    """
+    values_RN = targets(frame, labels, source).numpy()
+    if loss != "BCE":
+        return
+    for at, label in enumerate(labels):
+        outside = (values_RN[:, at] < 0) | (values_RN[:, at] > 1)
+        _refuse(label, answer_cells(frame, label), outside, "0 or 1 (or between) under --loss BCE", source)
+
+
+def _refuse(label: str, cells: pd.Series, wrong: np.ndarray, expected: str, source: object) -> None:
+    """UserError that names the first of the wrong cells."""
+    if wrong.any():
+        at = int(np.argmax(wrong))
+        others = f" and {int(wrong.sum()) - 1} more" if wrong.sum() > 1 else ""
+        raise UserError(
+            f"the label {label!r} of uid {cells.index[at]} is {str(cells.iloc[at])!r}{others}, expected {expected}; "
+            f"mend {source}, or leave a cell empty where the label is not known.",
+            uid=cells.index[at],
+            cell=cells.iloc[at],
+        )
+
+
+def split_validation(
+    frame: pd.DataFrame, share: float, seed: int, *, column: str | None = None
+) -> tuple[pd.DataFrame, pd.DataFrame, str]:
+    """(train, validation, a sentence that says how), rows in their order; the choice depends on seed and names alone.
+
+    No subject is in both parts where a subject or speaker column has at least 10 values; else single rows are drawn.
+    `column` names that column where it is called otherwise.
+    """
+    if not 0 < share < 1:
+        raise UserError(f"val_share is {share}; expected a share between 0 and 1, such as 0.1.")
+    if len(frame) < 2:
+        raise UserError(f"the training csv has {len(frame)} row(s); at least 2 are needed to hold one out.")
+    people = find_people(frame, least=ENOUGH_SUBJECTS) if column is None else _named_by(frame, column)
+    groups = [str(uid) for uid in frame.index] if people is None else grouped(frame, people)
+    names = sorted(set(groups), key=lambda name: hashlib.blake2b(f"{seed}/{name}".encode()).digest())
+    chosen = set(names[: min(max(1, round(share * len(names))), len(names) - 1)])
+    held = np.array([group in chosen for group in groups])
+    sentence = f"validation: {int(held.sum())} of {len(frame)} rows of the training csv held out"
+    how = f"by {people.column} ({len(chosen)} of {len(names)})" if people else f"row by row ({_why_rows(frame)})"
+    return frame[~held], frame[held], f"{sentence}, {how}, seed {seed}"
+
+
+def _named_by(frame: pd.DataFrame, column: str) -> People:
+    """Who speaks, as the column that was asked for says; UserError where it cannot."""
+    if column not in frame.columns:
+        raise UserError(f"the column {column!r} to split by is not in the csv; it has {some(list(frame.columns))}.")
+    people = people_in(frame, column)
+    if len(people.known) < 2:
+        raise UserError(f"the column {column!r} to split by has one value only; name another or leave it out.")
+    return people
+
+
+def _why_rows(frame: pd.DataFrame) -> str:
+    if subject_names(frame.columns):
+        return f"the subjects are fewer than {ENOUGH_SUBJECTS}, so subjects are in both parts"
+    return "there is no subject or speaker column"
+
+
+def some(names: Sequence[str], most: int = 5) -> str:
+    """The first few names, each in one line and cut where it is long, and how many more there are."""
+    plain = (" ".join(str(name).splitlines()) for name in names[:most])
+    shown = ", ".join(name if len(name) <= MOST_LETTERS else f"{name[:MOST_LETTERS]}..." for name in plain)
+    return f"{shown} and {len(names) - most} more" if len(names) > most else shown

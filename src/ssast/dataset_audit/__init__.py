@@ -1,0 +1,1 @@
+"""Floor 5: find what a data set hides."""

@@ -1,0 +1,141 @@
+"""Read recordings one by one, measure them, and judge them as a model hears them.
+
+Shapes: C channels, S samples.
+"""
+
+import hashlib
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import numpy as np
+import torch
+from torch.utils.data import DataLoader, Dataset
+
+from ssast.audio.decode import Recording
+from ssast.audio.frontend import WINDOW_MS
+from ssast.audio.sound_findings import WRONGS, Doubt, Still, clipped_share, still
+from ssast.data.dataset import AudioConf
+from ssast.data.parent_process import end_with_parent
+from ssast.data.recordings import find_recording, load_recording
+from ssast.data.storage.location import Location
+from ssast.dataset_audit.acoustics import Sound, bandwidth, device
+from ssast.errors import AudioError, UserError
+
+CLIPS_A_MESSAGE = 16
+NO_STILL = Still(0.0, 0.0, 0.0, 0.0)
+AS_USUAL = AudioConf()
+"""How a model hears unless it is told otherwise."""
+
+
+@dataclass(frozen=True)
+class Heard:
+    """One recording: its measures, and the `finding` (a key of survey's FAULTS) and the sentence of what is wrong.
+
+    `peak`, `offset` (the mean) against full scale 1, `clipped` as a share of the samples, all of the whole recording;
+    `doubts`, `still` and `bandwidth_hz` are about what a model hears of it. `digest` is the same for the same samples
+    at the same rate, in whatever lossless format. `sound`, the file's ending `container` and what else metadata.json
+    says in plain values (`metadata`) are there where `listen` was asked to listen `closely`.
+    """
+
+    uid: str
+    finding: str = ""
+    reason: str = ""
+    sample_rate: int = 0
+    channels: int = 0
+    seconds: float = 0.0
+    peak: float = 0.0
+    offset: float = 0.0
+    clipped: float = 0.0
+    digest: str = ""
+    doubts: tuple[Doubt, ...] = ()
+    still: Still = NO_STILL
+    bandwidth_hz: float = 0.0
+    container: str = ""
+    sound: Sound | None = None
+    metadata: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def peak_db(self) -> float:
+        """The highest sample in dB of full scale; -120 for nothing but zeros."""
+        return 20 * float(np.log10(max(self.peak, 1e-6)))
+
+
+def listen(
+    root: Location, uid: str, *, conf: AudioConf = AS_USUAL, use_librosa: bool = False, closely: bool = False
+) -> Heard:
+    """Read one recording whole, measure it, and judge it as a model hears it that is given it by `conf`.
+
+    `closely`, for an audit, also loudness, noise, bandwidth and file.
+    """
+    try:
+        recording = load_recording(root, uid, use_librosa=use_librosa)
+        own: dict[str, Any] = device(root, uid, recording) if closely else {}
+        return replace(_measured(uid, recording, conf), **own)
+    except AudioError as error:
+        return Heard(uid, _where(root, uid), str(error).removeprefix(f"clip {uid}: "))
+    except UserError as error:
+        return Heard(uid, "refused", str(error))
+
+
+def _where(root: Location, uid: str) -> str:
+    """Whether it fails before there is a file to decode."""
+    try:
+        find_recording(root, uid)
+    except UserError:
+        return "not found"
+    return "not usable"
+
+
+def _measured(uid: str, recording: Recording, conf: AudioConf) -> Heard:
+    waveform_CS, rate = recording.waveform, recording.sample_rate
+    seconds = recording.samples / rate
+    measures: dict[str, Any] = {"sample_rate": rate, "channels": len(waveform_CS), "seconds": seconds}
+    if seconds * 1000 < WINDOW_MS:
+        reason = f"it lasts {seconds * 1000:.1f} ms, less than one window of {WINDOW_MS} ms; remove it"
+        return Heard(uid, "not usable", reason, **measures)
+    measures |= {"peak": float(waveform_CS.abs().max()), "offset": float(waveform_CS.mean(1).abs().max())}
+    as_heard = conf.heard([replace(recording, whole_samples=0)])
+    length = min(as_heard.waveform.shape[1], conf.most_samples) / as_heard.sample_rate
+    part_CS = waveform_CS.numpy()[:, : max(1, round(length * rate))]
+    measures |= {"doubts": conf.doubts(recording, as_heard), "still": still(part_CS, rate, mono=conf.reduce)}
+    digest = hashlib.sha256(
+        f"{rate} {len(waveform_CS)} {recording.whole_samples or ''}".encode() + waveform_CS.numpy().tobytes()
+    ).hexdigest()
+    part = Recording(as_heard.waveform[:1, : conf.most_samples], as_heard.sample_rate)
+    measures["bandwidth_hz"] = bandwidth(part)
+    wrong = next((doubt for doubt in measures["doubts"] if doubt.kind in WRONGS), Doubt("", ""))
+    own: dict[str, Any] = {"clipped": clipped_share(waveform_CS.numpy()), "digest": digest}
+    return Heard(uid, wrong.kind, wrong.detail, **measures, **own)
+
+
+class _Ears(Dataset[Heard]):
+    """Recordings as what is heard in them."""
+
+    def __init__(self, root: Location, uids: Sequence[str], **how: Any):
+        self.root, self.uids, self.how = root, list(uids), how
+
+    def __len__(self) -> int:
+        return len(self.uids)
+
+    def __getitem__(self, index: int) -> Heard:
+        return listen(self.root, self.uids[index], **self.how)
+
+
+class _Workers(DataLoader[Any]):
+    def check_worker_number_rationality(self) -> None:
+        """Stay silent: more workers than cores is what waiting for a disk or a bucket asks for."""
+
+
+def listen_to_all(root: Location, uids: Sequence[str], *, num_workers: int = 0, **how: Any) -> Iterator[Heard]:
+    """One `Heard` a uid, in their order, read by `num_workers` processes; `how` as `listen` takes it."""
+    ears = _Ears(root, uids, **how)
+    # A generator of its own: else torch draws the workers' seed from its global one.
+    loading: dict[str, Any] = {
+        "num_workers": num_workers,
+        "collate_fn": list,
+        "worker_init_fn": end_with_parent,
+        "generator": torch.Generator(),
+    }
+    for heard in _Workers(ears, batch_size=CLIPS_A_MESSAGE, **loading):
+        yield from heard

@@ -1,0 +1,125 @@
+"""A table of what is known of each clip beside its sound in; traits that may give a label away out.
+
+Shapes: N clips, G values of a trait.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ssast.metrics.measures import Floats
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+TITLES = {
+    "duration": "length",
+    "loudness": "loudness",
+    "noise_floor": "noise floor",
+    "bandwidth": "bandwidth",
+    "sample_rate": "sample rate",
+    "channels": "number of channels",
+    "digital_silence": "digital silence",
+    "container": "file format",
+}
+"""What is measured of every recording, in the words of the page."""
+UNITS = {
+    "duration": "s",
+    "loudness": "dB",
+    "noise_floor": "dB",
+    "bandwidth": "Hz",
+    "sample_rate": "Hz",
+    "digital_silence": "s",
+}
+MORE = {
+    "duration": "longer recordings",
+    "loudness": "louder recordings",
+    "noise_floor": "recordings with more noise in the pauses",
+    "bandwidth": "recordings with higher frequencies",
+    "digital_silence": "recordings with more digital silence",
+}
+"""Who has more of it."""
+RESOLUTION = {"duration": 0.01, "loudness": 0.1, "noise_floor": 0.1, "bandwidth": 31.25, "digital_silence": 0.01}
+"""What is measured of recordings is no finer than this: a frame of the spectrogram, a step of its Fourier transform."""
+COUNTED = ("sample_rate", "channels", "container")
+FEW_VALUES = 10
+"""A column of numbers with at most so many different ones is taken as kinds, not as an amount."""
+PARTS = 5
+"""An amount is also cut into so many equal parts, since what lies in the middle may have the label too."""
+EMPTY = "(empty)"
+
+
+@dataclass(frozen=True)
+class Trait:
+    """One thing known of each clip: its kind, or of an amount its fifth, as `codes` (N,), and `amounts` (N,) or None.
+
+    `names` (G) says what each code stands for; an amount is NaN where it is not known. `name` is that of the column,
+    `source` where it came from.
+    """
+
+    name: str
+    source: str
+    codes: NDArray[np.intp]
+    names: tuple[str, ...]
+    amounts: Floats | None = None
+
+    @property
+    def title(self) -> str:
+        """What a page calls it."""
+        return TITLES[self.name] if self.source == "recording" else self.name
+
+    def at(self, rows: NDArray[Any]) -> "Trait":
+        """The same of these clips."""
+        amount = None if self.amounts is None else self.amounts[rows]
+        return Trait(self.name, self.source, self.codes[rows], self.names, amount)
+
+
+def traits(table: "pd.DataFrame", sources: Mapping[str, str]) -> tuple[list[Trait], dict[str, str]]:
+    """The traits of a table of clips, and why a column is none: it never varies, or has nearly a value a clip."""
+    found, left_out = [], {}
+    for name in map(str, table.columns):
+        values, source = table[name], sources[name]
+        kinds = values.dropna().nunique() + int(values.isna().any())
+        is_measured = source == "recording" and name in RESOLUTION
+        is_amount = is_measured or (_is_amount(values) and not (source == "recording" and name in COUNTED))
+        if kinds < 2:
+            left_out[name] = f"the same for every clip ({_shown(values.iloc[0])})" if len(values) else "no clips"
+        elif not is_amount and kinds > max(FEW_VALUES, len(values) / 2):
+            left_out[name] = f"{kinds} different values for {len(values)} clips: names or free text"
+        else:
+            found.append(_amount(name, source, values) if is_amount else _kinds(name, source, values))
+    return found, left_out
+
+
+def _is_amount(values: "pd.Series") -> bool:
+    import pandas as pd
+
+    return bool(pd.api.types.is_numeric_dtype(values) and values.nunique() > FEW_VALUES)
+
+
+def _kinds(name: str, source: str, values: "pd.Series") -> Trait:
+    shown = np.array([_shown(value) for value in values.tolist()], dtype=object)
+    names, code_N = np.unique(shown.astype(str), return_inverse=True)
+    return Trait(name, source, code_N.astype(np.intp), tuple(map(str, names)))
+
+
+def _shown(value: Any) -> str:
+    if value is None or value != value:
+        return EMPTY
+    return f"{value:g}" if isinstance(value, int | float) and not isinstance(value, bool) else str(value)
+
+
+def _amount(name: str, source: str, values: "pd.Series") -> Trait:
+    amount_N = values.to_numpy(dtype=np.float64, na_value=np.nan)
+    amount_N = np.where(np.isfinite(amount_N), amount_N, np.nan)
+    known_n = amount_N[~np.isnan(amount_N)]
+    edges = np.unique(np.quantile(known_n, np.arange(1, PARTS) / PARTS))
+    code_N = np.searchsorted(edges, amount_N, side="right")
+    ends = [float(known_n.min()), *edges.tolist(), float(known_n.max())]
+    names = [f"{low:.4g} to {high:.4g}" if high > low else f"{low:.4g}" for low, high in pairwise(ends)]
+    code_N = np.where(np.isnan(amount_N), len(names), code_N)
+    return Trait(name, source, code_N.astype(np.intp), (*names, EMPTY), amount_N)

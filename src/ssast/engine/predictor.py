@@ -1,0 +1,223 @@
+"""A fine-tuned model and recordings in; a table of what it says of each of them out, for `model.predict`.
+
+It is this file that gives the model class its ears: `model/` knows no sound, so reading and cutting come from above.
+
+Shapes: C channels, S samples, W windows, N labels.
+"""
+
+import contextlib
+import os
+import warnings
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import torch
+from torch import Tensor
+from torch.utils.data import Dataset
+
+from ssast.audio.decode import Recording
+from ssast.audio.frontend import Frontend
+from ssast.audio.sound_findings import WRONGS, Doubt
+from ssast.data.audio_files import FileDataset, find_audio
+from ssast.data.dataset import AudioConf
+from ssast.data.judging import Judged, as_item
+from ssast.data.loader import loader
+from ssast.data.prepare import Prepare
+from ssast.data.recordings import naming
+from ssast.data.storage.location import Location, as_location, forget
+from ssast.data.tables.label_columns import WINDOW, score_columns
+from ssast.engine.inference import Batch, on_device
+from ssast.engine.windows import POOLINGS, Cutter, pool_windows, window_batches, window_rows
+from ssast.errors import AudioError, UserError
+from ssast.model.classification import SSASTForAudioClassification
+from ssast.model.encoder import check_choice
+
+__all__ = ["Ears", "SSASTForAudioClassification", "hear", "label_names"]
+
+Settings = Mapping[str, Any]
+OPTION_OF = {"sample_rate": "resample_rate"}
+
+
+@dataclass(frozen=True)
+class Ears:
+    """How a model hears: recordings at `conf`, cut by `cutter`, made to fbanks by `prepare`."""
+
+    model: SSASTForAudioClassification
+    conf: dict[str, Any]
+    cutter: Cutter
+    prepare: Prepare
+
+    @classmethod
+    def of(cls, model: SSASTForAudioClassification, settings: Settings, overlap: float, device: torch.device) -> "Ears":
+        """Ears for a model with these settings (its own `frontend`), windows sharing `overlap`, 0 to below 1.
+
+        A clip_length among the settings bounds the window, since the model has learned from no longer clips; recordings
+        are heard whole.
+        """
+        conf = {OPTION_OF.get(name, name): value for name, value in settings.items()} | {"clip_length": 0.0}
+        names = ("sample_rate", "num_mel_bins", "target_length", "mean", "std")
+        frontend = Frontend(**{name: settings[name] for name in names if name in settings})
+        cutter = Cutter.of(frontend, overlap, most_seconds=settings.get("clip_length", 0.0))
+        return cls(model, conf, cutter, Prepare(frontend).to(device))
+
+    def batches(self, data: Any, size: int, start: int = 0, stop: int | None = None, **how: Any) -> Iterator[Batch]:
+        """Batches of windows of a data set's recordings number `start` up to `stop`; `how` as `loader` takes it."""
+        return window_batches(loader(data, batch_size=1, start=start, stop=stop, **how), self.cutter, size)
+
+    def scores(self, batch: Batch) -> Tensor:
+        """Scores (W, N) of a batch of windows."""
+        made = self.prepare(batch)
+        return self.model.predict_scores(made["fbank"], frames=made["frames"])
+
+    @property
+    def rows(self) -> Callable[[Batch, Tensor], pa.Table]:
+        """What makes table rows of a batch and its scores."""
+        return partial(window_rows, self.cutter)
+
+
+def label_names(model: SSASTForAudioClassification) -> list[str]:
+    """The model's labels, or where it kept no names their numbers."""
+    return list(model.labels or [f"label {number}" for number in range(model.num_labels)])
+
+
+class Waveforms(Judged, Dataset[dict[str, Any]]):
+    """Waveforms in memory as items like those of `FileDataset`; their uids are their numbers."""
+
+    def __init__(self, waveforms: Sequence[Any], sample_rate: int | None, audio_conf: Mapping[str, Any]):
+        if not sample_rate or sample_rate < 1:
+            raise UserError(f"waveforms came with the sample_rate {sample_rate}; give theirs in Hz.")
+        self.waveforms, self.sample_rate, self.conf = list(waveforms), int(sample_rate), AudioConf.of(audio_conf)
+        self.uids = [str(number) for number in range(len(self.waveforms))]
+
+    def __len__(self) -> int:
+        return len(self.waveforms)
+
+    def __getitem__(self, key: tuple[int, int]) -> dict[str, Any]:
+        index = key[0]
+        with naming(self.uids[index]):
+            recording = Recording(_waveform(self.waveforms[index]), self.sample_rate)
+            heard = self.conf.heard([recording])
+            found = self.conf.doubts(recording, heard, in_windows=True) if self.is_new(index) else ()
+        item = {"uid": self.uids[index], "waveform": heard.waveform, "targets": torch.empty(0)}
+        return {**item, **as_item(found)}
+
+
+def _waveform(given: Any) -> Tensor:
+    """A waveform as (C, S) float32; AudioError where it is none."""
+    waveform = torch.as_tensor(given).detach().cpu()
+    if waveform.dim() not in (1, 2) or waveform.numel() == 0 or not waveform.is_floating_point():
+        shape = f"{tuple(waveform.shape)} of {waveform.dtype}"
+        raise AudioError(f"it is {shape}; give floats between -1 and 1 as (samples,) or (channels, samples)")
+    waveform_CS = waveform.float().reshape(-1, waveform.shape[-1])
+    if len(waveform_CS) > waveform_CS.shape[1]:
+        raise AudioError(f"it has {len(waveform_CS)} channels of {waveform_CS.shape[1]} samples; turn it round")
+    if not waveform_CS.isfinite().all():
+        raise AudioError("it holds samples that are NaN or infinite; mend it")
+    return waveform_CS
+
+
+def hear(
+    model: SSASTForAudioClassification,
+    recordings: Any,
+    sample_rate: int | None = None,
+    *,
+    window_overlap: float = 0.5,
+    window_pooling: str = "mean",
+    mask_padding: bool | None = None,
+    windows: bool = False,
+    batch_size: int = 8,
+    num_workers: int = 0,
+    on_bad_audio: str = "error",
+) -> pd.DataFrame:
+    """What the model says of recordings: one row each, indexed by `file`, one column a label (float32).
+
+    `recordings` is an audio file or folder, a waveform (S,) or (C, S) with its `sample_rate` in Hz, or a list of
+    either; waveforms are indexed by `recording`, their number. Recordings longer than the model's input are cut into
+    windows that share `window_overlap`, whose scores become one by `window_pooling` (mean or max); `windows=True` gives
+    a row a window instead, with start_seconds and end_seconds. `mask_padding` keeps the padding of short ones out
+    (None: as the model was fine-tuned). A recording that is silent to the model, or far beyond full scale, has its row,
+    and there is a warning. One that cannot be used is an AudioError, or with on_bad_audio="skip" has no row. UserError:
+    no such file, no audio in a folder, waveforms without a rate.
+    """
+    check_choice("window_pooling", window_pooling, POOLINGS)
+    if not 0 <= window_overlap <= 0.95:
+        raise UserError(f"window_overlap is {window_overlap}; expected a share from 0 to 0.95.")
+    device = model.v.pos_embed.device
+    ears = Ears.of(model, _settings(model), window_overlap, device)
+    data, index = _data(recordings, sample_rate, ears.conf, any_name=on_bad_audio == "skip")
+    data.judges = True
+    tables = []
+    how: dict[str, Any] = {"num_workers": num_workers, "on_bad_audio": on_bad_audio, "note": _warn}
+    with _for_now(model, mask_padding):
+        for batch in ears.batches(data, batch_size, **how):
+            if batch["uid"]:
+                tables.append(ears.rows(batch, on_device(ears.scores, batch, device)))
+    return _table(tables, index, label_names(model), None if windows else window_pooling)
+
+
+def _warn(uid: str, doubts: Sequence[Doubt]) -> None:
+    """A Python warning where what the model hears of a recording is not what it is."""
+    for doubt in doubts:
+        if doubt.kind in WRONGS:
+            warnings.warn(f"recording {uid}: {doubt.kind}: {doubt.detail}", stacklevel=2)
+
+
+def _settings(model: SSASTForAudioClassification) -> dict[str, Any]:
+    """How the model's fbanks are made; its input is as it is now, whatever length it was fine-tuned at."""
+    size = {"num_mel_bins": model.v.num_mel_bins, "target_length": model.v.target_length}
+    return {"sample_rate": 16000, **(model.frontend or {}), **size}
+
+
+def _data(given: Any, sample_rate: int | None, conf: dict[str, Any], *, any_name: bool) -> tuple[Any, str]:
+    """A data set of what was given, and what its rows are called by."""
+    several = isinstance(given, Sequence) and not isinstance(given, str)
+    one_by_one: list[Any] = list(given) if several else [given]
+    if not one_by_one:
+        raise UserError("there are no recordings to predict; give a file, a folder, a waveform or a list of them.")
+    named = [isinstance(one, str | os.PathLike | Location) for one in one_by_one]
+    if all(named):
+        forget()
+        return FileDataset(
+            find_audio([as_location(one) for one in one_by_one], any_name=any_name), conf, hold="windows"
+        ), "file"
+    if any(named):
+        raise UserError("files and waveforms came mixed in one list; predict them one kind after the other.")
+    return Waveforms(one_by_one, sample_rate, conf), "recording"
+
+
+@contextlib.contextmanager
+def _for_now(model: SSASTForAudioClassification, mask_padding: bool | None) -> Iterator[None]:
+    """The model in evaluation mode and, unless None, with `mask_padding`; afterwards as before."""
+    before, trains = model.mask_padding, model.training
+    model.mask_padding = before if mask_padding is None else mask_padding
+    model.eval()
+    try:
+        yield
+    finally:
+        model.mask_padding = before
+        model.train(trains)
+
+
+def _table(tables: list[pa.Table], index: str, labels: list[str], pooling: str | None) -> pd.DataFrame:
+    """One row a recording, or a window where no pooling is named."""
+    if pooling is None:
+        rows = [row for table in tables for row in zip(*(column.to_pylist() for column in table.columns), strict=True)]
+        names, times = [row[0] for row in rows], [row[1:3] for row in rows]
+        frame = pd.DataFrame(times, columns=list(WINDOW[1:]), index=_index(names, index))
+        values = np.array([row[3] for row in rows], np.float32).reshape(len(rows), len(labels))
+        return pd.concat([frame, pd.DataFrame(values, columns=score_columns(labels), index=frame.index)], axis=1)
+    pooled = list(pool_windows(tables, pooling))
+    values = np.array([one.values for one in pooled], np.float32).reshape(len(pooled), len(labels))
+    return pd.DataFrame(values, columns=labels, index=_index([one.uid for one in pooled], index))
+
+
+def _index(names: list[str], called: str) -> pd.Index:
+    return pd.Index(names if called == "file" else [int(name) for name in names], name=called)
+
+
+SSASTForAudioClassification.ears = staticmethod(hear)

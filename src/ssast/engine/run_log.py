@@ -1,0 +1,66 @@
+"""Write losses and rates to `log.jsonl` and, where asked, to TensorBoard's event files."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+from ssast import redaction
+from ssast.errors import UserError
+from ssast.safe_reading import json_of
+
+
+class RunLog:
+    """Appends one JSON line a report to `folder/log.jsonl`; its numbers go to `folder/tensorboard` too where asked."""
+
+    def __init__(self, folder: Path, *, resume_step: int = 0, tensorboard: bool = False):
+        folder.mkdir(parents=True, exist_ok=True)
+        self.path = folder / "log.jsonl"
+        self._keep(resume_step)
+        self.writer = _tensorboard_writer(folder / "tensorboard", resume_step) if tensorboard else None
+
+    def _keep(self, step: int) -> None:
+        """Drop what was reported after `step`: those steps run again."""
+        lines = self.path.read_text(encoding="utf-8").splitlines() if step and self.path.exists() else []
+        kept = [line for line in lines if _step(line) <= step]
+        self.path.write_text("".join(f"{line}\n" for line in kept), encoding="utf-8")
+
+    def report(self, **values: Any) -> None:
+        """Write one line; `step` must be among the values."""
+        with open(self.path, "a", encoding="utf-8") as file:
+            file.write(json.dumps({key: _plain(value) for key, value in values.items()}) + "\n")
+        if self.writer is not None:
+            for key, value in values.items():
+                if isinstance(value, int | float) and key != "step":
+                    self.writer.add_scalar(key, value, values["step"])
+
+    def close(self) -> None:
+        """Flush what TensorBoard holds back."""
+        if self.writer is not None:
+            self.writer.close()
+
+
+def _step(line: str) -> float:
+    """The step that a line reports; later than any for a line that was not written whole."""
+    try:
+        step = json_of(line)["step"]
+    except (ValueError, KeyError, TypeError):
+        return float("inf")
+    return step if isinstance(step, int) else float("inf")
+
+
+def _plain(value: Any) -> Any:
+    """Short numbers, null for what JSON cannot say, and text as it may be shown."""
+    if isinstance(value, str):
+        return redaction.shown(value)
+    if isinstance(value, float):
+        return float(f"{value:.6g}") if value == value and abs(value) != float("inf") else None
+    return value
+
+
+def _tensorboard_writer(folder: Path, purge_step: int) -> Any:
+    try:
+        from torch.utils.tensorboard import SummaryWriter
+    except ImportError as error:
+        message = "--tensorboard True needs the package tensorboard; install it with: pip install 'ssast[tensorboard]'."
+        raise UserError(message) from error
+    return SummaryWriter(str(folder), purge_step=purge_step or None)

@@ -1,0 +1,1 @@
+"""Floor 3: turn predictions into scores, intervals and curves."""

@@ -1,0 +1,169 @@
+"""What a model said of each clip beside what is true of it: as arrays, as tables on disk, and pooled by subject.
+
+Shapes: N clips, L labels, S subjects.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ssast import redaction
+from ssast.data.tables.label_columns import SUBJECT, UID, target_columns
+from ssast.errors import UserError
+from ssast.metrics.intervals import number_subjects
+from ssast.safe_reading import brief
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+
+TABLES = ("predictions.parquet", "predictions.csv")
+MOST_VALUES, VALUES_A_BYTE = 5_000_000, 8
+"""A table of one number a million times takes a few bytes: more than this no real scores shrink to."""
+
+
+@dataclass(frozen=True)
+class Predictions:
+    """`scores` and `targets` (N, L) of the clips, a target NaN where it is not known.
+
+    `subjects` (N,) says whose each clip is, where the csv has such a column, whose name is `unit`.
+    """
+
+    uids: list[str]
+    labels: list[str]
+    scores: NDArray[Any]
+    targets: NDArray[np.float64]
+    subjects: NDArray[Any] | None = None
+    unit: str = "clip"
+
+    def table(self) -> "pd.DataFrame":
+        """predictions.csv: one column a label with its score, then its targets as `<label>_target`, by uid."""
+        import pandas as pd
+
+        index = pd.Index(self.uids, name="uid")
+        scores = pd.DataFrame(self.scores, index=index, columns=self.labels)
+        return scores.join(pd.DataFrame(self.targets, index=index, columns=target_columns(self.labels)))
+
+    def write_parquet(self, path: str | Path) -> None:
+        """The same table as parquet, with the column `subject` where subjects are known.
+
+        The name that this column has in the csv is in the file's metadata.
+        """
+        import pyarrow as pa
+        import pyarrow.parquet as pq
+
+        table = pa.Table.from_pandas(self.table().reset_index(), preserve_index=False)
+        if self.subjects is not None and SUBJECT not in table.column_names:
+            names = [None if subject != subject or subject is None else str(subject) for subject in self.subjects]
+            table = table.append_column(SUBJECT, pa.array(names, pa.string()))
+        pq.write_table(table.replace_schema_metadata({"unit": self.unit}), path)
+
+    def shown(self) -> "Predictions":
+        """The same with uids and subjects as they may be shown on a page."""
+        whose = self.subjects
+        if whose is not None:
+            whose = np.array(
+                [
+                    name if name != name or name is None else redaction.shown_name("subject", str(name))
+                    for name in whose
+                ],
+                dtype=object,
+            )
+        return replace(self, uids=[redaction.shown_name("uid", uid) for uid in self.uids], subjects=whose)
+
+    def at(self, rows: Sequence[int] | NDArray[np.intp]) -> "Predictions":
+        """The clips with these numbers, in this order."""
+        subjects = None if self.subjects is None else self.subjects[rows]
+        uids = [self.uids[row] for row in rows]
+        return replace(self, uids=uids, scores=self.scores[rows], targets=self.targets[rows], subjects=subjects)
+
+
+def read_predictions(folder: str | Path, labels: Sequence[str], *, in_part: bool = False) -> Predictions:
+    """The predictions of a run folder, from predictions.parquet or else predictions.csv; UserError without them.
+
+    `in_part` gives those of the labels that were scored, one at least.
+    """
+    folder = Path(folder)
+    if not any((folder / name).is_file() for name in TABLES):
+        raise UserError(f"{folder} has no predictions; give a folder that finetune or evaluate wrote.")
+    try:
+        table, unit = _table(folder)
+    except Exception as error:  # pyarrow and pandas have families of their own
+        raise UserError(
+            f"the predictions in {folder} cannot be read ({brief(str(error), 200)}); evaluate that model again."
+        ) from error
+    if in_part:
+        labels = [label for label in labels if label in table.columns] or labels
+    wanted = [UID, *labels, *target_columns(labels)]
+    if missing := [name for name in wanted if name not in table.columns]:
+        raise UserError(f"the predictions in {folder} lack the column {missing[0]!r}; evaluate that model again.")
+    subjects = table[SUBJECT].to_numpy(dtype=object) if unit != "clip" and SUBJECT not in wanted else None
+    redaction.learn("uid", table["uid"])
+    redaction.learn("subject", [] if subjects is None else set(subjects) - {None})
+    try:
+        scores_NL = table[list(labels)].to_numpy(dtype=np.float64)
+        targets_NL = table[wanted[1 + len(labels) :]].to_numpy(dtype=np.float64)
+    except (ValueError, TypeError) as error:
+        raise UserError(f"the predictions in {folder} hold more than numbers; evaluate that model again.") from error
+    if not np.isfinite(scores_NL).all() or np.isinf(targets_NL).any() or table[UID].duplicated().any():
+        raise UserError(
+            f"the predictions in {folder} hold a score that is no number, or a clip twice; evaluate that model again."
+        )
+    uids = [str(uid) for uid in table[UID]]
+    return Predictions(uids, list(labels), scores_NL.astype(np.float32), targets_NL, subjects, unit)
+
+
+def _table(folder: Path) -> tuple["pd.DataFrame", str]:
+    """The table of a run folder and what its subjects are called; the errors of its libraries where it is none."""
+    import pandas as pd
+
+    parquet, csv = (folder / name for name in TABLES)
+    if not parquet.is_file():
+        return pd.read_csv(csv, dtype={UID: str}, keep_default_na=False, na_values=[""]), "clip"
+    import pyarrow.parquet as pq
+
+    with pq.ParquetFile(parquet) as file:
+        values = file.metadata.num_rows * file.metadata.num_columns
+        if values > MOST_VALUES + VALUES_A_BYTE * parquet.stat().st_size:
+            raise ValueError(f"it unfolds to {values:,} values")
+        content = file.read()
+    return content.to_pandas(), (content.schema.metadata or {}).get(b"unit", b"clip").decode()
+
+
+def pool(predictions: Predictions) -> tuple[Predictions, list[str]]:
+    """One row a subject: the mean of its clips' scores, and its target; and the labels that vary within a subject.
+
+    A clip without a target does not speak against its subject's other clips; a label that varies is left out.
+    """
+    subject_N = number_subjects(predictions.subjects, len(predictions.uids))
+    count = int(subject_N.max(initial=-1)) + 1
+    clips_S1 = np.bincount(subject_N, minlength=count)[:, None]
+    targets_NL = np.asarray(predictions.targets, dtype=np.float64)
+    scores_SL, low_SL, high_SL = (np.full((count, targets_NL.shape[1]), start) for start in (0.0, np.inf, -np.inf))
+    np.add.at(scores_SL, subject_N, predictions.scores.astype(np.float64))
+    np.fmin.at(low_SL, subject_N, targets_NL)
+    np.fmax.at(high_SL, subject_N, targets_NL)
+    steady_L = np.all(low_SL >= high_SL, axis=0)
+    first_S = first_clips(predictions)
+    pooled = Predictions(
+        [_name(predictions, row) for row in first_S],
+        [label for label, steady in zip(predictions.labels, steady_L.tolist(), strict=True) if steady],
+        (scores_SL / clips_S1)[:, steady_L],
+        np.where(np.isinf(low_SL), np.nan, low_SL)[:, steady_L],
+        unit=predictions.unit,
+    )
+    return pooled, [label for label, steady in zip(predictions.labels, steady_L.tolist(), strict=True) if not steady]
+
+
+def first_clips(predictions: Predictions) -> NDArray[np.intp]:
+    """The row of each subject's first clip (S,), in the order of `pool`."""
+    return np.unique(number_subjects(predictions.subjects, len(predictions.uids)), return_index=True)[1]
+
+
+def _name(predictions: Predictions, row: int) -> str:
+    subject = None if predictions.subjects is None else predictions.subjects[row]
+    return predictions.uids[row] if subject is None or subject != subject else str(subject)

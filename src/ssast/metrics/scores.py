@@ -1,0 +1,292 @@
+"""Targets and scores of the clips in, the scores of `metrics.json` out, with intervals and the level of chance.
+
+Undefined is None, never NaN, and the other measures go on.
+Shapes: N clips, L labels, R resamples.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from ssast.errors import UserError
+from ssast.metrics import intervals
+from ssast.metrics.measures import SOFT_POSITIVE, Draws, Floats, Measure, detection, regression
+from ssast.metrics.youden import DEFAULT_THRESHOLD, youden
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+Thresholds = Mapping[str, float | Floats]
+"""By label; an array holds one a clip, as when clips were scored by the models of several folds."""
+NOTES = {
+    "BCE": f"A target of {SOFT_POSITIVE} or more counts as positive and a score at the threshold or above as called. "
+    "ECE: 10 bins of equal width from 0 to 1, |mean score - share of positives| weighted by the clips in the bin.",
+    "MSE": "CCC is Lin's concordance correlation.",
+}
+INTERVALS: dict[str, Callable[[float, Floats, int], list[float] | None]] = {
+    **dict.fromkeys(
+        ("auc", "average_precision", "f1", "sensitivity", "specificity", "prevalence", "brier", "ece"),
+        intervals.bounded_interval,
+    ),
+    **dict.fromkeys(("mae", "rmse"), intervals.positive_interval),
+    **dict.fromkeys(("pearson", "spearman", "ccc"), intervals.signed_interval),
+}
+
+
+def score(
+    targets_NL: ArrayLike,
+    scores_NL: ArrayLike,
+    labels: Sequence[str],
+    *,
+    loss: str = "BCE",
+    thresholds: Thresholds | None = None,
+    subjects: Sequence[Any] | NDArray[Any] | None = None,
+    resamples: int = 0,
+    seed: int = 0,
+) -> dict[str, Any]:
+    """The scores as `metrics.json` holds them: "n", "mean" over the labels that define a measure, and "labels".
+
+    A NaN target leaves out that cell alone. Under BCE the scores are probabilities and a label without a threshold
+    takes 0.5 (one threshold a clip, (N,), is shown as None); under MSE they are values. With `resamples`, each label
+    and the mean also carry "intervals" (95 %, bootstrap over `subjects` where given, else over clips) and "chance"
+    (the level that shuffled labels stay below in 95 % of as many shuffles).
+    """
+    targets, scores = _table(targets_NL, scores_NL, labels, loss)
+    cut = _cut(labels, thresholds)
+    subject_N = intervals.number_subjects(subjects, len(targets))
+    measures = _measures(targets, scores, cut, loss)
+    points = [_points(measure, len(targets)) for measure in measures]
+    entries = [
+        _describe(targets[:, i], points[i], cut[label] if loss == "BCE" else None) for i, label in enumerate(labels)
+    ]
+    mean: dict[str, Any] = _mean(points)
+    mean["baseline"] = _mean([_numbers(entry["baseline"]) for entry in entries])
+    if resamples:
+        bearing = [_bearing(targets[:, i], subject_N, loss) for i in range(len(labels))]
+        draws = intervals.bootstrap(measures, subject_N, resamples, seed)
+        spans = [
+            _label_intervals(point, draw, count) for point, draw, count in zip(points, draws, bearing, strict=True)
+        ]
+        chance, mean_chance = intervals.chance(targets, scores, subject_N, loss, resamples, seed)
+        for entry, span, level in zip(entries, spans, chance, strict=True):
+            entry |= {"intervals": span, "chance": level}
+        mean |= {"intervals": _mean_intervals(points, draws, bearing), "chance": mean_chance}
+    return {
+        "n": len(targets),
+        "subjects": None if subjects is None else int(subject_N.max(initial=-1)) + 1,
+        "loss": loss,
+        "resamples": resamples,
+        "notes": NOTES[loss],
+        "mean": mean,
+        "labels": dict(zip(labels, entries, strict=True)),
+    }
+
+
+def paired_differences(
+    targets_NL: ArrayLike,
+    first_NL: ArrayLike,
+    second_NL: ArrayLike,
+    labels: Sequence[str],
+    *,
+    loss: str = "BCE",
+    thresholds: tuple[Thresholds | None, Thresholds | None] = (None, None),
+    subjects: Sequence[Any] | NDArray[Any] | None = None,
+    resamples: int = 1000,
+    seed: int = 0,
+) -> dict[str, Any]:
+    """Second run minus first on the same clips in the same order, by label and mean.
+
+    Each measure has {"difference", "interval"}. Both runs meet the same resamples, so what makes a clip hard for
+    both cancels. `thresholds` holds each run's own.
+    """
+    subject_N = intervals.number_subjects(subjects, len(np.asarray(targets_NL)))
+    runs = []
+    for scores_NL, chosen in zip((first_NL, second_NL), thresholds, strict=True):
+        targets, scores = _table(targets_NL, scores_NL, labels, loss)
+        cut = _cut(labels, chosen)
+        measures = _measures(targets, scores, cut, loss)
+        points = [_points(measure, len(targets)) for measure in measures]
+        runs.append((points, intervals.bootstrap(measures, subject_N, resamples, seed)))
+    (first_points, first_draws), (second_points, second_draws) = runs
+    points = [_subtract(b, a) for a, b in zip(first_points, second_points, strict=True)]
+    draws = [_subtract(b, a) for a, b in zip(first_draws, second_draws, strict=True)]
+    bearing = [_bearing(targets[:, i], subject_N, loss) for i in range(len(labels))]
+    apart = {
+        name: intervals.difference_interval if own is intervals.bounded_interval else intervals.plain_interval
+        for name, own in INTERVALS.items()
+    }
+    spans = [_label_intervals(*of_label, apart) for of_label in zip(points, draws, bearing, strict=True)]
+    entries = [_beside(_jsonable(point), span) for point, span in zip(points, spans, strict=True)]
+    mean = _beside(_mean(points), _mean_intervals(points, draws, bearing, apart))
+    return {"n": len(targets), "resamples": resamples, "mean": mean, "labels": dict(zip(labels, entries, strict=True))}
+
+
+def choose_thresholds(targets_NL: ArrayLike, scores_NL: ArrayLike, labels: Sequence[str]) -> dict[str, float]:
+    """Threshold of each label with the largest sensitivity + specificity (Youden), for the validation clips.
+
+    It lies halfway between two scores; of equals it is the one nearest 0.5. Where one class is missing or nothing
+    beats chance it is 0.5.
+    """
+    targets, scores = _table(targets_NL, scores_NL, labels, "BCE")
+    return {label: youden(targets[:, i], scores[:, i])[0] for i, label in enumerate(labels)}
+
+
+def unchosen_thresholds(targets_NL: ArrayLike, scores_NL: ArrayLike, labels: Sequence[str]) -> dict[str, str]:
+    """The labels for which `choose_thresholds` falls back to 0.5, and why."""
+    targets, scores = _table(targets_NL, scores_NL, labels, "BCE")
+    found = {label: youden(targets[:, i], scores[:, i])[1] for i, label in enumerate(labels)}
+    return {label: why for label, why in found.items() if why}
+
+
+def aucs_table(scores: Mapping[str, Any]) -> "pd.DataFrame":
+    """The seed's `aucs.csv`: columns Label and AUC, one row a label, empty where undefined."""
+    import pandas as pd
+
+    aucs = {label: entry.get("auc") for label, entry in scores["labels"].items()}
+    return pd.DataFrame(
+        {"Label": pd.Series(list(aucs), dtype=object), "AUC": pd.Series(list(aucs.values()), dtype=float)}
+    )
+
+
+def _table(targets_NL: ArrayLike, scores_NL: ArrayLike, labels: Sequence[str], loss: str) -> tuple[Floats, Floats]:
+    targets, scores = np.asarray(targets_NL, dtype=np.float64), np.asarray(scores_NL, dtype=np.float64)
+    if loss not in NOTES:
+        raise UserError(f"Loss {loss!r} has no scores; use BCE or MSE.")
+    if targets.ndim != 2 or targets.shape != scores.shape or targets.shape[1] != len(labels):
+        raise UserError(
+            f"Targets {targets.shape} and scores {scores.shape} do not fit {len(labels)} labels; "
+            "give both as (clips, labels)."
+        )
+    if len(set(labels)) < len(labels):
+        raise UserError(f"A label stands twice among {list(labels)}; name each once.")
+    for i, label in enumerate(labels):
+        lost = np.flatnonzero(~np.isfinite(scores[:, i]))
+        if len(lost):
+            raise UserError(
+                f"Label {label!r}: {len(lost)} scores are not finite (first at row {lost[0]}); retrain the model."
+            )
+        known = targets[~np.isnan(targets[:, i]), i]
+        if loss == "BCE" and not ((known >= 0) & (known <= 1)).all():
+            raise UserError(
+                f"Label {label!r} has targets from {known.min():g} to {known.max():g}; BCE expects 0 to 1, "
+                "use MSE for values."
+            )
+        if not np.isfinite(known).all():
+            raise UserError(f"Label {label!r} has an infinite target; correct the csv.")
+    return targets, scores
+
+
+def _cut(labels: Sequence[str], thresholds: Thresholds | None) -> dict[str, float | Floats]:
+    """Each label's threshold, or the thresholds of its clips (N,)."""
+    chosen = {label: np.asarray((thresholds or {}).get(label, DEFAULT_THRESHOLD), dtype=np.float64) for label in labels}
+    return {label: value if value.ndim else float(value) for label, value in chosen.items()}
+
+
+def _measures(targets: Floats, scores: Floats, cut: Mapping[str, float | Floats], loss: str) -> list[Measure]:
+    if loss == "MSE":
+        return [regression(targets[:, i], scores[:, i]) for i in range(len(cut))]
+    return [detection(targets[:, i], scores[:, i], threshold) for i, threshold in enumerate(cut.values())]
+
+
+def _points(measure: Measure, clips: int) -> dict[str, float]:
+    return {name: float(value_1[0]) for name, value_1 in measure(np.ones((1, clips))).items()}
+
+
+def _numbers(points: Mapping[str, float | None]) -> dict[str, float]:
+    return {name: np.nan if point is None else point for name, point in points.items()}
+
+
+def _jsonable(points: Mapping[str, float]) -> dict[str, float | None]:
+    return {name: None if np.isnan(point) else point for name, point in points.items()}
+
+
+def _describe(targets_N: Floats, points: Mapping[str, float], threshold: float | Floats | None) -> dict[str, Any]:
+    """One label's entry; `threshold` None means values, not classes."""
+    known_n = targets_N[~np.isnan(targets_N)]
+    entry: dict[str, Any] = _jsonable(points) | {"n": len(known_n), "reason": None}
+    missing = [name for name, point in points.items() if np.isnan(point)]
+    positives = int((known_n >= SOFT_POSITIVE).sum())
+    if threshold is not None:
+        entry |= {"threshold": threshold if isinstance(threshold, float) else None, "n_positive": positives}
+    entry["baseline"] = _baseline(known_n, is_value=threshold is None)
+    if missing:
+        entry["reason"] = f"undefined: {', '.join(missing)}; " + _why(
+            len(known_n), None if threshold is None else positives
+        )
+    return entry
+
+
+def _baseline(known_n: Floats, *, is_value: bool) -> dict[str, float | None]:
+    """What answers without a model reach: always yes, or the mean of these targets."""
+    if not len(known_n):
+        return dict.fromkeys(("mae", "rmse") if is_value else ("f1",))
+    if is_value:
+        away_n = known_n - known_n.mean()
+        return {"mae": float(np.abs(away_n).mean()), "rmse": float(np.sqrt((away_n**2).mean()))}
+    share = float(np.mean(known_n >= SOFT_POSITIVE))
+    return {"f1": 2 * share / (1 + share)}
+
+
+def _why(known: int, positives: int | None) -> str:
+    if known == 0:
+        return "no clip has a target"
+    if positives is None:
+        return f"the {known} targets or their scores do not vary"
+    if positives in (0, known):
+        return f"all {known} targets are {'positive' if positives else 'negative'}"
+    return "some scores are not between 0 and 1"
+
+
+def _mean(points: Sequence[Mapping[str, float]]) -> dict[str, float | None]:
+    """Each measure's mean over the labels that define it."""
+    names = list(points[0]) if points else []
+    known = {name: [point[name] for point in points if not np.isnan(point[name])] for name in names}
+    return {name: float(np.mean(values)) if values else None for name, values in known.items()}
+
+
+def _bearing(targets_N: Floats, subject_N: NDArray[np.intp], loss: str) -> dict[str, int]:
+    """How many subjects bear on each measure: the rarer class for most, one class for its own share."""
+    known_N = ~np.isnan(targets_N)
+    everyone = len(np.unique(subject_N[known_N]))
+    if loss == "MSE":
+        return dict.fromkeys(INTERVALS, everyone)
+    positive_N = targets_N >= SOFT_POSITIVE
+    yes, no = len(np.unique(subject_N[positive_N])), len(np.unique(subject_N[known_N & ~positive_N]))
+    return dict.fromkeys(INTERVALS, min(yes, no)) | {"sensitivity": yes, "specificity": no, "prevalence": everyone}
+
+
+def _label_intervals(
+    points: Mapping[str, float], draws: Draws, bearing: Mapping[str, int], kinds: Mapping[str, Any] = INTERVALS
+) -> dict[str, list[float] | None]:
+    return {
+        name: None if np.isnan(point) else kinds[name](point, draws[name], bearing[name])
+        for name, point in points.items()
+    }
+
+
+def _mean_intervals(
+    points: Sequence[Mapping[str, float]],
+    draws: Sequence[Draws],
+    bearing: Sequence[Mapping[str, int]],
+    kinds: Mapping[str, Any] = INTERVALS,
+) -> dict[str, list[float] | None]:
+    """Intervals of the means: a label that a resample leaves undefined stays at its point there."""
+    spans: dict[str, list[float] | None] = {}
+    for name, point in _mean(points).items():
+        spans[name] = None
+        if point is not None:
+            known = [i for i, of_label in enumerate(points) if not np.isnan(of_label[name])]
+            away = [np.nan_to_num(draws[i][name] - points[i][name]) for i in known]
+            count = int(np.median([bearing[i][name] for i in known]))
+            spans[name] = kinds[name](point, point + np.mean(away, axis=0), count)
+    return spans
+
+
+def _beside(differences: Mapping[str, float | None], spans: Mapping[str, list[float] | None]) -> dict[str, Any]:
+    return {name: {"difference": value, "interval": spans[name]} for name, value in differences.items()}
+
+
+def _subtract(second: Mapping[str, Any], first: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: second[name] - first[name] for name in second}

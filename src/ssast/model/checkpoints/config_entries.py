@@ -1,0 +1,104 @@
+"""Check the entries of a model folder's config.json: the first that cannot be meant is one sentence."""
+
+from collections import Counter
+from collections.abc import Mapping
+from typing import Any
+
+from ssast.errors import UserError
+from ssast.model.encoder import SIZES
+from ssast.safe_reading import UNSEEN, brief
+
+MOST = 1_000_000
+"""Above any size, count or number of labels that a model can have: memory is not asked for what cannot be."""
+COUNTS = {"num_labels", "fshape", "tshape", "num_mel_bins", "target_length", "mask_patch", "cluster_factor"}
+STEPS = {"fstride", "tstride"}
+SWITCHES = {"weighted", "freeze", "layernorm", "mask_padding"}
+WORDS = {"class", "model_size", "task", "activation", "loss", "objective", "head"}
+USUAL = {"fshape": 128, "tshape": 2, "num_mel_bins": 128, "target_length": 1024}
+"""What a model is made with where its config says nothing."""
+LONGEST_LABEL = 200
+FRONTEND = {
+    "sample_rate": ("a whole number from 1 to 1000000", lambda value: _is_count(value)),
+    "num_mel_bins": ("a whole number from 1 to 1000000", lambda value: _is_count(value)),
+    "target_length": ("a whole number from 1 to 1000000", lambda value: _is_count(value)),
+    "mean": ("a number", lambda value: _is_number(value) and abs(value) < MOST),
+    "std": ("a number above 0", lambda value: _is_number(value) and 0 < value < MOST),
+    "reduce": ("true or false", lambda value: isinstance(value, bool)),
+    "clip_length": ("a number of seconds, 0 for all", lambda value: _is_number(value) and 0 <= value < MOST),
+}
+
+
+def check_entries(config: Mapping[str, Any], source: str) -> None:
+    """UserError for the first known entry whose value is of another kind than ssast writes; others are passed over."""
+    for name, value in config.items():
+        expected = _expected(name, value)
+        if expected:
+            raise UserError(
+                f"config.json of {source} says {name} {brief(value, 40)!r}, expected {expected}; save the model again."
+            )
+    if config.get("class") == "SSASTForAudioClassification" and "num_labels" not in config:
+        raise UserError(f"config.json of {source} lacks num_labels, the number of labels; save the model again.")
+    _check_frontend(config, source)
+    for label in config.get("labels") or ():
+        check_label(label, f"config.json of {source}")
+    twice = [label for label, count in Counter(config.get("labels") or ()).items() if count > 1]
+    if twice:
+        raise UserError(f"config.json of {source} names the label {brief(twice[0])!r} twice; save the model again.")
+
+
+def check_label(label: str, source: str) -> None:
+    """UserError for a label that no label file can hold: an empty one, one of several lines, an endless one."""
+    if not label.strip() or len(label) > LONGEST_LABEL or UNSEEN.search(label):
+        raise UserError(
+            f"{source} names the label {brief(label)!r}; expected one line of 1 to {LONGEST_LABEL} characters: mend it."
+        )
+
+
+def _check_frontend(config: Mapping[str, Any], source: str) -> None:
+    """UserError where the settings of the spectrogram cannot be meant, or are not those of the model itself."""
+    for name, value in (config.get("frontend") or {}).items():
+        if name not in FRONTEND:
+            continue
+        expected, is_right = FRONTEND[name]
+        own = config.get(name, value) if name in USUAL else value
+        if not is_right(value) or own != value:
+            expected = f"{brief(own)}, as the model itself" if is_right(value) else expected
+            raise UserError(
+                f"config.json of {source} says {brief(name)} {brief(value, 40)} of the spectrogram, expected "
+                f"{expected}; save the model again."
+            )
+
+
+def _expected(name: str, value: Any) -> str:
+    """What is expected where the value is something else; empty where it is right, or the entry is not known."""
+    if name in COUNTS and not _is_count(value):
+        return f"a whole number from 1 to {MOST}"
+    if name in STEPS and not (_is_count(value) or value is None):
+        return f"a whole number from 1 to {MOST}, or null"
+    if name in SWITCHES and not isinstance(value, bool):
+        return "true or false"
+    if name in WORDS and not isinstance(value, str):
+        return "a word"
+    if name == "model_size" and value not in SIZES:
+        return f"one of {', '.join(SIZES)}"
+    if name == "layer" and not (isinstance(value, int) and not isinstance(value, bool) and -1 <= value <= 13):
+        return "a whole number from -1 to 13"
+    if name == "final_dropout" and not _is_number(value):
+        return "a number"
+    if name == "labels" and not (value is None or (isinstance(value, list) and all(isinstance(v, str) for v in value))):
+        return "a list of words, or null"
+    if name == "frontend" and not (value is None or _is_frontend(value)):
+        return "the settings of the spectrogram, or null"
+    return ""
+
+
+def _is_count(value: Any) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and 1 <= value <= MOST
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and value == value
+
+
+def _is_frontend(value: Any) -> bool:
+    return isinstance(value, dict) and all(isinstance(one, int | float) for one in value.values())

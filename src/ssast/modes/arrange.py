@@ -1,0 +1,261 @@
+"""Bring a folder of audio files and a table into the form that the other modes read."""
+
+import io
+import json
+import os
+import shlex
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+from tqdm import tqdm
+
+from ssast import redaction
+from ssast.audio.decode import blocks
+from ssast.data.audio_files import find_audio
+from ssast.data.layout.file_column import Named, Table, name_files
+from ssast.data.layout.filenames import FileNames, in_formats, is_audio, printable, quoted
+from ssast.data.layout.labels import Labels, find_labels
+from ssast.data.layout.people import doubtful, find_person
+from ssast.data.layout.uids import Row, name_rows, uid_column
+from ssast.data.recordings import naming
+from ssast.data.storage.location import Location, whole_folder
+from ssast.data.tables.people import SUBJECTS, is_naming
+from ssast.data.tables.splits import read_labels, read_table, some
+from ssast.errors import AudioError, UserError
+from ssast.options.options import Options
+from ssast.options.resolve import resolve, write_record
+from ssast.pages.tables import counted
+from ssast.runs.arranged import Arranged
+from ssast.runs.context import say
+from ssast.runs.output.folder import fingerprint, versions
+from ssast.runs.output.lock import BESIDE, alone
+from ssast.runs.output.skipped_recordings import BadAudio
+from ssast.runs.paths import at, recordings
+
+ROW_UID = "row_uid"
+"""The table's own column uid where a row has several recordings, which have uids of their own."""
+
+
+@alone("arrange", lock=BESIDE)
+def arrange(options: Options | None = None, /, **overrides: Any) -> Path:
+    """Lay audio files and a table out as `recordings/`, `splits/`, all.csv and labels.txt in the new folder exp_dir.
+
+    `prefix` is the folder of the files, `data_split_root` the table; files are copied as they are. Takes the command
+    line's options by name, and gives the folder.
+    """
+    options = resolve(options, mode="arrange", **overrides)
+    folder = Path(options.exp_dir)
+    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        raise UserError(f"the folder {folder} holds files already; give the name of a new one.")
+    source, place, bad = recordings(options), at(options, options.data_split_root or ""), BadAudio()
+    table = _read(place)
+    person = find_person(table, options.subject_column)
+    names = FileNames(find_audio([source]), source)
+    _hide(table, names, person)
+    named = name_files(table, names, source, options.file_column, person)
+    rows = name_rows(table, named)
+    redaction.learn("uid", (row.uid for row in rows))
+    _note_lacking(named, place, options, bad)
+    if person is None and len(rows) > len(named.files_of):
+        person = named.column  # the files of one row belong together, whatever the column is called
+    labels = _labels(table, options, named, person)
+    columns, subject = _columns(table, named, labels, person)
+    with whole_folder(folder) as beside:
+        kept = _copy(rows, beside / "recordings", options, bad)
+        made = Arranged.of(_frame(columns, kept), list(labels.cells), subject, options)
+        made.write(beside)
+        record = {"clips": {"all": len(kept)}, "files": fingerprint(place), "versions": versions()}
+        write_record(beside / "run.yaml", options, record)
+    _tell_files(named, len(kept), len(names.files), folder)
+    bad.write(folder)
+    made.show(folder, labels, doubtful(table, person) if person else [])
+    return folder
+
+
+def _read(place: Location) -> Table:
+    table = read_table(place)
+    if not any(table.values()):
+        raise UserError(f"{place} has a header but no rows; add one row a recording, or one a person.")
+    return table
+
+
+def _hide(table: Table, names: FileNames, person: str | None) -> None:
+    """Tell a veil, where one is worn, which words of the table and of the files are names."""
+    if redaction.worn():
+        redaction.learn("file", (part for file in names.files for part in (file.shown, *file.path)))
+        redaction.learn("subject", table[person].values() if person else ())
+        cells = {cell for column in table.values() for cell in column.values()}
+        redaction.learn("file", (cell for cell in cells if is_audio(cell) or names.meant(cell) or names.nearly(cell)))
+
+
+def _labels(table: Table, options: Options, named: Named, person: str | None) -> Labels:
+    """The labels that the options name, else all columns of yes/no answers."""
+    given = read_labels(at(options, options.label_txt or "")) if "label_txt" in options.given else None
+    spread = [] if options.label_column is None else _listed(options.label_column, table)
+    for name in spread:
+        if name in (named.column, person, uid_column(table)):
+            raise UserError(f"the column {name!r} names files or people, so it is no label; mend --label_column.")
+    leave = [name for name in (named.column, person, uid_column(table)) if name]
+    return find_labels(table, given, spread, leave)
+
+
+def _listed(text: str, table: Table) -> list[str]:
+    """The columns that an option names, one a line or with commas between; a name may hold a comma itself."""
+    lines = [line.strip() for line in text.splitlines()]
+    found = (name for line in lines for name in ([line] if line in table else line.split(",")))
+    return list(dict.fromkeys(name.strip() for name in found if name.strip()))
+
+
+def _columns(
+    table: Table, named: Named, labels: Labels, person: str | None
+) -> tuple[dict[str, Mapping[int, Any]], str | None]:
+    """The columns of all.csv in their order: who speaks, under a name that every mode knows, the labels, the others."""
+    subject = person if person is None or person == find_person(table, None) else SUBJECTS[0]
+    left = {named.column, uid_column(table), person}
+    others = {name: cells for name, cells in table.items() if name not in left}
+    own = uid_column(table)
+    if own not in (None, named.column, person) and named.is_of_people:
+        others[ROW_UID] = table[own or ""]
+    if subject is not None and (subject in others or (subject != person and subject in labels.cells)):
+        raise UserError(
+            f"the table has a column {subject!r} beside {person!r}, and every mode would take it for who speaks; "
+            "rename or remove it."
+        )
+    if person is not None and not is_naming(table[person].values()):
+        raise UserError(
+            f"the column {person!r} holds nothing but 0 and 1 or yes and no, which no mode takes for people; write "
+            "codes such as P0 and P1."
+        )
+    first = {subject: table[person]} if subject is not None and person is not None else {}
+    rest = {name: cells for name, cells in others.items() if name not in labels.cells}
+    return {**first, **labels.cells, **rest}, subject
+
+
+def _note_lacking(named: Named, place: Location, options: Options, bad: BadAudio) -> None:
+    """Note the rows without a file of their own; UserError unless bad recordings are to be skipped."""
+    lines = sorted({*named.lacking, *named.unclear})
+    if lines and options.on_bad_audio == "error":
+        raise UserError(f"{place} {_first_lacking(named)}, or pass --on_bad_audio skip.")
+    for line in lines:
+        _note(bad, named.cells[line], line, f"line {line} {_why(named, line)}")
+
+
+def _note(bad: BadAudio, name: str, line: int, reason: str) -> None:
+    """Note one of several of one name too: each is a row that is left out."""
+    shown = printable(name)
+    is_new = shown and redaction.shown_name("uid", shown) not in bad.reasons
+    bad(shown if is_new else f"{shown} line {line}".strip(), reason)
+
+
+def _first_lacking(named: Named) -> str:
+    """What is wrong with the rows that have no file, or more than one, and the first of them."""
+    if named.unclear:
+        line = min(named.unclear)
+        return (
+            f"has names that fit more than one audio file in {counted(len(named.unclear), 'row')}, the first in line "
+            f"{line}, where {quoted(named.cells[line])} in the column {named.column!r} {_why(named, line)}; write the "
+            "names with their folders or endings"
+        )
+    line = min(named.lacking)
+    cell = f"says {quoted(named.cells[line])}" if named.cells[line] else "is empty"
+    near = f" ({named.lacking[line]})" if named.lacking[line] else ""
+    return (
+        f"names no audio file in {counted(len(named.lacking), 'row')}, the first in line {line}, where the "
+        f"column {named.column!r} {cell}{near}; bring the files, mend or remove the rows"
+    )
+
+
+def _why(named: Named, line: int) -> str:
+    if line in named.unclear:
+        files = named.unclear[line]
+        return f"fits {len(files)} files: {some([file.shown for file in files], 3)}"
+    return f"names no audio file{f' ({near})' if (near := named.lacking[line]) else ''}"
+
+
+def _copy(rows: Sequence[Row], root: Path, options: Options, bad: BadAudio) -> list[Row]:
+    """Every recording in a folder of its own, decoded once for its rate; those that can be used."""
+    kept, keep = [], partial(_keep, root)
+    with ThreadPoolExecutor(max(1, options.num_workers)) as threads:
+        reasons = threads.map(keep, rows)
+        try:
+            for row, reason in tqdm(zip(rows, reasons, strict=True), desc="arrange", unit="clip", total=len(rows)):
+                if reason is None:
+                    kept.append(row)
+                elif options.on_bad_audio == "error":
+                    raise reason
+                else:
+                    _note(bad, row.uid, row.line, str(reason))
+        finally:
+            threads.shutdown(cancel_futures=True)
+    if not kept:
+        first = next(iter(bad.reasons.values()), "no row names one")
+        raise UserError(f"none of the recordings can be used; the first: {first}")
+    return kept
+
+
+def _keep(root: Path, row: Row) -> AudioError | None:
+    """Copy one recording under its uid, with its metadata.json; what is wrong where it cannot be read."""
+    place = row.file.location
+    ending = place.name.rsplit(".", 1)[1].lower()
+    try:
+        with naming(row.uid):
+            content = _content(place)
+            # Read to its end, so that what is wrong there shows now; no more than a block of it is held.
+            rate = max(block.sample_rate for block in blocks(io.BytesIO(content), extension=ending))
+    except AudioError as error:
+        return error
+    folder = root / row.uid
+    folder.mkdir(parents=True)
+    (folder / f"waveform.{ending}").write_bytes(content)
+    metadata = {"encoding": ending.upper(), "sample_rate_hz": rate}
+    (folder / "metadata.json").write_text(json.dumps(metadata), encoding="utf-8")
+    return None
+
+
+def _content(place: Location) -> bytes:
+    """The bytes of a file; AudioError where this one cannot be read, though others here may be."""
+    if not place.is_local:
+        return place.read_bytes()
+    if not os.path.isfile(place.path):
+        raise AudioError(f"{printable(str(place))} is not a file, or a link to nothing; put the file itself there")
+    try:
+        return place.read_bytes()
+    except UserError as error:
+        raise AudioError(str(error).rstrip(".")) from error
+
+
+def _frame(columns: Mapping[str, Mapping[int, Any]], rows: Sequence[Row]) -> pd.DataFrame:
+    """The table under uids; labels of whole numbers are written as such."""
+    frame = pd.DataFrame(index=pd.Index([row.uid for row in rows], name="uid"))
+    for name, cells in columns.items():
+        own = pd.Series([cells[row.line] for row in rows], index=frame.index)
+        is_whole = pd.api.types.is_float_dtype(own) and (own.dropna() % 1 == 0).all()
+        frame[name] = own.astype("Int64") if is_whole else own
+    return frame
+
+
+def _tell_files(named: Named, kept: int, files: int, folder: Path) -> None:
+    """On the screen: which column names the files, how many came, and which were left."""
+    how = "names the files"
+    if any(len(own) > 1 for own in named.files_of.values()):
+        rows = counted(len(named.files_of), "row")
+        how = f"holds the folder, or the beginning of the file names, of each of {rows}"
+    say(f"the column {named.column!r} {how}; {kept} of {files} are in {folder / 'recordings'}")
+    if twice := in_formats(file for own in named.files_of.values() for file in own):
+        say(
+            "warning: files of one name with different endings were each taken as a recording "
+            f"({counted(len(twice), 'such name')}, as of {some([file.shown for file in twice[0]], 3)}); if they are "
+            "one recording in several formats, remove all but one"
+        )
+    if named.unnamed:
+        shown = some([file.shown for file in named.unnamed], 3)
+        say(f"the table has no row for {counted(len(named.unnamed), 'file')}: {shown}")
+    if named.begun:
+        say(
+            f"the name of {named.begun[0].shown} begins with an entry of the column {named.column!r}; if each row is "
+            f"one person with several files, pass --subject_column {shlex.quote(named.column)}"
+        )

@@ -1,0 +1,237 @@
+"""Ask whether recordings give the labels away without a voice being heard, and tell it in numbers and on a page."""
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from tqdm import tqdm
+
+from ssast import redaction
+from ssast.data.storage.location import forget, whole_file
+from ssast.data.tables.people import find_all_people, subject_names
+from ssast.data.tables.splits import check_targets, label_values, read_labels, read_split, some
+from ssast.dataset_audit.advice import next_steps
+from ssast.dataset_audit.analysis import Clips
+from ssast.dataset_audit.analysis import audit as audit_clips
+from ssast.dataset_audit.listening import Heard
+from ssast.dataset_audit.page import audit_page, csv_rows, screen_rows
+from ssast.dataset_audit.sentences import ACROSS, summary
+from ssast.dataset_audit.survey import FAULTS, NOTES, Finding, findings
+from ssast.errors import UserError
+from ssast.metrics.predictions import read_predictions
+from ssast.modes.check import listen_as_told, split_places
+from ssast.options.declaration import suggestion
+from ssast.options.options import Options
+from ssast.options.privacy import shown_facts
+from ssast.options.resolve import resolve
+from ssast.options.yaml_file import read_mapping
+from ssast.pages.html import write_page
+from ssast.pages.tables import text_table
+from ssast.runs.context import say
+from ssast.runs.output.folder import fingerprint, nothing_half_written, open_folder, record_path, versions
+from ssast.runs.output.lock import alone
+from ssast.runs.output.uploads import uploaded
+from ssast.runs.paths import at, recordings
+from ssast.runs.results import RESAMPLES_SEED
+from ssast.runs.rows import data_name
+
+LEAKS = (*ACROSS, "same sound, other labels", "same sound")
+
+
+@alone("audit")
+@uploaded("audit")
+@nothing_half_written
+def audit(options: Options | None = None, /, **overrides: Any) -> Path:
+    """Ask whether labels can be told from the recordings rather than from the voice; the folder of the results.
+
+    Leaves audit.html, audit.csv (one row a label and trait), audit.json and traits.csv (what was measured of each
+    clip) in exp_dir. Takes the command line's options by name.
+    """
+    options = resolve(options, mode="audit", **overrides)
+    forget()
+    root = recordings(options)
+    if not root.is_dir():
+        raise UserError(f"the data folder {root} does not exist; check --prefix, --study and --bucket_name.")
+    places = split_places(at(options, options.data_split_root or ""))
+    label_txt = at(options, options.label_txt or "")
+    labels = read_labels(label_txt)
+    splits = {name: read_split(place) for name, place in places.items()}
+    for name, frame in splits.items():
+        check_targets(frame, labels, options.loss, places[name])
+    columns = _columns(options, splits, labels)
+    told = _predictions(options, labels)
+    counts = {name: len(frame) for name, frame in splits.items()}
+    folder = open_folder(options, clips=counts, files=fingerprint(*places.values(), label_txt), trains=False)
+    heard = listen_as_told(root, splits, options, closely=True)
+    clips = _clips(heard, splits, labels, columns, told)
+    found = audit_clips(clips, loss=options.loss, resamples=options.resamples, seed=RESAMPLES_SEED, progress=_progress)
+    found |= {"leaks": _leaks(findings(heard, splits, labels, loss=options.loss)), "not_read": _not_read(heard)}
+    found["doubts"] = _doubts(heard)
+    _write(folder, found, clips, f"Audit of {data_name(options, next(iter(places.values())))}", _facts(folder))
+    _show(found, folder)
+    return folder
+
+
+def _columns(options: Options, splits: Mapping[str, pd.DataFrame], labels: Sequence[str]) -> list[str] | None:
+    """The columns that --columns names; None for all that are no label and no subject."""
+    if options.columns is None:
+        return None
+    names = list(dict.fromkeys(name.strip() for name in options.columns.split(",") if name.strip()))
+    known = list(dict.fromkeys(str(name) for frame in splits.values() for name in frame.columns))
+    for name in names:
+        if name in labels:
+            raise UserError(f"--columns names {name}, which is a label; leave it out, or out of --label_txt.")
+        # A field of metadata.json is known only once the recordings were read.
+        if hint := name not in known and suggestion(name, known):
+            raise UserError(f"--columns names {name}, which no csv has{hint}")
+    return names
+
+
+def _predictions(options: Options, labels: Sequence[str]) -> pd.DataFrame | None:
+    """What a model said of clips, by uid and label; None where no run is named."""
+    address = options.runs or options.finetuned_mdl_path
+    if not address:
+        return None
+    if "," in address:
+        raise UserError(f"--runs is {address}, but audit takes one; name one folder that finetune or evaluate wrote.")
+    place = at(options, address)
+    folder = place.path if place.is_local else place.on_disk("predictions.parquet", "predictions.csv")
+    found = read_predictions(folder, labels, in_part=True)
+    if lacking := [label for label in labels if label not in found.labels]:
+        say(f"{address} has no scores of {some(lacking)}, so the page does not show what the model makes of them")
+    return pd.DataFrame(found.scores, index=found.uids, columns=found.labels, dtype=float).reindex(columns=list(labels))
+
+
+def _progress(labels: Sequence[str]) -> Iterable[str]:
+    return tqdm(labels, desc="audit", unit="label", dynamic_ncols=True)
+
+
+def _clips(
+    heard: Mapping[str, Heard],
+    splits: Mapping[str, pd.DataFrame],
+    labels: Sequence[str],
+    columns: Sequence[str] | None,
+    told: pd.DataFrame | None,
+) -> Clips:
+    """The clips that could be read, each once, with everything that is known of them."""
+    whole = pd.concat([frame.assign(**{SPLIT: name}) for name, frame in splits.items()])
+    whole = whole[~whole.index.duplicated()]
+    rows = whole[[heard[uid].sound is not None and bool(heard[uid].digest) for uid in whole.index]]
+    if rows.empty:
+        first = next(iter(heard.values()))
+        said = f"no recording could be read, the first: {first.uid}: {first.reason}; see `ssast check`."
+        raise UserError(said, uid=first.uid)
+    table, sources = _table([heard[uid] for uid in rows.index], rows, labels, columns)
+    scores = None
+    if told is not None:
+        scores = told.reindex(rows.index)[list(labels)].to_numpy(dtype=np.float64)
+        if np.isnan(scores).all():
+            raise UserError(f"none of the run's {len(told)} clips is in the csv; give the csv that the run scored.")
+    targets = label_values(rows, labels)
+    split = rows[SPLIT].to_numpy(dtype=object)
+    return Clips(table, sources, list(labels), targets, split, scores=scores, **_whose(rows, splits))
+
+
+def _whose(rows: pd.DataFrame, splits: Mapping[str, pd.DataFrame]) -> dict[str, Any]:
+    """`subjects` and `unit` of Clips for these rows, whatever each csv calls its column of people."""
+    frames = list(splits.values())
+    named = [(frame, people) for frame, people in zip(frames, find_all_people(frames), strict=True) if people]
+    name_of = {
+        uid: name for frame, people in reversed(named) for uid, name in zip(frame.index, people.names, strict=True)
+    }
+    names = [name_of.get(uid) for uid in rows.index]
+    if len({name for name in names if name is not None}) < 2:
+        return {}
+    return {"subjects": np.array(names, dtype=object), "unit": named[0][1].unit}
+
+
+SPLIT = "\0split"
+"""No csv has a column of this name."""
+
+
+def _table(
+    heard: Sequence[Heard], rows: pd.DataFrame, labels: Sequence[str], columns: Sequence[str] | None
+) -> tuple[pd.DataFrame, dict[str, str]]:
+    """What is known of each clip beside its sound, by column, and where each column comes from."""
+    sounds = [one.sound for one in heard if one.sound is not None]
+    own: dict[str, Any] = {
+        "duration": [one.seconds for one in heard],
+        "loudness": [sound.loudness_db for sound in sounds],
+        "noise_floor": [sound.noise_db for sound in sounds],
+        "bandwidth": [sound.bandwidth_hz for sound in sounds],
+        "sample_rate": [one.sample_rate for one in heard],
+        "channels": [one.channels for one in heard],
+        "digital_silence": [round(one.still.seconds, 4) for one in heard],
+        "container": [one.container for one in heard],
+    }
+    sources = dict.fromkeys(own, "recording")
+    passed = {*labels, SPLIT, *subject_names(rows.columns)}
+    fields = pd.DataFrame([dict(one.metadata) for one in heard], index=rows.index)
+    for source, frame in (("csv", rows), ("metadata.json", fields)):
+        for name in frame.columns:
+            wanted = str(name) in columns if columns is not None else name not in passed
+            if wanted and not (source == "metadata.json" and (subject_names([name]) or str(name).lower() == "uid")):
+                shown = str(name) if name not in own else f"{name} ({source})"
+                own[shown], sources[shown] = frame[name].to_numpy(), source
+    missing = [name for name in columns or () if name not in own and f"{name} (csv)" not in own]
+    if missing:
+        raise UserError(f"--columns names {missing[0]}, which neither a csv nor a metadata.json has; mend the name.")
+    return pd.DataFrame(own, index=rows.index), sources
+
+
+def _leaks(found: Sequence[Finding]) -> dict[str, dict[str, Any]]:
+    """What the splits share and what is there twice, by kind."""
+    kinds = {kind: [one for one in found if one.finding == kind] for kind in LEAKS}
+    meanings = FAULTS | NOTES
+    return {
+        kind: {
+            "meaning": meanings[kind],
+            "found": [{"uid": one.uid, "split": one.split, "detail": one.detail} for one in own],
+        }
+        for kind, own in kinds.items()
+        if own
+    }
+
+
+def _doubts(heard: Mapping[str, Heard]) -> dict[str, dict[str, str]]:
+    """What is doubtful about recordings as a model hears them: by kind, the details by uid as it may be shown."""
+    found: dict[str, dict[str, str]] = {}
+    for uid, one in heard.items():
+        for doubt in one.doubts:
+            found.setdefault(doubt.kind, {})[redaction.shown_name("uid", uid)] = doubt.detail
+    return found
+
+
+def _not_read(heard: Mapping[str, Heard]) -> dict[str, str]:
+    return {one.uid: one.reason for one in heard.values() if not one.digest}
+
+
+def _facts(folder: Path) -> list[tuple[str, Any]]:
+    """What the page says of its making, from the run's record, in which a private run hides names."""
+    names = ("prefix", "study", "data_split_root", "label_txt", "columns", "runs", "finetuned_mdl_path", "resamples")
+    kept = read_mapping(record_path(folder, "audit", trains=False))
+    return [*((name, kept[name]) for name in names if kept.get(name) is not None), *versions().items()]
+
+
+def _write(folder: Path, found: dict[str, Any], clips: Clips, title: str, facts: Sequence[tuple[str, Any]]) -> None:
+    found = shown_facts(found)
+    with whole_file(folder / "traits.csv") as beside:
+        table = clips.table.rename(index=partial(redaction.shown_name, "uid"))
+        table.insert(0, "split", clips.split, allow_duplicates=True)  # a csv may have such a column too
+        table.to_csv(beside)
+    with whole_file(folder / "audit.csv") as beside:
+        pd.DataFrame(csv_rows(found)).to_csv(beside, index=False)
+    with whole_file(folder / "audit.json") as beside:
+        Path(beside).write_text(json.dumps(found, indent=1, allow_nan=False) + "\n", encoding="utf-8")
+    write_page(folder / "audit.html", audit_page(title, found, clips, facts))
+
+
+def _show(found: Mapping[str, Any], folder: Path) -> None:
+    say(text_table(screen_rows(found)))
+    for sentence in (*summary(found), *(f"next: {step}" for step in next_steps(found))):
+        say(sentence)
+    say(f"every number in {folder / 'audit.csv'}, the page in {folder / 'audit.html'}")

@@ -1,0 +1,199 @@
+"""Look at a data set before a long run: `ssast check`."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from tqdm import tqdm
+
+from ssast import redaction
+from ssast.data.dataset import AudioConf
+from ssast.data.storage.location import Location, forget, whole_file
+from ssast.data.tables.splits import read_labels, read_split
+from ssast.dataset_audit.listening import Heard, listen_to_all
+from ssast.dataset_audit.survey import FAULTS, Finding, findings, label_counts
+from ssast.errors import UserError
+from ssast.options.options import Options
+from ssast.options.resolve import resolve
+from ssast.runs.context import say
+from ssast.runs.output.folder import fingerprint, open_folder
+from ssast.runs.output.lock import alone
+from ssast.runs.output.uploads import uploaded
+from ssast.runs.paths import at, recordings
+
+FAULTY = 1
+"""The exit code of a check that found what a run would suffer from."""
+SPLITS = ("train", "test")
+
+
+@alone("check")
+@uploaded("check")
+def check(options: Options | None = None, /, **overrides: Any) -> int:
+    """Look at a data set before a long run; 1 where a run would stop or report something false, else 0.
+
+    Leaves check.csv (uid, split, weight, finding, detail) and recordings.csv (what each recording is) in exp_dir.
+    """
+    options = resolve(options, mode="check", **overrides)
+    forget()
+    root = recordings(options)
+    if not root.is_dir():
+        raise UserError(f"the data folder {root} does not exist; check --prefix, --study and --bucket_name.")
+    places = split_places(at(options, options.data_split_root or ""))
+    splits, broken = _read(places)
+    named = "label_txt" in options.given and options.label_txt
+    labels = read_labels(at(options, named)) if named else []
+    files = fingerprint(*places.values(), *([options.label_txt] if labels else []))
+    clips = {split: len(frame) for split, frame in splits.items()}
+    folder = open_folder(options, clips=clips, files=files, trains=False)
+    heard = listen_as_told(root, splits, options)
+    found = findings(heard, splits, labels, loss=options.loss, unlisted=_unlisted(root, heard))
+    found = broken + found
+    _write(folder / "check.csv", _findings_table(found))
+    _write(folder / "recordings.csv", _recordings_table(heard, splits))
+    _show(heard, splits, labels, found, options)
+    faults = sum(one.is_fault for one in found)
+    say(f"{faults} faults and {len(found) - faults} notes in {folder / 'check.csv'}")
+    return FAULTY if faults else 0
+
+
+def split_places(root: Location) -> dict[str, Location]:
+    """The csv files of the splits by name: the single one that was given, or those that the folder has."""
+    if not root.is_dir():
+        return {root.name.rsplit(".", 1)[0]: root}
+    places = {name: root / f"{name}.csv" for name in SPLITS}
+    there = {name: place for name, place in places.items() if place.exists()}
+    if not there:
+        raise UserError(f"{root} holds no train.csv and no test.csv; give --data_split_root their folder, or one csv.")
+    return there
+
+
+def _read(places: dict[str, Location]) -> tuple[dict[str, pd.DataFrame], list[Finding]]:
+    """The tables that can be read, and a finding for each that cannot; UserError where none can."""
+    splits, broken = {}, []
+    for split, place in places.items():
+        try:
+            splits[split] = read_split(place)
+        except UserError as error:
+            if len(places) == 1:
+                raise
+            broken.append(Finding("", split, "csv not usable", str(error)))
+    if not splits:
+        raise UserError(f"no csv can be read; the first: {broken[0].detail}")
+    return splits, broken
+
+
+def listen_as_told(
+    root: Location, splits: Mapping[str, pd.DataFrame], options: Options, **how: bool
+) -> dict[str, Heard]:
+    """Every recording of the splits, judged as a model hears it that is trained with these options."""
+    uids = list(dict.fromkeys(uid for frame in splits.values() for uid in frame.index))
+    names = ("resample_rate", "reduce", "clip_length", "target_length")
+    conf = AudioConf.of({name: getattr(options, name) for name in names})
+    how |= {"use_librosa": options.lib}
+    passing = listen_to_all(root, uids, num_workers=options.num_workers, conf=conf, **how)
+    with tqdm(passing, total=len(uids), desc=options.mode, unit="clip", dynamic_ncols=True) as bar:
+        return {one.uid: one for one in bar}
+
+
+def _unlisted(root: Location, heard: dict[str, Heard]) -> list[str]:
+    """Folders of recordings that no csv names; a bucket's files are told by their ending, without a request each."""
+    others = [place for place in root.list() if place.name not in heard and not place.name.startswith(".")]
+    return [place.name for place in others if (place.is_dir() if root.is_local else "." not in place.name)]
+
+
+def _findings_table(found: Sequence[Finding]) -> pd.DataFrame:
+    rows = [
+        (_shown(one.uid), one.split, "fault" if one.is_fault else "note", one.finding, _told(one.detail))
+        for one in found
+    ]
+    return pd.DataFrame(rows, columns=["uid", "split", "weight", "finding", "detail"])
+
+
+def _recordings_table(heard: dict[str, Heard], splits: dict[str, pd.DataFrame]) -> pd.DataFrame:
+    rows = [
+        {
+            "uid": _shown(uid),
+            "split": split,
+            "usable": bool(heard[uid].digest),
+            "sample_rate_hz": heard[uid].sample_rate,
+            "channels": heard[uid].channels,
+            "seconds": round(heard[uid].seconds, 4),
+            "peak_db": round(heard[uid].peak_db, 2),
+            "offset": round(heard[uid].offset, 5),
+            "clipped": round(heard[uid].clipped, 5),
+            "heard_seconds": round(heard[uid].still.whole, 4),
+            "digital_silence": round(heard[uid].still.seconds, 4),
+            "sha256": heard[uid].digest,
+        }
+        for split, frame in splits.items()
+        for uid in frame.index
+    ]
+    return pd.DataFrame(rows)
+
+
+def _shown(uid: str) -> str:
+    return uid and redaction.shown_name("uid", uid)
+
+
+def _told(detail: str) -> str:
+    return redaction.shown(detail, is_sentence=True)
+
+
+def _write(path: Any, table: pd.DataFrame) -> None:
+    with whole_file(path) as beside:
+        table.to_csv(beside, index=False)
+
+
+def _show(
+    heard: dict[str, Heard],
+    splits: dict[str, pd.DataFrame],
+    labels: list[str],
+    found: Sequence[Finding],
+    options: Options,
+) -> None:
+    """The data set on the screen: each split, the labels, then each kind of finding with its first one."""
+    for split, frame in splits.items():
+        say(_line(split, [heard[uid] for uid in frame.index]))
+    say(_as_heard(options))
+    if labels:
+        say("\n" + label_counts(splits, labels).to_string(index=False))
+    else:
+        say("labels were not looked at; give --label_txt to count them")
+    if not found:
+        return
+    kinds = dict.fromkeys(one.finding for one in found)
+    say(f"\n{'finding':<26}{'weight':<8}{'count':>6}  first")
+    for kind in kinds:
+        of_kind = [one for one in found if one.finding == kind]
+        first = ": ".join(filter(None, [_shown(of_kind[0].uid) or of_kind[0].split, _told(of_kind[0].detail)]))
+        say(f"{kind:<26}{'fault' if kind in FAULTS else 'note':<8}{len(of_kind):>6}  {first}")
+    say("")
+
+
+def _as_heard(options: Options) -> str:
+    """How recordings are judged, which the options of a run decide."""
+    seconds = options.target_length / 100
+    first = min(seconds, options.clip_length) if options.clip_length else seconds
+    channels = "the mean of its channels" if options.reduce else "its first channel"
+    return (
+        f"a model is taken to hear the first {first:g} s of each recording (--target_length, --clip_length), "
+        f"{channels}, at {options.resample_rate} Hz"
+    )
+
+
+def _line(split: str, heard: list[Heard]) -> str:
+    """How much of a split can be used, and what it is like."""
+    usable = [one for one in heard if one.digest]
+    parts = [f"{split}: {len(heard)} rows, {len(usable)} recordings read"]
+    if usable:
+        seconds = [one.seconds for one in usable]
+        spread = f"{min(seconds):.2f} to {max(seconds):.2f} s (median {np.median(seconds):.2f})"
+        parts += [spread, f"{sum(seconds) / 60:.1f} min in all", _few({one.sample_rate for one in usable}, "Hz")]
+        parts.append(_few({one.channels for one in usable}, "channel(s)"))
+    return ", ".join(parts)
+
+
+def _few(values: set[int], unit: str) -> str:
+    shown = [str(value) for value in sorted(values)]
+    return f"{', '.join(shown[:3])}{' and others' if len(shown) > 3 else ''} {unit}"

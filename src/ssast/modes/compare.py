@@ -1,0 +1,198 @@
+"""Put the scores of runs on the same clips side by side, with paired intervals of their differences."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from ssast import redaction
+from ssast.data.storage.location import whole_file, writable_folder
+from ssast.data.tables.label_columns import MEAN, check_label_names, score_table
+from ssast.errors import UserError
+from ssast.metrics.predictions import Predictions, read_predictions
+from ssast.metrics.scores import paired_differences, score
+from ssast.options.options import Options
+from ssast.options.resolve import resolve
+from ssast.pages.tables import LEADING, TITLES, number, span, text_table
+from ssast.runs.output.lock import alone
+from ssast.runs.output.uploads import uploaded
+from ssast.safe_reading import json_file
+
+
+@dataclass(frozen=True)
+class Scored:
+    """A run that scored clips: what it said of them, at which thresholds, and its measures."""
+
+    name: str
+    loss: str
+    predictions: Predictions
+    thresholds: dict[str, float]
+
+
+@alone("compare")
+@uploaded("compare")
+def compare(options: Options | None = None, /, **overrides: Any) -> Path:
+    """Put runs on the same clips side by side, each against the first, with paired intervals; the csv with all of it.
+
+    Takes the command line's options by name; `runs` holds the folders, with commas between.
+    """
+    options = resolve(options, mode="compare", **overrides)
+    runs = _same_clips(_read_runs((options.runs or "").split(",")))
+    subjects = next((run.predictions.subjects for run in runs if run.predictions.subjects is not None), None)
+    how: dict[str, Any] = {"loss": runs[0].loss, "subjects": subjects, "resamples": options.resamples}
+    alone = [_alone(run, how) for run in runs]
+    against = [None, *(_against(runs[0], run, how) for run in runs[1:])]
+    path = writable_folder(options.exp_dir) / "compare.csv"
+    with whole_file(path) as beside:
+        pd.DataFrame(_long_rows(runs, alone, against)).to_csv(beside, index=False)
+    print(text_table(_screen_rows(runs, alone, against)))
+    for run, differences in zip(runs[1:], against[1:], strict=True):
+        print(_sentence(runs[0], run, differences or {}))
+    for run in runs:
+        if run.loss == "BCE" and not run.thresholds:
+            print(
+                f"{run.name} has no single threshold a label, so its sensitivity, specificity and F1 are those at 0.5"
+            )
+    print(f"every measure in {path}", flush=True)
+    return path
+
+
+def _read_runs(words: Sequence[str]) -> list[Scored]:
+    folders = [Path(word.strip()) for word in words if word.strip()]
+    names = [folder.resolve().name for folder in folders]
+    unique = len(set(names)) == len(names)
+    return [_read_run(folder, name if unique else str(folder)) for folder, name in zip(folders, names, strict=True)]
+
+
+def _read_run(folder: Path, name: str) -> Scored:
+    path = folder / "metrics.json"
+    if not path.is_file():
+        raise UserError(f"{folder} has no metrics.json; give folders that finetune or evaluate wrote.")
+    try:
+        metrics = json_file(path)
+        loss, labels = metrics["loss"], metrics["labels"]
+        thresholds = {label: entry["threshold"] for label, entry in labels.items() if entry.get("threshold")}
+        if loss not in ("BCE", "MSE") or not labels or not all(map(_is_threshold, thresholds.values())):
+            raise ValueError("it names no loss, no labels, or thresholds that are no numbers")
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        reason = error if isinstance(error, OSError | ValueError) else "ssast did not write it"
+        raise UserError(f"{path} cannot be read ({reason}); evaluate that model again.") from error
+    check_label_names(
+        list(labels), [score_table], source=path, remedy="fine-tune that model with another name for the label"
+    )
+    return Scored(redaction.shown_name("run", name), loss, read_predictions(folder, list(labels)), thresholds)
+
+
+def _is_threshold(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
+
+
+def _same_clips(runs: list[Scored]) -> list[Scored]:
+    """The runs with their clips and labels in the order of the first; UserError that says where they differ."""
+    if len({run.name for run in runs}) < 2:
+        raise UserError(
+            "compare needs two runs or more; write `ssast compare RUN RUN`, each a folder with metrics.json."
+        )
+    return [runs[0], *(_like(runs[0], run) for run in runs[1:])]
+
+
+def _like(first: Scored, run: Scored) -> Scored:
+    here, there = first.predictions, run.predictions
+    if first.loss != run.loss:
+        raise UserError(
+            f"{first.name} was scored under {first.loss} and {run.name} under {run.loss}; compare like runs."
+        )
+    for what, ours, theirs in (("label", here.labels, there.labels), ("clip", here.uids, there.uids)):
+        missing, extra = sorted(set(ours) - set(theirs)), sorted(set(theirs) - set(ours))
+        if missing or extra:
+            told = [f"{run.name} lacks {len(missing)} {what}s of {first.name}, such as {missing[0]}"] if missing else []
+            told += [f"{run.name} has {len(extra)} more {what}s, such as {extra[0]}"] if extra else []
+            said = f"{' and '.join(told)}; evaluate both on the same csv with the same labels."
+            raise UserError(said, **({"uid": [*missing[:1], *extra[:1]]} if what == "clip" else {}))
+    row = {uid: at for at, uid in enumerate(there.uids)}
+    column = [there.labels.index(label) for label in here.labels]
+    ordered = there.at([row[uid] for uid in here.uids])
+    scores, targets = ordered.scores[:, column], ordered.targets[:, column]
+    differs = np.argwhere(~((targets == here.targets) | (np.isnan(targets) & np.isnan(here.targets))))
+    if len(differs):
+        at, label = here.uids[differs[0][0]], here.labels[differs[0][1]]
+        raise UserError(
+            f"{first.name} and {run.name} differ in {len(differs)} targets, first in {label!r} of clip {at}; "
+            "evaluate both on the same csv.",
+            uid=at,
+        )
+    predictions = Predictions(here.uids, here.labels, scores, targets, ordered.subjects, ordered.unit)
+    return Scored(run.name, run.loss, predictions, run.thresholds)
+
+
+def _alone(run: Scored, how: Mapping[str, Any]) -> dict[str, Any]:
+    found = run.predictions
+    return score(found.targets, found.scores, found.labels, thresholds=run.thresholds, **how)
+
+
+def _against(first: Scored, run: Scored, how: Mapping[str, Any]) -> dict[str, Any]:
+    here, there = first.predictions, run.predictions
+    thresholds = (first.thresholds, run.thresholds)
+    return paired_differences(here.targets, here.scores, there.scores, here.labels, thresholds=thresholds, **how)
+
+
+def _entries(found: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
+    """The entry of each label, then of the mean."""
+    return {**found["labels"], MEAN: found["mean"]}
+
+
+def _long_rows(
+    runs: Sequence[Scored], alone: Sequence[Mapping[str, Any]], against: Sequence[Mapping[str, Any] | None]
+) -> list[dict[str, Any]]:
+    """compare.csv: one row a label, measure and run."""
+    rows = []
+    for run, own, other in zip(runs, alone, against, strict=True):
+        for label, entry in _entries(own).items():
+            for name, pair in entry["intervals"].items():
+                row = {"label": label, "measure": name, "run": run.name, "value": entry[name]}
+                row |= dict(zip(("low", "high"), pair or (None, None), strict=True))
+                row["against"] = runs[0].name if other else None
+                paired = _entries(other)[label][name] if other else {"difference": None, "interval": None}
+                row["difference"] = paired["difference"]
+                row |= dict(zip(("difference_low", "difference_high"), paired["interval"] or (None, None), strict=True))
+                rows.append(row)
+    return rows
+
+
+def _screen_rows(
+    runs: Sequence[Scored], alone: Sequence[Mapping[str, Any]], against: Sequence[Mapping[str, Any] | None]
+) -> list[list[str]]:
+    """The leading measure of each label by run, and each run's difference from the first."""
+    name = LEADING[runs[0].loss]
+    header = [TITLES[name], *(run.name for run in runs)]
+    for run in runs[1:]:
+        header += [f"{run.name} - {runs[0].name}", "95 % interval"]
+    rows = [header]
+    for label in _entries(alone[0]):
+        row = [label, *(number(_entries(own)[label][name]) for own in alone)]
+        for other in against[1:]:
+            paired = _entries(other or {})[label][name]
+            row += [_signed(paired["difference"]), span(paired["interval"])]
+        rows.append(row)
+    return rows
+
+
+def _signed(value: float | None) -> str:
+    return number(value) if value is None else f"{value:+.3f}"
+
+
+def _sentence(first: Scored, run: Scored, differences: Mapping[str, Any]) -> str:
+    """Whether the run is better or worse than the first on average, as far as the interval says."""
+    name = LEADING[first.loss]
+    paired = differences["mean"][name]
+    if paired["difference"] is None or paired["interval"] is None:
+        return f"{run.name} and {first.name}: no interval of the difference can be given; there are too few clips"
+    low, high = paired["interval"]
+    verdict = "no difference is shown" if low <= 0 <= high else "it is higher" if low > 0 else "it is lower"
+    return (
+        f"{run.name} against {first.name}, mean {TITLES[name]}: {_signed(paired['difference'])} "
+        f"({span(paired['interval'])}), so {verdict}; of 20 such intervals one misses the truth"
+    )

@@ -1,0 +1,127 @@
+"""Options in; the mean and standard deviation of a data set's log-mel values, to normalise by, out.
+
+Shapes: B clips, T frames, F mel bins.
+"""
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from tqdm import tqdm
+
+from ssast.audio.frontend import Frontend
+from ssast.data.loader import loader
+from ssast.data.prepare import Prepare
+from ssast.data.tables.splits import find_split, read_split
+from ssast.errors import UserError
+from ssast.options.options import SPECS, Options
+from ssast.options.yaml_file import write_mapping
+from ssast.runs.audio_settings import audio_settings
+from ssast.runs.batches import dataset, loading
+from ssast.runs.context import Work, say
+from ssast.runs.output.folder import fingerprint, nothing_half_written, open_folder
+from ssast.runs.output.lock import alone
+from ssast.runs.output.notes import note_recordings
+from ssast.runs.output.uploads import uploaded
+from ssast.runs.paths import at
+from ssast.runs.rows import Rows
+
+STATS = "stats.yaml"
+SOUND = ("resample_rate", "reduce", "clip_length", "num_mel_bins", "target_length", "lib")
+
+
+@dataclass(frozen=True)
+class Moments:
+    """Count, mean and sum of squared differences from it, of numbers that are no longer there."""
+
+    count: int = 0
+    mean: float = 0.0
+    squares: float = 0.0
+
+    @classmethod
+    def of(cls, numbers: torch.Tensor) -> "Moments":
+        """Those of the numbers of a tensor, computed in float64."""
+        wide = numbers.double()
+        return cls(wide.numel(), float(wide.mean()), float(wide.var(correction=0) * wide.numel()))
+
+    def __add__(self, other: "Moments") -> "Moments":
+        """Both together, without the loss of digits of a plain sum of squares (Chan, Golub and LeVeque 1979)."""
+        count = self.count + other.count
+        if not count:
+            return self
+        step = other.mean - self.mean
+        squares = self.squares + other.squares + step * step * self.count * other.count / count
+        return Moments(count, self.mean + step * other.count / count, squares)
+
+    @property
+    def std(self) -> float:
+        """The standard deviation, of the numbers as a population."""
+        return math.sqrt(self.squares / self.count) if self.count else 0.0
+
+
+@alone("stats")
+@uploaded("stats")
+@nothing_half_written
+def stats(options: Options | None = None, /, **overrides: Any) -> Path:
+    """Measure mean and std of the log-mel values of train.csv, or of one csv; the path of stats.yaml.
+
+    Takes the command line's options by name.
+    """
+    work = Work.of(options, "stats", overrides)
+    options = work.options
+    place = find_split(at(options, options.data_split_root or ""), "train")
+    source = Rows(read_split(place), [], place)
+    folder = open_folder(options, clips={"stats": len(source.frame)}, files=fingerprint(place), trains=False)
+    own, padding, used = Moments(), Moments(), 0
+    for fbank_TF in _fbanks(work, source):
+        own += Moments.of(fbank_TF)
+        padding += Moments((options.target_length - len(fbank_TF)) * options.num_mel_bins)
+        used += 1
+    note_recordings(work, folder, source.frame.index)
+    if not used or own.std == 0:
+        what = "nothing but silence" if used else "no recording that can be used"
+        raise UserError(f"{source.source} names {what}; look into it with `ssast check`.")
+    _write(options, folder / STATS, own, own + padding, used)
+    frames = own.count // options.num_mel_bins
+    say(f"dataset_mean {own.mean:.7f}, dataset_std {own.std:.7f}, of {frames} frames of {used} clips")
+    say(f"in {folder / STATS}; the next run takes them with --config {folder / STATS}")
+    return folder / STATS
+
+
+def _fbanks(work: Work, source: Rows) -> Iterator[torch.Tensor]:
+    """The raw log-mel (T, F) of each recording as a model would see it, without the padding."""
+    options, device = work.options, work.accelerator.device
+    settings = audio_settings(options)
+    names = ("sample_rate", "num_mel_bins", "target_length")
+    # With these two the normalisation changes nothing.
+    prepare = Prepare(Frontend(**{name: settings[name] for name in names}, mean=0.0, std=0.5)).to(device)
+    data = dataset(options, source, settings, augment=False)
+    with tqdm(total=len(data), desc="stats", unit="clip", dynamic_ncols=True) as bar:
+        for batch in loader(data, batch_size=options.batch_size, **loading(work)):
+            if batch["uid"]:
+                made = prepare(batch)
+                yield from (
+                    fbank_TF[:frames]
+                    for fbank_TF, frames in zip(made["fbank"].cpu(), made["frames"].tolist(), strict=True)
+                )
+            bar.update(len(batch["uid"]))
+
+
+def _write(options: Options, path: Path, own: Moments, padded: Moments, clips: int) -> None:
+    """stats.yaml: the two options, those of the sound that they hold for, and what else was measured."""
+    given = {name: getattr(options, name) for name in SOUND if getattr(options, name) != SPECS[name].default}
+    record = {
+        "clips": clips,
+        "frames": own.count // options.num_mel_bins,
+        "with_padding": {"mean": padded.mean, "std": padded.std},
+    }
+    sections = {
+        "Of the clips' own frames, padding left out": {"dataset_mean": own.mean, "dataset_std": own.std},
+        "What they were measured with": given,
+        "Not options, and not read": {"record": record},
+    }
+    comment = f"Mean and standard deviation of log-mel values; use them with `--config {path.name}`."
+    write_mapping(path, comment, {title: values for title, values in sections.items() if values})

@@ -1,0 +1,199 @@
+"""Options in; one sentence out where they do not go together, as far as that can be told without a file or a model."""
+
+import re
+from collections.abc import Iterator
+from typing import Any
+
+from ssast.errors import UserError
+from ssast.options.records import FINETUNING_TASKS, PRETEXT_TASKS
+
+WINDOW_SECONDS = 0.025
+LEAST_SHUFFLES = 100
+
+
+def validate(options: Any) -> None:
+    """Raise UserError with the first thing that is wrong among the values of an `Options` with a canonical mode.
+
+    The type is not named, because options.py stands above this file.
+    """
+    if options.mode == "demo":
+        return
+    if options.mode == "compare":
+        if not options.runs:
+            raise UserError("compare needs two runs or more; write `ssast compare RUN RUN`, each a folder of a run")
+        if options.resamples < 2:
+            raise UserError(f"compare cannot have --resamples {options.resamples}; give at least 2, better 1000")
+        for problem in _cloud(options):
+            raise UserError(problem)
+        return
+    if options.mode in ("inspect", "convert", "export"):
+        for problem in _checkpoint(options):
+            raise UserError(problem)
+        return
+    if options.mode == "upload":
+        for problem in _cloud(options):
+            raise UserError(problem)
+        return
+    if options.mode == "predict":
+        for problem in (*_predict(options), *_cloud(options)):
+            raise UserError(problem)
+        return
+    if options.mode == "arrange":
+        for problem in _arrange(options):
+            raise UserError(problem)
+        return
+    if options.mode == "stats":
+        for problem in (*_sources(options), *_clip_length(options), *_cloud(options)):
+            raise UserError(problem)
+        return
+    if options.mode in ("check", "audit"):
+        for problem in (*_sources(options), *_audit(options), *_clip_length(options), *_cloud(options)):
+            raise UserError(problem)
+        return
+    checks = (_task, _sources, _model, _training, _cloud, _spectrogram)
+    for problem in (problem for check in checks for problem in check(options)):
+        raise UserError(problem)
+
+
+def _checkpoint(options: Any) -> Iterator[str]:
+    if options.checkpoint is None:
+        where = "" if options.mode == "inspect" else " OUT"
+        yield f"{options.mode} needs a checkpoint; write `ssast {options.mode} FILE{where}`"
+    if options.mode != "inspect" and "exp_dir" not in options.given:
+        yield f"{options.mode} needs a folder to make; write `ssast {options.mode} FILE OUT`"
+    if options.mode == "convert" and options.task not in FINETUNING_TASKS:
+        yield f"convert cannot have --task {options.task}; give {' or '.join(FINETUNING_TASKS)}"
+
+
+def _arrange(options: Any) -> Iterator[str]:
+    lacking = {
+        "a folder of audio files": options.prefix is None,
+        "a table": options.data_split_root is None,
+        "a new folder": "exp_dir" not in options.given,
+    }
+    if any(lacking.values()):
+        first = next(what for what, lacks in lacking.items() if lacks)
+        yield f"arrange lacks {first}; write `ssast arrange FOLDER TABLE NEW_FOLDER`, the table as a csv"
+
+
+def _audit(options: Any) -> Iterator[str]:
+    if options.mode == "audit" and options.resamples < LEAST_SHUFFLES:
+        yield (
+            f"audit cannot have --resamples {options.resamples}; "
+            f"give at least {LEAST_SHUFFLES}, since what luck does is told from shuffles"
+        )
+
+
+def _task(options: Any) -> Iterator[str]:
+    allowed = PRETEXT_TASKS if options.mode == "pretrain" else FINETUNING_TASKS
+    if options.task not in allowed:
+        other = "finetune" if options.mode == "pretrain" else "pretrain"
+        hint = f", or use the mode {other}" if options.mode in ("pretrain", "finetune") else ""
+        yield f"{options.mode} cannot have --task {options.task}; give {' or '.join(allowed)}{hint}"
+
+
+def _sources(options: Any) -> Iterator[str]:
+    if options.mode == "attention" and options.files is not None:
+        if options.uids is not None:
+            yield "--uids chooses clips of a csv, and --files audio files; give one of the two"
+        return
+    or_files = ", or audio files, as in `ssast attention FILES`" if options.mode == "attention" else ""
+    if options.prefix is None:
+        yield f"{options.mode} needs -i/--prefix, the folder that holds <uid>/waveform.EXT{or_files}"
+    if options.data_split_root is None:
+        what = "with train.csv" if options.mode in ("pretrain", "sweep") else "with train.csv and test.csv"
+        alone = ("evaluate", "extract", "attention", "check", "stats", "audit")
+        or_file = ", or one csv file" if options.mode in alone else ""
+        yield f"{options.mode} needs -d/--data_split_root, the folder {what}{or_file}"
+    if options.mode == "finetune" and options.folds == 1:
+        yield "--folds 1 leaves nothing to train on; give 0 for no cross-validation, or at least 2"
+    if options.label_txt is None and options.mode in ("finetune", "sweep", "evaluate", "audit"):
+        yield f"{options.mode} needs -l/--label_txt, a text file with one label a line"
+
+
+def _predict(options: Any) -> Iterator[str]:
+    if options.finetuned_mdl_path is None or options.files is None:
+        lacks = "a model" if options.finetuned_mdl_path is None else "recordings"
+        yield f"predict lacks {lacks}; write `ssast predict MODEL FILES`, a fine-tuned model and audio files or folders"
+
+
+def _model(options: Any) -> Iterator[str]:
+    finetuned = options.finetuned_mdl_path
+    if options.mode == "evaluate" and finetuned is None:
+        yield "evaluate needs --finetuned_mdl_path, the folder that finetune wrote"
+    if options.mode in ("pretrain", "finetune", "sweep") and finetuned is not None:
+        yield (
+            f"{options.mode} cannot have --finetuned_mdl_path; "
+            "to start from a model folder give it as --pretrained_mdl_path"
+        )
+    if options.mode == "extract" and finetuned is None and options.embedding_type != "pt":
+        yield (
+            f"--embedding_type {options.embedding_type} needs a fine-tuned model: give --finetuned_mdl_path, "
+            "or --embedding_type pt for the pretrained one"
+        )
+
+
+def _training(options: Any) -> Iterator[str]:
+    if options.micro_batch is not None and options.micro_batch > options.batch_size:
+        yield (
+            f"--micro_batch {options.micro_batch} is more than the {options.batch_size} clips of a batch; "
+            "give fewer, or a larger --batch_size"
+        )
+    if options.mode not in ("finetune", "sweep"):
+        return
+    for name in ("unfreeze_last", "lora_rank"):
+        if options.mode == "finetune" and getattr(options, name) and not options.freeze:
+            yield f"--{name} belongs to a frozen base, but --freeze is False; give one of the two"
+    for name in ("pos_weight", "balanced"):
+        if getattr(options, name) and options.loss != "BCE":
+            yield f"--{name} True belongs to yes/no labels, but --loss is {options.loss}; leave it out"
+
+
+def _cloud(options: Any) -> Iterator[str]:
+    if options.bucket_name and "/" in re.sub(r"^(?!gs://)\w+://", "", options.bucket_name):
+        yield f"--bucket_name is {options.bucket_name}, expected the bare name without gs:// and folders"
+    if "://" in options.cloud_dir:
+        yield f"--cloud_dir is {options.cloud_dir}, expected a folder inside the bucket without gs:// and bucket name"
+
+
+def _spectrogram(options: Any) -> Iterator[str]:
+    if options.target_length < options.tshape:
+        yield (
+            f"--target_length {options.target_length} is shorter than a patch of {options.tshape} frames; "
+            f"give at least {options.tshape}"
+        )
+    yield from _clip_length(options)
+    if options.freqm > options.num_mel_bins:
+        yield f"--freqm {options.freqm} is more than the {options.num_mel_bins} mel bins there are; give at most those"
+    if options.timem > options.target_length:
+        yield f"--timem {options.timem} is more than the {options.target_length} frames there are; give at most those"
+    if options.pretrained_mdl_path is None and options.mode in ("pretrain", "finetune", "sweep"):
+        yield from _new_model(options)
+
+
+def _clip_length(options: Any) -> Iterator[str]:
+    if 0 < options.clip_length < WINDOW_SECONDS:
+        yield (
+            f"--clip_length {options.clip_length} is shorter than one window of {WINDOW_SECONDS} seconds; "
+            "give more, or 0 for whole recordings"
+        )
+
+
+def _new_model(options: Any) -> Iterator[str]:
+    """What is known without a checkpoint: the shape of the patches is that of the options."""
+    if options.num_mel_bins < options.fshape:
+        yield (
+            f"--fshape {options.fshape} is higher than the {options.num_mel_bins} mel bins there are; "
+            "give fewer, or more with --num_mel_bins"
+        )
+    if options.mode != "pretrain":
+        return
+    shape, stride = (options.fshape, options.tshape), (options.fstride, options.tstride)
+    if any(step is not None and step != side for step, side in zip(stride, shape, strict=True)):
+        yield (
+            "pretraining patches lie side by side; leave out --fstride and --tstride, "
+            f"or give {shape[0]} and {shape[1]}, the shape of a patch"
+        )
+    patches = (options.num_mel_bins // shape[0]) * (options.target_length // shape[1])
+    if options.mask_patch >= patches:
+        yield f"--mask_patch {options.mask_patch} leaves none of a clip's {patches} patches; give fewer than {patches}"

@@ -1,0 +1,233 @@
+"""Hide what a private run must not show, and keep the key file that brings it back on this machine."""
+
+import csv
+import dataclasses
+import hashlib
+import hmac
+import io
+import os
+import secrets
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from ssast import redaction
+from ssast.data.storage.atomic_writes import at_home
+from ssast.data.storage.cache import own_folder
+from ssast.data.storage.location import Location, locate, writable_folder
+from ssast.errors import UserError
+from ssast.options.options import SPECS, Options
+from ssast.redaction import HIDDEN, OWN, Veil
+
+KEYS = "keys.csv"
+
+
+NAMES = ("study", "bucket_name", "project_name", "cloud_dir")
+"""Options beside paths whose values are not shown."""
+
+
+LISTS = {"uids": "uid", "runs": "run"}
+
+
+BESIDE_PATHS = (*NAMES, *LISTS)
+
+
+def secret_options() -> list[str]:
+    """The options whose values a private run does not show."""
+    return [name for name, spec in SPECS.items() if spec.is_path or name in BESIDE_PATHS]
+
+
+class Keys:
+    """The key file: a salt, and what each hash that was shown stands for; for this user's eyes only."""
+
+    def __init__(self, folder: Path):
+        self.path = folder / KEYS
+        self.salt = b""
+        self.names: dict[str, str] = {}
+        self._read()
+
+    def _read(self) -> None:
+        if not self.path.exists():
+            self._make()
+        try:
+            text = self.path.read_text(encoding="utf-8")
+        except (OSError, ValueError) as error:
+            raise UserError(
+                f"the key file {self.path} cannot be read ({error}); mend its rights, or move it."
+            ) from error
+        for row in csv.reader(io.StringIO(text, newline="")):
+            if len(row) == 3 and row[1] == "salt":
+                self.salt = bytes.fromhex(row[0])
+            elif len(row) == 3:
+                self.names[row[0]] = row[2]
+        if not self.salt:
+            raise UserError(f"the key file {self.path} holds no salt; restore it, or move it away for a new one.")
+
+    def _make(self) -> None:
+        """Appears whole, and once: of two processes that begin together the second takes the first one's."""
+        folder = writable_folder(self.path.parent)
+        folder.chmod(0o700)
+        beside = folder / f".{secrets.token_hex(8)}"
+        try:
+            with os.fdopen(os.open(beside, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600), "w", encoding="utf-8") as file:
+                file.write(f"hash,kind,name\n{secrets.token_hex(32)},salt,\n")
+            try:
+                os.link(beside, self.path)
+            except FileExistsError:
+                pass
+            except OSError:  # a disk without hard links
+                if not self.path.exists():
+                    os.replace(beside, self.path)
+        finally:
+            beside.unlink(missing_ok=True)
+
+    def digest(self, kind: str, name: str) -> str:
+        """Twelve hexadecimal digits for a name; the first time, what they stand for is written down."""
+        found = hmac.new(self.salt, name.encode("utf-8", "surrogatepass"), hashlib.sha256).hexdigest()[:12]
+        if found not in self.names:
+            self.names[found] = name
+            row = io.StringIO()
+            csv.writer(row, lineterminator="\n").writerow([found, kind, name])
+            with open(self.path, "ab", buffering=0) as file:  # in one piece: other processes write too
+                file.write(row.getvalue().encode("utf-8", "surrogatepass"))
+        return found
+
+
+def keys() -> Keys:
+    """The keys of this user, in $SSAST_KEYS, else ~/.config/ssast."""
+    return Keys(own_folder("SSAST_KEYS", "~/.config/ssast"))
+
+
+def _learn_given(worn: Veil, given: Mapping[str, Any]) -> None:
+    known = set(SPECS) - set(secret_options())
+    for name, value in given.items():
+        for part in value if isinstance(value, list | tuple) else [value]:
+            if name not in known and isinstance(part, str | os.PathLike) and str(part).casefold() != "none":
+                _learn_value(worn, name if name in SPECS else "path", os.fspath(part))
+
+
+def _learn_value(worn: Veil, name: str, value: str) -> None:
+    """One option's value in all its spellings."""
+    parts = _parts(name, value)
+    if name in LISTS:
+        for part in parts:
+            if name == "runs":
+                _learn_value(worn, LISTS[name], part)
+            worn.learn(LISTS[name], [part if name == "uids" else Path(part).resolve().name])
+    elif len(parts) > 1:
+        for part in parts:
+            _learn_value(worn, name, part)
+    elif name in NAMES:
+        worn.learn(name.removesuffix("_name"), [value])
+    elif "://" in value or not value:
+        worn.learn_place(name, value)
+    else:
+        path = at_home(value)
+        worn.learn_place(name, str(path.absolute()), str(path.resolve()), value, str(path))
+
+
+def _parts(name: str, value: str) -> list[str]:
+    """The single values of an option that may hold several."""
+    if name not in LISTS and not (name in SPECS and SPECS[name].is_many):
+        return [value]
+    return [part.strip() for part in value.split("," if name in LISTS else "\n") if part.strip()]
+
+
+def settled(options: Options) -> Options:
+    """Options of a private run with their paths absolute, so that none can hide as a word; and the veil knows them."""
+    worn = redaction.worn()
+    if worn is None and not options.private:
+        return options
+    if worn is None:
+        raise UserError("private=True is not heeded here; call the mode by its public name, as in ssast.finetune(...).")
+    options = dataclasses.replace(options, private=True, **_absolute(options))  # also of a mode that another one calls
+    for name in reversed(secret_options()):  # of two options with one place, the first names it
+        value = getattr(options, name)
+        if value and name in options.given:
+            _learn_value(worn, name, value)
+    _learn_recordings(worn, options)
+    return options
+
+
+def _absolute(options: Options) -> dict[str, Any]:
+    """Local paths that were given and that are there, or will be, in full."""
+    found = {}
+    for name in options.given & {name for name, spec in SPECS.items() if spec.is_path}:
+        value = getattr(options, name)
+        if value and not (name == "prefix" and options.bucket_name):
+            found[name] = "\n".join(_in_full(name, part) for part in _parts(name, value))
+    return found
+
+
+def _in_full(name: str, value: str) -> str:
+    path = at_home(value)
+    return str(path.absolute()) if "://" not in value and (path.exists() or name == "exp_dir") else value
+
+
+def _learn_recordings(worn: Veil, options: Options) -> None:
+    """Every name in the local folder of the recordings, whether a csv has it or not; of a bucket the addresses."""
+    if options.bucket_name:
+        worn.learn_place("bucket", str(locate("x", None, options.bucket_name)).removesuffix("/x"))
+    if not options.prefix:
+        return
+    root = locate(options.prefix, options.study, options.bucket_name)
+    worn.learn_place("prefix", *([str(root)] if not root.is_local else _spellings(root)))
+    if root.is_local and root.is_dir():
+        worn.learn("uid", (name for name in os.listdir(root.path) if not OWN.fullmatch(name)))
+
+
+def _spellings(root: Location) -> list[str]:
+    return [str(root.path), str(root.path.absolute()), str(root.path.resolve())]
+
+
+def shown_record(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Options as they may be written down; `revealed` brings them back on this machine."""
+    worn = redaction.worn()
+    if worn is None:
+        return dict(values)
+    secret = set(secret_options())
+    return {
+        name: _hidden(worn, name, value) if name in secret and value else _deep(worn, value)
+        for name, value in values.items()
+    }
+
+
+def shown_facts(facts: Mapping[str, Any]) -> dict[str, Any]:
+    """What a record holds beside options, as it may be written down."""
+    worn = redaction.worn()
+    return dict(facts) if worn is None else _deep(worn, facts)
+
+
+def _hidden(worn: Veil, name: str, value: str) -> str:
+    hidden = [worn.hidden(LISTS.get(name, name), part) for part in _parts(name, value)]
+    return ("," if name in LISTS else "\n").join(hidden)
+
+
+def _deep(worn: Veil, value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {_deep(worn, str(name)): _deep(worn, inner) for name, inner in value.items()}
+    if isinstance(value, list | tuple):
+        return [_deep(worn, inner) for inner in value]
+    if not isinstance(value, str):
+        return value
+    return worn.hidden(worn.kinds[value], value) if value in worn.kinds else worn.text(value, is_sentence=True)
+
+
+def revealed(values: Mapping[str, Any], path: object) -> dict[str, Any]:
+    """The options of a private record with what their hashes stand for; UserError where the key file lacks them."""
+    if values.get("private") is not True:
+        return dict(values)
+    known, found = keys().names, dict(values)
+    for name in secret_options():
+        if isinstance(found.get(name), str):
+            found[name] = HIDDEN.sub(lambda word: _meant(word.group(), known, path), found[name])
+    return found
+
+
+def _meant(word: str, known: Mapping[str, str], path: object) -> str:
+    if (meant := known.get(word.rsplit("-", 1)[1])) is None:
+        raise UserError(
+            f"{path} was written with --private True, and the key file of this machine does not know {word}; "
+            "use it where it was written, or set SSAST_KEYS to the folder of that key file."
+        )
+    return meant

@@ -1,0 +1,85 @@
+"""Text, a YAML file or Python values in, one checked `Options` out; and the record that a run keeps of it."""
+
+import dataclasses
+import os
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from ssast.errors import UserError
+from ssast.options.checks import validate
+from ssast.options.declaration import suggestion
+from ssast.options.options import SPECS, Options
+from ssast.options.privacy import revealed, settled, shown_facts, shown_record
+from ssast.options.records import canonical
+from ssast.options.yaml_file import read_mapping, write_mapping
+
+# The key in a run's own YAML file that holds what is not an option.
+RECORD = "record"
+
+
+def from_args(texts: Mapping[str, str]) -> Options:
+    """The options of a command line, by name as they were typed; a --config among them is read first."""
+    return resolve(**{name: SPECS[name].check(text, f"--{name}") for name, text in texts.items()})
+
+
+def resolve(options: Options | None = None, /, **overrides: Any) -> Options:
+    """The options (or the defaults), under them a `config` file if one is named, over them the overrides; then checked.
+
+    The mode comes out under its own name, `given` has grown by the new names, and in pretraining `task` and
+    `pretrained_mdl_path` are pretrain_joint and None (random weights) unless they were given.
+    Raises UserError for an unknown name, a value that is not allowed, or options that do not go together.
+    """
+    for name in overrides:
+        _known(name, "there is no option", SPECS)
+    base = Options() if options is None else options
+    file = load_config(overrides["config"]) if overrides.get("config") else {}
+    values = {**file, **overrides}
+    # A record holds every option; only what differs from its default was asked for.
+    asked = {name for name, value in file.items() if value != SPECS[name].default} | overrides.keys()
+    given = base.given | (asked - {"mode", "config"})
+    merged = dataclasses.replace(base, **values, given=given)
+    chosen = dataclasses.replace(merged, **_by_mode(canonical(merged.mode, merged.task), given))
+    validate(chosen)
+    return settled(chosen)
+
+
+def load_config(path: str | os.PathLike[str]) -> dict[str, Any]:
+    """The options in a YAML file, checked one by one; the block `record`, which a run adds, is passed over."""
+    values = read_mapping(path)
+    values.pop(RECORD, None)
+    values = revealed(values, path)
+    for name in values:
+        _known(name, f"{path}: there is no option", [name for name in SPECS if name != "config"])
+    return {name: SPECS[name].check(value, f"{path}: {name}") for name, value in values.items()}
+
+
+def record(options: Options) -> dict[str, Any]:
+    """Every option as plain values, fit for YAML and for --config; without `config`, whose content is in them."""
+    return {name: getattr(options, name) for name in SPECS if name != "config"}
+
+
+def public_options() -> list[str]:
+    """The options that a card may tell the public; a record keeps their names, since a card is made without options."""
+    return [name for name, spec in SPECS.items() if spec.is_public]
+
+
+def write_record(path: str | os.PathLike[str], options: Options, extra: Mapping[str, Any]) -> None:
+    """Write the options as used, by groups, and under `record:` whatever else the run wants to keep (plain values)."""
+    values = shown_record(record(options))
+    sections: dict[str, dict[str, Any]] = {}
+    for spec in SPECS.values():
+        if spec.name in values:
+            sections.setdefault(spec.group.title, {})[spec.name] = values[spec.name]
+    comment = f"Every option of this run; `ssast {options.mode} --config {os.path.basename(path)}` repeats it."
+    write_mapping(path, comment, {**sections, "Not options, and not read": {RECORD: shown_facts(extra)}})
+
+
+def _known(name: str, sentence: str, names: Iterable[str]) -> None:
+    if name not in names:
+        raise UserError(f"{sentence} {name}{suggestion(name, names) or '; docs/options.md lists them all'}")
+
+
+def _by_mode(mode: str, given: frozenset[str]) -> dict[str, Any]:
+    """The mode, and the defaults that differ in it."""
+    own = {"task": "pretrain_joint", "pretrained_mdl_path": None} if mode == "pretrain" else {}
+    return {"mode": mode, **{name: value for name, value in own.items() if name not in given}}

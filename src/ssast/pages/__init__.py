@@ -1,0 +1,1 @@
+"""Floor 4: show results as pages, figures, tables and sentences."""

@@ -1,0 +1,225 @@
+"""Scores, predictions, the log and record of a run and a few sounds in; one self-contained report page out.
+
+Shapes: N clips, L labels.
+"""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from ssast.data.tables.label_columns import MEAN
+from ssast.metrics.measures import SOFT_POSITIVE, Floats
+from ssast.metrics.predictions import Predictions
+from ssast.pages.html import Breakable, escape, page, table
+from ssast.pages.label_figures import training_figures, value_figures, yes_no_figures
+from ssast.pages.remarks import first_epoch
+from ssast.pages.sentences import cautions, how_sure, summary
+from ssast.pages.tables import BASELINE, LEADING, TITLES, UNDEFINED, number, span
+
+MOST_LABELS = 60
+"""Labels with figures: more would make the page too large to open."""
+HARD_CLIPS = 8
+HARD_A_LABEL = 2
+EVERY_MEASURE = {
+    "BCE": ("auc", "average_precision", "f1", "sensitivity", "specificity", "brier", "ece"),
+    "MSE": ("pearson", "spearman", "ccc", "mae", "rmse"),
+}
+READING = {
+    "BCE": """AUC: of a clip with the label and one without, how often the first gets the higher score; 0.5 is a coin.
+AP (average precision): how clean the list of clips is when it is sorted by score; a coin gives the prevalence.
+Sensitivity: share of the clips with the label that are called. Specificity: share of those without it that are not.
+F1: balance of sensitivity and of the share of calls that are right, in brackets what always saying yes reaches.
+Brier: mean squared distance of score and truth, 0 is perfect.
+ECE (expected calibration error): how far scores lie from the shares they claim, on average.""",
+    "MSE": """Pearson: how closely value and truth lie along a line, 1 is perfect; Spearman: the same for their order.
+CCC (concordance): like Pearson, but a constant offset or another scale counts against it.
+MAE: mean distance of value and truth, in the label's own unit, in brackets that of answering with the targets' mean.
+RMSE: the same, large errors counting more.""",
+}
+
+
+@dataclass(frozen=True)
+class Hard:
+    """A clip that the model got wrong: its row, the label's number, and the sentence that says how."""
+
+    row: int
+    label: int
+    sentence: str
+
+
+def report_page(
+    title: str,
+    predictions: Predictions,
+    metrics: Mapping[str, Any],
+    *,
+    log: Sequence[Mapping[str, Any]] = (),
+    record: Mapping[str, Any] | None = None,
+    sounds: Mapping[str, str] | None = None,
+    remark: str = "",
+    careful: Sequence[str] = (),
+) -> str:
+    """The page as html: summary, tables, a section a label, the training run, the hardest clips, the record.
+
+    `log` holds the lines of log.jsonl, `sounds` a data URI for some uids, `remark` is a sentence for the head,
+    `careful` are some about the recordings.
+    """
+    sections = [
+        _opening(title, metrics, remark, [*filter(None, [first_epoch(log)]), *careful]),
+        _scores("Scores by label", metrics),
+        _by_subject(metrics),
+        _labels(predictions, metrics),
+        _training(log),
+        _hardest(predictions, metrics, sounds or {}),
+        f"<h2>How to read the numbers</h2><ul>{_items(READING[metrics['loss']].splitlines())}</ul>",
+        _record(record or {}),
+    ]
+    return page(title, "\n".join(filter(None, sections)), styles=("report.css",))
+
+
+def hardest(predictions: Predictions, loss: str, most: int = HARD_CLIPS) -> list[Hard]:
+    """The clips furthest on the wrong side: of the other class's scores (BCE), or by error in spreads (MSE).
+
+    Of many labels at most two each, and each clip once.
+    """
+    a_label = max(HARD_A_LABEL, -(-most // len(predictions.labels)))
+    wrong_NL = np.stack([_wrongness(predictions, at, loss) for at in range(len(predictions.labels))], axis=1)
+    chosen: list[Hard] = []
+    for place in np.argsort(-wrong_NL, axis=None, kind="stable"):
+        row, label = divmod(int(place), wrong_NL.shape[1])
+        if wrong_NL[row, label] <= 0 or len(chosen) == most:
+            break
+        is_full = sum(hard.label == label for hard in chosen) == a_label
+        if not is_full and all(hard.row != row for hard in chosen):
+            chosen.append(Hard(row, label, _how_wrong(predictions, row, label, loss)))
+    return chosen
+
+
+def _wrongness(predictions: Predictions, label: int, loss: str) -> Floats:
+    """How far on the wrong side each clip lies (N,); -1 without a target."""
+    targets_N, scores_N = predictions.targets[:, label], predictions.scores[:, label].astype(np.float64)
+    has_N = ~np.isnan(targets_N)
+    wrong_N = np.full(len(targets_N), -1.0)
+    if loss == "MSE":
+        spread = float(np.std(targets_N[has_N])) if has_N.any() else 0.0
+        wrong_N[has_N] = np.abs(scores_N - targets_N)[has_N] / (spread or 1.0)
+        return wrong_N
+    positive_N, negative_N = has_N & (targets_N >= SOFT_POSITIVE), has_N & (targets_N < SOFT_POSITIVE)
+    up_pos, up_neg = np.sort(scores_N[positive_N]), np.sort(scores_N[negative_N])
+    if len(up_pos) and len(up_neg):
+        wrong_N[positive_N] = 1 - np.searchsorted(up_neg, scores_N[positive_N], side="right") / len(up_neg)
+        wrong_N[negative_N] = np.searchsorted(up_pos, scores_N[negative_N], side="left") / len(up_pos)
+    return wrong_N
+
+
+def _how_wrong(predictions: Predictions, row: int, label: int, loss: str) -> str:
+    score, target = float(predictions.scores[row, label]), float(predictions.targets[row, label])
+    if loss == "MSE":
+        return f"value {number(score)}, truth {number(target)}"
+    has = "has the label" if target >= SOFT_POSITIVE else "does not have the label"
+    return f"{has}, score {number(score)}"
+
+
+def _opening(title: str, metrics: Mapping[str, Any], remark: str, more: Sequence[str]) -> str:
+    warnings = [*cautions(metrics), *more]
+    careful = f"<h2>Be careful</h2><ul>{_items(warnings)}</ul>" if warnings else ""
+    last = f'<p class="soft">{escape(how_sure(metrics))} {escape(remark)}</p>'
+    first = "".join(f"<p>{escape(sentence)}</p>" for sentence in summary(metrics))
+    return f'<h1>{escape(title)}</h1><div class="note">{first}</div>{careful}{last}'
+
+
+def _items(sentences: Sequence[str]) -> str:
+    return "".join(f"<li>{escape(sentence)}</li>" for sentence in sentences)
+
+
+def _scores(caption: str, metrics: Mapping[str, Any], counted: str = "clips") -> str:
+    """Every measure of every label; intervals below the leading one only, to keep the table readable."""
+    leading, names = LEADING[metrics["loss"]], EVERY_MEASURE[metrics["loss"]]
+    is_yes_no, is_sure = metrics["loss"] == "BCE", "intervals" in metrics["mean"]
+    counts = [counted, *(["positive", "threshold"] if is_yes_no else [])]
+    chance = ["chance up to"] if is_sure else []
+    without = BASELINE[metrics["loss"]]
+    titles = [f"{TITLES[name]} ({without[name]})" if name in without else TITLES[name] for name in names]
+    head = ["label", titles[0], *chance, *titles[1:], *counts]
+    rows = []
+    for label, entry in [*metrics["labels"].items(), (MEAN, metrics["mean"])]:
+        level = [number(entry["chance"][leading])] if is_sure else []
+        row = [Breakable(label), _with_span(entry, names[0]), *level, *(_with_span(entry, name) for name in names[1:])]
+        rows.append(row + _counts(entry, is_yes_no))
+    return f"<h2>{escape(caption)}</h2>{table(head, rows)}"
+
+
+def _counts(entry: Mapping[str, Any], is_yes_no: bool) -> list[Any]:
+    """Clips, and of yes/no labels the positive ones and the threshold; empty for the mean."""
+    if "n" not in entry:
+        return [""] * (3 if is_yes_no else 1)
+    return [entry["n"], *([entry["n_positive"], number(entry["threshold"])] if is_yes_no else [])]
+
+
+def _with_span(entry: Mapping[str, Any], name: str) -> str:
+    """A value, its interval on a second line, and what an answer without a model reaches below."""
+    pair = entry.get("intervals", {}).get(name)
+    value, without = number(entry[name]), (entry.get("baseline") or {}).get(name)
+    lines = [value, *([] if pair is None or value == UNDEFINED else [span(pair, 2)])]
+    # Of the errors the table shows one such answer only.
+    return "\n".join(lines if without is None or name == "rmse" else [*lines, f"({number(without)})"])
+
+
+def _by_subject(metrics: Mapping[str, Any]) -> str:
+    found = metrics.get("by_subject")
+    if found is None:
+        return ""
+    text = (
+        f"The scores of a {found['unit']}'s clips are averaged to one score for each of {found['n']} {found['unit']}s."
+    )
+    if found["left_out"]:
+        text += f" Left out, because they differ between clips of one {found['unit']}: {', '.join(found['left_out'])}."
+    return f'{_scores("Scores by " + found["unit"], found, found["unit"] + "s")}<p class="soft">{escape(text)}</p>'
+
+
+def _labels(predictions: Predictions, metrics: Mapping[str, Any]) -> str:
+    """A section a label, its figures in a box that opens."""
+    parts = ["<h2>Label by label</h2>"]
+    labels = predictions.labels[:MOST_LABELS]
+    if len(labels) < len(predictions.labels):
+        parts.append(f"<p>Figures of the first {MOST_LABELS} of {len(predictions.labels)} labels.</p>")
+    draw = yes_no_figures if metrics["loss"] == "BCE" else value_figures
+    for at, label in enumerate(labels):
+        body = draw(predictions.targets[:, at], predictions.scores[:, at].astype(np.float64), metrics["labels"][label])
+        is_open = " open" if at < 3 else ""
+        parts.append(f"<details{is_open}><summary><h3>{escape(label)}</h3></summary>{body}</details>")
+    return "\n".join(parts)
+
+
+def _training(log: Sequence[Mapping[str, Any]]) -> str:
+    lines = [line for line in log if "epoch" in line]
+    return f'<h2>The training run</h2><div class="figures">{training_figures(lines)}</div>' if lines else ""
+
+
+def _hardest(predictions: Predictions, metrics: Mapping[str, Any], sounds: Mapping[str, str]) -> str:
+    found = hardest(predictions, metrics["loss"])
+    if not found:
+        return ""
+    boxes = []
+    for hard in found:
+        uid, label = predictions.uids[hard.row], predictions.labels[hard.label]
+        whose = "" if predictions.subjects is None else f" ({predictions.unit} {predictions.subjects[hard.row]})"
+        player = f'<audio controls preload="metadata" src="{sounds[uid]}"></audio>' if uid in sounds else ""
+        told = f"<p><strong>{escape(label)}</strong>: {escape(hard.sentence)}</p>"
+        boxes.append(f'<div class="clip"><p>{escape(uid)}{escape(whose)}</p>{told}{player}</div>')
+    which = "furthest on the wrong side" if metrics["loss"] == "BCE" else "with the largest errors"
+    text = f"The clips {which}, as much of each as the model hears. Wrong labels show up here too."
+    return f'<h2>The hardest clips</h2><p>{text}</p><div class="clips">{"".join(boxes)}</div>'
+
+
+def _record(record: Mapping[str, Any]) -> str:
+    """Every option and what else the run kept, in a box that opens."""
+    if not record:
+        return ""
+    rows = [
+        [name, value if isinstance(value, str) else json.dumps(value, default=str)] for name, value in record.items()
+    ]
+    body = table(["name", "value"], rows)
+    return f"<h2>The run's record</h2><details><summary>{len(rows)} entries</summary>{body}</details>"

@@ -1,0 +1,103 @@
+"""The scores of `metrics.json` in; what they mean in plain sentences out."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from ssast.metrics.curves import Confusion
+from ssast.pages.remarks import is_told_from_luck, remarks
+from ssast.pages.tables import LEADING, TITLES, number, reasons, span
+
+FEW_SUBJECTS = 10
+FEW_CLIPS = 10
+NO_EFFECT = {"BCE": 0.5, "MSE": 0.0}
+"""What the leading measure is where score and truth have nothing to do with each other."""
+
+
+def how_sure(metrics: Mapping[str, Any]) -> str:
+    """Where intervals and the level of chance come from, in one sentence."""
+    if not metrics["resamples"]:
+        return "No intervals were asked for; --resamples 1000 gives them."
+    if metrics["unit"] == "clip":
+        drawn = "clips; without a subject or speaker column with two values they hold for these voices only"
+    else:
+        drawn = f"whole {metrics['unit']}s ({metrics['subjects']})"
+    return (
+        f"Intervals: 95 %, {metrics['resamples']} resamples of {drawn}. "
+        "Chance: the level that 95 % of shuffled labels stay below."
+    )
+
+
+def summary(metrics: Mapping[str, Any]) -> list[str]:
+    """The result in plain sentences, the most important first."""
+    found = [_size(metrics), _not_scored(metrics), _average(metrics), *_against_chance(metrics)]
+    return [sentence for sentence in found if sentence]
+
+
+def cautions(metrics: Mapping[str, Any]) -> list[str]:
+    """What speaks against leaning on the numbers, a sentence each."""
+    found = [*(f"{sentence}." for sentence in reasons(metrics)), *remarks(metrics)]
+    if metrics["subjects"] is not None and metrics["subjects"] < FEW_SUBJECTS:
+        found.append(f"Only {metrics['subjects']} {metrics['unit']}s were tested: take every number as a first look.")
+    rare = [label for label, entry in metrics["labels"].items() if _is_rare(entry)]
+    if rare:
+        found.append(f"Fewer than {FEW_CLIPS} clips with or without the label: {', '.join(rare)}.")
+    return found
+
+
+def label_sentence(entry: Mapping[str, Any], counts: Confusion) -> str:
+    """What the threshold does to the clips with and without the label."""
+    parts = []
+    if counts.found + counts.missed:
+        parts.append(f"finds {counts.found} of {counts.found + counts.missed} clips with the label")
+    if counts.false + counts.spared:
+        parts.append(f"leaves {counts.spared} of {counts.false + counts.spared} clips without it alone")
+    where = "its fold's threshold" if entry["threshold"] is None else f"the threshold {number(entry['threshold'])}"
+    return f"At {where} the model {' and '.join(parts)}." if parts else ""
+
+
+def _is_rare(entry: Mapping[str, Any]) -> bool:
+    positives = entry.get("n_positive")
+    return positives is not None and 0 < min(positives, entry["n"] - positives) < FEW_CLIPS
+
+
+def _size(metrics: Mapping[str, Any]) -> str:
+    labels = f"{len(metrics['labels'])} label{'s' if len(metrics['labels']) != 1 else ''}"
+    whose = f" of {metrics['subjects']} {metrics['unit']}s" if metrics["subjects"] is not None else ""
+    without = (
+        f"; {metrics['left_out']} of the csv could not be used and were left out" if metrics.get("left_out") else ""
+    )
+    return f"{metrics['n']} clips{whose} were scored for {labels}{without}."
+
+
+def _not_scored(metrics: Mapping[str, Any]) -> str:
+    lacking = metrics.get("not_scored", [])
+    return f"The model has more labels, which were not scored here: {', '.join(lacking)}." if lacking else ""
+
+
+def _average(metrics: Mapping[str, Any]) -> str:
+    name = LEADING[metrics["loss"]]
+    value = metrics["mean"][name]
+    if value is None:
+        return f"No label allows {TITLES[name]} to be computed."
+    sure = f"; 95 % interval {span(metrics['mean']['intervals'][name])}" if metrics["resamples"] else ""
+    over = "On average over the labels" if len(metrics["labels"]) > 1 else "For it"
+    if metrics["loss"] == "BCE":
+        pairs = f"a clip with the label gets a higher score than one without it in {100 * value:.0f} of 100 pairs"
+        return f"{over} {pairs} (AUC {number(value)}{sure})."
+    return f"{over} the values correlate with the truth at {number(value)} (Pearson{sure})."
+
+
+def _against_chance(metrics: Mapping[str, Any]) -> list[str]:
+    """Which labels are above chance: beyond the shuffles, and the interval clear of no effect."""
+    if not metrics["resamples"]:
+        return []
+    name, nothing = LEADING[metrics["loss"]], NO_EFFECT[metrics["loss"]]
+    above: list[str] = []
+    unclear: list[str] = []
+    for label, entry in metrics["labels"].items():
+        if entry[name] is not None and is_told_from_luck(metrics, label):
+            pair, level = entry["intervals"][name], entry["chance"][name]
+            is_above = (level is None or entry[name] > level) and (pair is None or pair[0] > nothing)
+            (above if is_above else unclear).append(label)
+    sentences = [f"Above chance: {', '.join(above)}."] if above else []
+    return sentences + ([f"Not shown to be above chance: {', '.join(unclear)}."] if unclear else [])

@@ -1,0 +1,93 @@
+"""The scores of `metrics.json` in; rows of short text out, for the screen and for the page."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from ssast.data.tables.label_columns import MEAN
+
+TITLES = {
+    "auc": "AUC",
+    "average_precision": "AP",
+    "f1": "F1",
+    "sensitivity": "sensitivity",
+    "specificity": "specificity",
+    "prevalence": "prevalence",
+    "brier": "Brier",
+    "ece": "ECE",
+    "mae": "MAE",
+    "rmse": "RMSE",
+    "pearson": "Pearson",
+    "spearman": "Spearman",
+    "ccc": "CCC",
+}
+LEADING = {"BCE": "auc", "MSE": "pearson"}
+"""The measure whose interval and level of chance stand first."""
+ON_SCREEN = {
+    "BCE": ("average_precision", "sensitivity", "specificity"),
+    "MSE": ("spearman", "ccc", "mae", "rmse"),
+}
+BASELINE = {"BCE": {"f1": "of always yes"}, "MSE": {"mae": "of the mean"}}
+"""What an answer without a model reaches, and how it is called in a table."""
+UNDEFINED = "-"
+
+
+def number(value: float | None, digits: int = 3) -> str:
+    """A value with so many decimals; large ones with three figures, and a dash for None."""
+    if value is None:
+        return UNDEFINED
+    return f"{value:z.{digits}f}" if abs(value) < 100 else f"{value:.3g}"
+
+
+def counted(count: int, what: str) -> str:
+    """`1 clip`, `2 clips`."""
+    return f"{count} {what}{'' if count == 1 else 's'}"
+
+
+def span(pair: list[float] | None, digits: int = 3) -> str:
+    """An interval as `0.812 to 0.901`."""
+    return UNDEFINED if pair is None else f"{number(pair[0], digits)} to {number(pair[1], digits)}"
+
+
+def screen_rows(metrics: Mapping[str, Any]) -> list[list[str]]:
+    """The header, a row a label and the mean: clips, the leading measure with interval and chance, and the others."""
+    loss, leading = metrics["loss"], LEADING[metrics["loss"]]
+    is_sure = "intervals" in metrics["mean"]
+    header = ["label", "clips"] + (["positive"] if loss == "BCE" else []) + [TITLES[leading]]
+    header += (["95 % interval", "chance up to"] if is_sure else []) + [TITLES[name] for name in ON_SCREEN[loss]]
+    rows = [
+        header
+        + (["threshold"] if loss == "BCE" else [f"{TITLES[name]} {answer}" for name, answer in BASELINE[loss].items()])
+    ]
+    for label, entry in [*metrics["labels"].items(), (MEAN, metrics["mean"])]:
+        own = [label, str(entry.get("n", ""))] + ([str(entry.get("n_positive", ""))] if loss == "BCE" else [])
+        own.append(number(entry[leading]))
+        if is_sure:
+            own += [span(entry["intervals"][leading]), number(entry["chance"][leading])]
+        own += [number(entry[name]) for name in ON_SCREEN[loss]]
+        own += [number((entry.get("baseline") or {}).get(name)) for name in (BASELINE[loss] if loss == "MSE" else ())]
+        threshold = number(entry["threshold"]) if "threshold" in entry else ""
+        rows.append(own + ([threshold] if loss == "BCE" else []))
+    return rows
+
+
+def reasons(metrics: Mapping[str, Any]) -> list[str]:
+    """A sentence for each label with an undefined measure."""
+    return [f"{label}: {_titled(entry['reason'])}" for label, entry in metrics["labels"].items() if entry["reason"]]
+
+
+def _titled(reason: str) -> str:
+    names, _, why = reason.removeprefix("undefined: ").partition("; ")
+    return f"{why}, so there is no {', '.join(TITLES.get(name, name) for name in names.split(', '))}"
+
+
+def text_table(rows: list[list[str]]) -> str:
+    """The rows as aligned text: the first column to the left, numbers to the right."""
+    widths = [max(len(row[at]) for row in rows) for at in range(len(rows[0]))]
+    lines = []
+    for row in rows:
+        cells = [
+            cell.ljust(width) if at == 0 else cell.rjust(width)
+            for at, (cell, width) in enumerate(zip(row, widths, strict=True))
+        ]
+        lines.append("  ".join(cells).rstrip())
+    return "\n".join(lines)

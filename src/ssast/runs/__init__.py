@@ -1,0 +1,1 @@
+"""Floor 5: hold what several modes share."""

@@ -1,0 +1,178 @@
+"""Write and show what `arrange` made of a table: the csv files, the labels, and the commands that come next."""
+
+import shlex
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from ssast.data.layout.filenames import printable, quoted
+from ssast.data.layout.held_out import choose_test
+from ssast.data.layout.labels import MOST_VALUES, Labels, nearly_answers
+from ssast.data.tables.people import ENOUGH_SUBJECTS, NO_VALUE, grouped, people_in, spelled_twice
+from ssast.data.tables.splits import some
+from ssast.errors import UserError
+from ssast.metrics.measures import SOFT_POSITIVE
+from ssast.options.options import Options
+from ssast.pages.tables import counted
+from ssast.runs.context import say
+
+RECIPE = "--epochs 20 --learning_rate 0.001"
+"""What to begin with, as the README does."""
+FEW_SUBJECTS = 3 * ENOUGH_SUBJECTS
+"""With fewer people a test of a quarter of them says little; each is better tested once, in folds."""
+SHOWN = 3
+"""So many of a kind are named on the screen."""
+
+
+@dataclass(frozen=True)
+class Arranged:
+    """A table under uids, its labels and the column that says who speaks, and which rows (R,) are the test."""
+
+    frame: pd.DataFrame
+    labels: list[str]
+    subject: str | None
+    is_test: NDArray[np.bool_] | None
+
+    @classmethod
+    def of(cls, frame: pd.DataFrame, labels: list[str], subject: str | None, options: Options) -> "Arranged":
+        """The table with its test chosen; UserError where all recordings are of one person."""
+        if options.test_share == 0:
+            return cls(frame, labels, subject, None)
+        groups = grouped(frame, people_in(frame, subject) if subject else None)
+        if len(set(groups)) < 2:
+            raise UserError(
+                f"all {len(frame)} recordings are of one {subject or 'file'}, which leaves nobody else to test on; "
+                "pass --test_share 0 to do without splits."
+            )
+        targets_RN = frame[labels].to_numpy(dtype=float)
+        return cls(frame, labels, subject, choose_test(groups, targets_RN, options.test_share, options.seed))
+
+    @property
+    def halves(self) -> dict[str, pd.DataFrame]:
+        """The rows of each csv to come, by its name."""
+        if self.is_test is None:
+            return {"all": self.frame}
+        return {"train": self.frame[~self.is_test], "test": self.frame[self.is_test]}
+
+    def write(self, folder: Path) -> None:
+        """all.csv, splits/ and labels.txt, as far as there is something to say in them."""
+        self.frame.to_csv(folder / "all.csv")
+        for name, rows in self.halves.items() if self.is_test is not None else ():
+            (folder / "splits").mkdir(exist_ok=True)
+            rows.to_csv(folder / "splits" / f"{name}.csv")
+        if self.labels:
+            (folder / "labels.txt").write_text("\n".join(self.labels) + "\n", encoding="utf-8")
+
+    def show(self, folder: Path, labels: Labels, doubts: Sequence[str]) -> None:
+        """On the screen: people, labels, what was left alone, and the commands that come next.
+
+        `doubts` are the codes that may stand for two people.
+        """
+        for name, rows in self.halves.items():
+            say(f"{name}: {counted(len(rows), 'recording')}{self._whose(rows)}")
+        if not self.subject:
+            say("no column says who speaks, so one person may be in both splits; name one with --subject_column")
+        self._warn_of_codes(doubts)
+        for label in self.labels:
+            say(f"label {_told(label, labels.made)}: {self._counts(label)}")
+        self._show_others(labels.made)
+        self._show_next(folder)
+
+    def _warn_of_codes(self, doubts: Sequence[str]) -> None:
+        """Codes that may stand for two people, and people who may have two codes."""
+        if doubts:
+            told = "; ".join(doubts[:SHOWN]) + (f"; and {len(doubts) - SHOWN} more" if len(doubts) > SHOWN else "")
+            say(
+                f"warning: one code may stand for two people: {told}; if so, give each a code of their own in the table"
+            )
+        alike = spelled_twice(people_in(self.frame, self.subject).known) if self.subject else ()
+        if told := some([" and ".join(own) for own in alike], SHOWN):
+            say(f"warning: one person may have two codes: {told}; if so, write one of them into the table")
+
+    def _whose(self, rows: pd.DataFrame) -> str:
+        """How many people the recordings are of, and how many of them are of nobody known."""
+        if not self.subject:
+            return ""
+        people = people_in(rows, self.subject)
+        unnamed, number = people.names.count(None), len(people.known)
+        unknown = f", {unnamed} of unknown people" if unnamed else ""
+        return f" of {number} {'person' if number == 1 else 'people'} ({self.subject}){unknown}"
+
+    def _show_others(self, made: Mapping[str, tuple[str, str]]) -> None:
+        """The columns that are no labels, and what would make them some."""
+        others = [name for name in self.frame.columns if name not in (self.subject, *self.labels)]
+        if others:
+            say(f"other columns, left as they are: {some([printable(name) for name in others])}")
+        sources = {column for column, _ in made.values()}
+        texts = {name: dict(enumerate(map(str, self.frame[name]))) for name in others if name not in sources}
+        for name, cells in texts.items():
+            if word := nearly_answers(cells):
+                say(
+                    f"note: {printable(name)} is no label, since it holds {quoted(word)} beside yes and no; mend the "
+                    "table if it should be one"
+                )
+        if not self.labels:
+            groups = [
+                name for name, cells in texts.items() if _has_groups(list(cells.values())) and not nearly_answers(cells)
+            ]
+            words = (
+                f"--label_column {shlex.quote(groups[0])} makes a label of each of its entries, and " if groups else ""
+            )
+            say(
+                f"no column holds yes/no answers, so there is no labels.txt; {words}--label_txt names columns of other "
+                "numbers"
+            )
+
+    def _counts(self, label: str) -> str:
+        """What a label holds, csv by csv."""
+        known = {name: rows[label].dropna() for name, rows in self.halves.items()}
+        if not self._is_answer(label):
+            spans = (f"{own.min():g} to {own.max():g} in {name}" for name, own in known.items() if len(own))
+            return f"numbers, {', '.join(spans)}"
+        return ", ".join(
+            f"{int((own >= SOFT_POSITIVE).sum())} of {len(own)} yes in {name}" for name, own in known.items()
+        )
+
+    def _is_answer(self, label: str) -> bool:
+        return bool(self.frame[label].dropna().between(0, 1).all())
+
+    def _show_next(self, folder: Path) -> None:
+        """With few people each is to be tested once, in folds."""
+        lacking = [label for label in self.labels if any(rows[label].nunique() < 2 for rows in self.halves.values())]
+        if lacking and self.is_test is not None:
+            say(f"warning: train or test holds only one answer for {some(lacking)}, which then cannot be scored")
+        is_few = self.subject is not None and len(people_in(self.frame, self.subject).known) < FEW_SUBJECTS
+        in_folds = self.is_test is None or bool(lacking) or is_few
+        named = shlex.quote(str(folder))
+        where = f"-i {named}/recordings -d {named}/{'all.csv' if in_folds else 'splits'}"
+        where += f" -l {named}/labels.txt" if self.labels else ""
+        say(f"next: ssast check {where} -o checked")
+        if self.labels:
+            loss = "" if all(map(self._is_answer, self.labels)) else " --loss MSE"
+            say(f"then: ssast finetune {where}{' --folds 3' if in_folds else ''}{loss} {RECIPE} -o runs/first")
+        if self.labels and in_folds and self.is_test is not None:
+            why = "the test split has too few people" if is_few else "a split holds only one answer of a label"
+            say(f"why folds: {why}; in folds everybody is tested once, by a model that was not trained on them")
+
+
+def _told(label: str, made: Mapping[str, tuple[str, str]]) -> str:
+    """A label with what it was made of."""
+    return f"{label} ({printable(' is '.join(made[label]))})" if label in made else label
+
+
+def _has_groups(cells: Sequence[str]) -> bool:
+    """Whether words of a column stand for groups of rows."""
+    words = {cell for cell in cells if cell.lower() not in NO_VALUE}
+    return 2 <= len(words) <= min(MOST_VALUES, len(cells) / 2) and not all(map(_is_number, words))
+
+
+def _is_number(word: str) -> bool:
+    try:
+        float(word.replace(",", "."))
+    except ValueError:
+        return False
+    return True

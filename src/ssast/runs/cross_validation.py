@@ -1,0 +1,139 @@
+"""A fine-tuning's options in; its runs over folds of the subjects or over seeds, and how their scores spread, out."""
+
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from ssast.data.storage.location import whole_file
+from ssast.data.tables.folds import assign_folds
+from ssast.data.tables.label_columns import MEAN
+from ssast.data.tables.splits import check_targets, find_split, read_split, targets
+from ssast.engine import distributed
+from ssast.metrics.measures import Floats
+from ssast.metrics.predictions import Predictions, read_predictions
+from ssast.metrics.youden import DEFAULT_THRESHOLD
+from ssast.options.options import Options
+from ssast.pages.tables import LEADING, TITLES, number, text_table
+from ssast.runs.audio_settings import audio_settings
+from ssast.runs.context import say
+from ssast.runs.output.folder import open_folder, used_files
+from ssast.runs.results import measure, write_report, write_scores
+from ssast.runs.rows import Rows, data_name, target_labels
+from ssast.runs.scoring import named_subjects
+from ssast.runs.thresholds import read_thresholds
+from ssast.safe_reading import json_file
+
+Finetune = Callable[..., Path]
+OUT_OF_FOLD = (
+    "Cross-validation: each clip was scored by a model that was trained without its fold, at that model's own "
+    "thresholds. Scores of several models are pooled here; folds.csv holds the measures of each fold alone."
+)
+
+
+def repeated(options: Options, finetune: Finetune) -> Path:
+    """Fine-tune once a seed (`--seeds`) or once a fold (`--folds`); with both, over the folds for each seed."""
+    return _over_seeds(options, finetune) if options.seeds > 1 else _over_folds(options, finetune)
+
+
+def _over_seeds(options: Options, finetune: Finetune) -> Path:
+    """A folder a seed, and seeds.csv with the spread of every measure."""
+    folder = open_folder(options, clips={}, files={}, trains=True)
+    homes: list[Path] = []
+    for seed in range(options.seed, options.seed + options.seeds):
+        say(f"seed {seed}, {len(homes) + 1} of {options.seeds}")
+        homes.append(finetune(options, seed=seed, seeds=1, exp_dir=str(folder / f"seed-{seed}")))
+    if distributed.is_main():
+        _write_spread(folder / "seeds.csv", homes)
+    return folder
+
+
+def _over_folds(options: Options, finetune: Finetune) -> Path:
+    """A folder a fold, folds.csv, and the scores and page of the pooled predictions of all clips."""
+    labels = target_labels(options)
+    place = find_split(options.data_split_root or "", "train")
+    frame = read_split(place)
+    check_targets(frame, labels, options.loss)
+    known = targets(frame, labels).numpy() if options.loss == "BCE" else np.zeros((len(frame), 0))
+    fold_R, sentence = assign_folds(frame, known, options.folds, options.seed)
+    files = used_files(options, place)
+    folder = open_folder(options, clips={"train": len(frame)}, files=files, trains=True)
+    say(sentence)
+    homes: list[Path] = []
+    for fold in range(options.folds):
+        home = folder / f"fold-{fold + 1}"
+        if distributed.is_main():
+            _write_split(home / "splits", frame, fold_R == fold)
+        distributed.wait()
+        say(f"fold {fold + 1} of {options.folds}")
+        own: dict[str, Any] = {"exp_dir": str(home), "data_split_root": str(home / "splits"), "folds": 0}
+        homes.append(finetune(options, **own, dataset=data_name(options, place)))
+    if not distributed.is_main():
+        return folder
+    predictions, thresholds = _pooled(homes, labels, frame)
+    left_out = len(frame) - len(predictions.uids)
+    called = thresholds if options.loss == "BCE" else {}
+    metrics = measure(predictions, options.loss, called, options.resamples, left_out=left_out)
+    say(f"all {options.folds} folds together")
+    write_scores(folder, predictions, metrics)
+    whole, settings = Rows(frame, labels, place), audio_settings(options)
+    titled: dict[str, Any] = {"title": f"Cross-validation in {options.folds} folds", "remark": OUT_OF_FOLD}
+    write_report(options, whole, settings, folder, predictions, metrics, **titled)
+    _write_spread(folder / "folds.csv", homes)
+    return folder
+
+
+def _write_split(folder: Path, frame: pd.DataFrame, is_test_R: Any) -> None:
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, rows in (("train", frame[~is_test_R]), ("test", frame[is_test_R])):
+        with whole_file(folder / f"{name}.csv") as beside:
+            rows.to_csv(beside)
+
+
+def _pooled(
+    homes: Sequence[Path], labels: Sequence[str], frame: pd.DataFrame
+) -> tuple[Predictions, dict[str, float | Floats]]:
+    """The predictions of all folds in the order of the csv, and for each label the threshold of each clip's fold."""
+    parts = [read_predictions(home, labels) for home in homes]
+    uids = [uid for part in parts for uid in part.uids]
+    place = {uid: at for at, uid in enumerate(uids)}
+    used = frame.loc[[uid for uid in frame.index if uid in place]]
+    rows = [place[uid] for uid in used.index]
+    scores = np.concatenate([part.scores for part in parts])[rows]
+    truth = np.concatenate([part.targets for part in parts])[rows]
+    clips, chosen = [len(part.uids) for part in parts], [read_thresholds(home) for home in homes]
+    thresholds: dict[str, float | Floats] = {
+        label: np.repeat([own.get(label, DEFAULT_THRESHOLD) for own in chosen], clips)[rows] for label in labels
+    }
+    return Predictions(list(used.index), list(labels), scores, truth, **named_subjects(used)), thresholds
+
+
+def _write_spread(path: Path, homes: Sequence[Path]) -> None:
+    """A row a label and measure: mean, standard deviation and range over the runs, and each run's value."""
+    found = {home.name: json_file(home / "metrics.json") for home in homes}
+    loss = next(iter(found.values()))["loss"]
+    entries = {name: {**own["labels"], MEAN: own["mean"]} for name, own in found.items()}
+    rows = [
+        {"label": label, "measure": measure} | spread({name: own[label][measure] for name, own in entries.items()})
+        for label in next(iter(entries.values()))
+        for measure in TITLES
+        if measure in next(iter(entries.values()))["mean"]
+    ]
+    with whole_file(path) as beside:
+        pd.DataFrame(rows).to_csv(beside, index=False)
+    shown = [row for row in rows if row["measure"] == LEADING[loss]]
+    names = ("mean", "sd", "low", "high")
+    head = [f"{TITLES[LEADING[loss]]} over {len(homes)} runs", "mean", "standard deviation", "lowest", "highest"]
+    say(text_table([head, *([row["label"], *(number(row[name]) for name in names)] for row in shown)]))
+    say(f"every measure of every run in {path}")
+
+
+def spread(values: Mapping[str, float | None]) -> dict[str, float | None]:
+    """Mean, standard deviation and range of what is defined, then the values themselves."""
+    defined = [value for value in values.values() if value is not None]
+    if not defined:
+        return {"mean": None, "sd": None, "low": None, "high": None, **values}
+    deviation = float(np.std(defined, ddof=1)) if len(defined) > 1 else None
+    return {"mean": float(np.mean(defined)), "sd": deviation, "low": min(defined), "high": max(defined), **values}

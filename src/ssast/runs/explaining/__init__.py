@@ -1,0 +1,1 @@
+"""Choose clips and explain what a model makes of them."""

@@ -1,0 +1,70 @@
+"""An older fine-tuned `.pt` and the options in; its model out, made with the options that its args.pkl remembers."""
+
+import os
+from pathlib import Path
+from typing import Any
+
+from ssast.data.tables.splits import read_labels
+from ssast.errors import UserError
+from ssast.model.checkpoints.legacy import ARGUMENTS, read_arguments, read_older
+from ssast.model.classification import SSASTForAudioClassification
+from ssast.options.options import SPECS, Options
+from ssast.options.records import FINETUNING_TASKS
+
+MODEL = ("task", "layer", "weighted", "freeze", "activation", "final_dropout", "loss", "mask_padding")
+PATCHES = ("fstride", "tstride", "target_length", "num_mel_bins")
+SOUND = {
+    "resample_rate": "sample_rate",
+    "num_mel_bins": "num_mel_bins",
+    "target_length": "target_length",
+    "dataset_mean": "mean",
+    "dataset_std": "std",
+    "reduce": "reduce",
+    "clip_length": "clip_length",
+}
+SHOWN = ("task", "layer", "weighted", "target_length", "resample_rate", "dataset_mean", "dataset_std", "loss")
+
+
+def older_model(options: Options, path: str) -> tuple[SSASTForAudioClassification, str]:
+    """The model of a `.pt` that the seed's program wrote, and the sentence that says whose options it was made with."""
+    record = Path(path).parent / ARGUMENTS
+    kept = _checked(read_arguments(record), record) if record.exists() else {}
+    values = {name: kept.get(name, getattr(options, name)) for name in {*MODEL, *PATCHES, *SOUND}}
+    if not kept and "weighted" not in options.given:
+        values["weighted"] = None  # the file tells
+    settings: dict[str, Any] = {name: values[name] for name in (*MODEL, *PATCHES)}
+    settings["frontend"] = {name: values[option] for option, name in SOUND.items()}
+    settings["labels"] = _labels(options, kept)
+    model = SSASTForAudioClassification.from_checkpoint(read_older(path, settings))
+    values["weighted"] = model.weighted
+    return model, _sentence(path, record if kept else None, values)
+
+
+def _checked(values: dict[str, Any], record: Path) -> dict[str, Any]:
+    """Those of the remembered values that a model depends on, each checked as an option is."""
+    names = [name for name in (*MODEL, *SOUND, *PATCHES) if values.get(name) is not None]
+    kept = {name: SPECS[name].check(values[name], f"{record}: {name}") for name in names}
+    if kept.get("task", "ft_cls") not in FINETUNING_TASKS:
+        raise UserError(f"{record}: task is {kept['task']}, expected {' or '.join(FINETUNING_TASKS)}; remove the file.")
+    labels = values.get("target_labels")
+    if isinstance(labels, list) and labels and all(isinstance(label, str) for label in labels):
+        kept["labels"] = labels
+    return kept
+
+
+def _labels(options: Options, kept: dict[str, Any]) -> list[str] | None:
+    """Those that it was fine-tuned for, as far as they are remembered; else those of --label_txt, which scores need."""
+    if "labels" in kept:
+        return kept["labels"]
+    is_read = "label_txt" in options.given or options.mode == "evaluate"
+    return read_labels(options.label_txt) if is_read and options.label_txt else None
+
+
+def _sentence(path: str, record: Path | None, values: dict[str, Any]) -> str:
+    shown = ", ".join(f"{name} {values[name]}" for name in SHOWN)
+    if record is not None:
+        return f"{os.path.basename(path)} is taken as {record} says: {shown}"
+    return (
+        f"warning: there is no {ARGUMENTS} beside {path}; it is taken with the current options ({shown}), "
+        "and its results mean nothing if it was fine-tuned with others"
+    )

@@ -1,0 +1,68 @@
+"""Notice recordings that changed since a run began that is now continued."""
+
+import json
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from tqdm import tqdm
+
+from ssast.data.storage.cache import cache
+from ssast.data.storage.fingerprints import contents, file_contents
+from ssast.data.storage.location import Location, whole_file
+from ssast.data.tables.splits import some
+from ssast.options.options import Options
+from ssast.pages.tables import counted
+from ssast.runs.paths import recordings
+from ssast.runs.rows import Rows
+
+HEARD = "heard.json"
+"""What was in each recording, in the order of the rows; beside the state that a run goes on from."""
+LETTERS = 16
+SILENT_SECONDS = 3.0
+
+
+@dataclass(frozen=True)
+class Remembered:
+    """The recordings of a run in the order of its rows, and a name for what is in each; empty where it has none."""
+
+    uids: Sequence[str]
+    names: list[str]
+
+    @classmethod
+    def of(cls, options: Options, *sources: Rows) -> "Remembered":
+        """What the recordings of these rows hold now; nothing is decoded."""
+        uids = [uid for source in sources for uid in source.frame.index]
+        return cls(uids, _names(contents(recordings(options), uids, cache(options.cache_gb)), len(uids)))
+
+    @classmethod
+    def of_files(cls, options: Options, files: Sequence[Location]) -> "Remembered":
+        """The same of audio files."""
+        return cls([str(file) for file in files], _names(file_contents(files, cache(options.cache_gb)), len(files)))
+
+    def write(self, place: Path) -> None:
+        """Keep the names for the next start."""
+        place.parent.mkdir(parents=True, exist_ok=True)
+        with whole_file(place) as beside:
+            beside.write_text(json.dumps(self.names), encoding="utf-8")
+
+    def changed_since(self, place: Path) -> list[int] | None:
+        """The numbers of the rows whose recordings are others than when `place` was written; None if it cannot tell."""
+        try:
+            before = json.loads(place.read_bytes())
+        except (OSError, ValueError, RecursionError):
+            return None
+        if not isinstance(before, list) or len(before) != len(self.names):
+            return None
+        return [row for row, (then, now) in enumerate(zip(before, self.names, strict=True)) if then != now]
+
+    def sentence(self, rows: Sequence[int]) -> str:
+        """Which recordings changed."""
+        said = some([self.uids[row] for row in rows])
+        return f"{counted(len(rows), 'recording')} changed since this run began: {said}"
+
+
+def _names(found: Iterable[str | None], count: int) -> list[str]:
+    """Short names; the bar shows up only where there is much to read."""
+    bar = tqdm(found, desc="look at recordings", total=count, unit="clip", dynamic_ncols=True, delay=SILENT_SECONDS)
+    return [(name or "")[:LETTERS] for name in bar]

@@ -1,0 +1,146 @@
+"""Note recordings that a run cannot use or that a model does not hear rightly, and name them beside its results."""
+
+import contextlib
+import json
+from collections.abc import Collection, Sequence
+from pathlib import Path
+
+import pandas as pd
+
+from ssast import redaction
+from ssast.audio.sound_findings import Doubt
+from ssast.data.storage.location import whole_file
+from ssast.engine import distributed
+from ssast.pages.sound_finding_sentences import KINDS, doubt_sentences
+from ssast.pages.tables import counted
+from ssast.safe_reading import json_of
+
+BAD_AUDIO, HEARD = "bad_audio.csv", "heard.csv"
+JOURNAL = "bad_audio.jsonl"
+"""What is noted while a run goes on: one line a recording."""
+
+
+class BadAudio:
+    """The recordings that were left out, each with its reason, and what is doubtful about others; told by the loader.
+
+    `doubts` holds for each kind the details by uid. Uids are as they may be shown.
+    """
+
+    def __init__(self) -> None:
+        self.reasons: dict[str, str] = {}
+        self.doubts: dict[str, dict[str, str]] = {}
+        self.journals: list[Path] = []
+
+    def __call__(self, uid: str, reason: str) -> None:
+        """Note one that is left out; training meets the same ones in every epoch."""
+        uid, reason = redaction.shown_name("uid", uid), redaction.shown(reason, is_sentence=True)
+        if uid not in self.reasons:
+            self.reasons[uid] = reason
+            self._append(uid, reason)
+
+    def doubt(self, uid: str, doubts: Sequence[Doubt]) -> None:
+        """Note what is doubtful about one that is used."""
+        uid = redaction.shown_name("uid", uid)
+        for doubt in doubts:
+            if uid not in self.doubts.get(doubt.kind, ()):
+                self.doubts.setdefault(doubt.kind, {})[uid] = doubt.detail
+                self._append(uid, doubt.kind, doubt.detail)
+
+    def _append(self, *words: str) -> None:
+        if self.journals:
+            self.journals[-1].parent.mkdir(parents=True, exist_ok=True)
+            with open(self.journals[-1], "a", encoding="utf-8") as file:
+                file.write("\n" + json.dumps(words))
+
+    def remember(self, journal: Path, *, goes_on: bool = True) -> None:
+        """Note further ones in `journal` at once; take up those of a killed run there, or drop them with the run.
+
+        What other processes noted in the journals so far, such as that of the training, is taken up before.
+        """
+        self.gather()
+        self.journals = [*(known for known in self.journals if known != journal), journal]
+        if not goes_on and distributed.is_main():
+            with contextlib.suppress(FileNotFoundError, NotADirectoryError):  # the folder is opened, or refused, later
+                journal.unlink()
+        else:
+            self._read(journal)
+
+    def leave(self) -> None:
+        """Delete the journals of a run that is done and will not go on, with folders that held nothing else."""
+        for journal in self.journals:
+            journal.unlink(missing_ok=True)
+            with contextlib.suppress(OSError):
+                journal.parent.rmdir()
+
+    @staticmethod
+    def forget(journal: Path, uids: Collection[str]) -> None:
+        """Drop from `journal` what was noted of these recordings: they are others now."""
+        shown = {redaction.shown_name("uid", uid) for uid in uids}
+        noted = BadAudio()
+        noted.remember(journal)
+        journal.unlink(missing_ok=True)
+        told = [(uid, kind, detail) for kind, own in noted.doubts.items() for uid, detail in own.items()]
+        for line in (*noted.reasons.items(), *told):
+            if line[0] not in shown:
+                noted._append(*line)
+
+    def _read(self, journal: Path) -> None:
+        """Take up what this or another process wrote there."""
+        try:
+            lines = journal.read_text(encoding="utf-8").splitlines()
+        except (FileNotFoundError, NotADirectoryError):  # none yet, or the main process has done with it
+            return
+        for line in lines:
+            with contextlib.suppress(ValueError, TypeError):  # the kill may have cut a line, and the first is empty
+                uid, *told = map(str, json_of(line))
+                if len(told) == 1:
+                    self.reasons.setdefault(uid, told[0])
+                elif len(told) == 2 and told[0] in KINDS:
+                    self.doubts.setdefault(told[0], {}).setdefault(uid, told[1])
+
+    def close(self, journal: Path) -> None:
+        """Note nothing further in a journal that is about to be removed; what it holds stays known."""
+        self.gather()
+        self.journals = [known for known in self.journals if known != journal]
+
+    def gather(self) -> None:
+        """Take up what other processes noted."""
+        for journal in self.journals:
+            self._read(journal)
+
+    def of(self, uids: Collection[str]) -> dict[str, dict[str, str]]:
+        """The doubts about these recordings alone, in their order."""
+        shown = [redaction.shown_name("uid", uid) for uid in uids]
+        found = {kind: {uid: own[uid] for uid in shown if uid in own} for kind, own in self.doubts.items()}
+        return {kind: own for kind, own in found.items() if own}
+
+    def about(self, uid: str) -> dict[str, str]:
+        """What is doubtful about one recording, by kind."""
+        return {kind: next(iter(own.values())) for kind, own in self.of([uid]).items()}
+
+    def write(self, folder: Path, uids: Collection[str] = ()) -> None:
+        """bad_audio.csv (uid, reason) and heard.csv (uid, finding, detail) in `folder`, and sentences on the screen.
+
+        There is no such file where there is nothing to tell. `uids` are all recordings of the run, in their order.
+        """
+        if not distributed.is_main():
+            return
+        self.gather()
+        _write(folder / BAD_AUDIO, self.reasons.items(), ["uid", "reason"])
+        if self.reasons:
+            print(f"{counted(len(self.reasons), 'recording')} left out: {folder / BAD_AUDIO} says why", flush=True)
+        own = self.of(uids)
+        rows = [(uid, kind, detail) for kind in KINDS for uid, detail in own.get(kind, {}).items()]
+        _write(folder / HEARD, rows, ["uid", "finding", "detail"])
+        sentences = doubt_sentences(own, len(uids) - len(self.reasons))
+        for sentence in sentences:
+            print(f"Careful: {sentence}", flush=True)
+        if sentences:
+            print(f"every such recording is in {folder / HEARD}", flush=True)
+
+
+def _write(path: Path, rows: Collection[tuple[str, ...]], columns: list[str]) -> None:
+    path.unlink(missing_ok=True)
+    if rows:
+        with whole_file(path) as beside:
+            pd.DataFrame(list(rows), columns=columns).to_csv(beside, index=False)

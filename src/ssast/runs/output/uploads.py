@@ -1,0 +1,217 @@
+"""An output folder and a bucket in; the finished files of the folder in the bucket out, each sent when it changed."""
+
+import functools
+import json
+import os
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass, field
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any, TypeVar
+
+from ssast.data.storage.location import Location, bucket_address, whole_file
+from ssast.engine import distributed
+from ssast.engine.signals import ended_by_signals
+from ssast.errors import UserError
+from ssast.options.options import Options
+from ssast.options.resolve import resolve
+from ssast.runs.paths import at
+from ssast.safe_reading import json_file
+
+LEDGER = ".uploaded.json"
+"""What lies in the bucket already, or has to: by file its size and time when it was sent, or nothing."""
+
+
+PROBE = ".ssast"
+
+
+POLL_SECONDS = 5.0
+
+
+NAMED = 5
+
+
+# Whether a mode of this thread sends its folder already.
+_inside: ContextVar[bool] = ContextVar("inside", default=False)
+
+
+Mode = TypeVar("Mode", bound=Callable[..., Any])
+
+
+@dataclass
+class Uploads:
+    """A folder's files on their way to `target`: all that are visible, or those alone that are not as `before`."""
+
+    folder: Path
+    target: Location
+    before: dict[str, list[int]] | None = None
+    done: dict[str, list[int] | None] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        try:
+            kept = json_file(self.folder / LEDGER)
+        except (OSError, ValueError):
+            return  # without it files are sent once more than they need
+        if isinstance(kept, dict) and kept.get("to") == str(self.target) and isinstance(kept.get("files"), dict):
+            self.done = kept["files"]
+            if self.before is not None and isinstance(kept.get("before"), dict):
+                self.before = kept["before"]  # what a killed run wrote since then is still to be sent
+
+    def waiting(self) -> dict[str, list[int]]:
+        """What is to be sent, small files first: by file its size and time."""
+        found: dict[str, list[int]] = {}
+        for name in visible(self.folder):
+            try:
+                stat = (self.folder / name).stat()
+            except FileNotFoundError:
+                continue
+            now = [stat.st_size, stat.st_mtime_ns]
+            is_own = self.before is None or name in self.done or self.before.get(name) != _state(stat)
+            if is_own and self.done.get(name) != now:
+                found[name] = now
+        return dict(sorted(found.items(), key=lambda item: item[1]))
+
+    def send(self) -> tuple[int, str]:
+        """Send what is waiting, up to the first that cannot be; how many were sent, and the reason if any."""
+        waiting, sent = self.waiting(), 0
+        self.done |= {name: self.done.get(name) for name in waiting}
+        if waiting:
+            self._keep()
+        for name, now in waiting.items():
+            try:
+                (self.target / name).send(self.folder / name)
+            except UserError as error:
+                if not (self.folder / name).exists():
+                    continue
+                self._keep()
+                return sent, str(error)
+            self.done[name] = now
+            sent += 1
+        if waiting:
+            self._keep()
+        return sent, ""
+
+    def finish(self) -> tuple[int, str]:
+        """`send` at the end of a run; once all was sent, the next run in the folder answers for its own files alone."""
+        sent, reason = self.send()
+        if not reason and self.done:
+            self.before = None
+            self._keep()
+        return sent, reason
+
+    def _keep(self) -> None:
+        content = {"to": str(self.target), "before": self.before, "files": self.done}
+        with whole_file(self.folder / LEDGER) as beside:
+            beside.write_text(json.dumps(content, indent=1), encoding="utf-8")
+
+    def sentence(self, reason: str) -> str:
+        """What was not sent, why, and what to do."""
+        names = list(self.waiting())
+        more = f" and {len(names) - NAMED} more" if len(names) > NAMED else ""
+        return (
+            f"{len(names)} files were not sent to {self.target}: {', '.join(names[:NAMED])}{more} "
+            f"({reason.rstrip('.')}); they are in {self.folder}, and `ssast upload {self.folder}` sends them."
+        )
+
+
+def visible(folder: Path) -> Iterator[str]:
+    """The finished files below a folder; hidden ones, unfinished ones among them, and links are left out."""
+    for root, folders, files in os.walk(folder):
+        folders[:] = sorted(name for name in folders if not name.startswith("."))
+        for name in sorted(files):
+            if not name.startswith(".") and not (Path(root) / name).is_symlink():
+                yield (Path(root) / name).relative_to(folder).as_posix()
+
+
+def states(folder: Path) -> dict[str, list[int]]:
+    """How the visible files of a folder are: what differs later was written since, whatever the clock says."""
+    return {name: _state((folder / name).stat()) for name in visible(folder)}
+
+
+def _state(stat: os.stat_result) -> list[int]:
+    return [stat.st_size, stat.st_mtime_ns, stat.st_ino]
+
+
+def target(options: Options) -> Location:
+    """The folder in the bucket that results go to."""
+    if not options.bucket_name:
+        raise UserError("no bucket is named; give -b/--bucket_name.")
+    folder = options.cloud_dir.strip("/")
+    bucket = at(options, bucket_address(options.bucket_name))
+    return bucket / folder if folder else bucket
+
+
+def uploaded(mode: str) -> Callable[[Mode], Mode]:
+    """Make a mode send its results where a bucket is named and --cloud True; within another mode that one does."""
+
+    def around(function: Mode) -> Mode:
+        @functools.wraps(function)
+        def run(options: Options | None = None, /, **overrides: Any) -> Any:
+            resolved = resolve(options, mode=mode, **overrides)
+            if not (resolved.cloud and resolved.bucket_name) or _inside.get() or not distributed.is_main():
+                return function(resolved)
+            inside = _inside.set(True)
+            try:
+                with uploading(Path(resolved.exp_dir), target(resolved)):
+                    return function(resolved)
+            finally:
+                _inside.reset(inside)
+
+        return run  # type: ignore[return-value]
+
+    return around
+
+
+@contextmanager
+def uploading(folder: Path, to: Location, *, poll_seconds: float = POLL_SECONDS) -> Iterator[None]:
+    """Send what the block writes into the folder: each checkpoint soon after it is written, and the rest at the end.
+
+    UserError at once where the bucket takes no files, and at the end where some could not be sent.
+    """
+    print(f"results are also saved to {to}; --cloud False keeps them in {folder} alone", flush=True)
+    _probe(to)
+    uploads = Uploads(folder, to, before=states(folder))
+    ended, problems = threading.Event(), [""]
+
+    def watch() -> None:
+        while not ended.wait(poll_seconds):
+            problem = uploads.send()[1]
+            if problem and not problems[0]:
+                print(f"{problem} The results are kept in {folder} and sent later.", flush=True)
+            problems[0] = problem
+
+    watcher = threading.Thread(target=watch, name="uploads", daemon=True)
+    watcher.start()
+    try:
+        with ended_by_signals():
+            yield
+    except BaseException:
+        _end(ended, watcher)
+        reason = uploads.send()[1]
+        if reason:
+            print(uploads.sentence(reason), flush=True)
+        raise
+    _end(ended, watcher)
+    reason = uploads.finish()[1]
+    if reason:
+        raise UserError(uploads.sentence(reason))
+    print(f"the results are in {to}", flush=True)
+
+
+def _end(ended: threading.Event, watcher: threading.Thread) -> None:
+    ended.set()
+    watcher.join()
+
+
+def _probe(to: Location) -> None:
+    """Write a line to the bucket: better refused now than after days."""
+    with TemporaryDirectory() as folder:
+        line = Path(folder) / PROBE
+        line.write_text("ssast saves results here\n", encoding="utf-8")
+        try:
+            (to / PROBE).send(line)
+        except UserError as error:
+            raise UserError(f"{str(error).rstrip('.')}, or keep the results here with --cloud False.") from error

@@ -1,0 +1,159 @@
+"""Write what a model scored into a run folder: predictions, scores and the page about them."""
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from ssast import redaction
+from ssast.data.storage.location import Location, whole_file
+from ssast.metrics.predictions import Predictions, first_clips, pool
+from ssast.metrics.scores import Thresholds, aucs_table, score
+from ssast.model.checkpoints.model_card import PUBLIC
+from ssast.options.options import Options
+from ssast.options.yaml_file import read_mapping
+from ssast.pages.html import sound_uri, write_page
+from ssast.pages.remarks import remarks
+from ssast.pages.report_page import hardest, report_page
+from ssast.pages.sentences import how_sure
+from ssast.pages.tables import reasons, screen_rows, text_table
+from ssast.runs.audio_settings import Settings
+from ssast.runs.batches import dataset
+from ssast.runs.context import say
+from ssast.runs.output.folder import record_path
+from ssast.runs.rows import Rows, data_name
+from ssast.safe_reading import json_lines
+
+# Apart from --seed, so that `evaluate` of a folder draws what `finetune` drew whatever seed it was trained with.
+RESAMPLES_SEED = 0
+
+
+FRAME_SECONDS, WINDOW_SECONDS = 0.01, 0.025
+
+
+FRAME_SECONDS, WINDOW_SECONDS = 0.01, 0.025
+
+
+SOUND_CHARACTERS = 3_500_000
+"""Room for sounds in the report page, which stays below 5 MB."""
+
+
+def measure(
+    predictions: Predictions, loss: str, thresholds: Thresholds, resamples: int, *, left_out: int = 0
+) -> dict[str, Any]:
+    """metrics.json: the scores of the clips, and under "by_subject" those of their subjects where these are named.
+
+    `left_out` counts the rows of the csv whose recordings could not be used.
+    """
+    how: dict[str, Any] = {"loss": loss, "resamples": resamples, "seed": RESAMPLES_SEED}
+    found = score(
+        predictions.targets,
+        predictions.scores,
+        predictions.labels,
+        subjects=predictions.subjects,
+        thresholds=thresholds,
+        **how,
+    )
+    found |= {"unit": predictions.unit, "left_out": left_out, "by_subject": None}
+    if predictions.subjects is None:
+        return found
+    pooled, varying = pool(predictions)
+    if pooled.labels:
+        first_S = first_clips(predictions)
+        of_subjects = {label: own[first_S] if isinstance(own, np.ndarray) else own for label, own in thresholds.items()}
+        found["by_subject"] = score(pooled.targets, pooled.scores, pooled.labels, thresholds=of_subjects, **how)
+        found["by_subject"] |= {"unit": pooled.unit, "left_out": varying, "pooling": "mean score of the clips"}
+    return found
+
+
+def write_scores(folder: Path, predictions: Predictions, metrics: dict[str, Any]) -> None:
+    """predictions.csv and .parquet, metrics.json and aucs.csv, each moved into place whole; a table on the screen."""
+    with whole_file(folder / "predictions.csv") as beside:
+        predictions.table().to_csv(beside)
+    with whole_file(folder / "predictions.parquet") as beside:
+        predictions.write_parquet(beside)
+    with whole_file(folder / "metrics.json") as beside:
+        Path(beside).write_text(json.dumps(metrics, indent=1, allow_nan=False) + "\n", encoding="utf-8")
+    with whole_file(folder / "aucs.csv") as beside:
+        aucs_table(metrics).to_csv(beside, index=False)
+    say(text_table(screen_rows(metrics)))
+    for sentence in (*reasons(metrics), *remarks(metrics), how_sure(metrics)):
+        say(sentence)
+
+
+def write_report(
+    options: Options,
+    test: Rows,
+    settings: Settings,
+    folder: Path,
+    predictions: Predictions,
+    metrics: Mapping[str, Any],
+    *,
+    title: str = "Evaluation",
+    log: Path | None = None,
+    remark: str = "",
+    careful: Sequence[str] = (),
+) -> None:
+    """report.html: scores, figures, the training run, the hardest clips with their sound, the run's record."""
+    uids = [predictions.uids[hard.row] for hard in hardest(predictions, metrics["loss"])]
+    text = report_page(
+        f"{title} on {data_name(options, test.source)}",
+        predictions.shown(),
+        metrics,
+        log=_log_lines(log),
+        record=_shown(read_mapping(record_path(folder, options.mode, trains=options.mode == "finetune"))),
+        sounds=_sounds(options, test.frame.loc[uids], test.source, settings),
+        remark=remark,
+        careful=careful,
+    )
+    write_page(folder / "report.html", text)
+    say(f"figures and the hardest clips in {folder / 'report.html'}")
+
+
+def _log_lines(path: Path | None) -> list[dict[str, Any]]:
+    """The lines of a training run's log, without what a kill left unfinished; none where there is no log."""
+    if path is None:
+        return []
+    try:
+        lines = json_lines(path)
+    except (OSError, ValueError) as error:
+        say(f"note: the page leaves the training run out, since {path} cannot be read ({error})")
+        return []
+    told = [line for line in lines if all(value is None or _is_plain(value) for value in line.values())]
+    if len(told) < len(lines):
+        say(f"note: the page leaves {len(lines) - len(told)} lines of {path} out, which hold more than numbers")
+    return told
+
+
+def _is_plain(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) < 1e300
+
+
+def _shown(record: Mapping[str, Any]) -> dict[str, Any]:
+    """What the page shows of a run's record."""
+    return {name: value for name, value in _flat(record).items() if name != f"record.{PUBLIC}"}
+
+
+def _flat(nested: Mapping[str, Any], above: str = "") -> dict[str, Any]:
+    """Nested mappings as one, `record.versions.torch`."""
+    flat: dict[str, Any] = {}
+    for name, value in nested.items():
+        flat |= _flat(value, f"{above}{name}.") if isinstance(value, dict) else {f"{above}{name}": value}
+    return flat
+
+
+def _sounds(options: Options, frame: pd.DataFrame, source: Location, settings: Settings) -> dict[str, str]:
+    """As much of each recording as the model hears, as data URIs by uid, while they fit into SOUND_CHARACTERS."""
+    if frame.empty or redaction.worn():
+        return {}
+    data = dataset(options, Rows(frame, [], source), settings, augment=False)
+    heard = int((settings["target_length"] * FRAME_SECONDS + WINDOW_SECONDS) * settings["sample_rate"])
+    sounds: dict[str, str] = {}
+    for index, uid in enumerate(frame.index):
+        sound = sound_uri(data[index]["waveform"][0, :heard].numpy(), settings["sample_rate"])
+        if sum(map(len, sounds.values())) + len(sound) <= SOUND_CHARACTERS:
+            sounds[uid] = sound
+    return sounds

@@ -1,0 +1,76 @@
+"""Compute something of every recording in parts, so that a killed run goes on where the recordings have not changed."""
+
+import shutil
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import Any
+
+from ssast import __version__
+from ssast.engine import distributed, inference
+from ssast.runs.context import Work, say
+from ssast.runs.output.changed_recordings import HEARD, Remembered
+from ssast.runs.output.folder import run_key
+from ssast.runs.output.skipped_recordings import JOURNAL
+
+
+def one_pass(
+    work: Work,
+    apply: Any,
+    batches: Any,
+    steps: int,
+    folder: Path,
+    key: str,
+    *,
+    heard: Callable[[], Remembered],
+    clips_a_step: int = 1,
+    aside: str = "",
+    **how: Any,
+) -> inference.Rows:
+    """`infer` with its parts and the reasons of recordings left out below `folder`; `how` as it takes it.
+
+    Passes of one mode lie apart where they differ in `aside`. Of one that goes on, what was computed of recordings that
+    changed is computed again.
+    """
+    parts = folder / ".parts" / f"{work.options.mode}{aside}"
+    if work.options.resume == "never" and distributed.is_main():
+        shutil.rmtree(parts, ignore_errors=True)
+
+    def opened() -> None:
+        now = heard()
+        changed = now.changed_since(parts / HEARD)
+        if changed is None:
+            _forget_all(parts)
+        elif changed:
+            inference.forget_steps(parts, {row // clips_a_step for row in changed})
+            work.bad.forget(parts / JOURNAL, [now.uids[row] for row in changed])
+            say(f"{now.sentence(changed)}; they are computed again")
+        now.write(parts / HEARD)
+
+    def batches_from(start: int, stop: int) -> Iterable[inference.Batch]:
+        # Parts that a killed pass left come with the reasons of the recordings that they lack.
+        work.bad.remember(parts / JOURNAL)
+        return batches(start, stop)
+
+    done = inference.infer(
+        apply,
+        batches_from,
+        steps=steps,
+        folder=parts,
+        # On another kind of device batches hold other numbers of clips, and steps other clips.
+        key=f"{key} {run_key(work.options, {})} {__version__} {work.accelerator.device.type} {steps}",
+        accelerator=work.accelerator,
+        title=work.options.mode,
+        opened=opened,
+        **how,
+    )
+    work.bad.remember(parts / JOURNAL)  # with what other processes noted there
+    return done
+
+
+def _forget_all(parts: Path) -> None:
+    """Delete what earlier starts computed, since what was in the recordings then is not known."""
+    computed = list(parts.glob("part-*.parquet"))
+    if computed:
+        say(f"{parts / HEARD} is missing or damaged, so recordings may have changed: everything is computed again")
+    for part in [*computed, parts / JOURNAL]:
+        part.unlink(missing_ok=True)

@@ -1,0 +1,131 @@
+"""Read the rows that a mode works on, with the labels that are asked of them."""
+
+import os
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from ssast import redaction
+from ssast.data.recordings import check_uid
+from ssast.data.storage.location import Location
+from ssast.data.tables.splits import check_targets, find_split, read_labels, read_split, some, split_validation, targets
+from ssast.errors import UserError
+from ssast.options.options import Options
+from ssast.runs.context import needed, say
+from ssast.runs.paths import at, recordings
+
+
+@dataclass(frozen=True)
+class Rows:
+    """The rows of a csv that a mode works on, with the labels that are asked of them."""
+
+    frame: pd.DataFrame
+    labels: list[str]
+    source: Location
+
+    @property
+    def targets(self) -> NDArray[np.float64]:
+        """The rows' labels as numbers (rows, labels), NaN where a cell is empty."""
+        return targets(self.frame, self.labels).numpy().astype(np.float64)
+
+
+def training_rows(options: Options, labels: list[str]) -> tuple[Rows, Rows]:
+    """train.csv, split into what is trained on and what is held out to choose the best epoch."""
+    root = needed(options.data_split_root, "data_split_root", "a folder with train.csv")
+    place = find_split(at(options, root), "train")
+    if options.mode == "finetune" and str(place) == str(Location(root)):
+        raise UserError(
+            f"--data_split_root {root} is one csv; give the folder with train.csv and test.csv, or --folds 5"
+        )
+    frame = read_split(place)
+    check_targets(frame, labels, options.loss, place)
+    for label in labels:
+        if frame[label].isna().all():
+            raise UserError(f"the label {label!r} is empty in every row of {place}; fill it in, or mend --label_txt.")
+        if options.loss == "BCE" and frame[label].dropna().nunique() == 1:
+            say(f"Careful: the label {label!r} has one answer in every row of {place}, so it cannot be learned.")
+    _check_recordings(options, frame, place)
+    train, held_out, sentence = split_validation(frame, options.val_share, options.seed)
+    say(sentence)
+    return Rows(train, labels, place), Rows(held_out, labels, place)
+
+
+def rows(options: Options, labels: list[str], loss: str, *, in_part: bool = False) -> Rows:
+    """The test.csv of the folder, or the single csv, that --data_split_root gives.
+
+    `in_part` takes those of the labels that it has, one at least, and says which it lacks.
+    """
+    root = needed(options.data_split_root, "data_split_root", "a folder with test.csv, or a csv")
+    place = find_split(at(options, root), "test")
+    frame = read_split(place)
+    if in_part:
+        labels = _labels_there(frame, labels, place)
+    check_targets(frame, labels, loss, place)
+    _check_recordings(options, frame, place)
+    return Rows(frame, labels, place)
+
+
+def _labels_there(frame: pd.DataFrame, labels: list[str], place: Location) -> list[str]:
+    """Those of a model's labels that are columns, the others said; UserError where none is."""
+    there = [label for label in labels if label in frame.columns]
+    columns = [str(name) for name in frame.columns]
+    if labels and not there:
+        raise UserError(
+            f"none of the model's labels ({some(labels)}) is a column of {place}, "
+            f"which has {some(columns) or 'only uid'}; give its columns the names of these labels."
+        )
+    for label in (label for label in labels if label not in there):
+        alike = [name for name in columns if name.casefold() == label.casefold()]
+        hint = f" (it has {alike[0]}, which differs in capital letters)" if alike else ""
+        say(f"not scored: {label}, since {place} has no such column{hint}")
+    return there
+
+
+def _check_recordings(options: Options, frame: pd.DataFrame, source: Location) -> None:
+    """UserError where the folder of recordings, or that of some uid, is missing: known in a moment, before hours."""
+    root = recordings(options)
+    if not root.is_dir():
+        what = "is a file, not a folder" if root.exists() else "does not exist"
+        raise UserError(f"the data folder {root} {what}; check --prefix, --study and --bucket_name.")
+    for uid in frame.index:
+        check_uid(uid)
+    there = {place.name for place in root.list()}
+    # Names may be spelled otherwise on a disk that does not tell capitals from small letters.
+    missing = [uid for uid in frame.index if uid not in there and not (root.is_local and (root / uid).exists())]
+    if len(missing) == len(frame):
+        raise UserError(f"no uid of {source} has a folder in {root}; check --prefix and --study.")
+    if missing and options.on_bad_audio == "error":
+        raise UserError(
+            f"{len(missing)} of the {len(frame)} uids of {source} have no folder in {root}, the first is {missing[0]}; "
+            "put the recordings there, remove the rows, or pass --on_bad_audio skip.",
+            uid=missing,
+        )
+
+
+def target_labels(options: Options, own: list[str] | None = None) -> list[str]:
+    """The labels of --label_txt; for a fine-tuned model its own, of which a file that was asked for may name some."""
+    path = options.label_txt
+    if own is not None and "label_txt" not in options.given:
+        return own
+    labels = read_labels(at(options, needed(path, "label_txt", "a text file with one label a line")))
+    if unknown := [label for label in labels if own is not None and label not in own]:
+        raise UserError(
+            f"{path} names {', '.join(unknown)}, but the model was fine-tuned for {', '.join(own or [])}; "
+            "name some of these in that file, or leave --label_txt out."
+        )
+    return labels
+
+
+def data_name(options: Options, source: Location) -> str:
+    """--dataset, or the lowest folder of data_split_root, with the file's own name where that is one csv."""
+    if options.dataset:
+        return options.dataset
+    root = Location(options.data_split_root or "")
+    name = Location(os.path.abspath(str(root))).name if root.is_local else root.name
+    if str(root) == str(source):
+        stem = root.name.rsplit(".", 1)[0]
+        above = Location(os.path.abspath(str(root))).parent if root.is_local else root.parent
+        name = f"{above.name}_{stem}" if above.name else stem
+    return redaction.shown_name("dataset", name)

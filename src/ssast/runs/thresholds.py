@@ -1,0 +1,39 @@
+"""Read from which score on a model calls each label, and why a threshold could not be chosen."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from ssast.errors import UserError
+from ssast.model.checkpoints.model_folder import THRESHOLDS
+from ssast.model.thresholds import thresholds_of
+from ssast.safe_reading import brief, json_of, text_of
+
+
+def read_thresholds(model_folder: str | Path | None) -> dict[str, float]:
+    """The thresholds that were saved with a model, by label; none where it has none (0.5 counts then)."""
+    path = Path(model_folder or "") / THRESHOLDS
+    if model_folder is None or not path.is_file():
+        return {}
+    return thresholds_of(_text(path), str(path))
+
+
+def _text(path: Path) -> str:
+    try:
+        return text_of(path)
+    except (OSError, ValueError) as error:
+        raise UserError(f"{path} cannot be read ({error}); remove it to use 0.5, or fine-tune again.") from error
+
+
+def thresholds_from(home: Path) -> str:
+    """Where the thresholds of the model in a folder come from, in one sentence."""
+    if not read_thresholds(home):
+        return "The model has no thresholds of its own, so a score of 0.5 calls a label."
+    return "The thresholds were chosen on the validation clips of the training run (0.5 where none could be chosen)."
+
+
+def read_unchosen(home: Path, labels: Sequence[str]) -> dict[str, str]:
+    """Why the thresholds of some of these labels could not be chosen, as the model's folder tells."""
+    path = home / THRESHOLDS
+    kept = json_of(_text(path)).get("unchosen") if read_thresholds(home) else None
+    told = kept if isinstance(kept, dict) else {}
+    return {label: brief(str(told[label]), 100) for label in labels if label in told}

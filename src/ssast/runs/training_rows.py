@@ -1,0 +1,103 @@
+"""Read the rows that a model was trained on, as far as the command lets its folder open them."""
+
+import os
+from collections.abc import Iterator
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from ssast import redaction
+from ssast.data.storage.location import Location, bucket_address
+from ssast.data.tables.splits import find_split, read_split
+from ssast.errors import UserError
+from ssast.options.options import Options
+from ssast.options.privacy import revealed
+from ssast.options.yaml_file import read_mapping
+from ssast.runs.paths import at
+from ssast.safe_reading import brief
+
+
+@dataclass(frozen=True)
+class Trained:
+    """The rows that a model was trained on and chosen by, as far as they can be read; else the note that says why."""
+
+    rows: list[pd.DataFrame]
+    note: str = ""
+
+
+def trained_rows(options: Options, home: Path) -> Trained:
+    """What the model in a folder says that it was trained on.
+
+    The folder may be a stranger's: its run.yaml opens no path and no address but those that the command names itself,
+    or that lie below a folder or bucket that it names.
+    """
+    found = []
+    with suppress(UserError):
+        if (home / "validation.csv").is_file() and _is_below(home / "validation.csv", home):
+            found.append(read_split(home / "validation.csv"))
+    try:
+        root = _recorded_root(home / "run.yaml")
+    except UserError as error:
+        return Trained(found, _note(str(error).rstrip(".")))
+    if not isinstance(root, str) or not root:
+        return Trained(found)
+    shown = "its table" if redaction.worn() else brief(root)
+    if not is_named(options, at(options, root), home):
+        return Trained(
+            found,
+            _note(
+                f"{shown}, named in its run.yaml, is not opened: this command names neither it nor a folder around it"
+            ),
+        )
+    try:
+        return Trained([*found, read_split(find_split(at(options, root), "train"))])
+    except UserError:
+        return Trained(found, _note(f"train.csv of {shown}, which its run.yaml names, cannot be read"))
+
+
+def _recorded_root(record: Path) -> Any:
+    """Where the tables of the training run were; None where no record says so."""
+    if not record.is_file():
+        return None
+    found = read_mapping(record)
+    return (revealed(found, record) if redaction.worn() else found).get("data_split_root")
+
+
+def _note(reason: str) -> str:
+    return f"note: it is not known whether the model was trained on these clips or people, since {reason}"
+
+
+def is_named(options: Options, place: Location, home: Path | None = None) -> bool:
+    """Whether the command names this place, or a folder or bucket around it, or another file of the same folder."""
+    beside = at(options, options.data_split_root or "").parent
+    is_beside = bool(options.data_split_root) and beside.address in (place.address, place.parent.address)
+    return is_beside or any(_is_within(place, folder) for folder in _named(options, home))
+
+
+def _named(options: Options, home: Path | None) -> Iterator[Location]:
+    """The folders and buckets that the command names."""
+    for value in (options.data_split_root, options.prefix, options.exp_dir, options.finetuned_mdl_path):
+        if value:
+            yield at(options, value)
+    if options.bucket_name:
+        yield at(options, bucket_address(options.bucket_name))
+    if home is not None:
+        yield Location(os.fspath(home))
+
+
+def _is_within(place: Location, folder: Location) -> bool:
+    if place.is_local != folder.is_local:
+        return False
+    if place.is_local:
+        return _is_below(place.path, folder.path)
+    parts = place.address.split("/")
+    return ".." not in parts and f"{place.address}/".startswith(f"{folder.address.rstrip('/')}/")
+
+
+def _is_below(path: Path, folder: Path) -> bool:
+    """Whether a path is the folder or lies in it, links followed."""
+    inside, real = os.path.realpath(folder), os.path.realpath(path)
+    return real == inside or real.startswith(inside.rstrip(os.sep) + os.sep)

@@ -1,0 +1,354 @@
+"""The processes of a run: what each does, and that several leave what one leaves."""
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pandas as pd
+import pyarrow.parquet as pq
+import pytest
+import torch
+from torch import nn
+
+from ssast.engine import distributed
+
+TOGETHER = (sys.executable, "-m", "torch.distributed.run", "--nproc_per_node")
+ALONE = {"OMP_NUM_THREADS": "1", "PYTHONWARNINGS": "ignore"}
+
+
+@pytest.mark.parametrize(
+    ("numbers", "processes", "expected"),
+    [
+        ([range(10)], 3, [[range(3)], [range(3, 6)], [range(6, 10)]]),
+        ([range(2), range(5, 9)], 2, [[range(2), range(5, 6)], [range(6, 9)]]),
+        ([range(4, 5)], 3, [[], [], [range(4, 5)]]),
+        ([], 2, [[], []]),
+    ],
+)
+def test_ranges_of_numbers_are_shared_out_in_order_and_evenly(monkeypatch, numbers, processes, expected):
+    monkeypatch.setenv("WORLD_SIZE", str(processes))
+    for number, own in enumerate(expected):
+        monkeypatch.setenv("RANK", str(number))
+        assert distributed.share(numbers) == own
+
+
+def test_a_process_alone_writes_and_changes_nothing():
+    layer = nn.Linear(2, 2)
+    layer(torch.ones(1, 2)).sum().backward()
+    before = layer.weight.grad.clone()
+    distributed.sum_gradients(layer.parameters())
+    distributed.wait()
+    assert torch.equal(layer.weight.grad, before)
+    assert distributed.is_main()
+    assert distributed.share([range(3)]) == [range(3)]
+    assert torch.equal(distributed.total(torch.ones(2)), torch.ones(2))
+
+
+SUMS = """
+import torch
+from accelerate import Accelerator
+from torch import nn
+from ssast.engine import crew
+
+Accelerator(cpu=True)
+crew.BUCKET_VALUES = 3
+layers = [nn.Linear(2, 2) for _ in range(3)]
+for number, layer in enumerate(layers[: 1 + crew.rank()]):
+    for parameter in layer.parameters():
+        parameter.grad = torch.full_like(parameter, 10.0 ** crew.rank())
+crew.sum_gradients([parameter for layer in layers for parameter in layer.parameters()])
+found = [None if layer.weight.grad is None else layer.weight.grad.unique().tolist() for layer in layers]
+assert found == [[11.0], [10.0], None], found
+assert crew.total(torch.tensor([crew.rank() + 1.0])).tolist() == [3.0]
+crew.leave()
+"""
+
+
+@pytest.mark.slow
+def test_gradients_are_summed_over_the_processes_and_none_is_made_where_none_is(tmp_path):
+    (tmp_path / "sums.py").write_text(SUMS)
+    done = subprocess.run([*TOGETHER, "2", str(tmp_path / "sums.py")], env=os.environ | ALONE, capture_output=True)
+    assert done.returncode == 0, done.stderr.decode()
+
+
+ASTRAY = """
+import sys
+from pathlib import Path
+import torch
+from torch import nn
+from ssast.engine import crew
+from ssast.engine.hardware import engine
+from ssast.engine.optimiser import Recipe
+from ssast.engine.train import Feed, train
+from ssast.errors import UserError
+
+accelerator = engine("cpu", "fp32")
+
+
+class Line(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.weight = nn.Parameter(torch.ones(2))
+
+    def loss(self, batch, generator=None):
+        loss = (self.weight * batch["x"]).sum()
+        if crew.rank() == 1 and batch["uid"] == ["b2"]:
+            loss.register_hook(lambda gradient: gradient * torch.nan)
+        return {"loss": loss}
+
+
+def batches(epoch, start):
+    for number in range(start, 4):
+        yield {"uid": [f"{'ab'[crew.rank()]}{number}"], "x": torch.ones(2)}
+
+
+model, folder = Line(), Path(sys.argv[1])
+feed = Feed(batches, lambda: [], 4, lambda batch, generator=None: batch)
+try:
+    train(model, feed, Recipe(epochs=1, save_every_seconds=0.0), folder, accelerator)
+except UserError as error:
+    (folder / f"{crew.rank()}.txt").write_text(f"{error}\\n{model.weight.isfinite().all()}")
+crew.leave()
+"""
+
+
+@pytest.mark.slow
+def test_a_gradient_that_one_process_of_two_cannot_use_stops_both_before_the_step(tmp_path):
+    (tmp_path / "astray.py").write_text(ASTRAY)
+    words = [*TOGETHER, "2", str(tmp_path / "astray.py"), str(tmp_path)]
+    done = subprocess.run(words, env=os.environ | ALONE, capture_output=True)
+    assert done.returncode == 0, done.stderr.decode()
+    for rank in "01":
+        said = (tmp_path / f"{rank}.txt").read_text()
+        assert "the gradient became nan in epoch 1 on the clips a2, b2; lower --learning_rate" in said
+        assert said.endswith("True")
+    assert torch.load(tmp_path / "checkpoints" / "last.pt")["progress"]["step"] == 2
+
+
+def ssast(processes: int, *words: str, check: bool = True, **more: str) -> subprocess.CompletedProcess:
+    alone = (sys.executable,) if processes == 1 else (*TOGETHER, str(processes))
+    env = os.environ | ALONE | more
+    done = subprocess.run([*alone, "-m", "ssast", *words], env=env, capture_output=True, text=True)
+    assert not check or done.returncode == 0, done.stderr
+    return done
+
+
+def data(corpus) -> list[str]:
+    return ["-i", str(corpus.audio), "-l", str(corpus.folder / "labels.txt"), "--device", "cpu", "--precision", "fp32"]
+
+
+def losses(folder: Path) -> list[float]:
+    lines = map(json.loads, (folder / "log.jsonl").read_text().splitlines())
+    return [line[name] for line in lines for name in ("train_loss", "validation_loss")]
+
+
+@pytest.mark.slow
+def test_two_processes_train_as_one_does(still_corpus, tmp_path):
+    """Fifty steps with everything that draws chance: dropout, masks, mixup, noise."""
+    how = [*data(still_corpus), "-d", str(still_corpus.splits), "--pretrained_mdl_path", "none", "--model_size", "tiny"]
+    how += ["--target_length", "32", "--freeze", "False", "--epochs", "17", "--batch_size", "4", "--micro_batch", "2"]
+    how += ["--mixup", "0.5", "--noise", "True", "--freqm", "8", "--gauss", "0.5", "--learning_rate", "0.001"]
+    how += ["--resamples", "0", "--clip_grad", "1"]
+    for processes in (1, 2):
+        ssast(processes, "finetune", *how, "-o", str(tmp_path / str(processes)))
+    one, two = losses(tmp_path / "1"), losses(tmp_path / "2")
+    assert len(one) == 34
+    assert one == pytest.approx(two, rel=1e-5)
+    assert len(set(one)) > 30, "it trains"
+    for name in ("predictions.csv", "aucs.csv", "validation.csv"):
+        assert (tmp_path / "1" / name).read_text().count("\n") == (tmp_path / "2" / name).read_text().count("\n")
+
+
+@pytest.mark.slow
+def test_two_processes_share_out_the_one_pass_through_a_frozen_base(still_corpus, tmp_path):
+    how = [*data(still_corpus), "-d", str(still_corpus.splits), "--pretrained_mdl_path", "none", "--model_size", "tiny"]
+    how += ["--target_length", "32", "--epochs", "5", "--batch_size", "4", "--micro_batch", "2", "--resamples", "0"]
+    for processes in (1, 2):
+        own = {"SSAST_CACHE": str(tmp_path / f"cache{processes}")}
+        first = ssast(processes, "finetune", *how, "-o", str(tmp_path / str(processes)), **own)
+        assert "each goes through the base once (none of the 12 did before)" in first.stdout
+        again = ssast(
+            processes, "finetune", *how, "--head_lr", "0.01", "-o", str(tmp_path / f"again{processes}"), **own
+        )
+        assert "each goes through the base once (all of the 12 did before)" in again.stdout
+    assert losses(tmp_path / "1") == pytest.approx(losses(tmp_path / "2"), rel=1e-5)
+    one, two = (pd.read_csv(tmp_path / number / "predictions.csv") for number in "12")
+    pd.testing.assert_frame_equal(one, two, rtol=1e-4)
+
+
+@pytest.fixture(scope="module")
+def model(still_corpus, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("model") / "run"
+    how = ["--pretrained_mdl_path", "none", "--model_size", "tiny", "--target_length", "32", "--resamples", "0"]
+    ssast(1, "finetune", *data(still_corpus), "-d", str(still_corpus.splits), *how, "-o", str(folder))
+    return folder
+
+
+def rows(folder: Path) -> list:
+    return pq.read_table(next(folder.glob("*.pqt"))).to_pylist()
+
+
+@pytest.mark.slow
+def test_extraction_by_one_two_and_three_processes_gives_the_same_table(still_corpus, model, tmp_path):
+    how = [*data(still_corpus), "-d", str(still_corpus.splits / "train.csv"), "--finetuned_mdl_path", str(model)]
+    for processes in (1, 2, 3):
+        ssast(processes, "extract", *how, "--batch_size", "1", "-o", str(tmp_path / str(processes)))
+    one, two, three = (rows(tmp_path / str(processes)) for processes in (1, 2, 3))
+    assert len(one) == 12
+    assert one == two == three
+    ssast(2, "evaluate", *how[:-4], "-d", str(still_corpus.splits), *how[-2:], "-o", str(tmp_path / "scores"))
+    assert (tmp_path / "scores" / "predictions.csv").read_bytes() == (model / "predictions.csv").read_bytes()
+
+
+@pytest.mark.slow
+def test_recordings_that_any_process_left_out_are_written_down(still_corpus, model, tmp_path):
+    shutil.copytree(still_corpus.audio, tmp_path / "audio")
+    broken = list(still_corpus.frame().index[[0, -1]])  # one in the share of each process
+    for uid in broken:
+        (tmp_path / "audio" / uid / "waveform.wav").write_bytes(b"RIFF")
+    how = [*data(still_corpus), "-d", str(still_corpus.splits / "train.csv"), "--finetuned_mdl_path", str(model)]
+    how[1] = str(tmp_path / "audio")
+    for processes in (1, 2):
+        skip = ["--on_bad_audio", "skip", "--batch_size", "1", "-o", str(tmp_path / str(processes))]
+        ssast(processes, "extract", *how, *skip)
+    one, two = ((tmp_path / number / "bad_audio.csv").read_text() for number in "12")
+    assert all(uid in one for uid in broken)
+    assert one == two
+    assert rows(tmp_path / "1") == rows(tmp_path / "2")
+
+
+@pytest.mark.slow
+def test_every_recording_that_a_training_left_out_is_written_down_whoever_met_it(still_corpus, tmp_path):
+    """What the second process met in training was once lost: the scoring that follows has a journal of its own."""
+    shutil.copytree(still_corpus.audio, tmp_path / "audio")
+    broken = sorted([*still_corpus.frame().index[:6], still_corpus.frame("test").index[0]])
+    for uid in broken:
+        (tmp_path / "audio" / uid / "waveform.wav").write_bytes(b"RIFF")
+    how = [*data(still_corpus), "-d", str(still_corpus.splits), "--pretrained_mdl_path", "none", "--model_size", "tiny"]
+    how[1] = str(tmp_path / "audio")
+    how += ["--target_length", "32", "--freeze", "False", "--batch_size", "4", "--resamples", "0"]
+    how += ["--val_share", "0.4"]
+    ssast(2, "finetune", *how, "--on_bad_audio", "skip", "-o", str(tmp_path / "run"))
+    assert sorted(pd.read_csv(tmp_path / "run" / "bad_audio.csv", dtype=str)["uid"]) == broken
+
+
+LONG_SCORES = """
+import pathlib, sys, time
+from ssast import cli
+from ssast.engine import crew
+from ssast.modes import scoring
+
+folder = pathlib.Path(__file__).parent
+
+write, leave = scoring.write_scores, crew.leave
+
+def slowly(*arguments):
+    time.sleep(5)
+    write(*arguments)
+    (folder / "scored").write_text(str(time.time()))
+
+def leaving():
+    (folder / f"left {crew.rank()}").write_text(str(time.time()))
+    leave()
+
+scoring.write_scores, crew.leave = slowly, leaving
+sys.exit(cli.main(sys.argv[1:]))
+"""
+
+
+@pytest.mark.slow
+def test_the_others_stay_while_the_first_still_scores(still_corpus, model, tmp_path):
+    (tmp_path / "long.py").write_text(LONG_SCORES)
+    how = [*data(still_corpus), "-d", str(still_corpus.splits), "--finetuned_mdl_path", str(model), "--resamples", "0"]
+    words = [*TOGETHER, "2", str(tmp_path / "long.py"), "evaluate", *how, "-o", str(tmp_path / "out")]
+    done = subprocess.run(words, env=os.environ | ALONE, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert float((tmp_path / "left 1").read_text()) > float((tmp_path / "scored").read_text())
+    assert not list((tmp_path / "out").glob(".*"))
+
+
+@pytest.mark.slow
+def test_a_run_that_one_process_began_goes_on_with_two(still_corpus, tmp_path):
+    """In the pieces that it began with, although two would take smaller ones."""
+    how = [*data(still_corpus), "-d", str(still_corpus.splits), "--pretrained_mdl_path", "none", "--model_size", "tiny"]
+    how += ["--target_length", "32", "--freeze", "False", "--epochs", "4", "--batch_size", "4", "--resamples", "0"]
+    how += ["--save_every_seconds", "0"]
+    ssast(1, "finetune", *how, "-o", str(tmp_path / "whole"))
+    (tmp_path / "killed.py").write_text(
+        "import os, sys\nfrom ssast import cli\nfrom ssast.engine import train\nwhole, done = train.Run.step, []\n"
+        "def step(self, *given, **named):\n    if len(done) == 7:\n        self.keeper.flush()\n        os._exit(9)\n"
+        "    done.append(1)\n    return whole(self, *given, **named)\n"
+        "train.Run.step = step\ncli.main(sys.argv[1:])\n"
+    )
+    words = [sys.executable, str(tmp_path / "killed.py"), "finetune", *how, "-o", str(tmp_path / "cut")]
+    assert subprocess.run(words, env=os.environ | ALONE, capture_output=True).returncode == 9
+    done = ssast(2, "finetune", *how, "-o", str(tmp_path / "cut"))
+    assert "going on in epoch 3" in done.stdout
+    assert "micro_batch: 4\n" in (tmp_path / "cut" / "run.yaml").read_text()
+    assert losses(tmp_path / "cut") == pytest.approx(losses(tmp_path / "whole"), rel=1e-4)
+
+
+SLOW = """
+import os, signal, sys
+from ssast import cli
+from ssast.engine import crew, infer
+
+whole, infer.SECONDS_A_PART, done = infer.values, -1.0, []
+
+def dying(*arguments):
+    if crew.rank() == 1 and len(done) == 2:
+        os.kill(os.getpid(), signal.SIGKILL)
+    done.append(1)
+    return whole(*arguments)
+
+infer.values = dying
+sys.exit(cli.main(sys.argv[1:]))
+"""
+
+
+@pytest.mark.slow
+def test_what_a_process_that_died_left_is_done_by_the_next_start(still_corpus, model, tmp_path):
+    uids = [f"{number}-{uid}" for number in range(6) for uid in still_corpus.frame().index]
+    for uid in uids:  # further uids, links to the same recordings
+        (tmp_path / "audio" / uid).mkdir(parents=True)
+        for file in (still_corpus.audio / uid.split("-")[1]).iterdir():
+            (tmp_path / "audio" / uid / file.name).hardlink_to(file)
+    (tmp_path / "all.csv").write_text("\n".join(["uid", *uids]))
+    how = [*data(still_corpus), "-d", str(tmp_path / "all.csv"), "--finetuned_mdl_path", str(model)]
+    how[1] = str(tmp_path / "audio")
+    (tmp_path / "slow.py").write_text(SLOW)
+    words = [*TOGETHER, "2", str(tmp_path / "slow.py"), "extract", *how, "-o", str(tmp_path / "cut")]
+    assert subprocess.run(words, env=os.environ | ALONE, capture_output=True).returncode != 0
+    parts = list((tmp_path / "cut" / ".parts" / "extract").glob("part-*"))
+    assert parts
+    assert not list((tmp_path / "cut").glob("*.pqt"))
+    ssast(1, "extract", *how, "-o", str(tmp_path / "cut"))
+    ssast(1, "extract", *how, "-o", str(tmp_path / "whole"))
+    assert rows(tmp_path / "cut") == rows(tmp_path / "whole")
+    assert [row["uid"] for row in rows(tmp_path / "cut")] == uids
+
+
+@pytest.mark.slow
+def test_modes_for_one_process_say_so(still_corpus, tmp_path):
+    done = ssast(2, "check", *data(still_corpus), "-d", str(still_corpus.splits), "-o", str(tmp_path), check=False)
+    assert "check runs in one process; start it without accelerate launch or torchrun." in done.stderr
+
+
+@pytest.mark.slow
+def test_a_signal_to_one_process_stops_all_with_the_state_saved(still_corpus, tmp_path):
+    how = [*data(still_corpus), "-d", str(still_corpus.splits), "--model_size", "tiny", "--target_length", "32"]
+    how += ["--mask_patch", "6", "--epochs", "10000", "--batch_size", "2", "-o", str(tmp_path / "run")]
+    words = [*TOGETHER, "2", "-m", "ssast", "pretrain", *how]
+    running = subprocess.Popen(words, env=os.environ | ALONE, stderr=subprocess.PIPE, text=True)
+    log = tmp_path / "run" / "log.jsonl"
+    while running.poll() is None and not (log.exists() and log.read_text()):
+        time.sleep(0.2)
+    running.send_signal(signal.SIGTERM)  # the launcher hands it on
+    said = running.communicate(timeout=60)[1]
+    assert "the same command goes on from there" in said
+    assert (tmp_path / "run" / "checkpoints" / "last.pt").exists()

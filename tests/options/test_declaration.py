@@ -1,0 +1,81 @@
+"""What is declared of an option decides what a card tells the public and what makes a run another run."""
+
+from dataclasses import dataclass
+
+import pytest
+
+from ssast.model.checkpoints.model_card import model_card
+from ssast.model.classification import SSASTForAudioClassification
+from ssast.options.declaration import option, specs
+from ssast.options.groups import TRAINING
+from ssast.options.options import SPECS, Options
+from ssast.runs.output.folder import open_folder, run_key
+
+SIZES = {"model_size": "tiny", "fshape": 16, "tshape": 16, "num_mel_bins": 32, "target_length": 32}
+
+
+@dataclass(frozen=True)
+class Later(Options):
+    """The options of a later version."""
+
+    ward: int = option(0, "number of the ward that recorded", TRAINING)
+    nurse: str = option("", "who recorded", TRAINING)
+    warmup: int = option(0, "steps of growing learning rate", TRAINING, is_public=True)
+    shown_every: int = option(1, "steps between two lines", TRAINING, changes_result=False)
+
+
+@pytest.fixture
+def later(monkeypatch):
+    for name, spec in specs(Later).items():
+        monkeypatch.setitem(SPECS, name, spec)
+    return Later
+
+
+def card_of(options, folder):
+    model = SSASTForAudioClassification(1, **SIZES, labels=["breathy"], seed=0)
+    model.save_pretrained(folder)
+    clips = {"train": 9, "validation": 1, "test": 3}
+    open_folder(options, clips=clips, files={"/ward/7/train.csv": "3b22"}, trains=True)
+    return model_card(model.config, folder)
+
+
+def test_a_new_option_stays_private_unless_it_is_declared_public(later, tmp_path):
+    """A list of what must not be told made it public, whatever it was."""
+    given = {"ward": 7, "nurse": "kim", "warmup": 500, "epochs": 12, "prefix": "/ward/7", "mode": "finetune"}
+    card = card_of(later(**given, exp_dir=str(tmp_path)), tmp_path)
+    assert "epochs 12" in card
+    assert "warmup 500" in card
+    for word in ("ward", "nurse", "kim", "3b22", "cache_gb", "num_workers", str(tmp_path)):
+        assert word not in card
+
+
+def test_no_path_name_or_place_is_declared_public():
+    for name, spec in SPECS.items():
+        if spec.is_public:
+            assert not spec.is_path
+            assert spec.kind is not str or spec.choices or name == "dataset"
+
+
+def test_a_text_that_is_none_of_an_options_words_is_not_told_by_a_record_that_was_changed(tmp_path):
+    card_of(Options(exp_dir=str(tmp_path), optim="adamw"), tmp_path)
+    record = tmp_path / "run.yaml"
+    config = SSASTForAudioClassification(1, **SIZES, seed=0).config
+    record.write_text(record.read_text().replace("optim: adamw", "optim: /ward/7"))
+    assert "/ward/7" not in model_card(config, tmp_path)
+
+
+def test_a_record_that_says_nothing_of_it_tells_no_option(tmp_path):
+    card_of(Options(exp_dir=str(tmp_path), epochs=12, dataset="voices"), tmp_path)
+    record = tmp_path / "run.yaml"
+    record.write_text(record.read_text().replace("public:", "other:"))
+    card = model_card(SSASTForAudioClassification(1, **SIZES, seed=0).config, tmp_path)
+    assert "epochs" not in card
+    assert "voices" not in card
+    assert "Made with ssast" in card
+
+
+def test_a_new_option_makes_another_run_unless_it_is_declared_beside_the_result(later):
+    key = run_key(later(), {})
+    assert run_key(later(ward=1), {}) != key
+    assert run_key(later(shown_every=5), {}) == key
+    assert run_key(later(num_workers=3, cache_gb=1.0, exp_dir="elsewhere"), {}) == key

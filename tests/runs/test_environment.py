@@ -1,0 +1,92 @@
+"""What a run finds around it: a home folder or none, a place for temporary files, a folder to stand in."""
+
+import os
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+import pytest
+
+from ssast.data.storage.atomic_writes import at_home
+from ssast.data.storage.cache import cache_folder
+from ssast.data.storage.location import Location
+from ssast.errors import UserError
+from ssast.options.privacy import keys
+from ssast.runs import environment
+from ssast.runs.environment import KEPT, look_around
+
+
+@pytest.fixture
+def nowhere_kept(monkeypatch):
+    for name in (*KEPT, "XDG_CACHE_HOME", "SSAST_KEYS", "HF_HOME"):
+        monkeypatch.setenv(name, "")
+
+
+@pytest.fixture
+def homeless(monkeypatch, nowhere_kept):
+    """A user without HOME whom the system does not know, as in a container with `--user 12345`."""
+
+    def unknown(path):
+        if str(path).startswith("~"):
+            raise RuntimeError("Could not determine home directory.")
+        return path
+
+    monkeypatch.setattr(Path, "expanduser", unknown)
+
+
+@pytest.mark.parametrize("home", ["/dev/null/none", "missing"])
+@pytest.mark.usefixtures("nowhere_kept")
+def test_a_home_that_cannot_be_written_is_made_up_for(monkeypatch, tmp_path, capsys, home):
+    (tmp_path / "file").touch()
+    monkeypatch.setenv("HOME", str(tmp_path / "file" / "home") if home == "missing" else home)
+    look_around()
+    assert cache_folder().parent == Path(os.environ["MPLCONFIGDIR"]).parent
+    assert cache_folder().is_relative_to(tempfile.gettempdir())
+    said = capsys.readouterr().err
+    assert said.count("\n") == 1
+    assert "set SSAST_CACHE to a folder that stays" in said
+    look_around()
+    assert capsys.readouterr().err == ""
+
+
+@pytest.mark.usefixtures("homeless")
+def test_a_user_without_a_home_gets_a_cache_and_a_sentence_about_keys(monkeypatch):
+    look_around()
+    assert cache_folder().is_relative_to(tempfile.gettempdir())
+    with pytest.raises(UserError, match=r"no home folder for ~/.config/ssast; set SSAST_KEYS"):
+        keys()
+    assert Location("~/x").path == at_home("~/x") == Path("~/x")
+
+
+@pytest.mark.usefixtures("nowhere_kept")
+def test_a_home_that_can_be_written_is_left_alone(monkeypatch, tmp_path, capsys):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    look_around()
+    assert cache_folder() == tmp_path / ".cache" / "ssast"
+    assert capsys.readouterr().err == ""
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_path_that_begins_with_somebody_unknown_is_missing_and_no_traceback():
+    with pytest.raises(UserError, match="~nobody-here/x does not exist"):
+        Location("~nobody-here/x").read_bytes()
+
+
+def test_no_folder_for_temporary_files_is_one_sentence(monkeypatch):
+    def none():
+        raise FileNotFoundError(2, "No usable temporary directory found")
+
+    monkeypatch.setattr(environment.tempfile, "gettempdir", none)
+    with pytest.raises(UserError, match="set TMPDIR"):
+        look_around()
+
+
+def test_a_folder_that_is_gone_is_one_sentence(tmp_path):
+    code = f"import os; os.chdir({str(tmp_path)!r}); os.rmdir({str(tmp_path)!r}); from ssast.cli import main; "
+    code += "raise SystemExit(main(['demo']))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.returncode == 2
+    assert done.stderr == (
+        "ssast: the folder that this was started in is gone; change to another one and start again.\n"
+    )

@@ -1,0 +1,267 @@
+"""SIGKILL at every stage of a run's life, and two starts at once: the result is that of one undisturbed run.
+
+`SSAST_TIMES=20 pytest tests/runs/test_killed.py`: so many random kills and double starts instead of a few.
+"""
+
+import contextlib
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pyarrow.parquet as pq
+import pytest
+import torch
+
+from ssast import cli
+from ssast.data.storage.folder_lock import in_use
+from ssast.engine import inference, train
+from ssast.metrics import predictions
+from ssast.model.checkpoints import model_folder as model_folder
+from ssast.modes import run, scoring
+from ssast.runs.output import folder, lock, skipped_recordings
+
+# Children are forked: torch's threads would not live in them.
+torch.set_num_threads(1)
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.timeout(3600),
+    pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning"),
+]
+TIMES = int(os.environ.get("SSAST_TIMES", "3"))
+QUIET: dict[str, Any] = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
+HARDENED = {"resamples": 20, "device": "cpu", "precision": "fp32", "target_length": 32, "batch_size": 4}
+TRAINED = {"model_size": "tiny", "epochs": 9, "save_every_seconds": 0}
+
+Point = tuple[Any, str, int]
+"""A process is killed when it is about to call owner.name for the number-th time."""
+TRAINING: list[Point] = [
+    (folder, "write_record", 1),
+    (train.Run, "restore", 1),
+    (train.Run, "step", 1),
+    (torch, "save", 1),
+    (os, "fsync", 2),
+    (train.Run, "step", 4),
+    (os, "replace", 3),
+    (torch, "save", 3),
+    (train, "validate", 1),
+    (train.Run, "end_epoch", 1),
+    (torch, "save", 4),
+    (os, "fsync", 5),
+    (train, "validate", 1),
+    (os, "replace", 6),
+    (train.Run, "step", 2),
+]
+SAVING: list[Point] = [
+    (run, "save", 1),
+    (model_folder, "save_file", 1),
+    (model_folder.shutil, "copymode", 1),
+    (model_folder.shutil, "rmtree", 2),
+    (skipped_recordings.BadAudio, "write", 1),
+]
+SCORING: list[Point] = [
+    (run, "save_thresholds", 1),
+    (inference, "values", 1),
+    (inference.pq, "write_table", 1),
+    (inference.pq, "write_table", 2),
+    (inference.Rows, "remove", 1),
+    (run, "evaluate_model", 1),
+    (inference, "values", 2),
+    (scoring, "write_scores", 1),
+    (predictions.Predictions, "write_parquet", 1),
+    (scoring, "write_report", 1),
+    (inference.Rows, "remove", 2),
+]
+
+
+def words(corpus: Any, mode: str, **options: Any) -> list[str]:
+    options = {"prefix": corpus.audio, "data_split_root": corpus.splits, "label_txt": corpus.label_txt, **options}
+    return [mode, *(f"--{name}={value}" for name, value in options.items())]
+
+
+def forked(do: Callable[[], int]) -> int:
+    """The number of a child process that does this, without a word, and ends with what it gives."""
+    child = os.fork()
+    if child:
+        return child
+    try:
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nowhere, 1)
+        os.dup2(nowhere, 2)
+        os._exit(do())
+    except BaseException:
+        os._exit(99)
+
+
+def ended(child: int) -> int:
+    """The exit code of a child; below 0 the signal that killed it."""
+    return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+
+
+def dying(point: Point, command: list[str]) -> Callable[[], int]:
+    """The command in a process that kills itself at this point."""
+    owner, name, number = point
+
+    def do() -> int:
+        whole, calls = getattr(owner, name), []
+
+        def called(*given: Any, **named: Any) -> Any:
+            calls.append(name)
+            if len(calls) == number:
+                os.kill(os.getpid(), signal.SIGKILL)
+            return whole(*given, **named)
+
+        setattr(owner, name, called)
+        return cli.main(command)
+
+    return do
+
+
+def assert_same(out: Path, whole: Path, names: Iterable[str]) -> None:
+    for name in names:
+        assert (out / name).read_bytes() == (whole / name).read_bytes(), name
+    assert not [path for path in out.rglob("*") if path.name.startswith(".")]
+
+
+@pytest.mark.parametrize(
+    ("mode", "points", "names"),
+    [
+        ("pretrain", [*TRAINING, *SAVING], ["model.safetensors", "config.json", "validation.csv", "log.jsonl"]),
+        (
+            "finetune",
+            [*TRAINING, *SAVING, *SCORING],
+            ["model.safetensors", "thresholds.json", "predictions.csv", "metrics.json", "aucs.csv"],
+        ),
+    ],
+)
+def test_a_run_killed_at_every_stage_gives_the_same_bytes(mode, points, names, still_corpus, tmp_path):
+    """One run through all of its life: it begins, trains, validates, writes checkpoints, saves, scores and reports."""
+    options = HARDENED | TRAINED
+    options |= {"mask_patch": 8} if mode == "pretrain" else {"pretrained_mdl_path": "none", "features": "never"}
+    start = words(still_corpus, mode, **options)
+    whole, out = tmp_path / "whole", tmp_path / "out"
+    assert cli.main([*start, f"--exp_dir={whole}"]) == 0  # here, so that the children need not import anew
+    for point in points:
+        assert ended(forked(dying(point, [*start, f"--exp_dir={out}"]))) == -signal.SIGKILL, point
+    assert ended(forked(lambda: cli.main([*start, f"--exp_dir={out}"]))) == 0
+    assert_same(out, whole, [name for name in names if name != "log.jsonl"])
+
+
+@contextlib.contextmanager
+def held_for_a_second(*given: Any) -> Iterator[None]:
+    """The lock of a folder, kept until the other process has asked for it too: the run itself may be shorter."""
+    with in_use(*given):
+        time.sleep(1.0)
+        yield
+
+
+def starts(command: list[str]) -> list[int]:
+    """The exit codes of two processes that begin the same at the same moment."""
+    gate = os.pipe()
+
+    def do() -> int:
+        os.close(gate[1])
+        os.read(gate[0], 1)
+        return cli.main(command)
+
+    children = [forked(do), forked(do)]
+    for end in gate:
+        os.close(end)
+    return sorted(map(ended, children))
+
+
+@pytest.mark.parametrize("mode", ["pretrain", "finetune", "extract"])
+def test_of_two_starts_at_once_in_one_folder_one_is_refused_and_the_other_undisturbed(
+    mode, still_corpus, tmp_path, monkeypatch
+):
+    options = HARDENED | (TRAINED | {"epochs": 2} if mode != "extract" else {"model_size": "tiny"})
+    options |= {"mask_patch": 8} if mode == "pretrain" else {"pretrained_mdl_path": "none"}
+    options |= {"embedding_type": "pt"} if mode == "extract" else {}
+    start = words(still_corpus, mode, **options)
+    whole = tmp_path / "whole"
+    assert cli.main([*start, f"--exp_dir={whole}"]) == 0  # here, so that the children need not import anew
+    results = {"pretrain": "model.safetensors", "finetune": "predictions.csv", "extract": "*.pqt"}
+    name = next(whole.glob(results[mode])).name
+    monkeypatch.setattr(lock, "in_use", held_for_a_second)
+    for number in range(TIMES):
+        out = tmp_path / str(number)
+        assert starts([*start, f"--exp_dir={out}"]) == [0, cli.USER_ERROR]
+        assert_same(out, whole, [name])
+
+
+def newest(folder: Path, pattern: str) -> int:
+    return max((path.stat().st_mtime_ns for path in folder.glob(pattern)), default=0)
+
+
+def kill_often(start: list[str], folder: Path, pattern: str, *, within: float) -> int:
+    """Start the command again and again, each time killed up to `within` seconds after it wrote something new.
+
+    The number of times that the kill came before it was through.
+    """
+    rng, kills = np.random.default_rng(0), 0
+    for _ in range(TIMES):
+        process = subprocess.Popen(start, **QUIET)
+        before = newest(folder, pattern)
+        while process.poll() is None and newest(folder, pattern) == before:
+            time.sleep(0.005)
+        time.sleep(rng.uniform(0, within))
+        kills += process.poll() is None
+        process.kill()
+        process.wait()
+    subprocess.run(start, check=True, **QUIET)
+    return kills
+
+
+def test_training_killed_at_random_moments_gives_the_same_bytes(still_corpus, tmp_path):
+    """Processes of their own, with whatever threads they have: a checkpoint is written after every step."""
+    options = {"pretrained_mdl_path": "none", "freeze": False, **HARDENED, **TRAINED, "epochs": 40}
+    start = [sys.executable, "-m", "ssast", *words(still_corpus, "finetune", **options), "--exp_dir"]
+    whole, out = tmp_path / "whole", tmp_path / "out"
+    subprocess.run([*start, str(whole)], check=True, **QUIET)
+    assert kill_often([*start, str(out)], out / "checkpoints", "last.pt", within=0.25) == TIMES
+    assert_same(out, whole, ["model.safetensors", "predictions.csv", "aucs.csv", "metrics.json"])
+
+
+# Small parts and slow clips, so that there is something to kill; the model sees what it always sees.
+SLOWLY = """
+import sys, time
+from ssast import cli
+from ssast.engine import infer
+
+values, infer.SECONDS_A_PART = infer.values, -1.0
+
+def slowly(*arguments):
+    time.sleep(0.05)
+    return values(*arguments)
+
+infer.values = slowly
+sys.exit(cli.main(sys.argv[1:]))
+"""
+
+
+def test_extraction_killed_at_random_moments_gives_the_same_rows(still_corpus, tmp_path):
+    frame = pd.concat([still_corpus.frame("train"), still_corpus.frame("test")])
+    for number in range(60):  # further uids, links to the same recordings
+        for uid in frame.index:
+            (tmp_path / "audio").mkdir(exist_ok=True)
+            (tmp_path / "audio" / f"{number}-{uid}").mkdir()
+            for file in (still_corpus.audio / uid).iterdir():
+                (tmp_path / "audio" / f"{number}-{uid}" / file.name).hardlink_to(file)
+    uids = [f"{number}-{uid}" for number in range(60) for uid in frame.index]
+    pd.DataFrame({"uid": uids}).to_csv(tmp_path / "all.csv", index=False)
+    options = {"prefix": tmp_path / "audio", "data_split_root": tmp_path / "all.csv", "pretrained_mdl_path": "none"}
+    options |= {"model_size": "tiny", "target_length": 32, "embedding_type": "pt", "batch_size": 8}
+    start = [sys.executable, "-c", SLOWLY, *words(still_corpus, "extract", **options), "--exp_dir"]
+    whole, out = tmp_path / "whole", tmp_path / "out"
+    subprocess.run([*start, str(whole)], check=True, **QUIET)
+    assert kill_often([*start, str(out)], out / ".parts" / "extract", "part-*", within=0.1) == TIMES
+    one, other = (pq.read_table(next(folder.glob("*.pqt"))) for folder in (whole, out))
+    assert one["uid"].to_pylist() == uids
+    assert one.equals(other)
+    assert not (out / ".parts").exists()

@@ -1,0 +1,130 @@
+"""What is printed never ends a run: readers that go, full disks, closed streams, letters that a screen lacks."""
+
+import io
+import os
+import subprocess
+import sys
+from contextlib import redirect_stderr, redirect_stdout
+from pathlib import Path
+
+import pytest
+
+from ssast import cli
+from ssast.runs.terminal import Steady, steady
+
+FULL = Path("/dev/full")
+
+
+@pytest.fixture
+def data(still_corpus) -> list[str]:
+    return ["-i", str(still_corpus.audio), "-d", str(still_corpus.splits)]
+
+
+def started(words: list[str], **streams) -> subprocess.CompletedProcess:
+    return subprocess.run([sys.executable, "-m", "ssast", *words], timeout=120, **streams)
+
+
+def without_reader() -> int:
+    """The writing end of a pipe that nobody reads."""
+    read, write = os.pipe()
+    os.close(read)
+    return write
+
+
+def test_a_mode_that_writes_a_folder_finishes_when_its_reader_goes(data, tmp_path):
+    """`ssast finetune ... | true` ended half-way, with exit code 0."""
+    write = without_reader()
+    done = started(["check", *data, "-o", str(tmp_path / "out")], stdout=write, stderr=write)
+    os.close(write)
+    assert done.returncode == 0
+    assert {"check.csv", "recordings.csv", "run.yaml"} <= set(os.listdir(tmp_path / "out"))
+
+
+def test_a_mode_keeps_its_own_exit_code_when_its_reader_goes(data, tmp_path):
+    write = without_reader()
+    words = ["check", *data, "-l", str(tmp_path / "labels.txt"), "-o", str(tmp_path / "out")]
+    (tmp_path / "labels.txt").write_text("absent\n")
+    assert started(words, stdout=write, stderr=subprocess.PIPE).returncode == started(words).returncode != 0
+    os.close(write)
+
+
+@pytest.mark.parametrize("words", [["--help-all"], ["--version"], ["--print-completion", "bash"]])
+def test_what_only_prints_ends_quietly_with_141_when_its_reader_goes(words):
+    write = without_reader()
+    done = started(words, stdout=write, stderr=subprocess.PIPE)
+    os.close(write)
+    assert (done.returncode, done.stderr) == (cli.READER_GONE, b"")
+
+
+def test_inspect_only_prints(published_tiny):
+    write = without_reader()
+    done = started(["inspect", str(published_tiny)], stdout=write, stderr=subprocess.PIPE)
+    os.close(write)
+    assert (done.returncode, done.stderr) == (cli.READER_GONE, b"")
+
+
+@pytest.mark.skipif(not FULL.exists(), reason="only Linux has a disk that is always full")
+def test_a_full_disk_behind_the_output_is_said(data, tmp_path):
+    with FULL.open("w") as full:
+        done = started(["check", *data, "-o", str(tmp_path / "out")], stdout=full, stderr=subprocess.PIPE)
+        assert done.returncode == 0
+        assert b"what was to be printed is lost (no space left on device); the rest is done" in done.stderr
+        assert (tmp_path / "out" / "check.csv").exists()
+        shown = started(["--help"], stdout=full, stderr=subprocess.PIPE)
+    assert shown.returncode == 2
+    assert shown.stderr.decode().startswith("ssast: the output cannot be written: no space left on device;")
+
+
+@pytest.mark.parametrize("closed", ["<&-", ">&-", "2>&-", "<&- >&- 2>&-"])
+def test_streams_that_were_closed_are_no_traceback_and_no_file_takes_their_number(closed, data, tmp_path):
+    """`ssast inspect X >&-` was a traceback; the next file that was opened could have got what is printed."""
+    words = ["-m", "ssast", "check", *data, "-o", str(tmp_path / "out")]
+    command = f'"$@" {closed}'
+    done = subprocess.run(["sh", "-c", command, "sh", sys.executable, *words], capture_output=True, text=True)
+    assert done.returncode == 0
+    assert "Traceback" not in done.stderr
+    table = (tmp_path / "out" / "check.csv").read_text()
+    assert table.startswith("uid,split")
+    assert "rows" not in table
+
+
+@pytest.mark.parametrize(
+    ("coding", "text", "shown"),
+    [
+        ("ascii", "tremör", "trem\\xf6r"),
+        ("cp1252", "label 发音 ö", "label \\u53d1\\u97f3 ö"),
+        ("utf-8", "a\udcff.wav", "a\\udcff.wav"),
+    ],
+)
+def test_letters_that_the_screen_lacks_come_as_escapes(coding, text, shown):
+    """A label with an umlaut ended a run on a screen of ASCII before its report was written."""
+    raw = io.BytesIO()
+    stream = io.TextIOWrapper(raw, encoding=coding, errors="strict")
+    with redirect_stdout(stream), redirect_stderr(stream), steady():
+        print(text)
+        print(text, file=sys.stderr)
+    stream.flush()
+    assert raw.getvalue().decode(coding).splitlines() == [shown, shown]
+
+
+def test_a_label_with_an_umlaut_is_counted_on_a_screen_of_ascii(still_corpus, tmp_path):
+    for split in ("train", "test"):
+        table = (still_corpus.splits / f"{split}.csv").read_text().replace("loud", "tremör", 1)
+        (tmp_path / f"{split}.csv").write_text(table, encoding="utf-8")
+    (tmp_path / "labels.txt").write_text("high\ntremör\n", encoding="utf-8")
+    words = ["check", "-i", str(still_corpus.audio), "-d", str(tmp_path), "-l", str(tmp_path / "labels.txt")]
+    screen = os.environ | {"PYTHONIOENCODING": "ascii"}
+    done = started([*words, "-o", str(tmp_path / "out")], env=screen, capture_output=True)
+    assert done.returncode == 0, done.stderr
+    assert b"trem\\xf6r" in done.stdout
+
+
+def test_a_terminal_that_is_gone_ends_nothing():
+    class Gone(io.StringIO):
+        def write(self, text: str) -> int:
+            raise OSError(5, "Input/output error")
+
+    screen = Steady(Gone())
+    print("one", file=screen)
+    print("two", file=screen)
+    assert screen.reason == "input/output error"
