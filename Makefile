@@ -31,7 +31,7 @@ lint: setup
 
 # The pages that are generated from the code.
 docs: setup
-	$(BIN)/python -m ssast.options_page > docs/options.md
+	$(BIN)/python -m ssast.help > docs/options.md
 
 # All pages as a site in site/; a link that leads nowhere ends it.
 site: setup

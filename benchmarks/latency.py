@@ -24,7 +24,7 @@ import numpy as np
 import soundfile
 
 import ssast
-from ssast.data.storage.location import location, stores
+from ssast.data.storage import location, stores
 
 STORES = Path(__file__).resolve().parents[1] / "tests" / "cloud" / "conftest.py"
 BUCKET = "latency"
@@ -33,7 +33,7 @@ TARGET = 1.2
 """What the ratio has to stay below."""
 
 
-def stores() -> Any:
+def emulators() -> Any:
     """The tests' emulator and proxy."""
     spec = importlib.util.spec_from_file_location("stores", STORES)
     module = sys.modules["stores"] = importlib.util.module_from_spec(spec)
@@ -43,7 +43,7 @@ def stores() -> Any:
 
 def serve_proxy(upstream: str, delay: float, told: Connection) -> None:
     """A proxy in this process until it is ended; it tells its url, and when asked how many requests it saw."""
-    with stores().proxying(upstream) as proxy:
+    with emulators().proxying(upstream) as proxy:
         proxy.delay = delay
         told.send(proxy.url)
         while told.recv():
@@ -109,11 +109,11 @@ def main() -> None:
         parser.add_argument(f"--{name}", default=default, type=type(default))
     given = parser.parse_args()
     emulator = ("gcp-storage-emulator", "start", "--host=127.0.0.1", "--port={port}", "--in-memory", "--quiet")
-    with tempfile.TemporaryDirectory() as place, stores().running(*emulator) as url:
+    with tempfile.TemporaryDirectory() as place, emulators().running(*emulator) as url:
         folder = Path(place) / "data"
         write_clips(folder, given.clips)
         ssast.SSASTForPreTraining(given.model_size, target_length=1024, seed=0).save_pretrained(folder / "model")
-        store = stores().Store("gs", url)
+        store = emulators().Store("gs", url)
         store.bucket(BUCKET)
         store.put_folder(BUCKET, folder / "audio", "audio/")
         told, other = multiprocessing.get_context("spawn").Pipe()

@@ -3,8 +3,8 @@
 import os
 import subprocess
 import sys
-import types
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -21,10 +21,11 @@ DATA = ["-i", "audio", "-d", "splits"]
 def ran(monkeypatch):
     """The modes replaced by ones that note what they were called with."""
     calls: list[tuple[str, object]] = []
-    fake = types.ModuleType("ssast.modes.run")
-    for name in MODES:
-        setattr(fake, name, lambda options, name=name: calls.append((name, options)))
-    monkeypatch.setitem(sys.modules, "ssast.modes.run", fake)
+
+    def noting(name):
+        return SimpleNamespace(run=lambda options: calls.append((name, options)))
+
+    monkeypatch.setattr(cli, "mode_named", noting)
     return calls
 
 
@@ -135,28 +136,28 @@ def test_run_py_without_anything_says_what_fine_tuning_needs(ran, capsys):
     assert "finetune needs -i/--prefix" in complaint(capsys, prog="run.py")
 
 
-def test_a_user_error_inside_a_mode_is_one_line(ran, capsys, monkeypatch):
+def test_a_user_error_inside_a_mode_is_one_line(capsys, monkeypatch):
     def fail(options):
         raise UserError("clip 17 has 0 samples;\nremove it")
 
-    monkeypatch.setattr(sys.modules["ssast.modes.run"], "demo", fail)
+    monkeypatch.setattr(cli, "mode_named", lambda name: SimpleNamespace(run=fail))
     assert "clip 17 has 0 samples; remove it" in complaint(capsys, "demo")
 
 
-def test_an_interrupted_mode_leaves_with_130_and_a_sentence(ran, capsys, monkeypatch):
+def test_an_interrupted_mode_leaves_with_130_and_a_sentence(capsys, monkeypatch):
     def stop(options):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(sys.modules["ssast.modes.run"], "demo", stop)
+    monkeypatch.setattr(cli, "mode_named", lambda name: SimpleNamespace(run=stop))
     assert cli.main(["demo"]) == 130
     assert "ssast: interrupted" in capsys.readouterr().err
 
 
-def test_a_bug_keeps_its_traceback(ran, monkeypatch):
+def test_a_bug_keeps_its_traceback(monkeypatch):
     def fail(options):
         raise ZeroDivisionError
 
-    monkeypatch.setattr(sys.modules["ssast.modes.run"], "demo", fail)
+    monkeypatch.setattr(cli, "mode_named", lambda name: SimpleNamespace(run=fail))
     with pytest.raises(ZeroDivisionError):
         cli.main(["demo"])
 
@@ -179,8 +180,8 @@ def test_the_help_of_a_mode_shows_its_options_and_fits_the_screen(capsys, monkey
     assert page.count("\n") <= (100 if columns == "120" else 150), "two screens"
     for spec in SPECS.values():
         is_listed = any(line.startswith("  -") and f"--{spec.name} " in line for line in page.splitlines())
-        assert is_listed == (mode in spec.modes and not spec.is_rare), spec.name
-        assert f"--{spec.name}" in page or mode not in spec.modes, "the rest is named at the end"
+        assert is_listed == (spec.name in MODES[mode].options and not spec.is_rare), spec.name
+        assert f"--{spec.name}" in page or spec.name not in MODES[mode].options, "the rest is named at the end"
 
 
 def test_help_shows_unit_range_choices_and_default(capsys, monkeypatch):

@@ -6,7 +6,6 @@ import subprocess
 import pytest
 
 from ssast import cli
-from ssast.options.options import SPECS
 from ssast.options.records import MODES
 
 bash = shutil.which("bash")
@@ -15,7 +14,7 @@ bash = shutil.which("bash")
 @pytest.fixture(scope="module")
 def script(tmp_path_factory):
     path = tmp_path_factory.mktemp("completion") / "ssast.bash"
-    from ssast.completion import completion
+    from ssast.help import completion
 
     path.write_text(completion("bash"))
     return path
@@ -62,7 +61,7 @@ def test_every_mode_and_its_options_are_in_the_script_for_zsh_too(capsys):
     assert text.startswith("#compdef ssast")
     for mode in MODES:
         assert f"{mode}" in text
-    assert all(f"--{name}" in text for name, spec in SPECS.items() if spec.modes != ("",))
+    assert all(f"--{name}" in text for mode in MODES.values() for name in mode.options)
 
 
 @pytest.mark.parametrize("words", [["fish"], []])

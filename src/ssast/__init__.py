@@ -1,6 +1,11 @@
 """The public names of ssast, each loaded when it is first used, so that `import ssast` costs next to nothing."""
 
+import sys
 from importlib import import_module
+from importlib.abc import Loader, MetaPathFinder
+from importlib.machinery import ModuleSpec
+from importlib.util import spec_from_loader
+from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 from ssast import processors
@@ -17,7 +22,10 @@ if TYPE_CHECKING:
     from ssast.modes.arrange import arrange
     from ssast.modes.attention import attention
     from ssast.modes.audit import audit
+    from ssast.modes.check import check
+    from ssast.modes.compare import compare
     from ssast.modes.convert import convert
+    from ssast.modes.demo import demo
     from ssast.modes.evaluate import evaluate
     from ssast.modes.export import export
     from ssast.modes.extract import extract
@@ -27,6 +35,7 @@ if TYPE_CHECKING:
     from ssast.modes.pretrain import pretrain
     from ssast.modes.stats import stats
     from ssast.modes.sweep import sweep
+    from ssast.modes.upload import upload
     from ssast.runs.paths import weights
 
 __version__ = "0.1.0"
@@ -34,7 +43,7 @@ __version__ = "0.1.0"
 # Before anything below loads torch.
 processors.settle()
 
-# Public name -> "module:attribute". A new mode is added here, in __all__ and under TYPE_CHECKING.
+# Public name -> "module:attribute"; every mode is public by its own name.
 _HOMES = {
     "SSASTEncoder": "ssast.model.encoder:SSASTEncoder",
     "SSASTForPreTraining": "ssast.model.pretraining:SSASTForPreTraining",
@@ -44,24 +53,14 @@ _HOMES = {
     "AudioDataset": "ssast.data.dataset:AudioDataset",
     "Frontend": "ssast.audio.frontend:Frontend",
     "SpeechEmbedder": "ssast.adapters.scikit_learn:SpeechEmbedder",
-    "arrange": "ssast.modes.arrange:arrange",
-    "pretrain": "ssast.modes.pretrain:pretrain",
-    "finetune": "ssast.modes.finetune:finetune",
-    "evaluate": "ssast.modes.evaluate:evaluate",
-    "extract": "ssast.modes.extract:extract",
-    "attention": "ssast.modes.attention:attention",
-    "audit": "ssast.modes.audit:audit",
-    "predict": "ssast.modes.predict:predict",
-    "stats": "ssast.modes.stats:stats",
-    "sweep": "ssast.modes.sweep:sweep",
-    "inspect": "ssast.modes.inspect:inspect",
-    "convert": "ssast.modes.convert:convert",
-    "export": "ssast.modes.export:export",
     "weights": "ssast.runs.paths:weights",
     # The seed's names of the two models.
     "ASTModel_pretrain": "ssast.model.pretraining:SSASTForPreTraining",
     "ASTModel_finetune": "ssast.engine.predictor:SSASTForAudioClassification",
 }
+
+# Modules of other toolkits' adapters, under the names that they had before.
+_MOVED = {"ssast.engine.s3prl": "ssast.adapters.s3prl", "ssast.engine.hear_api": "ssast.adapters.hear"}
 
 __all__ = [
     "ASTModel_finetune",
@@ -76,7 +75,10 @@ __all__ = [
     "arrange",
     "attention",
     "audit",
+    "check",
+    "compare",
     "convert",
+    "demo",
     "evaluate",
     "export",
     "extract",
@@ -86,20 +88,34 @@ __all__ = [
     "pretrain",
     "stats",
     "sweep",
+    "upload",
     "weights",
 ]
 
 
 def __getattr__(name: str) -> Any:
-    if name not in _HOMES:
+    home = _HOMES.get(name) or (f"ssast.modes.{name}:{name}" if name in __all__ else None)
+    if home is None:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    module, attribute = _HOMES[name].split(":")
+    module, attribute = home.split(":")
     value = getattr(import_module(module), attribute)
-    if name in import_module("ssast.options.records").MODES:
-        value = import_module("ssast.modes.private").guarded(value)
     globals()[name] = value
     return value
 
 
 def __dir__() -> list[str]:
-    return sorted({*globals(), *_HOMES})
+    return sorted({*globals(), *__all__})
+
+
+class _Moved(MetaPathFinder, Loader):
+    """Finds a module under the name that it had before."""
+
+    def find_spec(self, fullname: str, path: object = None, target: object = None) -> ModuleSpec | None:
+        return spec_from_loader(fullname, self) if fullname in _MOVED else None
+
+    def exec_module(self, module: ModuleType) -> None:
+        home = import_module(_MOVED[module.__name__])
+        vars(module).update({name: value for name, value in vars(home).items() if not name.startswith("__")})
+
+
+sys.meta_path.append(_Moved())

@@ -4,39 +4,33 @@ The code is the mode's own or 0, 2 with a sentence for what a user can mend, 128
 the run, and 141 where nobody reads what a mode only prints.
 """
 
-import argparse
 import os
 import re
-import shutil
 import signal
 import sys
-import textwrap
 from collections.abc import Mapping, Sequence
 from importlib import import_module
-from typing import Any, NoReturn
+from typing import Any
 
 from ssast import __version__
 from ssast.engine.signals import ended_by_signals
 from ssast.errors import Interrupted, UserError
+from ssast.help import HELP, completion, help_page, parser
 from ssast.options.declaration import Spec, suggestion
 from ssast.options.options import SPECS
-from ssast.options.records import ALIASES, MODES, SPELLINGS
+from ssast.options.records import MODES, SPELLINGS
 from ssast.options.resolve import from_args
-from ssast.runs.environment import look_around
-from ssast.runs.private_runs import typed, veiled
+from ssast.runs.environment import check_environment
+from ssast.runs.private_runs import private_run, typed
 from ssast.runs.terminal import READER_GONE, ReaderGone, Steady, fill_closed, steady
 from ssast.safe_reading import brief
 
 USER_ERROR = 2
 INTERRUPTED = 130
 LONGEST_SENTENCE = 10_000
-SHARED = ("pretrain", "finetune", "evaluate", "extract")
-"""Modes that several processes can do together."""
 MANY = "..."
-HELP = {"-h", "--help", "--help-all"}
 FLAGS = {flag: spec for spec in SPECS.values() for flag in spec.flags}
 NUMBER = re.compile(r"-([\d.,]|inf|nan)", re.IGNORECASE)
-TITLE = "Pretrain, fine-tune, evaluate and look inside the Self-Supervised Audio Spectrogram Transformer (SSAST)."
 
 
 def main(argv: Sequence[str] | None = None, *, prog: str = "ssast") -> int:
@@ -54,7 +48,7 @@ def _answered(words: list[str], prog: str, screen: Steady) -> int:
     """The exit code of what the words say; what ends a run is told in one sentence."""
     words = _glued(words)
     try:
-        with veiled(typed(words)):
+        with private_run(typed(words)):
             code = _run(words, prog, screen)
         sys.stdout.flush()
         if screen.reason:
@@ -81,38 +75,29 @@ def _run(words: list[str], prog: str, screen: Steady) -> int:
         print(f"ssast {__version__}")
         return 0
     if words[:1] == ["--print-completion"]:
-        print(import_module("ssast.completion").completion(" ".join(words[1:])))
+        print(completion(" ".join(words[1:])))
         return 0
     mode = _mode(words.pop(0)) if words and not words[0].startswith("-") else None
     if HELP & set(words) or (prog == "ssast" and mode is None and not words):
-        print(_help(mode, prog, whole="--help-all" in words or prog != "ssast"), end="")
+        print(help_page(mode, prog, whole="--help-all" in words or prog != "ssast"), end="")
         return 0
-    if mode == "upload" and words and not words[0].startswith("-"):
-        words.insert(0, "--exp_dir")
     texts = _read(words, prog, mode)
     if mode is None and prog == "ssast" and not {"mode", "config"} & texts.keys():
         raise UserError(f"no mode is named; write it first, as in `ssast finetune --{next(iter(texts))} ...`")
     if mode and "mode" in texts:
         raise UserError(f"the mode is named twice, {mode} and --mode {texts['mode']}; leave one out")
-    look_around()
+    check_environment()
     options = from_args({**texts, "mode": mode} if mode else texts)
     screen.matters = MODES[options.mode].only_prints
-    module, function = MODES[options.mode].function.split(":")
+    outcome = mode_named(options.mode).run(options)
     if int(os.environ.get("WORLD_SIZE", "1")) > 1:
-        return _among_others(options.mode, getattr(import_module(module), function), options)
-    outcome = getattr(import_module(module), function)(options)
+        import_module("ssast.engine.distributed").leave()
     return outcome if isinstance(outcome, int) else 0
 
 
-def _among_others(mode: str, function: Any, options: Any) -> int:
-    """Run the mode as one of the processes that `accelerate launch` or `torchrun` started."""
-    from ssast.engine import distributed
-
-    if mode not in SHARED:
-        raise UserError(f"{mode} runs in one process; start it without accelerate launch or torchrun.")
-    function(options)
-    distributed.leave()
-    return 0
+def mode_named(name: str) -> Any:
+    """The mode of this name, loaded now."""
+    return getattr(import_module(f"ssast.modes.{name}"), name)
 
 
 def _mode(word: str) -> str:
@@ -130,7 +115,7 @@ def _read(words: list[str], prog: str, mode: str | None) -> dict[str, str]:
         # argparse would read -prefix as -p refix.
         if word[:1] == "-" and word[1:2] != "-" and word[1:].partition("=")[0] in SPECS:
             raise UserError(f"there is no option {word}; did you mean -{word}?")
-    found, rest = _parser(mode, whole=True).parse_known_args(words)
+    found, rest = parser(mode, whole=True).parse_known_args(words)
     for word in rest:
         name = word.partition("=")[0]
         if name.startswith("-"):
@@ -166,114 +151,3 @@ def _is_value(word: str, spec: Spec) -> bool:
     if NUMBER.match(word):
         return True
     return spec.kind is str and not spec.choices and word[:2] not in FLAGS and word[:2] != "--" and word not in HELP
-
-
-class _Parser(argparse.ArgumentParser):
-    """argparse whose complaints are UserErrors."""
-
-    def error(self, message: str) -> NoReturn:
-        flag = message.removeprefix("argument ").partition(":")[0]
-        if message.endswith("expected one argument"):
-            spec = SPECS[flag.rpartition("--")[2]]
-            raise UserError(f"{flag} has no value, expected {spec.allowed()}")
-        raise UserError(message)
-
-
-class _Formatter(argparse.HelpFormatter):
-    """`-i, --prefix PATH` instead of argparse's `-i PATH, --prefix PATH`, and two columns."""
-
-    def __init__(self, prog: str) -> None:
-        super().__init__(prog, max_help_position=30, width=_width())
-
-    def _format_action_invocation(self, action: argparse.Action) -> str:
-        return f"{', '.join(action.option_strings)} {action.metavar}"
-
-
-def _parser(mode: str | None, *, whole: bool) -> _Parser:
-    """A parser for every option; its help shows those of the mode that are asked for often, or the whole of them."""
-    parser = _Parser(add_help=False, allow_abbrev=False, usage=argparse.SUPPRESS, formatter_class=_Formatter)
-    groups: dict[str, Any] = {}
-    for spec in SPECS.values():
-        title = spec.group.title
-        if title not in groups:
-            groups[title] = parser.add_argument_group(title)
-        is_shown = mode in spec.modes and not spec.is_rare
-        text = _line(spec) if whole or is_shown else argparse.SUPPRESS
-        groups[title].add_argument(
-            *spec.flags,
-            dest=spec.name,
-            metavar=spec.placeholder,
-            default=argparse.SUPPRESS,
-            help=text,
-            action=_AlsoThis if spec.is_many else "store",
-        )
-    return parser
-
-
-class _AlsoThis(argparse.Action):
-    """An option of many values may be given more than once; each is a line of its text."""
-
-    def __call__(self, parser: Any, namespace: Any, values: Any, option_string: str | None = None) -> None:
-        before = getattr(namespace, self.dest, None)
-        setattr(namespace, self.dest, values if before is None else f"{before}\n{values}")
-
-
-def _line(spec: Spec) -> str:
-    """The help of one option: meaning, then what is allowed, the unit and the default."""
-    allowed = ", ".join(filter(None, [spec.unit, spec.limits, *spec.choices]))
-    either = " or none" if allowed and spec.optional else ""
-    default = spec.default_text if spec.is_needed else f"default {spec.default_text}"
-    facts = "; ".join(filter(None, [allowed + either, default]))
-    return f"{spec.help} ({facts})".replace("%", "%%")
-
-
-def _help(mode: str | None, prog: str, *, whole: bool) -> str:
-    """The help page: the modes, or one mode with its options, or everything."""
-    mode = ALIASES.get(mode or "", mode)
-    parts = [_about(mode) if mode in MODES else _overview(prog)]
-    if whole or mode:
-        parts.append(_parser(mode, whole=whole or mode not in MODES).format_help())
-    if mode and not whole:
-        parts.append("\n".join([*_wrap("", _left_out(mode)), ""]))
-    return "\n".join(parts)
-
-
-def _left_out(mode: str) -> str:
-    """What the help of a mode does not show."""
-    rare = [f"--{name}" for name, spec in SPECS.items() if mode in spec.modes and spec.is_rare]
-    more = f"the rest ({', '.join(rare)}) and " if rare else ""
-    return f"`ssast {mode} --help-all` shows {more}the options that other modes use."
-
-
-def _about(mode: str) -> str:
-    facts = MODES[mode]
-    lines = [
-        f"usage: ssast {mode} --name value ...\n",
-        *_wrap("", f"{facts.summary[0].upper()}{facts.summary[1:]}."),
-        *_wrap("  in:  ", facts.takes),
-        *_wrap("  out: ", facts.gives),
-    ]
-    return "\n".join(lines) + "\n"
-
-
-def _overview(prog: str) -> str:
-    command = "ssast MODE" if prog == "ssast" else f"python {prog} -m MODE"
-    lines = [f"usage: {command} --name value ...\n", *_wrap("", TITLE), ""]
-    for name, facts in MODES.items():
-        lines += _wrap(f"  {name:<10}", facts.summary)
-        lines += _wrap(f"  {'':<10}", f"{facts.takes} -> {facts.gives}")
-    aliases = ", ".join(f"{alias} for {name}" for alias, name in ALIASES.items())
-    lines += ["", *_wrap("", f"Other names: {aliases}, train for pretrain or finetune, as --task says.")]
-    if prog == "ssast":
-        lines += _wrap("", "`ssast MODE --help` shows the options of a mode, `ssast --version` the version.")
-        lines += _wrap("", 'Completion in bash (or zsh): eval "$(ssast --print-completion bash)"')
-        lines += _wrap("", "To see it all work, on a synthetic corpus and without a network: ssast demo")
-    return "\n".join(lines) + "\n"
-
-
-def _wrap(lead: str, text: str) -> list[str]:
-    return textwrap.wrap(text, _width(), initial_indent=lead, subsequent_indent=" " * len(lead), break_on_hyphens=False)
-
-
-def _width() -> int:
-    return max(60, min(120, shutil.get_terminal_size().columns) - 2)

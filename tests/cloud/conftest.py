@@ -20,7 +20,7 @@ from urllib.parse import quote
 
 import pytest
 
-from ssast.data.storage.location import location, stores
+from ssast.data.storage import location, stores
 
 PROGRAMS = Path(sys.executable).parent
 

@@ -53,19 +53,19 @@ SUMS = """
 import torch
 from accelerate import Accelerator
 from torch import nn
-from ssast.engine import crew
+from ssast.engine import distributed
 
 Accelerator(cpu=True)
 crew.BUCKET_VALUES = 3
 layers = [nn.Linear(2, 2) for _ in range(3)]
-for number, layer in enumerate(layers[: 1 + crew.rank()]):
+for number, layer in enumerate(layers[: 1 + distributed.rank()]):
     for parameter in layer.parameters():
-        parameter.grad = torch.full_like(parameter, 10.0 ** crew.rank())
+        parameter.grad = torch.full_like(parameter, 10.0 ** distributed.rank())
 crew.sum_gradients([parameter for layer in layers for parameter in layer.parameters()])
 found = [None if layer.weight.grad is None else layer.weight.grad.unique().tolist() for layer in layers]
 assert found == [[11.0], [10.0], None], found
-assert crew.total(torch.tensor([crew.rank() + 1.0])).tolist() == [3.0]
-crew.leave()
+assert crew.total(torch.tensor([distributed.rank() + 1.0])).tolist() == [3.0]
+distributed.leave()
 """
 
 
@@ -81,7 +81,7 @@ import sys
 from pathlib import Path
 import torch
 from torch import nn
-from ssast.engine import crew
+from ssast.engine import distributed
 from ssast.engine.hardware import engine
 from ssast.engine.optimiser import Recipe
 from ssast.engine.train import Feed, train
@@ -97,14 +97,14 @@ class Line(nn.Module):
 
     def loss(self, batch, generator=None):
         loss = (self.weight * batch["x"]).sum()
-        if crew.rank() == 1 and batch["uid"] == ["b2"]:
+        if distributed.rank() == 1 and batch["uid"] == ["b2"]:
             loss.register_hook(lambda gradient: gradient * torch.nan)
         return {"loss": loss}
 
 
 def batches(epoch, start):
     for number in range(start, 4):
-        yield {"uid": [f"{'ab'[crew.rank()]}{number}"], "x": torch.ones(2)}
+        yield {"uid": [f"{'ab'[distributed.rank()]}{number}"], "x": torch.ones(2)}
 
 
 model, folder = Line(), Path(sys.argv[1])
@@ -112,8 +112,8 @@ feed = Feed(batches, lambda: [], 4, lambda batch, generator=None: batch)
 try:
     train(model, feed, Recipe(epochs=1, save_every_seconds=0.0), folder, accelerator)
 except UserError as error:
-    (folder / f"{crew.rank()}.txt").write_text(f"{error}\\n{model.weight.isfinite().all()}")
-crew.leave()
+    (folder / f"{distributed.rank()}.txt").write_text(f"{error}\\n{model.weight.isfinite().all()}")
+distributed.leave()
 """
 
 
@@ -240,12 +240,12 @@ def test_every_recording_that_a_training_left_out_is_written_down_whoever_met_it
 LONG_SCORES = """
 import pathlib, sys, time
 from ssast import cli
-from ssast.engine import crew
-from ssast.modes import scoring
+from ssast.engine import distributed
+from ssast.runs import scoring
 
 folder = pathlib.Path(__file__).parent
 
-write, leave = scoring.write_scores, crew.leave
+write, leave = scoring.write_scores, distributed.leave
 
 def slowly(*arguments):
     time.sleep(5)
@@ -253,10 +253,10 @@ def slowly(*arguments):
     (folder / "scored").write_text(str(time.time()))
 
 def leaving():
-    (folder / f"left {crew.rank()}").write_text(str(time.time()))
+    (folder / f"left {distributed.rank()}").write_text(str(time.time()))
     leave()
 
-scoring.write_scores, crew.leave = slowly, leaving
+scoring.write_scores, distributed.leave = slowly, leaving
 sys.exit(cli.main(sys.argv[1:]))
 """
 
@@ -301,7 +301,7 @@ from ssast.engine import crew, infer
 whole, infer.SECONDS_A_PART, done = infer.values, -1.0, []
 
 def dying(*arguments):
-    if crew.rank() == 1 and len(done) == 2:
+    if distributed.rank() == 1 and len(done) == 2:
         os.kill(os.getpid(), signal.SIGKILL)
     done.append(1)
     return whole(*arguments)

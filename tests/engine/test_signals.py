@@ -2,10 +2,9 @@
 
 import os
 import signal
-import sys
 import threading
 import time
-import types
+from types import SimpleNamespace
 
 import pytest
 
@@ -13,7 +12,6 @@ from ssast import cli
 from ssast.engine import signals
 from ssast.engine.signals import asked_to_stop, ended_by_signals
 from ssast.errors import Interrupted
-from ssast.options.records import MODES
 
 HANGUP = pytest.param("SIGHUP", 129, marks=pytest.mark.skipif(not hasattr(signal, "SIGHUP"), reason="not on Windows"))
 
@@ -37,10 +35,7 @@ def mode(monkeypatch):
             finally:
                 tidied.append("done")
 
-        fake = types.ModuleType("ssast.modes.run")
-        for name in MODES:
-            setattr(fake, name, run)
-        monkeypatch.setitem(sys.modules, "ssast.modes.run", fake)
+        monkeypatch.setattr(cli, "mode_named", lambda name: SimpleNamespace(run=run))
         return tidied
 
     return hit_by

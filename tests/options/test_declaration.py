@@ -7,8 +7,8 @@ import pytest
 from ssast.model.checkpoints.model_card import model_card
 from ssast.model.classification import SSASTForAudioClassification
 from ssast.options.declaration import option, specs
-from ssast.options.groups import TRAINING
 from ssast.options.options import SPECS, Options
+from ssast.options.training_options import TRAINING
 from ssast.runs.output.folder import open_folder, run_key
 
 SIZES = {"model_size": "tiny", "fshape": 16, "tshape": 16, "num_mel_bins": 32, "target_length": 32}

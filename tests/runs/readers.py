@@ -9,11 +9,11 @@ import sys
 import time
 from pathlib import Path
 
-import ssast.modes.scoring
 from safetensors.torch import load_file  # noqa: F401 - what importing takes is not counted
 
 import ssast.modes.compare
 import ssast.modes.inspect
+import ssast.runs.thresholds
 from ssast import cli
 from ssast.engine.checkpoint import read_state
 from ssast.errors import UserError
@@ -34,7 +34,7 @@ READERS = {
     "mapping": read_mapping,
     "config": load_config,
     "card": lambda path: model_card(CONFIG, path),
-    "thresholds": ssast.modes.scoring.read_thresholds,
+    "thresholds": ssast.runs.thresholds.read_thresholds,
     "log": ssast.runs.results._log_lines,
     "run": lambda path: ssast.modes.compare._read_run(path, "a"),
     "inspect": lambda path: cli.main(["inspect", str(path)]),

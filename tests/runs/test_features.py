@@ -18,8 +18,8 @@ from ssast.data.storage.location import Location
 from ssast.engine import train
 from ssast.errors import UserError
 from ssast.model.classification import SSASTForAudioClassification
+from ssast.options.audio_options import SPECTROGRAM, WAVEFORM
 from ssast.options.declaration import option
-from ssast.options.groups import FBANK, WAVEFORM
 from ssast.options.options import SPECS, Options
 from ssast.runs import features
 from ssast.runs.audio_settings import audio_settings
@@ -150,7 +150,7 @@ def test_a_base_that_trains_is_not_pooled_once(still_corpus, tmp_path, others):
 
 def test_every_option_of_an_augmentation_switches_it_on_or_is_the_amount_of_one():
     """What is switched on from the start, or is the amount of nothing, would be counted wrongly."""
-    declared = {name: spec for name, spec in SPECS.items() if spec.group in (FBANK, WAVEFORM)}
+    declared = {name: spec for name, spec in SPECS.items() if spec.group in (SPECTROGRAM, WAVEFORM)}
     assert {name for name, spec in declared.items() if spec.alters} == ALTERED.keys()
     for spec in declared.values():
         assert spec.amount_of in ALTERED or not spec.default
@@ -166,7 +166,7 @@ def test_the_amount_of_an_augmentation_alters_nothing_on_its_own(still_corpus, t
 class Blurred(Options):
     """The options of a version with an augmentation that nobody has heard of yet."""
 
-    blur: int = option(0, "blur the spectrogram", FBANK, unit="frames")
+    blur: int = option(0, "blur the spectrogram", SPECTROGRAM, unit="frames")
 
 
 def test_a_new_augmentation_cannot_be_forgotten_where_states_are_kept_or_where_clips_are_altered(

@@ -37,15 +37,15 @@ def test_a_model_that_does_not_fit_leaves_the_state_and_the_same_command_goes_on
     usual, tmp_path, monkeypatch, room_for
 ):
     """The checkpoints are there when the disk is full, and the model is saved beside them later."""
-    from ssast.modes import run
+    from ssast.modes import pretrain
 
-    save = run.save
+    save = pretrain.save
 
     def in_a_small_room(model, folder):
         with room_for(500_000):
             save(model, folder)
 
-    monkeypatch.setattr(run, "save", in_a_small_room)
+    monkeypatch.setattr(pretrain, "save", in_a_small_room)
     with pytest.raises(ssast.errors.UserError, match=r"the model cannot be written to .*File too large.*; free space"):
         ssast.pretrain(**usual, **TRAINING)
     left = tmp_path / "o"

@@ -23,8 +23,9 @@ from ssast import cli
 from ssast.data.storage.folder_lock import in_use
 from ssast.engine import inference, train
 from ssast.metrics import predictions
-from ssast.model.checkpoints import model_folder as model_folder
-from ssast.modes import run, scoring
+from ssast.model.checkpoints import model_folder
+from ssast.modes import finetune, pretrain
+from ssast.runs import scoring
 from ssast.runs.output import folder, lock, skipped_recordings
 
 # Children are forked: torch's threads would not live in them.
@@ -59,19 +60,18 @@ TRAINING: list[Point] = [
     (train.Run, "step", 2),
 ]
 SAVING: list[Point] = [
-    (run, "save", 1),
     (model_folder, "save_file", 1),
     (model_folder.shutil, "copymode", 1),
     (model_folder.shutil, "rmtree", 2),
     (skipped_recordings.BadAudio, "write", 1),
 ]
 SCORING: list[Point] = [
-    (run, "save_thresholds", 1),
+    (finetune, "save_thresholds", 1),
     (inference, "values", 1),
     (inference.pq, "write_table", 1),
     (inference.pq, "write_table", 2),
     (inference.Rows, "remove", 1),
-    (run, "evaluate_model", 1),
+    (finetune, "evaluate_model", 1),
     (inference, "values", 2),
     (scoring, "write_scores", 1),
     (predictions.Predictions, "write_parquet", 1),
@@ -132,10 +132,14 @@ def assert_same(out: Path, whole: Path, names: Iterable[str]) -> None:
 @pytest.mark.parametrize(
     ("mode", "points", "names"),
     [
-        ("pretrain", [*TRAINING, *SAVING], ["model.safetensors", "config.json", "validation.csv", "log.jsonl"]),
+        (
+            "pretrain",
+            [*TRAINING, (pretrain, "save", 1), *SAVING],
+            ["model.safetensors", "config.json", "validation.csv", "log.jsonl"],
+        ),
         (
             "finetune",
-            [*TRAINING, *SAVING, *SCORING],
+            [*TRAINING, (finetune, "save", 1), *SAVING, *SCORING],
             ["model.safetensors", "thresholds.json", "predictions.csv", "metrics.json", "aucs.csv"],
         ),
     ],

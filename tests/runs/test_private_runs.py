@@ -273,7 +273,7 @@ def test_a_bug_keeps_its_traceback_and_loses_its_names(home, monkeypatch, capfd)
         print("slower reading of mueller_hans-13", file=sys.stderr)
         raise KeyError("mueller_hans-12")
 
-    monkeypatch.setattr("ssast.modes.run.finetuned_model", broken)
+    monkeypatch.setattr("ssast.modes.evaluate.finetuned_model", broken)
     with pytest.raises(RuntimeError, match=r"KeyError: 'uid-\w{12}'") as caught:
         ssast.evaluate(**options(home), finetuned_mdl_path=home, exp_dir=home / "py2")
     assert caught.value.__suppress_context__

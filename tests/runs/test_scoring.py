@@ -3,10 +3,10 @@ import json
 import numpy as np
 import pandas as pd
 import pytest
-from ssast.modes.scoring import THRESHOLDS
 
 from ssast.errors import UserError
 from ssast.metrics.predictions import Predictions
+from ssast.model.checkpoints.model_folder import THRESHOLDS
 from ssast.modes.evaluate import evaluate
 from ssast.modes.finetune import finetune
 from ssast.options.resolve import resolve

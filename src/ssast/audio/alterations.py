@@ -114,3 +114,40 @@ ALTERATIONS = (
         key="gauss_noise",
     ),
 )
+
+
+@dataclass(frozen=True)
+class SpectrogramAlteration:
+    """One way to alter the spectrograms of a batch: `name` is the option, `apply` the function in `augment.py`.
+
+    `off` is the option's default, which leaves all as it is: False, or 0 for a width. A width takes up to `at_most`,
+    an attribute of the frontend. With `is_raw` it is done before the values are normalised.
+    """
+
+    name: str
+    help: str
+    apply: str
+    off: bool | int = False
+    unit: str = ""
+    at_most: str = ""
+    is_raw: bool = False
+    is_rare: bool = False
+
+    @property
+    def limits(self) -> dict[str, Any]:
+        """The unit and the lowest value of its option."""
+        return {"unit": self.unit, "low": 0} if self.unit else {}
+
+
+# In the order of their application.
+SPECTROGRAM_ALTERATIONS = (
+    SpectrogramAlteration(
+        *("freqm", "hide a band narrower than this", "mask_frequency", 0, "mel bins", "num_mel_bins"), is_raw=True
+    ),
+    SpectrogramAlteration(
+        *("timem", "hide a stretch shorter than this", "mask_time", 0, "frames", "target_length"), is_raw=True
+    ),
+    SpectrogramAlteration("noise", "add noise and roll by up to 10 frames", "add_noise"),
+    SpectrogramAlteration("cdo", "coarse dropout: hide small rectangles", "coarse_dropout", is_rare=True),
+    SpectrogramAlteration("shift", "shift by a little in time and frequency", "shift", is_rare=True),
+)

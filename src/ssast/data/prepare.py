@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from ssast.audio import augment
+from ssast.audio.alterations import SPECTROGRAM_ALTERATIONS
 from ssast.audio.frontend import Frontend
 from ssast.errors import AudioError, UserError
 
@@ -17,32 +18,19 @@ from ssast.errors import AudioError, UserError
 class Prepare(nn.Module):
     """Waveforms to normalised fbank in the published order, with chance only where a generator is given (training).
 
-    `freqm` and `timem` bound the masked bins and frames, `mixup` is the probability that a clip is mixed with another,
-    `mixup_alpha` shapes the share it keeps; `noise`, `cdo` (coarse dropout) and `shift` are on or off.
+    `mixup` is the probability that a clip is mixed with another, `mixup_alpha` shapes the share it keeps. `amounts` are
+    those of SPECTROGRAM_ALTERATIONS by name: what bounds a masked width, or on or off. UserError where one is too wide.
     """
 
-    def __init__(
-        self,
-        frontend: Frontend,
-        *,
-        freqm: int = 0,
-        timem: int = 0,
-        noise: bool = False,
-        cdo: bool = False,
-        shift: bool = False,
-        mixup: float = 0.0,
-        mixup_alpha: float = 10.0,
-    ):
+    def __init__(self, frontend: Frontend, *, mixup: float = 0.0, mixup_alpha: float = 10.0, **amounts: float):
         super().__init__()
-        self.frontend = frontend
-        self.freqm, self.timem, self.noise, self.cdo, self.shift = freqm, timem, noise, cdo, shift
-        self.mixup, self.mixup_alpha = mixup, mixup_alpha
-        for name, width, limit in (
-            ("freqm", freqm, frontend.num_mel_bins),
-            ("timem", timem, frontend.target_length),
-        ):
-            if not 0 <= width <= limit:
-                raise UserError(f"{name} is {width}; expected 0 (off) to {limit}.")
+        if unknown := amounts.keys() - {each.name for each in SPECTROGRAM_ALTERATIONS}:
+            raise TypeError(f"there is no spectrogram augmentation {', '.join(sorted(unknown))}")
+        self.frontend, self.mixup, self.mixup_alpha, self.amounts = frontend, mixup, mixup_alpha, amounts
+        for each in SPECTROGRAM_ALTERATIONS:
+            limit = getattr(frontend, each.at_most) if each.at_most else 1
+            if not 0 <= amounts.get(each.name, 0) <= limit:
+                raise UserError(f"{each.name} is {amounts[each.name]}; expected 0 (off) to {limit}.")
 
     def forward(self, batch: Mapping[str, Any], generator: torch.Generator | None = None) -> dict[str, Any]:
         """The batch with "fbank" (B, target_length, F) and "frames" (B,), each clip's own frames of it; targets mixed.
@@ -66,15 +54,14 @@ class Prepare(nn.Module):
         if generator is None or not len(waveform_BS):
             return self.frontend(waveform_BS, lengths_B)
         fbank_BTF = self.frontend.fit(self.frontend.fbank(waveform_BS, lengths_B))
-        if self.freqm:
-            fbank_BTF = augment.mask_frequency(fbank_BTF, self.freqm, generator)
-        if self.timem:
-            fbank_BTF = augment.mask_time(fbank_BTF, self.timem, generator)
-        fbank_BTF = self.frontend.normalise(fbank_BTF)
-        if self.noise:
-            fbank_BTF = augment.add_noise(fbank_BTF, generator)
-        if self.cdo:
-            fbank_BTF = augment.coarse_dropout(fbank_BTF, generator)
-        if self.shift:
-            fbank_BTF = augment.shift(fbank_BTF, generator)
+        fbank_BTF = self.frontend.normalise(self._altered(fbank_BTF, generator, is_raw=True))
+        return self._altered(fbank_BTF, generator, is_raw=False)
+
+    def _altered(self, fbank_BTF: Tensor, generator: torch.Generator, *, is_raw: bool) -> Tensor:
+        """The fbank after those augmentations that are on, before or after it was normalised."""
+        for each in SPECTROGRAM_ALTERATIONS:
+            amount = self.amounts.get(each.name, each.off)
+            if amount and each.is_raw == is_raw:
+                width = (amount,) if each.at_most else ()
+                fbank_BTF = getattr(augment, each.apply)(fbank_BTF, *width, generator)
         return fbank_BTF

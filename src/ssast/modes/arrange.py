@@ -27,27 +27,26 @@ from ssast.data.tables.people import SUBJECTS, is_naming
 from ssast.data.tables.splits import read_labels, read_table, some
 from ssast.errors import AudioError, UserError
 from ssast.options.options import Options
-from ssast.options.resolve import resolve, write_record
+from ssast.options.resolve import write_record
 from ssast.pages.tables import counted
 from ssast.runs.arranged import Arranged
 from ssast.runs.context import say
 from ssast.runs.output.folder import fingerprint, versions
-from ssast.runs.output.lock import BESIDE, alone
 from ssast.runs.output.skipped_recordings import BadAudio
 from ssast.runs.paths import at, recordings
+from ssast.runs.wrapper import Mode
 
 ROW_UID = "row_uid"
 """The table's own column uid where a row has several recordings, which have uids of their own."""
 
 
-@alone("arrange", lock=BESIDE)
-def arrange(options: Options | None = None, /, **overrides: Any) -> Path:
+@Mode
+def arrange(options: Options) -> Path:
     """Lay audio files and a table out as `recordings/`, `splits/`, all.csv and labels.txt in the new folder exp_dir.
 
     `prefix` is the folder of the files, `data_split_root` the table; files are copied as they are. Takes the command
     line's options by name, and gives the folder.
     """
-    options = resolve(options, mode="arrange", **overrides)
     folder = Path(options.exp_dir)
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise UserError(f"the folder {folder} holds files already; give the name of a new one.")

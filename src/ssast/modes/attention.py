@@ -28,27 +28,23 @@ from ssast.runs.context import Work, say
 from ssast.runs.explaining.clips import Chosen, chosen
 from ssast.runs.explaining.explainer import Finetuned, Found, Looker, Pretrained
 from ssast.runs.models import finetuned_model
-from ssast.runs.output.folder import fingerprint, nothing_half_written, open_folder
-from ssast.runs.output.lock import alone
+from ssast.runs.output.folder import fingerprint, open_folder
 from ssast.runs.output.notes import note_recordings
-from ssast.runs.output.uploads import uploaded
 from ssast.runs.paths import local_model, model_source
+from ssast.runs.wrapper import Mode
 
 MOST_LABELS = 10
 Model = SSASTForAudioClassification | SSASTForPreTraining
 
 
-@alone("attention")
-@uploaded("attention")
-@nothing_half_written
-def attention(options: Options | None = None, /, **overrides: Any) -> Path:
+@Mode
+def attention(options: Options) -> Path:
     """Show what a model looks at in chosen clips; the folder `attention` with a page, pictures and values.
 
     A fine-tuned model gets relevance, input x gradient, occlusion, rollout and raw attention, each tested by removal;
     a pretrained one rollout, raw attention and its guesses at hidden patches. Takes the command line's options by name.
     """
-    work = Work.of(options, "attention", overrides)
-    options = work.options
+    work = Work.of(options)
     model = _model(options)
     settings = model_settings(options, model.frontend)
     clips = chosen(options, settings)

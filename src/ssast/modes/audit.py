@@ -27,31 +27,26 @@ from ssast.modes.check import listen_as_told, split_places
 from ssast.options.declaration import suggestion
 from ssast.options.options import Options
 from ssast.options.privacy import shown_facts
-from ssast.options.resolve import resolve
 from ssast.options.yaml_file import read_mapping
 from ssast.pages.html import write_page
 from ssast.pages.tables import text_table
 from ssast.runs.context import say
-from ssast.runs.output.folder import fingerprint, nothing_half_written, open_folder, record_path, versions
-from ssast.runs.output.lock import alone
-from ssast.runs.output.uploads import uploaded
+from ssast.runs.output.folder import fingerprint, open_folder, record_path, versions
 from ssast.runs.paths import at, recordings
 from ssast.runs.results import RESAMPLES_SEED
 from ssast.runs.rows import data_name
+from ssast.runs.wrapper import Mode
 
 LEAKS = (*ACROSS, "same sound, other labels", "same sound")
 
 
-@alone("audit")
-@uploaded("audit")
-@nothing_half_written
-def audit(options: Options | None = None, /, **overrides: Any) -> Path:
+@Mode
+def audit(options: Options) -> Path:
     """Ask whether labels can be told from the recordings rather than from the voice; the folder of the results.
 
     Leaves audit.html, audit.csv (one row a label and trait), audit.json and traits.csv (what was measured of each
     clip) in exp_dir. Takes the command line's options by name.
     """
-    options = resolve(options, mode="audit", **overrides)
     forget()
     root = recordings(options)
     if not root.is_dir():

@@ -15,26 +15,22 @@ from ssast.dataset_audit.listening import Heard, listen_to_all
 from ssast.dataset_audit.survey import FAULTS, Finding, findings, label_counts
 from ssast.errors import UserError
 from ssast.options.options import Options
-from ssast.options.resolve import resolve
 from ssast.runs.context import say
 from ssast.runs.output.folder import fingerprint, open_folder
-from ssast.runs.output.lock import alone
-from ssast.runs.output.uploads import uploaded
 from ssast.runs.paths import at, recordings
+from ssast.runs.wrapper import Mode
 
 FAULTY = 1
 """The exit code of a check that found what a run would suffer from."""
 SPLITS = ("train", "test")
 
 
-@alone("check")
-@uploaded("check")
-def check(options: Options | None = None, /, **overrides: Any) -> int:
+@Mode
+def check(options: Options) -> int:
     """Look at a data set before a long run; 1 where a run would stop or report something false, else 0.
 
     Leaves check.csv (uid, split, weight, finding, detail) and recordings.csv (what each recording is) in exp_dir.
     """
-    options = resolve(options, mode="check", **overrides)
     forget()
     root = recordings(options)
     if not root.is_dir():

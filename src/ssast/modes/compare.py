@@ -15,10 +15,8 @@ from ssast.errors import UserError
 from ssast.metrics.predictions import Predictions, read_predictions
 from ssast.metrics.scores import paired_differences, score
 from ssast.options.options import Options
-from ssast.options.resolve import resolve
 from ssast.pages.tables import LEADING, TITLES, number, span, text_table
-from ssast.runs.output.lock import alone
-from ssast.runs.output.uploads import uploaded
+from ssast.runs.wrapper import Mode
 from ssast.safe_reading import json_file
 
 
@@ -32,14 +30,12 @@ class Scored:
     thresholds: dict[str, float]
 
 
-@alone("compare")
-@uploaded("compare")
-def compare(options: Options | None = None, /, **overrides: Any) -> Path:
+@Mode
+def compare(options: Options) -> Path:
     """Put runs on the same clips side by side, each against the first, with paired intervals; the csv with all of it.
 
     Takes the command line's options by name; `runs` holds the folders, with commas between.
     """
-    options = resolve(options, mode="compare", **overrides)
     runs = _same_clips(_read_runs((options.runs or "").split(",")))
     subjects = next((run.predictions.subjects for run in runs if run.predictions.subjects is not None), None)
     how: dict[str, Any] = {"loss": runs[0].loss, "subjects": subjects, "resamples": options.resamples}

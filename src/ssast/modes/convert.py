@@ -3,7 +3,6 @@
 import os
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import torch
 from torch import Tensor
@@ -21,13 +20,13 @@ from ssast.model.classification import SSASTForAudioClassification
 from ssast.model.finite import farthest
 from ssast.model.pretraining import SSASTForPreTraining
 from ssast.options.options import Options
-from ssast.options.resolve import public_options, resolve, write_record
+from ssast.options.resolve import public_options, write_record
 from ssast.runs.audio_settings import audio_settings
 from ssast.runs.context import say
 from ssast.runs.legacy_models import older_model
 from ssast.runs.output.folder import fingerprint, versions
-from ssast.runs.output.lock import BESIDE, alone
 from ssast.runs.paths import local_model
+from ssast.runs.wrapper import Mode
 
 Model = SSASTForPreTraining | SSASTForAudioClassification
 CLIPS, SEED = 2, 0
@@ -50,10 +49,9 @@ class Proof:
         )
 
 
-@alone("convert", lock=BESIDE)
-def convert(options: Options | None = None, /, **overrides: Any) -> Path:
+@Mode
+def convert(options: Options) -> Path:
     """Make a model folder of a published or older file; it is kept only where it answers as the file's code does."""
-    options = resolve(options, mode="convert", **overrides)
     folder, address = free_folder(options.exp_dir), options.checkpoint or ""
     with local_model(options, address) as path:
         found = _convertible(recognise(path), address)

@@ -1,17 +1,14 @@
 """Go the whole way on a small synthetic speech corpus: `ssast demo`."""
 
 from pathlib import Path
-from typing import Any
 
 from ssast.modes.extract import extract
 from ssast.modes.finetune import finetune
 from ssast.modes.pretrain import pretrain
 from ssast.options.options import Options
-from ssast.options.resolve import resolve
 from ssast.runs.audio_settings import Settings
 from ssast.runs.context import say
-from ssast.runs.output.folder import nothing_half_written
-from ssast.runs.output.lock import alone
+from ssast.runs.wrapper import Mode
 
 # A demo has to end within minutes on two cores: two seconds of each clip to pretrain on, three to fine-tune on.
 DEMO_TRAINING: Settings = {"batch_size": 8, "optim": "adamw", "scheduler": "onecycle"}
@@ -31,14 +28,12 @@ DEMO_FINETUNING: Settings = {
 }
 
 
-@alone("demo")
-@nothing_half_written
-def demo(options: Options | None = None, /, **overrides: Any) -> Path:
+@Mode
+def demo(options: Options) -> Path:
     """Make a small synthetic speech corpus and go the whole way on it, pretraining to attention page; its folder."""
     from ssast.audio.synthetic_corpus import write_corpus
     from ssast.modes.attention import attention
 
-    options = resolve(options, mode="demo", **overrides)
     root = Path(options.exp_dir)
     say(f"1/5 a corpus of {options.speakers} synthetic speakers, {options.clips_per_speaker} clips each")
     size = {"speakers": options.speakers, "clips_per_speaker": options.clips_per_speaker, "seed": options.seed}

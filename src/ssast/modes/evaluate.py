@@ -1,7 +1,6 @@
 """Score a fine-tuned model on labelled recordings: `ssast evaluate`."""
 
 from pathlib import Path
-from typing import Any
 
 from ssast.data.tables.label_columns import check_label_names, predictions_table
 from ssast.options.options import Options
@@ -10,20 +9,16 @@ from ssast.runs.context import Work
 from ssast.runs.models import (
     finetuned_model,
 )
-from ssast.runs.output.folder import nothing_half_written, open_folder, used_files
-from ssast.runs.output.lock import alone
-from ssast.runs.output.uploads import uploaded
+from ssast.runs.output.folder import open_folder, used_files
 from ssast.runs.rows import rows, target_labels
 from ssast.runs.scoring import evaluate_model
+from ssast.runs.wrapper import Mode
 
 
-@alone("evaluate")
-@uploaded("evaluate")
-@nothing_half_written
-def evaluate(options: Options | None = None, /, **overrides: Any) -> Path:
+@Mode
+def evaluate(options: Options) -> Path:
     """Score a fine-tuned model on labelled recordings; the folder with metrics.json, aucs.csv and predictions.csv."""
-    work = Work.of(options, "evaluate", overrides)
-    options = work.options
+    work = Work.of(options)
     model = finetuned_model(options)
     settings = model_settings(options, model.frontend)
     remedy = "fine-tune the model with another name for the label"

@@ -1,7 +1,6 @@
 """A model of any kind in; the same model for other tools (ONNX, Hugging Face's AST) in a folder out, proved equal."""
 
 from pathlib import Path
-from typing import Any
 
 from ssast.adapters.hugging_face_ast import to_ast
 from ssast.adapters.onnx import Model, to_onnx
@@ -11,18 +10,16 @@ from ssast.model.classification import SSASTForAudioClassification
 from ssast.model.pretraining import SSASTForPreTraining
 from ssast.modes.convert import check_model, free_folder, model_of
 from ssast.options.options import Options
-from ssast.options.resolve import resolve
 from ssast.runs.context import say
-from ssast.runs.output.lock import BESIDE, alone
 from ssast.runs.paths import local_model
+from ssast.runs.wrapper import Mode
 
 WAYS = {"onnx": to_onnx, "ast": to_ast}
 
 
-@alone("export", lock=BESIDE)
-def export(options: Options | None = None, /, **overrides: Any) -> Path:
+@Mode
+def export(options: Options) -> Path:
     """Write a model as other tools read it; it is kept only where it answers as the model does. The new folder."""
-    options = resolve(options, mode="export", **overrides)
     folder, address = free_folder(options.exp_dir), options.checkpoint or ""
     with local_model(options, address) as path:
         found = recognise(path)

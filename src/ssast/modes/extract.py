@@ -18,25 +18,21 @@ from ssast.runs.models import (
     finetuned_model,
 )
 from ssast.runs.output.changed_recordings import Remembered
-from ssast.runs.output.folder import nothing_half_written, open_folder, used_files
-from ssast.runs.output.lock import alone
+from ssast.runs.output.folder import open_folder, used_files
 from ssast.runs.output.notes import note_recordings
-from ssast.runs.output.uploads import uploaded
 from ssast.runs.resumable_inference import one_pass
 from ssast.runs.rows import Rows, data_name, rows
 from ssast.runs.scoring import clip_values, ready
+from ssast.runs.wrapper import Mode
 
 
-@alone("extract")
-@uploaded("extract")
-@nothing_half_written
-def extract(options: Options | None = None, /, **overrides: Any) -> Path:
+@Mode
+def extract(options: Options) -> Path:
     """Write one embedding a recording; the parquet file with the columns `uid` and `embedding`.
 
     With `over_time` one for each step of time, and a column `time` with its middle in seconds.
     """
-    work = Work.of(options, "extract", overrides)
-    options = work.options
+    work = Work.of(options)
     model, settings = _extraction_model(options)
     source = rows(options, [], "MSE")
     layer = model.layer if "layer" not in options.given else options.layer

@@ -1,7 +1,6 @@
 """Train a classifier on a pretrained model, then evaluate it: `ssast finetune`."""
 
 from pathlib import Path
-from typing import Any
 
 from ssast.engine.train import train
 from ssast.model.classification import SSASTForAudioClassification
@@ -19,22 +18,17 @@ from ssast.runs.models import (
     save,
     trained_parts,
 )
-from ssast.runs.output.folder import nothing_half_written
-from ssast.runs.output.lock import alone
-from ssast.runs.output.uploads import uploaded
 from ssast.runs.overlap import say_overlap
 from ssast.runs.rows import rows, target_labels, training_rows
 from ssast.runs.scoring import evaluate_model, save_thresholds
 from ssast.runs.training import _start, feed, recipe
+from ssast.runs.wrapper import Mode
 
 
-@alone("finetune")
-@uploaded("finetune")
-@nothing_half_written
-def finetune(options: Options | None = None, /, **overrides: Any) -> Path:
+@Mode
+def finetune(options: Options) -> Path:
     """Train a classifier on a pretrained model, then evaluate the saved folder on test.csv; the model folder."""
-    work = Work.of(options, "finetune", overrides)
-    options = work.options
+    work = Work.of(options)
     if options.folds or options.seeds > 1:
         return repeated(options, finetune)
     settings, labels = audio_settings(options), target_labels(options)

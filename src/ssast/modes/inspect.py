@@ -31,11 +31,11 @@ from ssast.model.encoder import DEPTH, NUM_STATES, SIZES
 from ssast.model.finite import check_weights
 from ssast.model.head import PUBLISHED_HEAD
 from ssast.options.options import Options
-from ssast.options.resolve import resolve
 from ssast.runs.context import say
 from ssast.runs.output.folder import fingerprint
 from ssast.runs.paths import at, local_model
 from ssast.runs.thresholds import read_thresholds
+from ssast.runs.wrapper import Mode
 from ssast.safe_reading import brief
 
 UNKNOWN = 1
@@ -46,9 +46,9 @@ DATA = "-i RECORDINGS -d SPLITS"
 Facts = Iterator[tuple[str, str]]
 
 
-def inspect(options: Options | None = None, /, **overrides: Any) -> int:
+@Mode
+def inspect(options: Options) -> int:
     """Say what checkpoints are and what can be done with them; 0 where one is of use here, else 1."""
-    options = resolve(options, mode="inspect", **overrides)
     address = options.checkpoint or ""
     several = [address] if os.path.exists(address) else address.split(",")
     return min(_show(options, one) for one in several)

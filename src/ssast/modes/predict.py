@@ -29,15 +29,14 @@ from ssast.runs.batches import loading
 from ssast.runs.context import Work, say
 from ssast.runs.models import finetuned_model
 from ssast.runs.output.changed_recordings import Remembered
-from ssast.runs.output.folder import fingerprint, nothing_half_written, open_folder
-from ssast.runs.output.lock import alone
+from ssast.runs.output.folder import fingerprint, open_folder
 from ssast.runs.output.notes import note_recordings
 from ssast.runs.output.skipped_recordings import BadAudio
-from ssast.runs.output.uploads import uploaded
 from ssast.runs.paths import at, model_source
 from ssast.runs.resumable_inference import one_pass
 from ssast.runs.scoring import model_home, ready
 from ssast.runs.thresholds import read_thresholds
+from ssast.runs.wrapper import Mode
 
 PREDICTED, WINDOWS = "predicted", "predicted_windows"
 """The tables' names; apart from predictions.csv, which knows the truth beside each score and is compared by."""
@@ -48,16 +47,13 @@ TEXT = _USUAL_TEXT if isinstance(_USUAL_TEXT, pd.StringDtype) else pd.StringDtyp
 HOW_POOLED = {"mean": "the mean of its windows'", "max": "the highest of its windows'"}
 
 
-@alone("predict")
-@uploaded("predict")
-@nothing_half_written
-def predict(options: Options | None = None, /, **overrides: Any) -> Path:
+@Mode
+def predict(options: Options) -> Path:
     """Say what a fine-tuned model makes of audio files, or of those in folders; the folder with predicted.csv.
 
     Takes the command line's options by name: `finetuned_mdl_path` and `files`, which may be a list, are needed.
     """
-    work = Work.of(options, "predict", overrides)
-    options = work.options
+    work = Work.of(options)
     model = finetuned_model(options)
     check_label_names(
         label_names(model),

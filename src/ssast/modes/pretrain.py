@@ -1,7 +1,6 @@
 """Learn from unlabelled recordings: `ssast pretrain`."""
 
 from pathlib import Path
-from typing import Any
 
 from ssast.engine.train import train
 from ssast.model.masking import check_mask_patch
@@ -15,21 +14,16 @@ from ssast.runs.models import (
     pretraining_model,
     save,
 )
-from ssast.runs.output.folder import nothing_half_written
-from ssast.runs.output.lock import alone
 from ssast.runs.output.notes import note_recordings
-from ssast.runs.output.uploads import uploaded
 from ssast.runs.rows import training_rows
 from ssast.runs.training import _start, feed, recipe
+from ssast.runs.wrapper import Mode
 
 
-@alone("pretrain")
-@uploaded("pretrain")
-@nothing_half_written
-def pretrain(options: Options | None = None, /, **overrides: Any) -> Path:
+@Mode
+def pretrain(options: Options) -> Path:
     """Learn from unlabelled recordings; the model folder. Takes the command line's options by name."""
-    work = Work.of(options, "pretrain", overrides)
-    options = work.options
+    work = Work.of(options)
     settings = audio_settings(options)
     train_rows, held_out = training_rows(options, [])
     model = pretraining_model(options, settings)

@@ -7,7 +7,6 @@ import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import torch
 from tqdm import tqdm
@@ -22,12 +21,11 @@ from ssast.options.yaml_file import write_mapping
 from ssast.runs.audio_settings import audio_settings
 from ssast.runs.batches import dataset, loading
 from ssast.runs.context import Work, say
-from ssast.runs.output.folder import fingerprint, nothing_half_written, open_folder
-from ssast.runs.output.lock import alone
+from ssast.runs.output.folder import fingerprint, open_folder
 from ssast.runs.output.notes import note_recordings
-from ssast.runs.output.uploads import uploaded
 from ssast.runs.paths import at
 from ssast.runs.rows import Rows
+from ssast.runs.wrapper import Mode
 
 STATS = "stats.yaml"
 SOUND = ("resample_rate", "reduce", "clip_length", "num_mel_bins", "target_length", "lib")
@@ -62,16 +60,13 @@ class Moments:
         return math.sqrt(self.squares / self.count) if self.count else 0.0
 
 
-@alone("stats")
-@uploaded("stats")
-@nothing_half_written
-def stats(options: Options | None = None, /, **overrides: Any) -> Path:
+@Mode
+def stats(options: Options) -> Path:
     """Measure mean and std of the log-mel values of train.csv, or of one csv; the path of stats.yaml.
 
     Takes the command line's options by name.
     """
-    work = Work.of(options, "stats", overrides)
-    options = work.options
+    work = Work.of(options)
     place = find_split(at(options, options.data_split_root or ""), "train")
     source = Rows(read_split(place), [], place)
     folder = open_folder(options, clips={"stats": len(source.frame)}, files=fingerprint(place), trains=False)

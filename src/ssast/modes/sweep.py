@@ -16,12 +16,10 @@ from numpy.typing import NDArray
 from torch import nn
 from tqdm import tqdm
 
-from ssast import __version__
 from ssast.data.features import States, Table
 from ssast.data.storage.location import whole_file
 from ssast.data.tables.balance import positive_weights
 from ssast.data.tables.label_columns import MEAN
-from ssast.engine import distributed
 from ssast.engine.optimiser import Recipe
 from ssast.engine.parallel_heads import HeadsBeside
 from ssast.engine.train import Feed, train
@@ -32,7 +30,6 @@ from ssast.model.classification import SSASTForAudioClassification
 from ssast.model.encoder import NUM_STATES
 from ssast.model.finite import check_answers
 from ssast.model.head import POOLINGS
-from ssast.modes.sweep_journal import Journal, Scores, opened
 from ssast.options.declaration import altering
 from ssast.options.options import SPECS, Options
 from ssast.pages.tables import TITLES, number, text_table
@@ -41,17 +38,17 @@ from ssast.runs.context import Work, say
 from ssast.runs.cross_validation import spread
 from ssast.runs.features import Pooler, all_states, check_some, own_states, pooled_table, with_pooled
 from ssast.runs.models import classification_model
-from ssast.runs.output.changed_recordings import Remembered
-from ssast.runs.output.folder import nothing_half_written, open_folder, run_key, used_files
-from ssast.runs.output.lock import alone
+from ssast.runs.output.folder import open_folder, used_files
 from ssast.runs.output.notes import note_recordings
-from ssast.runs.output.uploads import uploaded
 from ssast.runs.rows import Rows, target_labels, training_rows
 from ssast.runs.training import feed, recipe
+from ssast.runs.wrapper import Mode
 
 MEASURES = {"BCE": ("auc",), "MSE": ("spearman", "rmse")}
 """What sweep.csv holds; the first is on the screen and says what is best."""
 WEIGHTED = "weighted"
+Scores = dict[str, dict[str, float | None]]
+"""By label, and under "mean": each measure."""
 
 
 @dataclass(frozen=True)
@@ -75,15 +72,10 @@ class Choice:
 CHOICES = [Choice(task, layer) for layer in (*range(NUM_STATES), None) for task in POOLINGS]
 
 
-@alone("sweep")
-@uploaded("sweep")
-@nothing_half_written
-def sweep(options: Options | None = None, /, **overrides: Any) -> Path:
+@Mode
+def sweep(options: Options) -> Path:
     """Train a head on each layer and pooling of a pretrained model and score it on validation clips; sweep.csv."""
-    work = Work.of(options, "sweep", overrides)
-    if distributed.size() > 1:
-        raise UserError("sweep is one process's work; start it without accelerate launch or torchrun.")
-    options = work.options
+    work = Work.of(options)
     settings, labels = audio_settings(options), target_labels(options)
     splits = [training_rows(replace(options, seed=options.seed + number), labels) for number in range(options.seeds)]
     train_rows, held_out = splits[0]
@@ -97,13 +89,10 @@ def sweep(options: Options | None = None, /, **overrides: Any) -> Path:
     # The splits of all seeds are made of the same recordings.
     table = pooled_table(Pooler(work, model, settings, all_states(model), autocast=True), train_rows, held_out)
     check_some(work, table)
-    heard = Remembered.of(options, train_rows, held_out)
-    journal = opened(folder / ".parts" / "sweep", f"{run_key(options, files)} {__version__}", heard, options)
-    found = _all_heads(runs, model, table, journal)
+    found = _all_heads(runs, model, table)
     best = _best(found, options, clips["validation"])
     with whole_file(folder / "sweep.csv") as beside:
         _csv(found, options).to_csv(beside, index=False)
-    journal.remove()
     note_recordings(work, folder, train_rows.frame.index, held_out.frame.index)
     work.bad.leave()
     _show(found, best, options, clips["validation"], folder / "sweep.csv")
@@ -157,18 +146,14 @@ def _say_left_aside(options: Options) -> None:
 
 
 def _all_heads(
-    runs: Sequence[_Run], model: SSASTForAudioClassification, table: Table, journal: Journal
+    runs: Sequence[_Run], model: SSASTForAudioClassification, table: Table
 ) -> dict[Choice, dict[str, Scores]]:
     """The scores of each choice, by the name of the seed."""
     found: dict[Choice, dict[str, Scores]] = {choice: {} for choice in CHOICES}
     with tqdm(total=len(CHOICES) * len(runs), desc="sweep", unit="head", dynamic_ncols=True) as bar:
         for run, together in itertools.product(runs, _groups(runs[0].work.options)):
-            names = {choice: f"{choice.task} {choice.shown} {run.name}" for choice in together}
-            if any(name not in journal.done for name in names.values()):
-                for choice, scores in _train_heads(run, model, table, together).items():
-                    journal.add(names[choice], scores)
-            for choice, name in names.items():
-                found[choice][run.name] = journal.done[name]
+            for choice, scores in _train_heads(run, model, table, together).items():
+                found[choice][run.name] = scores
             bar.update(len(together))
     return found
 

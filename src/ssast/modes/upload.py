@@ -9,16 +9,15 @@ from ssast.options.options import Options
 from ssast.options.privacy import revealed
 from ssast.options.resolve import resolve
 from ssast.options.yaml_file import read_mapping
-from ssast.runs.output.lock import THERE, alone
 from ssast.runs.output.uploads import LEDGER, Uploads, target
 from ssast.runs.paths import at
+from ssast.runs.wrapper import Mode
 from ssast.safe_reading import brief, json_file
 
 
-@alone("upload", lock=THERE)
-def upload(options: Options | None = None, /, **overrides: Any) -> Path:
+@Mode
+def upload(options: Options) -> Path:
     """Send the files of an output folder to the bucket that its run named, or that is given; the folder."""
-    options = resolve(options, mode="upload", **overrides)
     folder = Path(options.exp_dir)
     if not folder.is_dir():
         raise UserError(f"{folder} is no folder; give the output folder of a run, as in `ssast upload FOLDER`.")

@@ -1,61 +1,20 @@
-"""Options in; one sentence out where they do not go together, as far as that can be told without a file or a model."""
+"""Say what does not go together among options, as far as that can be told without a file or a model.
+
+Each check gives a sentence for each thing that is wrong. The type of `options` is not named: options.py stands above.
+"""
 
 import re
 from collections.abc import Iterator
 from typing import Any
 
-from ssast.errors import UserError
-from ssast.options.records import FINETUNING_TASKS, PRETEXT_TASKS
+from ssast.options.tasks import FINETUNING_TASKS, PRETEXT_TASKS
 
 WINDOW_SECONDS = 0.025
 LEAST_SHUFFLES = 100
 
 
-def validate(options: Any) -> None:
-    """Raise UserError with the first thing that is wrong among the values of an `Options` with a canonical mode.
-
-    The type is not named, because options.py stands above this file.
-    """
-    if options.mode == "demo":
-        return
-    if options.mode == "compare":
-        if not options.runs:
-            raise UserError("compare needs two runs or more; write `ssast compare RUN RUN`, each a folder of a run")
-        if options.resamples < 2:
-            raise UserError(f"compare cannot have --resamples {options.resamples}; give at least 2, better 1000")
-        for problem in _cloud(options):
-            raise UserError(problem)
-        return
-    if options.mode in ("inspect", "convert", "export"):
-        for problem in _checkpoint(options):
-            raise UserError(problem)
-        return
-    if options.mode == "upload":
-        for problem in _cloud(options):
-            raise UserError(problem)
-        return
-    if options.mode == "predict":
-        for problem in (*_predict(options), *_cloud(options)):
-            raise UserError(problem)
-        return
-    if options.mode == "arrange":
-        for problem in _arrange(options):
-            raise UserError(problem)
-        return
-    if options.mode == "stats":
-        for problem in (*_sources(options), *_clip_length(options), *_cloud(options)):
-            raise UserError(problem)
-        return
-    if options.mode in ("check", "audit"):
-        for problem in (*_sources(options), *_audit(options), *_clip_length(options), *_cloud(options)):
-            raise UserError(problem)
-        return
-    checks = (_task, _sources, _model, _training, _cloud, _spectrogram)
-    for problem in (problem for check in checks for problem in check(options)):
-        raise UserError(problem)
-
-
-def _checkpoint(options: Any) -> Iterator[str]:
+def check_checkpoint(options: Any) -> Iterator[str]:
+    """Whether a checkpoint is named, and a folder to make."""
     if options.checkpoint is None:
         where = "" if options.mode == "inspect" else " OUT"
         yield f"{options.mode} needs a checkpoint; write `ssast {options.mode} FILE{where}`"
@@ -65,7 +24,8 @@ def _checkpoint(options: Any) -> Iterator[str]:
         yield f"convert cannot have --task {options.task}; give {' or '.join(FINETUNING_TASKS)}"
 
 
-def _arrange(options: Any) -> Iterator[str]:
+def check_arrange(options: Any) -> Iterator[str]:
+    """Whether files, table and new folder are named."""
     lacking = {
         "a folder of audio files": options.prefix is None,
         "a table": options.data_split_root is None,
@@ -76,12 +36,21 @@ def _arrange(options: Any) -> Iterator[str]:
         yield f"arrange lacks {first}; write `ssast arrange FOLDER TABLE NEW_FOLDER`, the table as a csv"
 
 
-def _audit(options: Any) -> Iterator[str]:
-    if options.mode == "audit" and options.resamples < LEAST_SHUFFLES:
+def check_audit(options: Any) -> Iterator[str]:
+    """Whether there are shuffles enough."""
+    if options.resamples < LEAST_SHUFFLES:
         yield (
             f"audit cannot have --resamples {options.resamples}; "
             f"give at least {LEAST_SHUFFLES}, since what luck does is told from shuffles"
         )
+
+
+def check_compare(options: Any) -> Iterator[str]:
+    """Whether there are runs to compare, and resamples enough."""
+    if not options.runs:
+        yield "compare needs two runs or more; write `ssast compare RUN RUN`, each a folder of a run"
+    if options.resamples < 2:
+        yield f"compare cannot have --resamples {options.resamples}; give at least 2, better 1000"
 
 
 def _task(options: Any) -> Iterator[str]:
@@ -92,7 +61,8 @@ def _task(options: Any) -> Iterator[str]:
         yield f"{options.mode} cannot have --task {options.task}; give {' or '.join(allowed)}{hint}"
 
 
-def _sources(options: Any) -> Iterator[str]:
+def check_sources(options: Any) -> Iterator[str]:
+    """Whether recordings, tables and labels are named."""
     if options.mode == "attention" and options.files is not None:
         if options.uids is not None:
             yield "--uids chooses clips of a csv, and --files audio files; give one of the two"
@@ -111,7 +81,8 @@ def _sources(options: Any) -> Iterator[str]:
         yield f"{options.mode} needs -l/--label_txt, a text file with one label a line"
 
 
-def _predict(options: Any) -> Iterator[str]:
+def check_predict(options: Any) -> Iterator[str]:
+    """Whether a model and recordings are named."""
     if options.finetuned_mdl_path is None or options.files is None:
         lacks = "a model" if options.finetuned_mdl_path is None else "recordings"
         yield f"predict lacks {lacks}; write `ssast predict MODEL FILES`, a fine-tuned model and audio files or folders"
@@ -149,7 +120,8 @@ def _training(options: Any) -> Iterator[str]:
             yield f"--{name} True belongs to yes/no labels, but --loss is {options.loss}; leave it out"
 
 
-def _cloud(options: Any) -> Iterator[str]:
+def check_cloud(options: Any) -> Iterator[str]:
+    """Whether bucket and folder are bare names."""
     if options.bucket_name and "/" in re.sub(r"^(?!gs://)\w+://", "", options.bucket_name):
         yield f"--bucket_name is {options.bucket_name}, expected the bare name without gs:// and folders"
     if "://" in options.cloud_dir:
@@ -162,7 +134,7 @@ def _spectrogram(options: Any) -> Iterator[str]:
             f"--target_length {options.target_length} is shorter than a patch of {options.tshape} frames; "
             f"give at least {options.tshape}"
         )
-    yield from _clip_length(options)
+    yield from check_clip_length(options)
     if options.freqm > options.num_mel_bins:
         yield f"--freqm {options.freqm} is more than the {options.num_mel_bins} mel bins there are; give at most those"
     if options.timem > options.target_length:
@@ -171,7 +143,8 @@ def _spectrogram(options: Any) -> Iterator[str]:
         yield from _new_model(options)
 
 
-def _clip_length(options: Any) -> Iterator[str]:
+def check_clip_length(options: Any) -> Iterator[str]:
+    """Whether a clip is at least one window long."""
     if 0 < options.clip_length < WINDOW_SECONDS:
         yield (
             f"--clip_length {options.clip_length} is shorter than one window of {WINDOW_SECONDS} seconds; "
@@ -197,3 +170,7 @@ def _new_model(options: Any) -> Iterator[str]:
     patches = (options.num_mel_bins // shape[0]) * (options.target_length // shape[1])
     if options.mask_patch >= patches:
         yield f"--mask_patch {options.mask_patch} leaves none of a clip's {patches} patches; give fewer than {patches}"
+
+
+CHECK_WORK = (_task, check_sources, _model, _training, check_cloud, _spectrogram)
+"""What is checked where a model works on recordings."""

@@ -19,13 +19,9 @@ TRUTH = {"true": True, "1": True, "false": False, "0": False}
 
 @dataclass(frozen=True)
 class Group:
-    """A section of the help; its options are shown in the help of these modes unless an option says otherwise.
-
-    Where it `alters`, each of its options makes a training clip sound or look otherwise whenever it comes up.
-    """
+    """A section of the help. Where it `alters`, each of its options makes a training clip sound or look other."""
 
     title: str
-    modes: tuple[str, ...]
     alters: bool = False
 
 
@@ -37,8 +33,9 @@ class Spec:
     with `is_many` stands for one value a line, and Python may give a list. What `is_rare` is left to --help-all, and so
     the help of a mode fits on two screens.
 
-    What is true of it: what `is_public` may stand on the card of a model that is shared, all else stays with the run. A
-    run whose options differ in one that `changes_result` is another run. `amount_of` names the augmentation that it is
+    What is true of it: `secret` is the kind of name that it holds, which a private run hides as it hides every path;
+    what `is_public` may stand on the card of a model that is shared, all else stays with the run. A run
+    whose options differ in one that `changes_result` is another run. `amount_of` names the augmentation that it is
     the amount of: on its own it alters nothing.
     """
 
@@ -51,13 +48,13 @@ class Spec:
     above: float | None = None
     below: float | None = None
     choices: tuple[str, ...] = ()
-    modes: tuple[str, ...] = ()
     shown: str = ""
     is_path: bool = False
     is_needed: bool = False
     is_many: bool = False
     is_rare: bool = False
     is_public: bool = False
+    secret: str = ""
     changes_result: bool = True
     amount_of: str = ""
     # The rest is read from the annotated field.
@@ -203,8 +200,7 @@ def suggestion(word: str, known: Iterable[str]) -> str:
 def _complete(spec: Spec, name: str, hint: Any) -> Spec:
     members = typing.get_args(hint) if isinstance(hint, types.UnionType) else (hint,)
     kind = next(member for member in members if member is not type(None))
-    modes = spec.modes or spec.group.modes
-    return dataclasses.replace(spec, name=name, kind=kind, optional=type(None) in members, modes=modes)
+    return dataclasses.replace(spec, name=name, kind=kind, optional=type(None) in members)
 
 
 def _read(text: str, kind: type) -> Any:

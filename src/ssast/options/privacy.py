@@ -22,19 +22,13 @@ from ssast.redaction import HIDDEN, OWN, Veil
 KEYS = "keys.csv"
 
 
-NAMES = ("study", "bucket_name", "project_name", "cloud_dir")
-"""Options beside paths whose values are not shown."""
-
-
-LISTS = {"uids": "uid", "runs": "run"}
-
-
-BESIDE_PATHS = (*NAMES, *LISTS)
+LISTED = ("uid", "run")
+"""The kinds of names of which an option may hold several, with commas between."""
 
 
 def secret_options() -> list[str]:
     """The options whose values a private run does not show."""
-    return [name for name, spec in SPECS.items() if spec.is_path or name in BESIDE_PATHS]
+    return [name for name, spec in SPECS.items() if spec.is_path or spec.secret]
 
 
 class Keys:
@@ -98,7 +92,8 @@ def keys() -> Keys:
     return Keys(own_folder("SSAST_KEYS", "~/.config/ssast"))
 
 
-def _learn_given(worn: Veil, given: Mapping[str, Any]) -> None:
+def learn_given(worn: Veil, given: Mapping[str, Any]) -> None:
+    """Learn what is secret among the values that a user gave, whether they are options or not."""
     known = set(SPECS) - set(secret_options())
     for name, value in given.items():
         for part in value if isinstance(value, list | tuple) else [value]:
@@ -109,16 +104,16 @@ def _learn_given(worn: Veil, given: Mapping[str, Any]) -> None:
 def _learn_value(worn: Veil, name: str, value: str) -> None:
     """One option's value in all its spellings."""
     parts = _parts(name, value)
-    if name in LISTS:
+    if (kind := _secret(name)) in LISTED:
         for part in parts:
-            if name == "runs":
-                _learn_value(worn, LISTS[name], part)
-            worn.learn(LISTS[name], [part if name == "uids" else Path(part).resolve().name])
+            if kind == "run":
+                _learn_value(worn, kind, part)
+            worn.learn(kind, [Path(part).resolve().name if kind == "run" else part])
     elif len(parts) > 1:
         for part in parts:
             _learn_value(worn, name, part)
-    elif name in NAMES:
-        worn.learn(name.removesuffix("_name"), [value])
+    elif kind:
+        worn.learn(kind, [value])
     elif "://" in value or not value:
         worn.learn_place(name, value)
     else:
@@ -128,9 +123,14 @@ def _learn_value(worn: Veil, name: str, value: str) -> None:
 
 def _parts(name: str, value: str) -> list[str]:
     """The single values of an option that may hold several."""
-    if name not in LISTS and not (name in SPECS and SPECS[name].is_many):
+    if not (is_listed := _secret(name) in LISTED) and not (name in SPECS and SPECS[name].is_many):
         return [value]
-    return [part.strip() for part in value.split("," if name in LISTS else "\n") if part.strip()]
+    return [part.strip() for part in value.split("," if is_listed else "\n") if part.strip()]
+
+
+def _secret(name: str) -> str:
+    """The kind of name that an option holds; empty for a path and for what is no option."""
+    return SPECS[name].secret if name in SPECS else ""
 
 
 def settled(options: Options) -> Options:
@@ -199,8 +199,9 @@ def shown_facts(facts: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _hidden(worn: Veil, name: str, value: str) -> str:
-    hidden = [worn.hidden(LISTS.get(name, name), part) for part in _parts(name, value)]
-    return ("," if name in LISTS else "\n").join(hidden)
+    kind = _secret(name)
+    hidden = [worn.hidden(kind if kind in LISTED else name, part) for part in _parts(name, value)]
+    return ("," if kind in LISTED else "\n").join(hidden)
 
 
 def _deep(worn: Veil, value: Any) -> Any:

@@ -1,136 +1,238 @@
-"""List the modes in all spellings of the seed: what each does, takes and gives, and its function."""
+"""List the modes in all spellings of the seed: for each one record of what it does, takes, gives and is asked."""
 
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from typing import Any
+
+from ssast.audio.alterations import ALTERATIONS, SPECTROGRAM_ALTERATIONS
+from ssast.options import checks
+from ssast.options.tasks import PRETEXT_TASKS
+
+INSIDE, BESIDE, THERE = "inside", "beside", "there"
+"""Where the lock of a mode's folder lies: in it, beside a folder that the mode makes whole, in it if it is there."""
+Check = Callable[[Any], Iterator[str]]
 
 
 @dataclass(frozen=True)
-class Mode:
-    """One thing that ssast does, for the list of modes; `function` is "module:name".
+class ModeRecord:
+    """What one mode says of itself; the mode is the function of its name in `modes/<name>.py`.
 
-    `words` names the options that bare words on the command line fill: one each, and all that are left one with `...`.
-    A mode that `only_prints` leaves nothing else behind, so that it may end where nobody reads on.
+    `options` are the names of those that its help shows. `words` names the options that bare words on the command line
+    fill: one each, and all that are left one with `...`. `checks` give a sentence for each thing that is wrong among
+    options, as far as that can be told without a file or a model. A mode that `only_prints` leaves nothing else behind,
+    so that it may end where nobody reads on. `lock` says where the lock of its folder lies, if it makes one; what
+    `sends` results does so where a bucket is named; what `tidies` takes its first files away where it fails before
+    there is a result. Where it is `shared`, several processes can do it together.
     """
 
     summary: str
     takes: str
     gives: str
-    function: str
+    options: tuple[str, ...]
+    checks: tuple[Check, ...] = ()
     words: str = ""
     only_prints: bool = False
+    lock: str = INSIDE
+    sends: bool = False
+    tidies: bool = False
+    shared: bool = False
 
 
-# A further mode is one entry here and its function; an option shared with it names it in options.py.
+def _names(*parts: str) -> tuple[str, ...]:
+    """The names of options in these texts, each once."""
+    return tuple(dict.fromkeys(name for part in parts for name in part.split()))
+
+
+# What several modes take. A further option is one name here, or in the record of each mode that takes it.
+_EVERY = "private exp_dir config num_workers device precision threads seed resume"
+_CLOUD = "bucket_name project_name cloud cloud_dir"
+_RECORDINGS = f"prefix data_split_root study lib cache_gb {_CLOUD}"
+_SOUND = "resample_rate reduce clip_length target_length"
+_SPECTROGRAM = f"{_SOUND} num_mel_bins dataset_mean dataset_std"
+_CLIPS = f"{_EVERY} {_RECORDINGS} {_SPECTROGRAM} on_bad_audio dataset mask_padding worker_start"
+_BATCHES = "batch_size compile"
+_NEW_MODEL = "pretrained_mdl_path model_size fshape tshape fstride tstride"
+_TRAINING = f"{_BATCHES} learning_rate epochs optim weight_decay scheduler max_lr clip_grad patience val_share"
+_CHECKPOINTS = "micro_batch save_every_seconds keep_checkpoints tensorboard"
+_AUGMENTATION = " ".join(
+    [
+        *(name for each in ALTERATIONS for name in (each.name, each.amount.name)),
+        *("mixup", "mixup_alpha"),
+        *(each.name for each in SPECTROGRAM_ALTERATIONS),
+    ]
+)
+_HEAD = "label_txt loss activation final_dropout layernorm head_lr pos_weight balanced seeds features"
+_CHECKPOINT_HEAD = "label_txt task weighted layer fstride tstride loss activation"
+
 MODES = {
-    "arrange": Mode(
+    "arrange": ModeRecord(
         "lay a folder of audio files and one table out as the other modes read them",
         "a folder of audio files and a csv that names them or their speakers: ssast arrange FOLDER TABLE NEW_FOLDER",
         "recordings/, splits/, all.csv and labels.txt in a new folder",
-        "ssast.modes.arrange:arrange",
+        _names(
+            _EVERY, "prefix data_split_root label_txt on_bad_audio file_column subject_column label_column test_share"
+        ),
+        checks=(checks.check_arrange,),
         words="prefix data_split_root exp_dir",
+        lock=BESIDE,
     ),
-    "pretrain": Mode(
+    "pretrain": ModeRecord(
         "learn from unlabelled recordings, by guessing hidden patches of their spectrograms",
         "recordings, train.csv",
         "a pretrained model folder",
-        "ssast.modes.pretrain:pretrain",
+        _names(_CLIPS, _NEW_MODEL, _TRAINING, _CHECKPOINTS, _AUGMENTATION, "task mask_patch cluster_factor"),
+        checks=checks.CHECK_WORK,
+        sends=True,
+        tidies=True,
+        shared=True,
     ),
-    "finetune": Mode(
+    "finetune": ModeRecord(
         "train a classifier on a pretrained model, then evaluate it",
         "recordings, train.csv and test.csv, labels.txt, a pretrained model",
         "a fine-tuned model folder with scores, predictions and report.html",
-        "ssast.modes.finetune:finetune",
+        _names(
+            *(_CLIPS, _NEW_MODEL, _TRAINING, _CHECKPOINTS, _AUGMENTATION, _HEAD),
+            "task freeze unfreeze_last lora_rank lora_alpha weighted layer resamples folds",
+        ),
+        checks=checks.CHECK_WORK,
+        sends=True,
+        tidies=True,
+        shared=True,
     ),
-    "evaluate": Mode(
+    "evaluate": ModeRecord(
         "score a fine-tuned model on labelled recordings",
         "recordings, a csv, labels.txt, a fine-tuned model",
         "scores, predictions and report.html",
-        "ssast.modes.evaluate:evaluate",
+        _names(_CLIPS, _BATCHES, "label_txt finetuned_mdl_path resamples"),
+        checks=checks.CHECK_WORK,
+        sends=True,
+        tidies=True,
+        shared=True,
     ),
-    "extract": Mode(
+    "extract": ModeRecord(
         "write an embedding of every recording",
         "recordings, a csv, a pretrained or fine-tuned model",
         "a parquet file of uid and embedding",
-        "ssast.modes.extract:extract",
+        _names(
+            *(_CLIPS, _BATCHES),
+            "pretrained_mdl_path finetuned_mdl_path window_overlap task layer embedding_type over_time",
+        ),
+        checks=checks.CHECK_WORK,
+        sends=True,
+        tidies=True,
+        shared=True,
     ),
-    "attention": Mode(
+    "attention": ModeRecord(
         "show what a model looks at in chosen clips, and how far to trust that",
         "a fine-tuned or pretrained model, recordings and a csv, or audio files as in `ssast attention FILES`",
         "a page to see and hear it, a picture and a file of values for each clip",
-        "ssast.modes.attention:attention",
+        _names(_CLIPS, "pretrained_mdl_path finetuned_mdl_path files uids max_clips"),
+        checks=checks.CHECK_WORK,
         words="files...",
+        sends=True,
+        tidies=True,
     ),
-    "predict": Mode(
+    "predict": ModeRecord(
         "say what a fine-tuned model makes of any recordings; no csv is needed",
         "a fine-tuned model, audio files or folders, as in `ssast predict MODEL FILES`",
         "predicted.csv, a row a recording, and predicted_windows.csv, a row a window",
-        "ssast.modes.predict:predict",
+        _names(
+            *(_EVERY, _CLOUD),
+            "lib cache_gb on_bad_audio mask_padding batch_size finetuned_mdl_path files window_overlap window_pooling",
+        ),
+        checks=(checks.check_predict, checks.check_cloud),
         words="finetuned_mdl_path files...",
+        sends=True,
+        tidies=True,
     ),
-    "stats": Mode(
+    "stats": ModeRecord(
         "measure the mean and standard deviation of a data set's log-mel values, to normalise by",
         "recordings, train.csv",
         "stats.yaml, to be given to the next run with --config",
-        "ssast.modes.stats:stats",
+        _names(_EVERY, _RECORDINGS, _SOUND, "num_mel_bins on_bad_audio batch_size"),
+        checks=(checks.check_sources, checks.check_clip_length, checks.check_cloud),
+        sends=True,
+        tidies=True,
     ),
-    "check": Mode(
+    "check": ModeRecord(
         "look through a data set before a long run: recordings, csv files, labels, what the splits share",
         "recordings, csv files, perhaps labels.txt",
         "tables of findings and of recordings; exit code 1 where a run would suffer",
-        "ssast.modes.check:check",
+        _names(_EVERY, _RECORDINGS, _SOUND, "label_txt loss"),
+        checks=(checks.check_sources, checks.check_clip_length, checks.check_cloud),
+        sends=True,
     ),
-    "sweep": Mode(
+    "sweep": ModeRecord(
         "find the layer and the pooling of a frozen base that serve best, by validation",
         "recordings, train.csv, labels.txt, a pretrained model",
         "sweep.csv: the validation score of a head on each layer, in each pooling",
-        "ssast.modes.sweep:sweep",
+        _names(_CLIPS, _NEW_MODEL, _TRAINING, _HEAD),
+        checks=checks.CHECK_WORK,
+        sends=True,
+        tidies=True,
     ),
-    "audit": Mode(
+    "audit": ModeRecord(
         "ask whether labels can be told from the recordings instead of the voice: leaks, loudness, length, device, ...",
         "recordings, csv files, labels.txt, perhaps the folder of a run that scored these clips",
         "audit.html, audit.csv, audit.json, and traits.csv with what was measured of each clip",
-        "ssast.modes.audit:audit",
+        _names(_EVERY, _RECORDINGS, _SOUND, "label_txt finetuned_mdl_path resamples runs columns"),
+        checks=(checks.check_sources, checks.check_audit, checks.check_clip_length, checks.check_cloud),
         words="runs...",
+        sends=True,
+        tidies=True,
     ),
-    "compare": Mode(
+    "compare": ModeRecord(
         "put runs that scored the same clips side by side, with paired intervals of their differences",
         "two or more folders that finetune or evaluate wrote, as in `ssast compare RUN RUN`",
         "compare.csv",
-        "ssast.modes.compare:compare",
+        _names(_EVERY, _CLOUD, "resamples runs"),
+        checks=(checks.check_compare, checks.check_cloud),
         words="runs...",
+        sends=True,
     ),
-    "inspect": Mode(
+    "inspect": ModeRecord(
         "say what a checkpoint is, what it hears and names, and what can be done with it",
         "a checkpoint of any kind, or a folder: ssast inspect FILE",
         "its kind, sizes, labels, SHA-256 and the commands it serves in; exit code 1 where it is of no use here",
-        "ssast.modes.inspect:inspect",
+        _names("checkpoint"),
+        checks=(checks.check_checkpoint,),
         words="checkpoint...",
         only_prints=True,
+        lock="",
     ),
-    "convert": Mode(
+    "convert": ModeRecord(
         "make a model folder of a published or older checkpoint, and prove that it answers the same",
         "a published, or fine-tuned, .pth or .pt: ssast convert FILE OUT",
         "a model folder, and how far its outputs are from the original's formula",
-        "ssast.modes.convert:convert",
+        _names(_EVERY, _SPECTROGRAM, _CHECKPOINT_HEAD, "checkpoint"),
+        checks=(checks.check_checkpoint,),
         words="checkpoint exp_dir",
+        lock=BESIDE,
     ),
-    "export": Mode(
+    "export": ModeRecord(
         "write a model as other tools read it, and prove that it answers the same",
         "a model folder, or a published or older file: ssast export MODEL OUT --format onnx|ast",
         "a folder with model.onnx, or one that Hugging Face's transformers load as AST",
-        "ssast.modes.export:export",
+        _names(_EVERY, "checkpoint format"),
+        checks=(checks.check_checkpoint,),
         words="checkpoint exp_dir",
+        lock=BESIDE,
     ),
-    "upload": Mode(
+    "upload": ModeRecord(
         "send the results of a run that did not reach the bucket: ssast upload FOLDER",
         "an output folder",
         "its files in the bucket",
-        "ssast.modes.upload:upload",
+        _names(_EVERY, "bucket_name project_name cloud_dir"),
+        checks=(checks.check_cloud,),
+        words="exp_dir",
+        lock=THERE,
     ),
-    "demo": Mode(
+    "demo": ModeRecord(
         "synthesise a small speech corpus; pretrain, fine-tune, evaluate and extract on it",
         "nothing",
         "the corpus, and a folder for each step",
-        "ssast.modes.demo:demo",
+        _names(_EVERY, "speakers clips_per_speaker"),
+        tidies=True,
     ),
 }
 
@@ -138,12 +240,18 @@ MODES = {
 ALIASES = {"eval": "evaluate", "eval-only": "evaluate", "extraction": "extract", "embed": "extract"}
 SPELLINGS = ("train", *MODES, *ALIASES)
 
-PRETEXT_TASKS = ("pretrain_mpc", "pretrain_mpg", "pretrain_joint")
-FINETUNING_TASKS = ("ft_cls", "ft_avgtok")
-
 
 def canonical(mode: str, task: str) -> str:
     """The mode that a spelling stands for."""
     if mode == "train":
         return "pretrain" if task in PRETEXT_TASKS else "finetune"
     return ALIASES.get(mode, mode)
+
+
+def check_together(options: Any) -> str:
+    """The first thing that is wrong among checked options of a canonical mode, in one sentence; empty where nothing is.
+
+    The type of `options` is not named, because options.py stands above this file.
+    """
+    problems = (problem for check in MODES[options.mode].checks for problem in check(options))
+    return next(problems, "")

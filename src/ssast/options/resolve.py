@@ -6,11 +6,10 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from ssast.errors import UserError
-from ssast.options.checks import validate
 from ssast.options.declaration import suggestion
 from ssast.options.options import SPECS, Options
 from ssast.options.privacy import revealed, settled, shown_facts, shown_record
-from ssast.options.records import canonical
+from ssast.options.records import canonical, check_together
 from ssast.options.yaml_file import read_mapping, write_mapping
 
 # The key in a run's own YAML file that holds what is not an option.
@@ -39,7 +38,8 @@ def resolve(options: Options | None = None, /, **overrides: Any) -> Options:
     given = base.given | (asked - {"mode", "config"})
     merged = dataclasses.replace(base, **values, given=given)
     chosen = dataclasses.replace(merged, **_by_mode(canonical(merged.mode, merged.task), given))
-    validate(chosen)
+    if problem := check_together(chosen):
+        raise UserError(problem)
     return settled(chosen)
 
 

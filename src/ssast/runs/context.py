@@ -1,7 +1,6 @@
 """Hold what a mode carries along: its options, the device it computes on, and the recordings that it skips."""
 
 from dataclasses import dataclass
-from typing import Any
 
 from accelerate import Accelerator
 
@@ -10,7 +9,6 @@ from ssast.engine import distributed
 from ssast.engine.hardware import engine
 from ssast.errors import UserError
 from ssast.options.options import Options
-from ssast.options.resolve import resolve
 from ssast.runs.output.skipped_recordings import BadAudio
 
 
@@ -23,11 +21,10 @@ class Work:
     bad: BadAudio
 
     @classmethod
-    def of(cls, options: Options | None, mode: str, overrides: dict[str, Any]) -> "Work":
-        """The work of a mode, its options checked; UserError where they do not go together."""
-        resolved = resolve(options, mode=mode, **overrides)
+    def of(cls, options: Options) -> "Work":
+        """The work of checked options; UserError where the device is not there."""
         forget()
-        return cls(resolved, engine(resolved.device, resolved.precision, resolved.threads), BadAudio())
+        return cls(options, engine(options.device, options.precision, options.threads), BadAudio())
 
 
 def say(text: str) -> None:

@@ -14,7 +14,7 @@ KEPT = {"SSAST_CACHE": "ssast", "MPLCONFIGDIR": "matplotlib", "NUMBA_CACHE_DIR":
 OF_THE_HUB = ("HF_HOME", "HUGGINGFACE_HUB_CACHE")
 
 
-def look_around() -> None:
+def check_environment() -> None:
     """Make up for a home folder that is missing or cannot be written to; UserError where a run has no ground."""
     try:
         os.getcwd()

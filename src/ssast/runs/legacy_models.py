@@ -9,7 +9,7 @@ from ssast.errors import UserError
 from ssast.model.checkpoints.legacy import ARGUMENTS, read_arguments, read_older
 from ssast.model.classification import SSASTForAudioClassification
 from ssast.options.options import SPECS, Options
-from ssast.options.records import FINETUNING_TASKS
+from ssast.options.tasks import FINETUNING_TASKS
 
 MODEL = ("task", "layer", "weighted", "freeze", "activation", "final_dropout", "loss", "mask_padding")
 PATCHES = ("fstride", "tstride", "target_length", "num_mel_bins")

@@ -1,8 +1,7 @@
 """Let a mode run so that nothing secret passes through its screen or its errors."""
 
-import functools
 import sys
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, redirect_stderr, redirect_stdout
 from typing import Any
 
@@ -10,12 +9,11 @@ from ssast import redaction
 from ssast.errors import UserError
 from ssast.options.declaration import TRUTH
 from ssast.options.options import SPECS, Options
-from ssast.options.privacy import _learn_given, keys
+from ssast.options.privacy import keys, learn_given
 from ssast.options.records import SPELLINGS
 from ssast.options.yaml_file import read_mapping
 from ssast.redaction import Veil
-from ssast.runs.environment import look_around
-from ssast.runs.terminal import Passing, steady
+from ssast.runs.terminal import Passing
 
 
 class _Veiled(Passing):
@@ -27,7 +25,7 @@ class _Veiled(Passing):
 
 
 @contextmanager
-def veiled(given: Mapping[str, Any], options: Options | None = None) -> Iterator[None]:
+def private_run(given: Mapping[str, Any], options: Options | None = None) -> Iterator[None]:
     """Let a mode run behind the veil where `given` (over the options) asks for --private True; errors come out veiled.
 
     An error that is no UserError keeps its traceback, but neither its kind nor what caused it: both may hold names.
@@ -37,7 +35,7 @@ def veiled(given: Mapping[str, Any], options: Options | None = None) -> Iterator
         return
     with ExitStack() as stack:
         worn = stack.enter_context(redaction.wearing(Veil(keys().digest)))
-        _learn_given(worn, given)
+        learn_given(worn, given)
         stack.enter_context(redirect_stdout(_Veiled(sys.stdout)))
         stack.enter_context(redirect_stderr(_Veiled(sys.stderr)))
         try:
@@ -47,18 +45,6 @@ def veiled(given: Mapping[str, Any], options: Options | None = None) -> Iterator
         except Exception as error:
             told = worn.text(f"{type(error).__name__}: {error}", is_sentence=True)
             raise RuntimeError(told).with_traceback(error.__traceback__) from None
-
-
-def guarded(function: Callable[..., Any]) -> Callable[..., Any]:
-    """A mode as Python's users call it: on a screen that ends nothing, behind the veil where they ask for it."""
-
-    @functools.wraps(function)
-    def run(options: Options | None = None, /, **overrides: Any) -> Any:
-        with steady(), veiled(overrides, options):
-            look_around()
-            return function(options, **overrides)
-
-    return run
 
 
 def typed(words: Sequence[str]) -> dict[str, Any]:

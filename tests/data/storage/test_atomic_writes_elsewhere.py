@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
+from ssast.data.storage import atomic_writes
 from ssast.data.storage.atomic_writes import is_orphan, own_name, whole_file, whole_folder
-from ssast.data.storage.location import atomic_writes
 from ssast.errors import UserError
 
 

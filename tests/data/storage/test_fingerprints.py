@@ -5,10 +5,10 @@ import shutil
 
 import pytest
 
+from ssast.data.storage import fingerprints as module
 from ssast.data.storage.cache import Cache
 from ssast.data.storage.fingerprints import contents, file_contents
 from ssast.data.storage.location import Location
-from ssast.data.storage.location import fingerprints as module
 
 
 @pytest.fixture

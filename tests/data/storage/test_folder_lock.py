@@ -15,8 +15,8 @@ from dataclasses import asdict, replace
 
 import pytest
 
+from ssast.data.storage import folder_lock as module
 from ssast.data.storage.folder_lock import LOCK, Holder, in_use
-from ssast.data.storage.location import folder_lock as module
 from ssast.errors import UserError
 
 BY = LOCK + module.BY

@@ -12,7 +12,6 @@ import ssast
 from ssast.engine import inference, train
 from ssast.errors import UserError
 from ssast.model.classification import SSASTForAudioClassification
-from ssast.modes import run, sweep
 from ssast.runs.output import folder
 
 torch.set_num_threads(1)
@@ -178,24 +177,10 @@ def test_a_changed_rate_in_metadata_is_a_change(usual, corpus, tmp_path, dies):
         ssast.pretrain(**options)
 
 
-def test_a_sweep_begins_anew_and_says_so(usual, corpus, tmp_path, dies, capsys):
-    usual |= {"pretrained_mdl_path": "none", "model_size": "tiny", "exp_dir": str(tmp_path / "out")}
-    usual |= {"val_share": 0.4, "batch_size": 8}
-    with dies(sweep, "_train_heads", after=1):
-        ssast.sweep(**usual)
-    assert (tmp_path / "out" / ".parts" / "sweep" / "heads.jsonl").exists()
-    reverse(corpus, "0001")
-    capsys.readouterr()
-    with dies(sweep, "_train_heads", after=1):  # the first is trained again
-        ssast.sweep(**usual)
-    assert "1 recording changed since this run began: 0001; the sweep begins anew" in capsys.readouterr().out
-
-
 def test_another_version_goes_on_and_says_so(usual, tmp_path, dies, monkeypatch, capsys):
     """An upgrade once began anew without a word."""
     options = killed(usual, tmp_path, dies)
-    for module in (folder, run):
-        monkeypatch.setattr(module, "__version__", "9.9", raising=False)
+    monkeypatch.setattr(folder, "__version__", "9.9")
     began = train.Run.restore
     steps = []
     monkeypatch.setattr(train.Run, "restore", lambda self: (began(self), steps.append(self.progress.step))[0])

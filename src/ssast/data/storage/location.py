@@ -11,9 +11,9 @@ from functools import partial
 from pathlib import Path
 from typing import IO, Any, Union
 
+from ssast.data.storage import stores
 from ssast.data.storage.atomic_writes import at_home, first_line, whole_file, whole_folder, writable_folder
 from ssast.data.storage.cache import cache
-from ssast.data.storage.location import stores
 from ssast.data.storage.stores import Stored
 from ssast.errors import UserError
 

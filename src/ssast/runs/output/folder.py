@@ -1,100 +1,29 @@
 """Options and the files behind them in; an output folder with its record out, or the reason why it cannot be used."""
 
-import contextlib
 import dataclasses
-import functools
 import hashlib
-import os
 import platform
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import IO, Any
 
 import torch
-from accelerate.utils.memory import should_reduce_batch_size
 
 from ssast import __version__
-from ssast.data.storage.atomic_writes import while_the_disk_has_room
 from ssast.data.storage.location import Location, as_location, writable_folder
 from ssast.engine import distributed
 from ssast.errors import UserError
 from ssast.model.checkpoints.model_card import PUBLIC
 from ssast.options.options import SPECS, Options
 from ssast.options.privacy import shown_facts, shown_record
-from ssast.options.resolve import RECORD, public_options, record, resolve, write_record
+from ssast.options.resolve import RECORD, public_options, record, write_record
 from ssast.options.yaml_file import read_mapping
 from ssast.runs.output.changed_recordings import HEARD, Remembered
 from ssast.runs.paths import at, model_source
 from ssast.safe_reading import brief
 
 LAST = "last.pt"
-# What a mode puts into its folder before there is any result.
-FIRST_FILES = ("run.yaml", "run-*.yaml", "log.jsonl", "validation.csv", "tensorboard", "checkpoints", ".parts")
-# What an unfinished run goes on from.
-PROGRESS = ("checkpoints/*.pt", ".parts/*/part-*", ".parts/*/heads.jsonl")
-
-
-def nothing_half_written(mode: Callable[..., Path]) -> Callable[..., Path]:
-    """The mode, which on a UserError takes its first files away, unless the same command could go on from them."""
-
-    @functools.wraps(mode)
-    def run(options: Options | None = None, /, **overrides: Any) -> Path:
-        settled = resolve(options, mode=mode.__name__, **overrides)
-        with _undone(Path(settled.exp_dir)), _enough_memory(settled):
-            return mode(settled)
-
-    return run
-
-
-@contextlib.contextmanager
-def _enough_memory(options: Options) -> Iterator[None]:
-    """Say in one sentence that the memory does not hold what a mode asked for."""
-    try:
-        yield
-    except (MemoryError, RuntimeError) as error:
-        if not (isinstance(error, MemoryError) or should_reduce_batch_size(error)):
-            raise
-        asks = {name: getattr(options, name) for name in ("batch_size", "target_length", "num_workers")}
-        told = ", ".join(f"--{name} {value}" for name, value in asks.items() if value)
-        raise UserError(
-            f"this machine has not enough memory for {options.mode} with {told}; give smaller numbers, in training a "
-            "--micro_batch too, or a smaller model."
-        ) from error
-
-
-@contextlib.contextmanager
-def _undone(folder: Path) -> Iterator[None]:
-    check_open(folder)
-    before = set(_matching(folder, FIRST_FILES))
-    absent = [place for place in (folder, *folder.parents) if not place.exists()]
-    try:
-        with while_the_disk_has_room(folder):
-            yield
-    except UserError:
-        if distributed.is_main() and not _matching(folder, PROGRESS):
-            for path in set(_matching(folder, FIRST_FILES)) - before:
-                shutil.rmtree(path) if path.is_dir() else path.unlink()
-            with contextlib.suppress(OSError):  # something else lies in it
-                for place in absent:
-                    place.rmdir()
-        raise
-
-
-def check_open(folder: Path) -> None:
-    """UserError where what may lie in the folder is hidden from this user; that it can be written to shows later."""
-    try:
-        if folder.is_dir():
-            os.listdir(folder)
-            (folder / "run.yaml").exists()
-    except PermissionError as error:
-        raise UserError(
-            f"--exp_dir {folder} cannot be read ({error.strerror}); mend the rights or give another folder."
-        ) from error
-
-
-def _matching(folder: Path, patterns: tuple[str, ...]) -> list[Path]:
-    return [path for pattern in patterns for path in folder.glob(pattern)]
 
 
 def fingerprint(*sources: Location | Path | str | None) -> dict[str, str]:

@@ -1,23 +1,18 @@
 """An output folder and a bucket in; the finished files of the folder in the bucket out, each sent when it changed."""
 
-import functools
 import json
 import os
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
-from contextvars import ContextVar
 from dataclasses import dataclass, field
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any, TypeVar
 
 from ssast.data.storage.location import Location, bucket_address, whole_file
-from ssast.engine import distributed
 from ssast.engine.signals import ended_by_signals
 from ssast.errors import UserError
 from ssast.options.options import Options
-from ssast.options.resolve import resolve
 from ssast.runs.paths import at
 from ssast.safe_reading import json_file
 
@@ -32,13 +27,6 @@ POLL_SECONDS = 5.0
 
 
 NAMED = 5
-
-
-# Whether a mode of this thread sends its folder already.
-_inside: ContextVar[bool] = ContextVar("inside", default=False)
-
-
-Mode = TypeVar("Mode", bound=Callable[..., Any])
 
 
 @dataclass
@@ -142,27 +130,6 @@ def target(options: Options) -> Location:
     folder = options.cloud_dir.strip("/")
     bucket = at(options, bucket_address(options.bucket_name))
     return bucket / folder if folder else bucket
-
-
-def uploaded(mode: str) -> Callable[[Mode], Mode]:
-    """Make a mode send its results where a bucket is named and --cloud True; within another mode that one does."""
-
-    def around(function: Mode) -> Mode:
-        @functools.wraps(function)
-        def run(options: Options | None = None, /, **overrides: Any) -> Any:
-            resolved = resolve(options, mode=mode, **overrides)
-            if not (resolved.cloud and resolved.bucket_name) or _inside.get() or not distributed.is_main():
-                return function(resolved)
-            inside = _inside.set(True)
-            try:
-                with uploading(Path(resolved.exp_dir), target(resolved)):
-                    return function(resolved)
-            finally:
-                _inside.reset(inside)
-
-        return run  # type: ignore[return-value]
-
-    return around
 
 
 @contextmanager

@@ -1,0 +1,144 @@
+"""Declare the options about training."""
+
+from dataclasses import dataclass
+
+from ssast.options.declaration import Group, option
+from ssast.options.model_options import ModelOptions
+
+TRAINING = Group("Training")
+PRETRAINING = Group("Pretraining")
+HEAD = Group("Classification head")
+
+
+@dataclass(frozen=True)
+class TrainingOptions(ModelOptions):
+    """The part of `Options` about training: every value is checked there."""
+
+    # Training
+    batch_size: int = option(
+        8,
+        "clips in a batch; in training those of one step, over all processes",
+        TRAINING,
+        low=1,
+        is_public=True,
+    )
+    micro_batch: int | None = option(
+        None,
+        "clips that go through the model at once in each process; gradients of a batch's pieces are added up",
+        TRAINING,
+        low=1,
+        shown="batch_size over the number of processes, fewer where a GPU's memory asks for it",
+        is_rare=True,
+        is_public=True,
+        changes_result=False,
+    )
+    num_workers: int = option(
+        0, "processes that load recordings; 0: the main one does", TRAINING, low=0, changes_result=False
+    )
+    learning_rate: float = option(
+        0.0003, "how far a step goes; onecycle has --max_lr instead", TRAINING, above=0, is_public=True
+    )
+    head_lr: float | None = option(
+        None,
+        "learning rate of the head where it differs; onecycle keeps the ratio",
+        TRAINING,
+        above=0,
+        is_rare=True,
+        is_public=True,
+    )
+    epochs: int = option(1, "passes over the training recordings", TRAINING, low=1, is_public=True)
+    optim: str = option("adam", "optimizer", TRAINING, choices=("adam", "adamw"), is_public=True)
+    weight_decay: float = option(0.0001, "weight decay of adamw", TRAINING, low=0, is_rare=True, is_public=True)
+    loss: str = option(
+        "BCE",
+        "loss: BCE for yes/no labels (0 or 1), MSE for numbers",
+        TRAINING,
+        choices=("BCE", "MSE"),
+        is_public=True,
+    )
+    scheduler: str | None = option(
+        None, "course of the learning rate; none: constant", TRAINING, choices=("onecycle",), is_public=True
+    )
+    max_lr: float = option(0.01, "highest learning rate of onecycle", TRAINING, above=0, is_public=True)
+    clip_grad: float = option(
+        0.0, "largest norm of the gradients of one step, 0: any", TRAINING, low=0, is_rare=True, is_public=True
+    )
+    patience: int = option(
+        0,
+        "end training after so many epochs without a better validation loss, 0: never",
+        TRAINING,
+        unit="epochs",
+        low=0,
+        is_public=True,
+    )
+    pos_weight: bool = option(
+        False,
+        "weigh the yes of each label by the number of no for one yes in the training rows (BCE)",
+        TRAINING,
+        is_rare=True,
+        is_public=True,
+    )
+    balanced: bool = option(
+        False,
+        "draw training clips with replacement, those with rare values of the labels more often (BCE)",
+        TRAINING,
+        is_rare=True,
+        is_public=True,
+    )
+    val_share: float = option(
+        0.1,
+        "share of train.csv held out to choose the best epoch; by speaker where the csv names them",
+        TRAINING,
+        above=0,
+        below=1,
+        is_public=True,
+    )
+    save_every_seconds: float = option(
+        60.0,
+        "time between two checkpoints of an unfinished run",
+        TRAINING,
+        unit="seconds",
+        low=0,
+        is_rare=True,
+        changes_result=False,
+    )
+    keep_checkpoints: int = option(
+        1,
+        "checkpoints of an unfinished run to keep, the newest ones, besides the best weights",
+        TRAINING,
+        low=1,
+        high=1000,
+        is_rare=True,
+        changes_result=False,
+    )
+    tensorboard: bool = option(False, "also write TensorBoard logs", TRAINING, is_rare=True, changes_result=False)
+    # Pretraining
+    mask_patch: int = option(400, "patches hidden in each clip", PRETRAINING, unit="patches", low=1, is_public=True)
+    cluster_factor: int = option(
+        3,
+        "square patches are hidden in clusters with a side of this many to two more",
+        PRETRAINING,
+        unit="patches",
+        low=1,
+        is_rare=True,
+    )
+    # Classification head
+    activation: str = option(
+        "relu",
+        "activation of the head",
+        HEAD,
+        choices=("relu", "gelu", "silu", "tanh"),
+        is_rare=True,
+        is_public=True,
+    )
+    final_dropout: float = option(
+        0.2,
+        "dropout before the last layer of the head",
+        HEAD,
+        unit="probability",
+        low=0,
+        high=1,
+        is_rare=True,
+        is_public=True,
+    )
+    layernorm: bool = option(True, "LayerNorm in the head", HEAD, is_rare=True, is_public=True)
