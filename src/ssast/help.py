@@ -9,7 +9,7 @@ import textwrap
 from typing import Any, NoReturn
 
 from ssast.errors import UserError
-from ssast.options.declaration import Group, Spec
+from ssast.options.declaration import OptionGroup, Spec
 from ssast.options.options import SPECS
 from ssast.options.records import ALIASES, MODES
 
@@ -187,7 +187,7 @@ def options_page() -> str:
     return "\n".join([PREFACE, *tables])
 
 
-def _table(group: Group, members: list[Spec]) -> str:
+def _table(group: OptionGroup, members: list[Spec]) -> str:
     head = ["| option | short | value | default | meaning |", "|---|---|---|---|---|"]
     return "\n".join([f"## {group.title}", "", *head, *map(_row, members), ""])
 

@@ -16,7 +16,7 @@ SHIFT_MS = 10
 PREEMPHASIS = 0.97
 LOW_HZ = 20.0
 FLOOR = torch.finfo(torch.float32).eps
-MOST = 1e6
+_MOST = 1e6
 FRAMES_AT_ONCE = 65536  # bounds the memory of hour-long recordings: about 0.5 GB at 16 kHz
 
 
@@ -85,10 +85,10 @@ class Frontend(nn.Module):
         if self.target_length < 1:
             raise UserError(f"target_length is {self.target_length}; it must be at least 1 frame")
         # Beyond this the fbank would leave what float32 can hold.
-        if not (abs(self.mean) <= MOST and 1 / MOST <= self.std <= MOST):
+        if not (abs(self.mean) <= _MOST and 1 / _MOST <= self.std <= _MOST):
             raise UserError(
                 f"mean is {self.mean} and std {self.std}; "
-                f"expected numbers up to {MOST:.0e}, and a std of at least {1 / MOST:.0e}"
+                f"expected numbers up to {_MOST:.0e}, and a std of at least {1 / _MOST:.0e}"
             )
 
     def _apply(self, fn, recurse=True):

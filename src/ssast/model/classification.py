@@ -300,8 +300,8 @@ class SSASTForAudioClassification(nn.Module, EmbeddingMixin, FolderMixin):
 
         `recordings` is an audio file or folder (local or an address such as gs://bucket/folder), a waveform (S,) or
         (C, S) with its `sample_rate` in Hz, or a list of either. `how` are the keywords of
-        `ssast.engine.predictor.hear`: window_overlap, window_pooling, mask_padding, windows, batch_size, num_workers,
-        on_bad_audio. UserError: a model that was not imported from `ssast`, whatever `hear` cannot use.
+        `ssast.engine.predictor.predict_recordings`: window_overlap, window_pooling, mask_padding, windows, batch_size,
+        num_workers, on_bad_audio. UserError: a model that was not imported from `ssast`, what that cannot use.
         """
         ears = type(self).ears
         if ears is None:

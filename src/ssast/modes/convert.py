@@ -7,12 +7,11 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from ssast.data.storage.atomic_writes import at_home
-from ssast.data.storage.location import whole_folder
+from ssast.data.storage.atomic_writes import at_home, atomic_folder
 from ssast.errors import UserError
 from ssast.model import reference
-from ssast.model.checkpoints.detect import FINETUNED, FOREIGN, OLDER, PUBLISHED, STATE, Recognised, recognise
-from ssast.model.checkpoints.legacy import own_name
+from ssast.model.checkpoints.detect import FINETUNED, FOREIGN, OLDER, PUBLISHED, STATE, Detected, detect
+from ssast.model.checkpoints.legacy import own_parameter_name
 from ssast.model.checkpoints.model_card import PUBLIC
 from ssast.model.checkpoints.published import read_checkpoint
 from ssast.model.checkpoints.torch_file import load_tensors
@@ -23,14 +22,14 @@ from ssast.options.options import Options
 from ssast.options.resolve import public_options, write_record
 from ssast.runs.audio_settings import audio_settings
 from ssast.runs.context import say
-from ssast.runs.legacy_models import older_model
+from ssast.runs.legacy_models import legacy_model
 from ssast.runs.output.folder import fingerprint, versions
 from ssast.runs.paths import local_model
 from ssast.runs.wrapper import Mode
 
-Model = SSASTForPreTraining | SSASTForAudioClassification
+_Model = SSASTForPreTraining | SSASTForAudioClassification
 CLIPS, SEED = 2, 0
-CLOSE = 1e-4
+_CLOSE = 1e-4
 """How far outputs may be apart, as a share of the largest: float32 added up in another order stays far below."""
 
 
@@ -54,9 +53,9 @@ def convert(options: Options) -> Path:
     """Make a model folder of a published or older file; it is kept only where it answers as the file's code does."""
     folder, address = free_folder(options.exp_dir), options.checkpoint or ""
     with local_model(options, address) as path:
-        found = _convertible(recognise(path), address)
+        found = _convertible(detect(path), address)
         model = model_of(options, found)
-        with whole_folder(folder) as beside:
+        with atomic_folder(folder) as beside:
             model.save_pretrained(beside)
             proof = prove(type(model).from_pretrained(beside), load_tensors(found.path))
             extra = {"files": fingerprint(str(found.path)), "versions": versions(), "proof": str(proof)}
@@ -75,7 +74,7 @@ def free_folder(exp_dir: str) -> Path:
     return folder
 
 
-def _convertible(found: Recognised, address: str) -> Recognised:
+def _convertible(found: Detected, address: str) -> Detected:
     """UserError with what it is instead, unless it is a single file that can become a folder."""
     check_model(found, address)
     if found.kind in (PUBLISHED, FINETUNED, OLDER):
@@ -83,7 +82,7 @@ def _convertible(found: Recognised, address: str) -> Recognised:
     raise UserError(f"{address} is a model folder of ssast already; copy it to have it in another place.")
 
 
-def check_model(found: Recognised, address: str) -> None:
+def check_model(found: Detected, address: str) -> None:
     """UserError with what it is instead, unless it is a model."""
     if found.kind == STATE:
         raise UserError(
@@ -98,13 +97,13 @@ def check_model(found: Recognised, address: str) -> None:
         )
 
 
-def model_of(options: Options, found: Recognised) -> Model:
+def model_of(options: Options, found: Detected) -> _Model:
     """The model of a single file, fine-tuned or published."""
     if found.kind == PUBLISHED:
         checkpoint = read_checkpoint(found.path)
         sizes = {name: checkpoint.config[name] for name in ("num_mel_bins", "target_length")}
         return SSASTForPreTraining.from_checkpoint(checkpoint, frontend=audio_settings(options) | sizes)
-    tuned, sentence = older_model(options, str(found.path))
+    tuned, sentence = legacy_model(options, str(found.path))
     say(sentence)
     if tuned.labels is None:
         names = [f"label_{number}" for number in range(tuned.num_labels)]
@@ -113,13 +112,13 @@ def model_of(options: Options, found: Recognised) -> Model:
     return tuned
 
 
-def prove(model: Model, tensors: dict[str, Tensor]) -> Proof:
+def prove(model: _Model, tensors: dict[str, Tensor]) -> Proof:
     """Compare a saved model with the tensors of its file; UserError where they do not answer the same."""
     tensors = {name: value.float() for name, value in tensors.items()}
     own = model.state_dict()
-    kept = {name: value for name, value in tensors.items() if own_name(name) in own}
-    changed = [name for name, value in kept.items() if not torch.equal(own[own_name(name)], value)]
-    missing = own.keys() - {own_name(name) for name in kept}
+    kept = {name: value for name, value in tensors.items() if own_parameter_name(name) in own}
+    changed = [name for name, value in kept.items() if not torch.equal(own[own_parameter_name(name)], value)]
+    missing = own.keys() - {own_parameter_name(name) for name in kept}
     if changed or missing:
         first = sorted({*changed, *missing})[0]
         raise UserError(f"the folder would hold another {first} than the file, so it was not made; report this file.")
@@ -129,15 +128,15 @@ def prove(model: Model, tensors: dict[str, Tensor]) -> Proof:
     with torch.no_grad():
         pairs = _pairs(model, tensors, fbank_BTF)
     largest, of_up_to = farthest(pairs)
-    if not largest <= CLOSE * max(of_up_to, 1.0):
+    if not largest <= _CLOSE * max(of_up_to, 1.0):
         raise UserError(f"the folder's outputs would be {largest:.1e} off the original's formula, so it was not made.")
     return Proof(len(kept), largest, of_up_to)
 
 
-def _pairs(model: Model, tensors: dict[str, Tensor], fbank_BTF: Tensor) -> list[tuple[Tensor, Tensor]]:
+def _pairs(model: _Model, tensors: dict[str, Tensor], fbank_BTF: Tensor) -> list[tuple[Tensor, Tensor]]:
     """(output of the model, the same by the original's formula): the last state, and logits or pretext losses."""
     heads = model.v.heads
-    states = reference.states(tensors, fbank_BTF, heads=heads, stride=model.v.stride)
+    states = reference.reference_states(tensors, fbank_BTF, heads=heads, stride=model.v.stride)
     pairs = [(model.v(fbank_BTF)[-1], states[-1])]
     if isinstance(model, SSASTForAudioClassification):
         names = ("task", "layer", "weighted", "activation")

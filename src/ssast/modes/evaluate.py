@@ -5,10 +5,8 @@ from pathlib import Path
 from ssast.data.tables.label_columns import check_label_names, predictions_table
 from ssast.options.options import Options
 from ssast.runs.audio_settings import model_settings
-from ssast.runs.context import Work
-from ssast.runs.models import (
-    finetuned_model,
-)
+from ssast.runs.context import RunContext
+from ssast.runs.models import finetuned_model
 from ssast.runs.output.folder import open_folder, used_files
 from ssast.runs.rows import rows, target_labels
 from ssast.runs.scoring import evaluate_model
@@ -18,12 +16,12 @@ from ssast.runs.wrapper import Mode
 @Mode
 def evaluate(options: Options) -> Path:
     """Score a fine-tuned model on labelled recordings; the folder with metrics.json, aucs.csv and predictions.csv."""
-    work = Work.of(options)
+    context = RunContext.of(options)
     model = finetuned_model(options)
     settings = model_settings(options, model.frontend)
     remedy = "fine-tune the model with another name for the label"
     check_label_names(model.labels or [], [predictions_table], source="the model", remedy=remedy)
     test = rows(options, target_labels(options, model.labels), model.config["loss"], in_part=True)
     folder = open_folder(options, clips={"test": len(test.frame)}, files=used_files(options, test.source), trains=False)
-    evaluate_model(work, model, test, settings, folder)
+    evaluate_model(context, model, test, settings, folder)
     return folder

@@ -13,15 +13,15 @@ from ssast.errors import UserError
 from ssast.model.checkpoints.detect import (
     FINETUNED,
     FOREIGN,
+    KIND_TITLES,
     OLDER,
     OWN_FINETUNED,
     OWN_PRETRAINED,
     PUBLISHED,
     STATE,
-    TITLES,
-    Recognised,
+    Detected,
     checkpoints_in,
-    recognise,
+    detect,
 )
 from ssast.model.checkpoints.legacy import ARGUMENTS, lengths_for, read_arguments, read_sizes
 from ssast.model.checkpoints.model_folder import CONFIG, WEIGHTS, read_folder
@@ -59,7 +59,7 @@ def _show(options: Options, address: str) -> int:
         path = Path(local)
         if path.is_dir() and not _holds_model(path):
             return _show_folder(options, path)
-        found = recognise(path)
+        found = detect(path)
         facts = list(_facts(options, found))
     say(address)
     for name, value in facts:
@@ -85,18 +85,18 @@ def _show_folder(options: Options, folder: Path) -> int:
     known = 0
     for place in places:
         try:
-            found = recognise(place)
+            found = detect(place)
             known += found.kind != FOREIGN
-            text = TITLES[found.kind] + (f": {found.looks_like}" if found.looks_like else "")
+            text = KIND_TITLES[found.kind] + (f": {found.looks_like}" if found.looks_like else "")
         except UserError as error:
             text = f"cannot be read: {str(error).removeprefix(f'{place} ')}"
         say(f"  {place.relative_to(folder)}: {text}")
     return 0 if known else UNKNOWN
 
 
-def _facts(options: Options, found: Recognised) -> Facts:
+def _facts(options: Options, found: Detected) -> Facts:
     looks = f", but looks like {found.looks_like}" if found.looks_like else ""
-    yield "kind", TITLES[found.kind] + looks
+    yield "kind", KIND_TITLES[found.kind] + looks
     if found.kind == FOREIGN:
         yield from _listed(found)
     elif found.kind == STATE:
@@ -108,7 +108,7 @@ def _facts(options: Options, found: Recognised) -> Facts:
     yield "SHA-256", next(iter(fingerprint(at(options, str(found.weights))).values()))
 
 
-def _listed(found: Recognised) -> Facts:
+def _listed(found: Detected) -> Facts:
     """What there is in a file that is none of ours."""
     tensors = found.shapes
     yield "tensors", f"{len(tensors)}"
@@ -120,14 +120,14 @@ def _listed(found: Recognised) -> Facts:
         yield "besides", ", ".join(rest[:4]) + (" and others" if len(rest) > 4 else "")
 
 
-def _state(found: Recognised) -> Facts:
+def _state(found: Detected) -> Facts:
     told = {name: str(found.listing.get(f"progress.{name}", "?")) for name in ("epoch", "step", "best_epoch")}
     best = str(int(told["best_epoch"]) + 1) if told["best_epoch"].isdecimal() else "none yet"
     yield "stands at", f"{told['epoch']} whole epochs, step {told['step']}; best epoch: {best}"
     yield "trains", f"{sum(name.startswith('model.') for name in found.shapes)} tensors of the model"
 
 
-def _model(found: Recognised) -> Facts:
+def _model(found: Detected) -> Facts:
     config, count = _config(found)
     size = SIZES[config["model_size"]]
     yield (
@@ -145,7 +145,7 @@ def _model(found: Recognised) -> Facts:
         yield "heard as", ", ".join(f"{name} {value}" for name, value in config["frontend"].items())
 
 
-def _config(found: Recognised) -> tuple[dict[str, Any], int]:
+def _config(found: Detected) -> tuple[dict[str, Any], int]:
     """What is known of the model, and how many parameters it has."""
     if found.kind in (OLDER, FINETUNED):
         tensors, sizes = read_sizes(found.path)
@@ -160,7 +160,7 @@ def _config(found: Recognised) -> tuple[dict[str, Any], int]:
     return checkpoint.config, sum(value.numel() for value in checkpoint.state_dict.values())
 
 
-def _extent(config: dict[str, Any], found: Recognised) -> Facts:
+def _extent(config: dict[str, Any], found: Detected) -> Facts:
     """Patches, and the length that they cover."""
     shape = (config["fshape"], config["tshape"])
     steps = tuple(config.get(name) or own for name, own in zip(("fstride", "tstride"), shape, strict=True))
@@ -180,7 +180,7 @@ def _extent(config: dict[str, Any], found: Recognised) -> Facts:
     yield "length", f"not in the file; its {patches} patches fit {', or '.join(fitting) or 'no usual setting'}"
 
 
-def _head(config: dict[str, Any], found: Recognised) -> Facts:
+def _head(config: dict[str, Any], found: Detected) -> Facts:
     """What a fine-tuned model answers, and from what."""
     labels = config.get("labels")
     more = ", ..." if labels and len(labels) > MOST_NAMED else ""
@@ -202,7 +202,7 @@ def _head(config: dict[str, Any], found: Recognised) -> Facts:
         yield "thresholds", ", ".join(own[:MOST_NAMED])
 
 
-def _precisions(found: Recognised) -> set[str]:
+def _precisions(found: Detected) -> set[str]:
     if found.weights.suffix == ".safetensors":
         with safe_open(found.weights, framework="pt") as opened:
             found_here = {str(opened.get_slice(name).get_dtype()) for name in opened.keys()}  # noqa: SIM118 - no dict
@@ -212,7 +212,7 @@ def _precisions(found: Recognised) -> set[str]:
     return {str(value.dtype).removeprefix("torch.") for value in tensors.values() if value.is_floating_point()}
 
 
-def _commands(found: Recognised, address: str) -> Iterator[str]:
+def _commands(found: Detected, address: str) -> Iterator[str]:
     """What to type, for each mode that takes it."""
     path = shlex.quote(address)
     if found.kind == STATE:

@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING, Any
 
 from ssast.audio.alterations import ALTERATIONS, SPECTROGRAM_ALTERATIONS, Alteration
 from ssast.options.data_options import DataOptions
-from ssast.options.declaration import Group, option
+from ssast.options.declaration import OptionGroup, option
 
-AUDIO = Group("Audio and spectrogram")
-WAVEFORM = Group("Waveform augmentation (training only)", alters=True)
-SPECTROGRAM = Group("Spectrogram augmentation (training only)", alters=True)
+AUDIO = OptionGroup("Audio and spectrogram")
+WAVEFORM = OptionGroup("Waveform augmentation (training only)", alters=True)
+SPECTROGRAM = OptionGroup("Spectrogram augmentation (training only)", alters=True)
 _PROBABILITY: dict[str, Any] = {"unit": "probability a clip", "low": 0, "high": 1}
 
 

@@ -2,11 +2,11 @@
 
 from dataclasses import dataclass
 
-from ssast.options.declaration import Group, option
+from ssast.options.declaration import OptionGroup, option
 
-LOADING = Group("Loading data")
-CLOUD = Group("Google cloud storage")
-SAVING = Group("Saving data")
+LOADING = OptionGroup("Loading data")
+CLOUD = OptionGroup("Google cloud storage")
+SAVING = OptionGroup("Saving data")
 
 
 @dataclass(frozen=True)

@@ -18,7 +18,7 @@ TRUTH = {"true": True, "1": True, "false": False, "0": False}
 
 
 @dataclass(frozen=True)
-class Group:
+class OptionGroup:
     """A section of the help. Where it `alters`, each of its options makes a training clip sound or look other."""
 
     title: str
@@ -40,7 +40,7 @@ class Spec:
     """
 
     help: str
-    group: Group
+    group: OptionGroup
     short: str = ""
     unit: str = ""
     low: float | None = None
@@ -163,7 +163,7 @@ class Spec:
         )
 
 
-def option(default: Any, help: str, group: Group, **rest: Any) -> Any:
+def option(default: Any, help: str, group: OptionGroup, **rest: Any) -> Any:
     """A dataclass field that declares an option; `rest` are the further fields of `Spec`."""
     return field(default=default, metadata={"spec": Spec(help, group, default=default, **rest)})
 

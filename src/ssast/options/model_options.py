@@ -3,12 +3,12 @@
 from dataclasses import dataclass
 
 from ssast.options.audio_options import AudioOptions
-from ssast.options.declaration import Group, option
+from ssast.options.declaration import OptionGroup, option
 from ssast.options.records import SPELLINGS
 from ssast.options.tasks import FINETUNING_TASKS, PRETEXT_TASKS
 
-RUN = Group("Run mode")
-MODEL = Group("Model")
+RUN = OptionGroup("Run mode")
+MODEL = OptionGroup("Model")
 
 
 @dataclass(frozen=True)

@@ -7,14 +7,14 @@ and the page docs/options.md. Which mode takes which option stands in `records.p
 import dataclasses
 from dataclasses import dataclass
 
-from ssast.options.declaration import Group, Spec, option, specs
+from ssast.options.declaration import OptionGroup, Spec, option, specs
 from ssast.options.training_options import TrainingOptions
 
-CHECKPOINT = Group("Checkpoint")
-SCORES = Group("Scores")
-ATTENTION = Group("Attention")
-MACHINE = Group("Machine")
-DEMO = Group("Demo")
+CHECKPOINT = OptionGroup("Checkpoint")
+SCORES = OptionGroup("Scores")
+ATTENTION = OptionGroup("Attention")
+MACHINE = OptionGroup("Machine")
+DEMO = OptionGroup("Demo")
 # Stands for "whatever differs from its default".
 NOT_SAID: frozenset[str] = frozenset({""})
 

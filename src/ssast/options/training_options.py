@@ -2,12 +2,12 @@
 
 from dataclasses import dataclass
 
-from ssast.options.declaration import Group, option
+from ssast.options.declaration import OptionGroup, option
 from ssast.options.model_options import ModelOptions
 
-TRAINING = Group("Training")
-PRETRAINING = Group("Pretraining")
-HEAD = Group("Classification head")
+TRAINING = OptionGroup("Training")
+PRETRAINING = OptionGroup("Pretraining")
+HEAD = OptionGroup("Classification head")
 
 
 @dataclass(frozen=True)

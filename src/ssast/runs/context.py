@@ -9,22 +9,22 @@ from ssast.engine import distributed
 from ssast.engine.hardware import engine
 from ssast.errors import UserError
 from ssast.options.options import Options
-from ssast.runs.output.skipped_recordings import BadAudio
+from ssast.runs.output.skipped_recordings import SkippedRecordings
 
 
 @dataclass(frozen=True)
-class Work:
+class RunContext:
     """What a mode carries along: its options, the engine they lead to, and the recordings that it leaves out."""
 
     options: Options
     accelerator: Accelerator
-    bad: BadAudio
+    skipped: SkippedRecordings
 
     @classmethod
-    def of(cls, options: Options) -> "Work":
+    def of(cls, options: Options) -> "RunContext":
         """The work of checked options; UserError where the device is not there."""
         forget()
-        return cls(options, engine(options.device, options.precision, options.threads), BadAudio())
+        return cls(options, engine(options.device, options.precision, options.threads), SkippedRecordings())
 
 
 def say(text: str) -> None:

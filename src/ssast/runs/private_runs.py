@@ -12,11 +12,11 @@ from ssast.options.options import SPECS, Options
 from ssast.options.privacy import keys, learn_given
 from ssast.options.records import SPELLINGS
 from ssast.options.yaml_file import read_mapping
-from ssast.redaction import Veil
-from ssast.runs.terminal import Passing
+from ssast.redaction import Redaction
+from ssast.runs.terminal import PassingStream
 
 
-class _Veiled(Passing):
+class _Veiled(PassingStream):
     """A text stream through which nothing passes unveiled."""
 
     def write(self, text: str) -> int:
@@ -30,11 +30,11 @@ def private_run(given: Mapping[str, Any], options: Options | None = None) -> Ite
 
     An error that is no UserError keeps its traceback, but neither its kind nor what caused it: both may hold names.
     """
-    if redaction.worn() or not _is_asked(given, options):
+    if redaction.redaction_in_use() or not _is_asked(given, options):
         yield
         return
     with ExitStack() as stack:
-        worn = stack.enter_context(redaction.wearing(Veil(keys().digest)))
+        worn = stack.enter_context(redaction.redacting(Redaction(keys().digest)))
         learn_given(worn, given)
         stack.enter_context(redirect_stdout(_Veiled(sys.stdout)))
         stack.enter_context(redirect_stderr(_Veiled(sys.stderr)))

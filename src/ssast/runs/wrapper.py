@@ -18,7 +18,7 @@ from ssast.runs.output.lock import held
 from ssast.runs.output.tidy import enough_memory, nothing_half_written
 from ssast.runs.output.uploads import target, uploading
 from ssast.runs.private_runs import private_run
-from ssast.runs.terminal import steady
+from ssast.runs.terminal import robust_terminal
 
 Result = TypeVar("Result")
 # Whether a mode of this thread runs, and whether one sends its folder, already.
@@ -50,7 +50,7 @@ class Mode(Generic[Result]):
         """
         if _runs.get():  # within another mode, which has the screen and hides what is private
             return self.run(resolve(options, mode=self.name, **overrides))
-        with steady(), private_run(overrides, options):
+        with robust_terminal(), private_run(overrides, options):
             check_environment()
             return self.run(resolve(options, mode=self.name, **overrides))
 

@@ -41,7 +41,7 @@ def enter(folder, by="extract"):
 def quick(monkeypatch):
     """A run that is silent for half a second counts as ended."""
     monkeypatch.setattr(module, "BEAT_SECONDS", 0.05)
-    monkeypatch.setattr(module, "SILENT_SECONDS", 0.5)
+    monkeypatch.setattr(module, "_SILENT_SECONDS", 0.5)
 
 
 @pytest.fixture(params=["locks", "no locks"])

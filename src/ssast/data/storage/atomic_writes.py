@@ -39,7 +39,7 @@ def writable_folder(path: StrPath) -> Path:
 
 
 @contextmanager
-def whole_file(path: StrPath) -> Iterator[Path]:
+def atomic_file(path: StrPath) -> Iterator[Path]:
     """A path to write a file to, beside `path`; it takes the place of `path` at the end, or vanishes on any error.
 
     UserError where the folder cannot be written to or the disk is full.
@@ -56,7 +56,7 @@ def whole_file(path: StrPath) -> Iterator[Path]:
 
 
 @contextmanager
-def whole_folder(path: StrPath) -> Iterator[Path]:
+def atomic_folder(path: StrPath) -> Iterator[Path]:
     """A new empty folder beside `path`; it takes the place of `path` (with all in it) at the end, or vanishes."""
     target, beside = _beside(path)
     aside = beside.with_name(f"{beside.name}.old")

@@ -16,7 +16,7 @@ from ssast.safe_reading import brief, json_file
 
 PUBLISHED, FINETUNED, OLDER = "published", "published, fine-tuned", "older"
 OWN_PRETRAINED, OWN_FINETUNED, STATE, FOREIGN = "own, pretrained", "own, fine-tuned", "state", "foreign"
-TITLES = {
+KIND_TITLES = {
     PUBLISHED: "a pretrained model, as the authors of SSAST publish it",
     FINETUNED: "fine-tuned by the published code of SSAST, or of AST, whose files are alike",
     OLDER: "fine-tuned by the earlier run.py",
@@ -27,7 +27,7 @@ TITLES = {
 }
 _OWN = {"SSASTForPreTraining": OWN_PRETRAINED, "SSASTForAudioClassification": OWN_FINETUNED}
 SAFE = ".safetensors"
-ENDINGS = (".pth", ".pt", ".bin", ".ckpt", SAFE)
+_ENDINGS = (".pth", ".pt", ".bin", ".ckpt", SAFE)
 ACCELERATE = "the state that accelerate saves of a training"
 WITHOUT_CONFIG = f"the weights of a model folder of ssast, whose {CONFIG} is missing or damaged"
 _RUN = {"key", "progress", "model", "optimizer"}
@@ -38,8 +38,8 @@ Listing = Mapping[str, Shape | str]
 
 
 @dataclass(frozen=True)
-class Recognised:
-    """What a path is: its kind, one of `TITLES`; the file of its weights; what that lists; what it looks like else.
+class Detected:
+    """What a path is: its kind, one of `KIND_TITLES`; the file of its weights; what that lists; else what it is like.
 
     `config` is what the config.json of a folder holds.
     """
@@ -57,7 +57,7 @@ class Recognised:
         return {name: shape for name, shape in self.listing.items() if isinstance(shape, tuple)}
 
 
-def recognise(path: str | os.PathLike) -> Recognised:
+def detect(path: str | os.PathLike) -> Detected:
     """What kind of checkpoint a file or folder is; UserError where nothing is there, or it cannot be read.
 
     For a folder without a model of its own see `checkpoints_in`.
@@ -72,7 +72,7 @@ def recognise(path: str | os.PathLike) -> Recognised:
     listing = _listing(place)
     # Of our own making are only whole folders: without its config a .safetensors does not say enough.
     kind = FOREIGN if place.suffix == SAFE else _kind(listing)
-    return Recognised(place, kind, place, listing, _looks(listing) if kind == FOREIGN else "")
+    return Detected(place, kind, place, listing, _looks(listing) if kind == FOREIGN else "")
 
 
 def checkpoints_in(folder: Path) -> list[Path]:
@@ -82,12 +82,12 @@ def checkpoints_in(folder: Path) -> list[Path]:
         return found
     for place in sorted(folder.iterdir()):
         holds = place.is_dir() and any((place / name).is_file() for name in (CONFIG, WEIGHTS, "pytorch_model.bin"))
-        if holds or (place.is_file() and place.suffix in ENDINGS):
+        if holds or (place.is_file() and place.suffix in _ENDINGS):
             found.append(place)
     return found
 
 
-def _folder(folder: Path) -> Recognised:
+def _folder(folder: Path) -> Detected:
     config = _config(folder / CONFIG)
     weights = next((folder / name for name in (WEIGHTS, "pytorch_model.bin") if (folder / name).is_file()), None)
     kind = _OWN.get(brief(config.get("class")), FOREIGN)
@@ -95,10 +95,10 @@ def _folder(folder: Path) -> Recognised:
         missing = f"{WEIGHTS} is missing beside its {CONFIG}" if config else f"it has no {CONFIG} and no {WEIGHTS}"
         raise UserError(f"{folder} is no model folder: {missing}; give a folder that holds a model, or a checkpoint.")
     if kind != FOREIGN and weights.name == WEIGHTS:
-        return Recognised(folder, kind, weights, _listing(weights), config=config)
+        return Detected(folder, kind, weights, _listing(weights), config=config)
     listing = _listing(weights)
     looks_like = ACCELERATE if any(folder.glob("random_states_*.pkl")) else _named_by(config) or _looks(listing)
-    return Recognised(folder, FOREIGN, weights, listing, looks_like, config)
+    return Detected(folder, FOREIGN, weights, listing, looks_like, config)
 
 
 def _config(file: Path) -> dict[str, Any]:

@@ -14,9 +14,9 @@ ADDRESS = "ORGANISATION/MODEL"
 PUBLIC = "public"
 """Where a run's record lists the options that may be told: those declared so. All others may hold paths and names."""
 MADE_WITH = ("ssast", "torch", "python")
-WORD = re.compile(r"[a-z][a-z0-9_]{0,29}")
+_WORD = re.compile(r"[a-z][a-z0-9_]{0,29}")
 """What the text of an option may look like on a card: one of its choices, never a path or a sentence."""
-SHOWN = {
+_SHOWN = {
     "BCE": {"auc": "AUC", "sensitivity": "sensitivity", "specificity": "specificity"},
     "MSE": {"mae": "MAE", "pearson": "Pearson", "ccc": "CCC"},
 }
@@ -108,7 +108,7 @@ def _scores(scores: Mapping[str, Any]) -> str:
     labels = scores.get("labels") or {}
     if not labels:
         return ""
-    shown = SHOWN.get(scores.get("loss", "BCE"), SHOWN["BCE"])
+    shown = _SHOWN.get(scores.get("loss", "BCE"), _SHOWN["BCE"])
     unit = scores.get("unit")
     of = f"{scores.get('n')} test clips" + (f" of {scores.get('subjects')} {unit}s" if unit else "")
     drawn = f"drawn by {unit}" if unit else "drawn by clip"
@@ -151,7 +151,7 @@ def _told(record: Mapping[str, Any]) -> dict[str, Any]:
 def _options(record: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
     """What was switched on, of the options that may be told; the data set has its own place."""
     for name, value in _told(record).items():
-        is_plain = isinstance(value, bool | int | float) or (isinstance(value, str) and WORD.fullmatch(value))
+        is_plain = isinstance(value, bool | int | float) or (isinstance(value, str) and _WORD.fullmatch(value))
         if is_plain and value not in (False, 0) and name != "dataset":
             yield name, value
 

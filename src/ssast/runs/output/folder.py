@@ -11,7 +11,8 @@ from typing import IO, Any
 import torch
 
 from ssast import __version__
-from ssast.data.storage.location import Location, as_location, writable_folder
+from ssast.data.storage.atomic_writes import writable_folder
+from ssast.data.storage.location import Location, as_location
 from ssast.engine import distributed
 from ssast.errors import UserError
 from ssast.model.checkpoints.model_card import PUBLIC
@@ -19,7 +20,7 @@ from ssast.options.options import SPECS, Options
 from ssast.options.privacy import shown_facts, shown_record
 from ssast.options.resolve import RECORD, public_options, record, write_record
 from ssast.options.yaml_file import read_mapping
-from ssast.runs.output.changed_recordings import HEARD, Remembered
+from ssast.runs.output.changed_recordings import HEARD, RememberedRecordings
 from ssast.runs.paths import at, model_source
 from ssast.safe_reading import brief
 
@@ -58,7 +59,7 @@ def open_folder(
     files: dict[str, str],
     trains: bool,
     table: str = "",
-    heard: Callable[[], Remembered] | None = None,
+    heard: Callable[[], RememberedRecordings] | None = None,
 ) -> Path:
     """Make the output folder and leave the record in it; UserError where it holds another training run's state.
 
@@ -142,7 +143,7 @@ def _agree(options: Options, path: Path, checkpoints: Path, files: dict[str, str
         )
 
 
-def _heard_the_same(now: Remembered, checkpoints: Path) -> None:
+def _heard_the_same(now: RememberedRecordings, checkpoints: Path) -> None:
     """UserError that names what changed where training would go on with other recordings than it began with."""
     changed = now.changed_since(checkpoints / HEARD) if (checkpoints / LAST).exists() else []
     if changed is None:

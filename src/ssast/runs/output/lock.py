@@ -4,8 +4,8 @@ import contextlib
 from collections.abc import Iterator
 from pathlib import Path
 
+from ssast.data.storage.atomic_writes import writable_folder
 from ssast.data.storage.folder_lock import LOCK, in_use
-from ssast.data.storage.location import writable_folder
 from ssast.engine import distributed
 from ssast.options.records import BESIDE, THERE
 from ssast.runs.output.tidy import check_open
