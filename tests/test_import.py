@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 import ssast
+from ssast.options.records import MODES
 
 ROOT = Path(__file__).resolve().parents[1]
 HEAVY = ("torch", "numpy", "pandas", "yaml", "librosa", "matplotlib", "sklearn")
@@ -27,7 +28,7 @@ def test_every_public_name_is_loaded_on_first_use(name):
 
 
 def test_the_list_of_public_names_is_the_list_of_their_homes():
-    assert sorted(ssast._HOMES) == sorted(ssast.__all__)
+    assert sorted([*ssast._HOMES, *MODES]) == sorted(ssast.__all__)
 
 
 def test_the_seeds_class_names_are_the_two_models():

@@ -1,1 +1,0 @@
-"""Floor 3: predictions in, scores and pages out."""
