@@ -13,8 +13,8 @@ from ssast.options.records import MODES
 SOURCE = Path(__file__).resolve().parents[1] / "src"
 PACKAGE = SOURCE / "ssast"
 FLOORS = {
-    **{"audio": 1, "model": 1, "data": 2, "metrics": 3, "engine": 4, "options": 4, "pages": 4},
-    **{"runs": 5, "dataset_audit": 5, "adapters": 5, "modes": 6},
+    "audio": 1, "model": 1, "data": 2, "metrics": 3, "engine": 4, "options": 4, "pages": 4,
+    "runs": 5, "dataset_audit": 5, "adapters": 5, "modes": 6,
 }
 DOOR = "door"
 DOOR_FILES = {"ssast", "ssast.cli", "ssast.help", "ssast.__main__"}

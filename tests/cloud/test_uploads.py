@@ -13,7 +13,7 @@ from ssast import cli
 from ssast.data.storage.location import Location
 from ssast.errors import UserError
 from ssast.options.options import Options
-from ssast.options.resolve import write_record
+from ssast.options.record import RunRecord
 from ssast.runs.output import uploads
 from ssast.runs.output.uploads import Uploads, uploading
 
@@ -108,7 +108,8 @@ def test_a_bucket_that_takes_nothing_is_said_before_the_run(gs, proxy, tmp_path)
 
 def test_what_could_not_be_sent_is_said_and_sent_later(gs, proxy, tmp_path, capsys):
     gs.bucket("later")
-    write_record(tmp_path / "run.yaml", Options(bucket_name="later", cloud_dir="run", mode="evaluate"), {})
+    options = Options(bucket_name="later", cloud_dir="run", mode="evaluate")
+    RunRecord.of(options).write(tmp_path / "run.yaml", {})
     with pytest.raises(UserError, match=r"files were not sent to gs://later/run: .*scores.*ssast upload") as caught:
         a_run(tmp_path, "gs://later/run", spoil=lambda: refuse(proxy, 403, "POST"), scores="1")
     assert "\n" not in str(caught.value)

@@ -8,8 +8,9 @@ from ssast.model.checkpoints.model_card import model_card
 from ssast.model.classification import SSASTForAudioClassification
 from ssast.options.declaration import option, specs
 from ssast.options.options import SPECS, Options
+from ssast.options.record import RunRecord
 from ssast.options.training_options import TRAINING
-from ssast.runs.output.folder import open_folder, run_key
+from ssast.runs.output.folder import open_folder
 
 SIZES = {"model_size": "tiny", "fshape": 16, "tshape": 16, "num_mel_bins": 32, "target_length": 32}
 
@@ -35,7 +36,7 @@ def card_of(options, folder):
     model = SSASTForAudioClassification(1, **SIZES, labels=["breathy"], seed=0)
     model.save_pretrained(folder)
     clips = {"train": 9, "validation": 1, "test": 3}
-    open_folder(options, clips=clips, files={"/ward/7/train.csv": "3b22"}, trains=True)
+    open_folder(RunRecord.of(options), clips=clips, files={"/ward/7/train.csv": "3b22"}, trains=True)
     return model_card(model.config, folder)
 
 
@@ -75,7 +76,7 @@ def test_a_record_that_says_nothing_of_it_tells_no_option(tmp_path):
 
 
 def test_a_new_option_makes_another_run_unless_it_is_declared_beside_the_result(later):
-    key = run_key(later(), {})
-    assert run_key(later(ward=1), {}) != key
-    assert run_key(later(shown_every=5), {}) == key
-    assert run_key(later(num_workers=3, cache_gb=1.0, exp_dir="elsewhere"), {}) == key
+    key = RunRecord.of(later()).key({})
+    assert RunRecord.of(later(ward=1)).key({}) != key
+    assert RunRecord.of(later(shown_every=5)).key({}) == key
+    assert RunRecord.of(later(num_workers=3, cache_gb=1.0, exp_dir="elsewhere")).key({}) == key

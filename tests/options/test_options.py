@@ -13,8 +13,9 @@ from ssast.errors import UserError
 from ssast.help import options_page
 from ssast.options.declaration import specs
 from ssast.options.options import SPECS, Options
+from ssast.options.record import RunRecord
 from ssast.options.records import MODES
-from ssast.options.resolve import load_config, record, resolve, write_record
+from ssast.options.resolve import load_config, resolve
 
 ROOT = Path(__file__).resolve().parents[2]
 DATA = {"prefix": "audio", "data_split_root": "splits"}
@@ -311,7 +312,7 @@ def test_an_empty_file_has_no_options(tmp_path):
 @pytest.mark.parametrize("mode", ["pretrain", "finetune"])
 def test_the_record_repeats_the_run(tmp_path, mode):
     options = resolve(**DATA, mode=mode, epochs=3, learning_rate=1e-5, dataset="2024", study="no", exp_dir="übung")
-    write_record(tmp_path / "run.yaml", options, {"versions": {"torch": "2"}, "epochs": "not an option"})
+    RunRecord.of(options).write(tmp_path / "run.yaml", {"versions": {"torch": "2"}, "epochs": "not an option"})
     assert resolve(config=tmp_path / "run.yaml", mode=mode) == dataclasses.replace(
         options, config=str(tmp_path / "run.yaml")
     )
@@ -320,16 +321,16 @@ def test_the_record_repeats_the_run(tmp_path, mode):
 
 def test_the_record_holds_every_option_and_the_extra_block(tmp_path):
     options = resolve(**DATA)
-    write_record(tmp_path / "run.yaml", options, {"clips": 3})
+    RunRecord.of(options).write(tmp_path / "run.yaml", {"clips": 3})
     content = yaml.safe_load((tmp_path / "run.yaml").read_text())
     assert content.pop("record") == {"clips": 3}
-    assert content == record(options)
+    assert content == RunRecord.of(options).values
     assert set(content) == set(SPECS) - {"config"}
 
 
 def test_the_record_of_a_run_can_be_written_over(tmp_path):
     for epochs in (1, 2):
-        write_record(tmp_path / "run.yaml", resolve(**DATA, epochs=epochs), {})
+        RunRecord.of(resolve(**DATA, epochs=epochs)).write(tmp_path / "run.yaml", {})
     assert load_config(tmp_path / "run.yaml")["epochs"] == 2
 
 

@@ -1,7 +1,7 @@
 """A frozen base hears each recording once, and what comes of it is the same as if it had heard it in every epoch."""
 
 import json
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
@@ -18,15 +18,18 @@ from ssast.data.storage.location import Location
 from ssast.engine import train
 from ssast.errors import UserError
 from ssast.model.classification import SSASTForAudioClassification
+from ssast.modes.finetune import finetune
 from ssast.options.audio_options import SPECTROGRAM, WAVEFORM
 from ssast.options.declaration import option
 from ssast.options.options import SPECS, Options
+from ssast.options.resolve import resolve
 from ssast.runs import features
 from ssast.runs.audio_settings import audio_settings
-from ssast.runs.batches import dataset, prepare
+from ssast.runs.batches import ClipReader
 from ssast.runs.context import RunContext
-from ssast.runs.features import Pooler, keeps_features, own_states
-from ssast.runs.models import classification_model
+from ssast.runs.features import Pooler, own_states
+from ssast.runs.models import ModelSettings, classification_model
+from ssast.runs.paths import Paths
 from ssast.runs.rows import Rows
 
 torch.set_num_threads(1)
@@ -133,8 +136,17 @@ ALTERED = {name: spec.kind(1) for name, spec in SPECS.items() if spec.alters}
 
 
 def keeps(corpus: Any, folder: Path, **others: Any) -> bool:
-    work = RunContext.of(None, "finetune", usual(corpus, folder, **others))
-    return keeps_features(work, classification_model(work.options, ["high", "loud"], audio_settings(work.options)))
+    options = resolve(mode="finetune", **usual(corpus, folder, **others))
+    return finetune._is_still(options, classifier(options))
+
+
+def classifier(options: Options) -> SSASTForAudioClassification:
+    settings = ModelSettings.of(options)
+    return classification_model(Paths.of(options), settings, ["high", "loud"], audio_settings(options))
+
+
+def reader_of(options: Options) -> ClipReader:
+    return ClipReader.of(RunContext.of(options), audio_settings(options))
 
 
 @pytest.mark.parametrize("name", ALTERED)
@@ -173,27 +185,24 @@ def test_a_new_augmentation_cannot_be_forgotten_where_states_are_kept_or_where_c
     still_corpus, tmp_path, monkeypatch
 ):
     """It was once enough to leave it out of one of two lists: training then ran on kept states, silently without it."""
-    work = RunContext.of(None, "finetune", usual(still_corpus, tmp_path))
-    model = classification_model(work.options, ["high", "loud"], audio_settings(work.options))
-    values = {each.name: getattr(work.options, each.name) for each in fields(work.options)}
+    options = resolve(mode="finetune", **usual(still_corpus, tmp_path))
+    model = classifier(options)
+    values = {each.name: getattr(options, each.name) for each in fields(options)}
     for blur in (0, 4):
-        assert keeps_features(replace(work, options=Blurred(**values, blur=blur)), model) == (not blur)
-    blurred, settings = Blurred(**values, blur=4), audio_settings(work.options)
-    with pytest.raises(TypeError, match="blur"):  # as long as Prepare does not know it
-        prepare(blurred, settings, torch.device("cpu"), augment=True)
-    prepare(blurred, settings, torch.device("cpu"), augment=False)
+        assert finetune._is_still(Blurred(**values, blur=blur), model) == (not blur)
+    with pytest.raises(TypeError, match="blur"):  # as long as nothing does it
+        reader_of(Blurred(**values, blur=4))
+    reader_of(Blurred(**values))
 
 
 @pytest.mark.parametrize("name", ALTERED)
 def test_each_augmentation_alters_a_clip_in_training_and_never_else(still_corpus, tmp_path, name):
     value = {"freqm": 60, "timem": 30}.get(name, ALTERED[name])
-    work = RunContext.of(None, "finetune", usual(still_corpus, tmp_path, **{name: value}))
-    settings, frame = audio_settings(work.options), still_corpus.frame()
-    rows = Rows(frame, ["high", "loud"], Location(str(still_corpus.splits / "train.csv")))
+    reader = reader_of(resolve(mode="finetune", **usual(still_corpus, tmp_path, **{name: value})))
+    rows = Rows(still_corpus.frame(), ["high", "loud"], Location(str(still_corpus.splits / "train.csv")))
 
     def seen(epoch: int, *, augment: bool) -> torch.Tensor:
-        data = dataset(work.options, rows, settings, augment=augment)
-        ready = prepare(work.options, settings, torch.device("cpu"), augment=augment)
+        data, ready = reader.dataset(rows, augment=augment), reader.prepare(augment=augment)
         dice = torch.Generator().manual_seed(epoch) if augment else None
         return ready(collate([data[0, epoch], data[1, epoch]]), dice)["fbank"]
 
@@ -202,10 +211,10 @@ def test_each_augmentation_alters_a_clip_in_training_and_never_else(still_corpus
 
 
 def made_by(corpus: Any, folder: Path, **others: Any) -> str:
-    work = RunContext.of(None, "finetune", usual(corpus, folder, **others))
-    settings = audio_settings(work.options)
-    model = classification_model(work.options, ["high", "loud"], settings)
-    return Pooler(work, model, settings, own_states(model), autocast=True).made_by()
+    options = resolve(mode="finetune", **usual(corpus, folder, **others))
+    context, model = RunContext.of(options), classifier(options)
+    reader = ClipReader.of(context, audio_settings(options))
+    return Pooler(reader, context.accelerator, model, own_states(model), True, options.cache_gb).made_by()
 
 
 @pytest.mark.parametrize(

@@ -25,8 +25,9 @@ from ssast.engine import inference, train
 from ssast.metrics import predictions
 from ssast.model.checkpoints import model_folder
 from ssast.modes import finetune, pretrain
+from ssast.options import record
 from ssast.runs import scoring
-from ssast.runs.output import folder, lock, skipped_recordings
+from ssast.runs.output import lock, skipped_recordings
 
 # Children are forked: torch's threads would not live in them.
 torch.set_num_threads(1)
@@ -43,7 +44,7 @@ TRAINED = {"model_size": "tiny", "epochs": 9, "save_every_seconds": 0}
 Point = tuple[Any, str, int]
 """A process is killed when it is about to call owner.name for the number-th time."""
 TRAINING: list[Point] = [
-    (folder, "write_record", 1),
+    (record.RunRecord, "write", 1),
     (train.Run, "restore", 1),
     (train.Run, "step", 1),
     (torch, "save", 1),

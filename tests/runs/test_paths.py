@@ -11,7 +11,7 @@ from ssast import cli
 from ssast.errors import UserError
 from ssast.model.checkpoints.published import PUBLISHED
 from ssast.options.options import Options
-from ssast.runs.paths import model_path, weights
+from ssast.runs.paths import Paths, weights
 
 NAME = "SSAST-Tiny-Frame-400"
 REPOSITORY = Path(__file__).resolve().parents[2]
@@ -30,13 +30,13 @@ def put_by_hand(published_tiny, tmp_path, monkeypatch):
 
 @pytest.mark.parametrize("spelling", [NAME, NAME.lower(), f"{NAME}.pth"])
 def test_a_name_is_the_file_in_the_cache(put_by_hand, spelling):
-    assert model_path(Options(), spelling) == str(put_by_hand)
+    assert Paths.of(Options()).model_path(spelling) == str(put_by_hand)
 
 
 @pytest.mark.parametrize("spelling", [NAME, f"{NAME}.pth"])
 def test_a_file_of_that_name_here_wins(put_by_hand, tmp_path, spelling):
     (tmp_path / f"{NAME}.pth").write_bytes(b"mine")
-    assert model_path(Options(), spelling) == f"{NAME}.pth"
+    assert Paths.of(Options()).model_path(spelling) == f"{NAME}.pth"
 
 
 def test_python_gets_a_path_for_from_published(put_by_hand, capsys):
@@ -55,7 +55,7 @@ def test_the_pages_list_the_names_that_there_are():
 def test_a_slip_gets_a_suggestion(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     with pytest.raises(UserError, match=r"SSAST-Tiny-Frame-40 does not exist; did you mean SSAST-Tiny-Frame-400\?"):
-        model_path(Options(), "SSAST-Tiny-Frame-40")
+        Paths.of(Options()).model_path("SSAST-Tiny-Frame-40")
     with pytest.raises(UserError, match="there are no published weights wav2vec; the names are SSAST-Base-Frame-400, "):
         weights("wav2vec")
 

@@ -9,11 +9,15 @@ from ssast.metrics.predictions import Predictions
 from ssast.model.checkpoints.model_folder import THRESHOLDS
 from ssast.modes.evaluate import evaluate
 from ssast.modes.finetune import finetune
+from ssast.options.record import RunRecord
 from ssast.options.resolve import resolve
 from ssast.pages.sentences import how_sure
 from ssast.runs.audio_settings import audio_settings
+from ssast.runs.batches import ClipReader
+from ssast.runs.context import RunContext
 from ssast.runs.output.folder import open_folder
-from ssast.runs.results import score_predictions, write_report, write_scores
+from ssast.runs.paths import Paths
+from ssast.runs.results import ScoreReport, score_predictions, write_report, write_scores
 from ssast.runs.rows import rows
 from ssast.runs.thresholds import read_thresholds
 
@@ -98,12 +102,14 @@ def test_values_are_scored_by_correlation_and_error(tmp_path, capsys):
 def test_a_model_without_a_mistake_gets_its_report_too(tuned, tmp_path, still_corpus):
     folder, place = tuned
     options = resolve(mode="evaluate", **place, finetuned_mdl_path=folder, exp_dir=tmp_path)
-    open_folder(options, clips={}, files={}, trains=False)
-    test = rows(options, ["high", "loud"], "BCE")
+    record = RunRecord.of(options)
+    open_folder(record, clips={}, files={}, trains=False)
+    test = rows(Paths.of(options), ["high", "loud"], "BCE", on_bad_audio="error")
     targets = test.frame[test.labels].to_numpy(dtype=float)
     predictions = Predictions(list(test.frame.index), test.labels, targets, targets)
-    settings = audio_settings(options)
-    write_report(options, test, settings, tmp_path, predictions, score_predictions(predictions, "BCE", {}, 0))
+    reader = ClipReader.of(RunContext.of(options), audio_settings(options))
+    metrics = score_predictions(predictions, "BCE", {}, 0)
+    write_report(ScoreReport(record, test), reader, tmp_path, predictions, metrics)
     assert "<audio" not in (tmp_path / "report.html").read_text()
 
 

@@ -5,6 +5,7 @@ import torch
 import yaml
 
 from ssast.engine.hardware import engine
+from ssast.options.record import RunRecord
 from ssast.options.resolve import resolve
 from ssast.runs.output.folder import open_folder
 
@@ -19,7 +20,7 @@ def _as_before():
 def opened(folder, threads):
     options = resolve(mode="pretrain", exp_dir=str(folder), prefix="audio", data_split_root="splits")
     engine("cpu", threads=threads)
-    open_folder(options, clips={}, files={}, trains=True)
+    open_folder(RunRecord.of(options), clips={}, files={}, trains=True)
     (folder / "checkpoints").mkdir(exist_ok=True)
     (folder / "checkpoints" / "last.pt").touch()
     return yaml.safe_load((folder / "run.yaml").read_text())

@@ -5,6 +5,7 @@ import pytest
 from ssast.errors import UserError
 from ssast.options.resolve import resolve
 from ssast.runs import training_rows
+from ssast.runs.paths import Paths
 from ssast.runs.training_rows import trained_rows
 
 
@@ -30,7 +31,7 @@ def stranger(tmp_path, root):
 
 def command(home, splits):
     named = {"prefix": "x", "label_txt": "labels.txt", "data_split_root": splits, "bucket_name": "mine"}
-    return resolve(mode="evaluate", finetuned_mdl_path=str(home), **named)
+    return Paths.of(resolve(mode="evaluate", finetuned_mdl_path=str(home), **named))
 
 
 @pytest.mark.parametrize(
@@ -50,8 +51,7 @@ def test_a_model_folder_opens_no_place_that_the_command_does_not_name(opened, tm
     """Its run.yaml once made an evaluation send requests to an address that nobody had named."""
     home = stranger(tmp_path, root.format(tmp_path))
     (home / "link").symlink_to(tmp_path)
-    options = command(home, str(tmp_path / "splits"))
-    found = trained_rows(options, home)
+    found = trained_rows(command(home, str(tmp_path / "splits")), home)
     assert opened == []
     assert found.rows == []
     assert found.note.startswith("note: it is not known whether the model was trained on these clips or people, since")

@@ -11,7 +11,6 @@ from ssast.model.checkpoints.detect import OWN_FINETUNED, OWN_PRETRAINED, PUBLIS
 from ssast.model.checkpoints.model_folder import looks_like_hub_name
 from ssast.model.checkpoints.published import PUBLISHED_ENDING, published_name, read_checkpoint
 
-_AUDIO = ("sample_rate", "num_mel_bins", "target_length", "mean", "std")
 DEFAULT = "SSAST-Base-Frame-400"
 
 
@@ -44,10 +43,3 @@ def embedding_model(source: Any, **sizes: Any) -> SSASTForAudioClassification:
 def is_pretrained(model: SSASTForAudioClassification) -> bool:
     """Whether the head is the unused one that `embedding_model` made: it names no labels and has one output."""
     return model.labels is None and model.num_labels == 1
-
-
-def settings_of(model: SSASTForAudioClassification) -> dict[str, Any]:
-    """How the model's fbanks are made, as `Frontend` takes it."""
-    size = {"num_mel_bins": model.v.num_mel_bins, "target_length": model.v.target_length}
-    kept = {"sample_rate": 16000, **(model.frontend or {}), **size}
-    return {name: kept[name] for name in _AUDIO if name in kept}

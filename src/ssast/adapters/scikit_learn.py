@@ -11,15 +11,14 @@ import torch
 from numpy.typing import NDArray
 from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, TransformerMixin
 
-from ssast.adapters.encoders import embedding_model, is_pretrained, settings_of
-from ssast.audio.frontend import Frontend
+from ssast.adapters.encoders import embedding_model, is_pretrained
 from ssast.data.audio_files import FileDataset
 from ssast.data.loader import loader
 from ssast.data.prepare import Prepare
 from ssast.data.storage.location import Location, as_location, forget
 from ssast.engine.hardware import pick_device, wants_bf16
 from ssast.engine.inference import loader_size, on_device
-from ssast.engine.predictor import _OPTION_OF, Waveforms
+from ssast.engine.predictor import Waveforms, settings_of
 from ssast.errors import UserError
 from ssast.model.checkpoints.model_folder import WEIGHTS
 from ssast.model.classification import SSASTForAudioClassification
@@ -78,9 +77,9 @@ class SpeechEmbedder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEsti
         self.fit(X)
         model = self._model()
         model = in_precision(model, self.precision, device).eval().to(device)
-        settings = settings_of(model)
-        prepare = Prepare(Frontend(**settings)).to(device)
-        conf = {_OPTION_OF.get(name, name): value for name, value in ((model.frontend or {}) | settings).items()}
+        audio = settings_of(model)
+        prepare = Prepare(audio.frontend()).to(device)
+        conf = audio.conf()
         how: dict[str, Any] = {"embedding_type": self._kind(model), "layer": self.layer, "task": self.task}
 
         def embed(batch: dict[str, Any]) -> Any:

@@ -9,8 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from ssast.adapters.encoders import settings_of
-from ssast.audio.frontend import Frontend
+from ssast.engine.predictor import settings_of
 from ssast.engine.windows import Cutter, Window
 from ssast.model.classification import SSASTForAudioClassification
 from ssast.model.finite import check_answers
@@ -28,7 +27,7 @@ class Stepwise(nn.Module):
     def __init__(self, model: SSASTForAudioClassification, layers: Sequence[int]):
         super().__init__()
         self.model, self.layers = model, tuple(layers)
-        self.frontend = Frontend(**settings_of(model))
+        self.frontend = settings_of(model).frontend()
         self.cutter = Cutter.in_steps(self.frontend, 0.5, model.v)
 
     def forward(self, waveforms: Sequence[Tensor]) -> tuple[list[Tensor], list[Tensor]]:

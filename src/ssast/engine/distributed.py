@@ -11,7 +11,7 @@ import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 
-_T = TypeVar("T")
+_T = TypeVar("_T")
 BUCKET_VALUES = 1 << 25
 """Gradients travel in packs of about so many values: few messages, little memory beside them."""
 

@@ -8,8 +8,8 @@ Shapes: C channels, S samples, W windows, N labels.
 import contextlib
 import os
 import warnings
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
@@ -21,7 +21,7 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from ssast.audio.decode import Recording
-from ssast.audio.frontend import Frontend
+from ssast.audio.settings import AudioSettings
 from ssast.audio.sound_findings import WRONGS, SoundFinding
 from ssast.data.audio_files import FileDataset, find_audio
 from ssast.data.dataset import AudioConf
@@ -39,9 +39,6 @@ from ssast.model.encoder import check_choice
 
 __all__ = ["Ears", "SSASTForAudioClassification", "label_names", "predict_recordings"]
 
-_Settings = Mapping[str, Any]
-_OPTION_OF = {"sample_rate": "resample_rate"}
-
 
 @dataclass(frozen=True)
 class Ears:
@@ -54,22 +51,20 @@ class Ears:
 
     @classmethod
     def of(
-        cls, model: SSASTForAudioClassification, settings: _Settings, overlap: float, device: torch.device
+        cls, model: SSASTForAudioClassification, audio: AudioSettings, overlap: float, device: torch.device
     ) -> "Ears":
-        """Ears for a model with these settings (its own `frontend`), windows sharing `overlap`, 0 to below 1.
+        """Ears for a model with these settings, windows sharing `overlap`, 0 to below 1.
 
         A clip_length among the settings bounds the window, since the model has learned from no longer clips; recordings
         are heard whole.
         """
-        conf = {_OPTION_OF.get(name, name): value for name, value in settings.items()} | {"clip_length": 0.0}
-        names = ("sample_rate", "num_mel_bins", "target_length", "mean", "std")
-        frontend = Frontend(**{name: settings[name] for name in names if name in settings})
-        cutter = Cutter.of(frontend, overlap, most_seconds=settings.get("clip_length", 0.0))
-        return cls(model, conf, cutter, Prepare(frontend).to(device))
+        frontend = audio.frontend()
+        cutter = Cutter.of(frontend, overlap, most_seconds=audio.clip_length)
+        return cls(model, replace(audio, clip_length=0.0).conf(), cutter, Prepare(frontend).to(device))
 
-    def batches(self, data: Any, size: int, start: int = 0, stop: int | None = None, **how: Any) -> Iterator[Batch]:
-        """Batches of windows of a data set's recordings number `start` up to `stop`; `how` as `loader` takes it."""
-        return window_batches(loader(data, batch_size=1, start=start, stop=stop, **how), self.cutter, size)
+    def batches(self, recordings: Iterable[Batch], size: int) -> Iterator[Batch]:
+        """Batches of at most `size` windows of recordings, which a loader gives one by one."""
+        return window_batches(recordings, self.cutter, size)
 
     def scores(self, batch: Batch) -> Tensor:
         """Scores (W, N) of a batch of windows."""
@@ -150,13 +145,13 @@ def predict_recordings(
     if not 0 <= window_overlap <= 0.95:
         raise UserError(f"window_overlap is {window_overlap}; expected a share from 0 to 0.95.")
     device = model.v.pos_embed.device
-    ears = Ears.of(model, _settings(model), window_overlap, device)
+    ears = Ears.of(model, settings_of(model), window_overlap, device)
     data, index = _data(recordings, sample_rate, ears.conf, any_name=on_bad_audio == "skip")
     data.judges = True
     tables = []
-    how: dict[str, Any] = {"num_workers": num_workers, "on_bad_audio": on_bad_audio, "note": _warn}
+    one_by_one = loader(data, batch_size=1, num_workers=num_workers, on_bad_audio=on_bad_audio, note=_warn)
     with _for_now(model, mask_padding):
-        for batch in ears.batches(data, batch_size, **how):
+        for batch in ears.batches(one_by_one, batch_size):
             if batch["uid"]:
                 tables.append(ears.rows(batch, on_device(ears.scores, batch, device)))
     return _table(tables, index, label_names(model), None if windows else window_pooling)
@@ -169,10 +164,10 @@ def _warn(uid: str, doubts: Sequence[SoundFinding]) -> None:
             warnings.warn(f"recording {uid}: {doubt.kind}: {doubt.detail}", stacklevel=2)
 
 
-def _settings(model: SSASTForAudioClassification) -> dict[str, Any]:
-    """How the model's fbanks are made; its input is as it is now, whatever length it was fine-tuned at."""
-    size = {"num_mel_bins": model.v.num_mel_bins, "target_length": model.v.target_length}
-    return {"sample_rate": 16000, **(model.frontend or {}), **size}
+def settings_of(model: SSASTForAudioClassification) -> AudioSettings:
+    """How a model hears; its input is as it is now, whatever length it was fine-tuned at."""
+    encoder = model.v
+    return AudioSettings.kept(model.frontend, num_mel_bins=encoder.num_mel_bins, target_length=encoder.target_length)
 
 
 def _data(given: Any, sample_rate: int | None, conf: dict[str, Any], *, any_name: bool) -> tuple[Any, str]:

@@ -69,7 +69,7 @@ def logits(
 ) -> Tensor:
     """Logits (B, labels) of a fine-tuned file's head, whichever of the two kinds it has."""
     prefix = sum(name in tensors for name in PREFIX)
-    pooled = [(x[:, :prefix] if task == "ft_cls" else x[:, prefix:]).mean(dim=1) for x in reference_states]
+    pooled = [(x[:, :prefix] if task == "ft_cls" else x[:, prefix:]).mean(dim=1) for x in states]
     x_BD = torch.einsum("n,nbd->bd", tensors["weightsum"], torch.stack(pooled[:13])) if weighted else pooled[layer]
     if "mlp_head.1.weight" in tensors:
         return _linear(tensors, "mlp_head.1", _norm(tensors, "mlp_head.0", x_BD, HEAD_EPS))

@@ -28,13 +28,13 @@ from ssast.data.tables.people import SUBJECTS, is_naming
 from ssast.data.tables.splits import read_labels, read_table, some
 from ssast.errors import AudioError, UserError
 from ssast.options.options import Options
-from ssast.options.resolve import write_record
+from ssast.options.record import RunRecord
 from ssast.pages.tables import counted
 from ssast.runs.arranged import Arranged
 from ssast.runs.context import say
 from ssast.runs.output.folder import fingerprint, versions
 from ssast.runs.output.skipped_recordings import SkippedRecordings
-from ssast.runs.paths import at, recordings
+from ssast.runs.paths import Paths
 from ssast.runs.wrapper import Mode
 
 ROW_UID = "row_uid"
@@ -51,7 +51,8 @@ def arrange(options: Options) -> Path:
     folder = Path(options.exp_dir)
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise UserError(f"the folder {folder} holds files already; give the name of a new one.")
-    source, place, bad = recordings(options), at(options, options.data_split_root or ""), SkippedRecordings()
+    paths, skips, bad = Paths.of(options), options.on_bad_audio == "skip", SkippedRecordings()
+    source, place = paths.recordings, paths.at(paths.data_split_root or "")
     table = _read(place)
     person = find_person(table, options.subject_column)
     names = FileNames(find_audio([source]), source)
@@ -59,17 +60,19 @@ def arrange(options: Options) -> Path:
     named = name_files(table, names, source, options.file_column, person)
     rows = name_rows(table, named)
     redaction.learn("uid", (row.uid for row in rows))
-    _note_lacking(named, place, options, bad)
+    _note_lacking(named, place, bad, skips=skips)
     if person is None and len(rows) > len(named.files_of):
         person = named.column  # the files of one row belong together, whatever the column is called
-    labels = _labels(table, options, named, person)
+    given = read_labels(paths.at(paths.label_txt or "")) if "label_txt" in options.given else None
+    labels = _labels(table, given, options.label_column, named, person)
     columns, subject = _columns(table, named, labels, person)
     with atomic_folder(folder) as beside:
-        kept = _copy(rows, beside / "recordings", options, bad)
-        made = Arranged.of(_frame(columns, kept), list(labels.cells), subject, options)
+        kept = _copy(rows, beside / "recordings", bad, skips=skips, threads=max(1, options.num_workers))
+        frame = _frame(columns, kept)
+        made = Arranged.of(frame, list(labels.cells), subject, test_share=options.test_share, seed=options.seed)
         made.write(beside)
         record = {"clips": {"all": len(kept)}, "files": fingerprint(place), "versions": versions()}
-        write_record(beside / "run.yaml", options, record)
+        RunRecord.of(options).write(beside / "run.yaml", record)
     _tell_files(named, len(kept), len(names.files), folder)
     bad.write(folder)
     made.show(folder, labels, doubtful(table, person) if person else [])
@@ -92,10 +95,11 @@ def _hide(table: TableOfFiles, names: FileNames, person: str | None) -> None:
         redaction.learn("file", (cell for cell in cells if is_audio(cell) or names.meant(cell) or names.nearly(cell)))
 
 
-def _labels(table: TableOfFiles, options: Options, named: FileColumn, person: str | None) -> Labels:
+def _labels(
+    table: TableOfFiles, given: list[str] | None, columns: str | None, named: FileColumn, person: str | None
+) -> Labels:
     """The labels that the options name, else all columns of yes/no answers."""
-    given = read_labels(at(options, options.label_txt or "")) if "label_txt" in options.given else None
-    spread = [] if options.label_column is None else _listed(options.label_column, table)
+    spread = [] if columns is None else _listed(columns, table)
     for name in spread:
         if name in (named.column, person, uid_column(table)):
             raise UserError(f"the column {name!r} names files or people, so it is no label; mend --label_column.")
@@ -135,10 +139,10 @@ def _columns(
     return {**first, **labels.cells, **rest}, subject
 
 
-def _note_lacking(named: FileColumn, place: Location, options: Options, bad: SkippedRecordings) -> None:
+def _note_lacking(named: FileColumn, place: Location, bad: SkippedRecordings, *, skips: bool) -> None:
     """Note the rows without a file of their own; UserError unless bad recordings are to be skipped."""
     lines = sorted({*named.lacking, *named.unclear})
-    if lines and options.on_bad_audio == "error":
+    if lines and not skips:
         raise UserError(f"{place} {_first_lacking(named)}, or pass --on_bad_audio skip.")
     for line in lines:
         _note(bad, named.cells[line], line, f"line {line} {_why(named, line)}")
@@ -176,21 +180,21 @@ def _why(named: FileColumn, line: int) -> str:
     return f"names no audio file{f' ({near})' if (near := named.lacking[line]) else ''}"
 
 
-def _copy(rows: Sequence[Row], root: Path, options: Options, bad: SkippedRecordings) -> list[Row]:
+def _copy(rows: Sequence[Row], root: Path, bad: SkippedRecordings, *, skips: bool, threads: int) -> list[Row]:
     """Every recording in a folder of its own, decoded once for its rate; those that can be used."""
     kept, keep = [], partial(_keep, root)
-    with ThreadPoolExecutor(max(1, options.num_workers)) as threads:
-        reasons = threads.map(keep, rows)
+    with ThreadPoolExecutor(threads) as pool:
+        reasons = pool.map(keep, rows)
         try:
             for row, reason in tqdm(zip(rows, reasons, strict=True), desc="arrange", unit="clip", total=len(rows)):
                 if reason is None:
                     kept.append(row)
-                elif options.on_bad_audio == "error":
+                elif not skips:
                     raise reason
                 else:
                     _note(bad, row.uid, row.line, str(reason))
         finally:
-            threads.shutdown(cancel_futures=True)
+            pool.shutdown(cancel_futures=True)
     if not kept:
         first = next(iter(bad.reasons.values()), "no row names one")
         raise UserError(f"none of the recordings can be used; the first: {first}")

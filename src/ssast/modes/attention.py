@@ -1,6 +1,7 @@
 """Show what a model looked at in chosen clips: a picture and a file of values for each, and one page."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -9,11 +10,11 @@ import pandas as pd
 import torch
 from tqdm import tqdm
 
-from ssast.data.loader import loader
+from ssast.audio.settings import AudioSettings
 from ssast.data.storage.atomic_writes import atomic_file
 from ssast.data.tables.splits import check_targets, label_values, some
+from ssast.engine.inference import Batch
 from ssast.errors import UserError
-from ssast.model.classification import SSASTForAudioClassification
 from ssast.model.explain.occlusion import SHARES
 from ssast.model.pretraining import SSASTForPreTraining
 from ssast.options.options import Options
@@ -22,19 +23,18 @@ from ssast.pages.clip_figure import can_draw, clip_figure
 from ssast.pages.html import write_page
 from ssast.pages.maps import BY_LABEL, ClipGroup, attention_summary, bin_hz, frame_seconds
 from ssast.pages.tables import counted
-from ssast.runs.audio_settings import Settings, model_settings
-from ssast.runs.batches import loading, prepare
+from ssast.runs.audio_settings import audio_settings, model_settings
+from ssast.runs.batches import ClipReader
 from ssast.runs.context import RunContext, say
 from ssast.runs.explaining.clips import Chosen, chosen
 from ssast.runs.explaining.explainer import ClipExplainer, Explanation, Finetuned, Pretrained
-from ssast.runs.models import finetuned_model
+from ssast.runs.models import Model, ModelSettings, finetuned_model
 from ssast.runs.output.folder import fingerprint, open_folder
 from ssast.runs.output.notes import note_recordings
-from ssast.runs.paths import local_model, model_source
+from ssast.runs.paths import Paths
 from ssast.runs.wrapper import Mode
 
 _MOST_LABELS = 10
-_Model = SSASTForAudioClassification | SSASTForPreTraining
 
 
 @Mode
@@ -45,67 +45,73 @@ def attention(options: Options) -> Path:
     a pretrained one rollout, raw attention and its guesses at hidden patches. Takes the command line's options by name.
     """
     context = RunContext.of(options)
-    model = _model(options)
-    settings = model_settings(options, model.frontend)
-    clips = chosen(options, settings)
-    files = fingerprint(model_source(options, _address(options)), *clips.used)
-    root = open_folder(options, clips={"attention": len(clips.frame)}, files=files, trains=False)
+    paths = context.paths
+    model, audio = _model(options, paths)
+    reader = ClipReader.of(context, audio)
+    clips = chosen(reader, paths, files=options.files, uids=options.uids, max_clips=options.max_clips)
+    files = fingerprint(paths.model_source(_address(paths)), *clips.used)
+    root = open_folder(context.record, clips={"attention": len(clips.frame)}, files=files, trains=False)
     folder = root / "attention"
     folder.mkdir(exist_ok=True)
     draws = can_draw()
     if not draws:
         say("no PNG pictures: they need matplotlib, pip install 'ssast[report]'; the page and the values need none")
     model.eval().to(context.accelerator.device)
-    look = _looker(context, model, clips, settings)
+    explainer = _explainer(reader, model, clips)
     found = []
-    bar = tqdm(_batches(context, clips, settings), "attention", len(clips.frame), unit="clip", dynamic_ncols=True)
+    bar = tqdm(_batches(reader, clips), "attention", len(clips.frame), unit="clip", dynamic_ncols=True)
     for batch in bar:
-        found.append(look(batch))
+        found.append(explainer(batch))
         _write_clip(folder, found[-1], draws=draws)
-    _write_tables(folder, found, look)
-    write_page(folder / "attention.html", _page(options, look, found, {**clips.told, **settings}))
-    note_recordings(context, root, clips.frame.index)
+    _write_tables(folder, found, explainer)
+    write_page(
+        folder / "attention.html",
+        _page(explainer, found, {"model": _address(paths), "seed": options.seed}, {**clips.told, **asdict(audio)}),
+    )
+    note_recordings(context.record, context.skipped, root, clips.frame.index)
     say(
         f"{counted(len(found), 'clip')} in {folder / 'attention.html'}, which opens in any browser and needs no network"
     )
     return folder
 
 
-def _model(options: Options) -> _Model:
+def _model(options: Options, paths: Paths) -> tuple[Model, AudioSettings]:
+    asked = audio_settings(options)
+    model: Model
     if options.finetuned_mdl_path:
-        return finetuned_model(options)
-    given = {name: getattr(options, name) for name in ("num_mel_bins", "target_length") if name in options.given}
-    with local_model(options, _address(options)) as path:
-        return SSASTForPreTraining.from_published(path, **given)
+        label_txt = options.label_txt if "label_txt" in options.given else None
+        model = finetuned_model(paths, ModelSettings.of(options), asked, label_txt=label_txt)
+    else:
+        given = {name: getattr(options, name) for name in ("num_mel_bins", "target_length") if name in options.given}
+        with paths.local_model(_address(paths)) as path:
+            model = SSASTForPreTraining.from_published(path, **given)
+    return model, model_settings(asked, model.frontend, options.given)
 
 
-def _address(options: Options) -> str:
-    address = options.finetuned_mdl_path or options.pretrained_mdl_path
+def _address(paths: Paths) -> str:
+    address = paths.finetuned_mdl_path or paths.pretrained_mdl_path
     if not address:
         raise UserError("attention needs a model; give --finetuned_mdl_path, or --pretrained_mdl_path.")
     return address
 
 
-def _batches(context: RunContext, clips: Chosen, settings: Settings) -> Iterator[dict[str, Any]]:
+def _batches(reader: ClipReader, clips: Chosen) -> Iterator[Batch]:
     """One prepared clip after the other, under its output's name; those that cannot be used are noted."""
-    options = context.options
-    made = prepare(options, settings, context.accelerator.device, augment=False)
-    for batch in loader(clips.data, batch_size=1, **loading(context)):
+    made = reader.prepare()
+    for batch in reader.load(clips.data, batch_size=1):
         if batch["uid"]:
             uid = batch["uid"][0]
-            yield {**made(batch), "sample_rate": settings["sample_rate"], "name": clips.names[uid]}
+            yield {**made(batch), "sample_rate": reader.audio.sample_rate, "name": clips.names[uid]}
 
 
-def _looker(context: RunContext, model: _Model, clips: Chosen, settings: Settings) -> ClipExplainer:
-    seed = context.options.seed
+def _explainer(reader: ClipReader, model: Model, clips: Chosen) -> ClipExplainer:
+    seed = reader.seed
     if isinstance(model, SSASTForPreTraining):
         return Pretrained(model, seed)
     labels = model.labels or []
     explained = list(range(model.num_labels))
     if len(explained) > _MOST_LABELS:
-        best = [
-            model.predict_scores(batch["fbank"], batch["frames"])[0] for batch in _batches(context, clips, settings)
-        ]
+        best = [model.predict_scores(batch["fbank"], batch["frames"])[0] for batch in _batches(reader, clips)]
         explained = sorted(torch.stack(best).amax(dim=0).topk(_MOST_LABELS).indices.tolist())
         say(f"{_MOST_LABELS} of {model.num_labels} labels are explained, those with the highest scores in these clips")
     known = [label for label in labels if label in clips.frame.columns]
@@ -123,26 +129,26 @@ def _say_lacking(labels: Sequence[str], known: Sequence[str]) -> None:
         say(f"the csv has no column {some(lacking)}, so the page cannot show the true answers of these labels")
 
 
-def _groups(look: ClipExplainer, found: Sequence[Explanation]) -> list[tuple[ClipGroup, ClipGroup]]:
+def _groups(explainer: ClipExplainer, found: Sequence[Explanation]) -> list[tuple[ClipGroup, ClipGroup]]:
     """For each label the mean of the clips that have it and of those that have not; of numbers, by their median."""
     pairs = []
-    for label in look.explained:
+    for label in explainer.explained:
         by_clip = [(one, one.clip.targets.get(label, np.nan)) for one in found]
         known = [(one, value) for one, value in by_clip if not np.isnan(value)]
-        is_number = look.model.config["loss"] == "MSE"
+        is_number = explainer.model.config["loss"] == "MSE"
         cut = float(np.median([value for _, value in known])) if is_number and known else 0.5
         sides = [one for one, value in known if value >= cut], [one for one, value in known if value < cut]
         if all(sides):
             words = (f"at least {cut:g}", f"below {cut:g}") if is_number else ("csv says yes", "csv says no")
             first, second = (
-                _mean(look, label, f"{look.labels[label]}: {word}", side)
+                _mean(explainer, label, f"{explainer.labels[label]}: {word}", side)
                 for word, side in zip(words, sides, strict=True)
             )
             pairs.append((first, second))
     return pairs
 
 
-def _mean(look: ClipExplainer, label: int, title: str, found: Sequence[Explanation]) -> ClipGroup:
+def _mean(explainer: ClipExplainer, label: int, title: str, found: Sequence[Explanation]) -> ClipGroup:
     """The group's mean, as long as its longest clip; each clip's relevance counts as 1 in all, padding left out."""
     frames, bins = max(one.clip.frames for one in found), found[0].clip.picture.shape[1]
     pictures, shares, count_T1 = np.zeros((frames, bins)), np.zeros((frames, bins)), np.zeros((frames, 1))
@@ -152,7 +158,7 @@ def _mean(look: ClipExplainer, label: int, title: str, found: Sequence[Explanati
         pictures[:own] += one.clip.picture[:own]
         shares[:own] += relevance / max(float(relevance.sum()), 1e-12) / len(found)
         count_T1[:own] += 1
-    return ClipGroup(title, len(found), pictures / np.maximum(count_T1, 1), look.grid(shares))
+    return ClipGroup(title, len(found), pictures / np.maximum(count_T1, 1), explainer.grid(shares))
 
 
 def _write_clip(folder: Path, found: Explanation, *, draws: bool) -> None:
@@ -168,12 +174,12 @@ def _write_clip(folder: Path, found: Explanation, *, draws: bool) -> None:
         np.savez_compressed(file, **values)
 
 
-def _write_tables(folder: Path, found: Sequence[Explanation], look: ClipExplainer) -> None:
+def _write_tables(folder: Path, found: Sequence[Explanation], explainer: ClipExplainer) -> None:
     """faithfulness.csv: how far each tested map of each clip moves each label's logit, beside chance."""
-    if not look.explained:
+    if not explainer.explained:
         return
     lines = [
-        {"uid": one.clip.uid, "map": key, "label": look.labels[label], "removed": share}
+        {"uid": one.clip.uid, "map": key, "label": explainer.labels[label], "removed": share}
         | {"drop": drops[at], "random_drop": one.clip.random[label][at]}
         for one in found
         for key, by_label in one.clip.drops.items()
@@ -185,23 +191,25 @@ def _write_tables(folder: Path, found: Sequence[Explanation], look: ClipExplaine
     table["map"] = table["map"].where(~method.isin(BY_LABEL), method)
     with atomic_file(folder / "faithfulness.csv") as beside:
         table.to_csv(beside, index=False)
-    for one in attention_summary([each.clip for each in found], SHARES, look.blocks):
+    for one in attention_summary([each.clip for each in found], SHARES, explainer.blocks):
         if one["method"] == "relevance":
             wins = f"{one['beats_random']:.0%} of clips"
             say(f"relevance: removing its top {one['share']:.0%} moves the highest label more than chance in {wins}")
 
 
-def _page(options: Options, look: ClipExplainer, found: Sequence[Explanation], told: Settings) -> str:
-    sizes = {name: look.model.config[name] for name in ("model_size", "fshape", "tshape")}
-    facts = {"model": _address(options), "seed": options.seed, **sizes, **told}
+def _page(
+    explainer: ClipExplainer, found: Sequence[Explanation], made_by: Mapping[str, object], told: Mapping[str, object]
+) -> str:
+    sizes = {name: explainer.model.config[name] for name in ("model_size", "fshape", "tshape")}
+    facts = {**made_by, **sizes, **told}
     return attention_page(
         [one.clip for one in found],
         title="What the model looks at",
-        labels=look.labels,
-        explained=look.explained,
-        layers=look.blocks,
-        heads=look.encoder.heads,
+        labels=explainer.labels,
+        explained=explainer.explained,
+        layers=explainer.blocks,
+        heads=explainer.encoder.heads,
         shares=SHARES,
-        groups=_groups(look, found) if look.explained else (),
+        groups=_groups(explainer, found) if explainer.explained else (),
         facts=[(name, str(value)) for name, value in facts.items()],
     )

@@ -24,16 +24,18 @@ from ssast.dataset_audit.sentences import ACROSS, audit_summary
 from ssast.dataset_audit.survey import FAULTS, NOTES, Finding, findings
 from ssast.errors import UserError
 from ssast.metrics.predictions import read_predictions
-from ssast.modes.check import listen_as_told, split_places
+from ssast.modes.check import listen_as_heard, split_places
 from ssast.options.declaration import suggestion
 from ssast.options.options import Options
 from ssast.options.privacy import shown_facts
+from ssast.options.record import RunRecord
 from ssast.options.yaml_file import read_mapping
 from ssast.pages.html import write_page
 from ssast.pages.tables import text_table
+from ssast.runs.audio_settings import audio_settings
 from ssast.runs.context import say
 from ssast.runs.output.folder import fingerprint, open_folder, record_path, versions
-from ssast.runs.paths import at, recordings
+from ssast.runs.paths import Paths
 from ssast.runs.results import RESAMPLES_SEED
 from ssast.runs.rows import data_name
 from ssast.runs.wrapper import Mode
@@ -49,34 +51,39 @@ def audit(options: Options) -> Path:
     clip) in exp_dir. Takes the command line's options by name.
     """
     forget()
-    root = recordings(options)
+    paths, audio = Paths.of(options), audio_settings(options)
+    root = paths.recordings
     if not root.is_dir():
         raise UserError(f"the data folder {root} does not exist; check --prefix, --study and --bucket_name.")
-    places = split_places(at(options, options.data_split_root or ""))
-    label_txt = at(options, options.label_txt or "")
+    places = split_places(paths.at(paths.data_split_root or ""))
+    label_txt = paths.at(paths.label_txt or "")
     labels = read_labels(label_txt)
     splits = {name: read_split(place) for name, place in places.items()}
     for name, frame in splits.items():
         check_targets(frame, labels, options.loss, places[name])
-    columns = _columns(options, splits, labels)
-    told = _predictions(options, labels)
+    columns = _columns(options.columns, splits, labels)
+    told = _predictions(paths, options.runs or options.finetuned_mdl_path, labels)
     counts = {name: len(frame) for name, frame in splits.items()}
-    folder = open_folder(options, clips=counts, files=fingerprint(*places.values(), label_txt), trains=False)
-    heard = listen_as_told(root, splits, options, closely=True)
+    folder = open_folder(
+        RunRecord.of(options), clips=counts, files=fingerprint(*places.values(), label_txt), trains=False
+    )
+    workers, librosa = options.num_workers, options.lib
+    heard = listen_as_heard(root, splits, audio, title="audit", num_workers=workers, librosa=librosa, closely=True)
     clips = _clips(heard, splits, labels, columns, told)
     found = audit_clips(clips, loss=options.loss, resamples=options.resamples, seed=RESAMPLES_SEED, progress=_progress)
     found |= {"leaks": _leaks(findings(heard, splits, labels, loss=options.loss)), "not_read": _not_read(heard)}
     found["doubts"] = _doubts(heard)
-    _write(folder, found, clips, f"Audit of {data_name(options, next(iter(places.values())))}", _facts(folder))
+    name = data_name(options.dataset, options.data_split_root, next(iter(places.values())))
+    _write(folder, found, clips, f"Audit of {name}", _facts(folder))
     _show(found, folder)
     return folder
 
 
-def _columns(options: Options, splits: Mapping[str, pd.DataFrame], labels: Sequence[str]) -> list[str] | None:
+def _columns(asked: str | None, splits: Mapping[str, pd.DataFrame], labels: Sequence[str]) -> list[str] | None:
     """The columns that --columns names; None for all that are no label and no subject."""
-    if options.columns is None:
+    if asked is None:
         return None
-    names = list(dict.fromkeys(name.strip() for name in options.columns.split(",") if name.strip()))
+    names = list(dict.fromkeys(name.strip() for name in asked.split(",") if name.strip()))
     known = list(dict.fromkeys(str(name) for frame in splits.values() for name in frame.columns))
     for name in names:
         if name in labels:
@@ -87,14 +94,13 @@ def _columns(options: Options, splits: Mapping[str, pd.DataFrame], labels: Seque
     return names
 
 
-def _predictions(options: Options, labels: Sequence[str]) -> pd.DataFrame | None:
+def _predictions(paths: Paths, address: str | None, labels: Sequence[str]) -> pd.DataFrame | None:
     """What a model said of clips, by uid and label; None where no run is named."""
-    address = options.runs or options.finetuned_mdl_path
     if not address:
         return None
     if "," in address:
         raise UserError(f"--runs is {address}, but audit takes one; name one folder that finetune or evaluate wrote.")
-    place = at(options, address)
+    place = paths.at(address)
     folder = place.path if place.is_local else place.on_disk("predictions.parquet", "predictions.csv")
     found = read_predictions(folder, labels, in_part=True)
     if lacking := [label for label in labels if label not in found.labels]:

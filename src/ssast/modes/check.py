@@ -8,6 +8,7 @@ import pandas as pd
 from tqdm import tqdm
 
 from ssast import redaction
+from ssast.audio.settings import AudioSettings
 from ssast.data.dataset import AudioConf
 from ssast.data.storage.atomic_writes import atomic_file
 from ssast.data.storage.location import Location, forget
@@ -16,9 +17,11 @@ from ssast.dataset_audit.listening import ListenedRecording, listen_to_all
 from ssast.dataset_audit.survey import FAULTS, Finding, findings, label_counts
 from ssast.errors import UserError
 from ssast.options.options import Options
+from ssast.options.record import RunRecord
+from ssast.runs.audio_settings import audio_settings
 from ssast.runs.context import say
 from ssast.runs.output.folder import fingerprint, open_folder
-from ssast.runs.paths import at, recordings
+from ssast.runs.paths import Paths
 from ssast.runs.wrapper import Mode
 
 FAULTY = 1
@@ -33,22 +36,24 @@ def check(options: Options) -> int:
     Leaves check.csv (uid, split, weight, finding, detail) and recordings.csv (what each recording is) in exp_dir.
     """
     forget()
-    root = recordings(options)
+    paths, audio = Paths.of(options), audio_settings(options)
+    root = paths.recordings
     if not root.is_dir():
         raise UserError(f"the data folder {root} does not exist; check --prefix, --study and --bucket_name.")
-    places = split_places(at(options, options.data_split_root or ""))
+    places = split_places(paths.at(paths.data_split_root or ""))
     splits, broken = _read(places)
     named = "label_txt" in options.given and options.label_txt
-    labels = read_labels(at(options, named)) if named else []
-    files = fingerprint(*places.values(), *([options.label_txt] if labels else []))
+    labels = read_labels(paths.at(named)) if named else []
+    files = fingerprint(*places.values(), *([paths.label_txt] if labels else []))
     clips = {split: len(frame) for split, frame in splits.items()}
-    folder = open_folder(options, clips=clips, files=files, trains=False)
-    heard = listen_as_told(root, splits, options)
+    folder = open_folder(RunRecord.of(options), clips=clips, files=files, trains=False)
+    workers, librosa = options.num_workers, options.lib
+    heard = listen_as_heard(root, splits, audio, title="check", num_workers=workers, librosa=librosa)
     found = findings(heard, splits, labels, loss=options.loss, unlisted=_unlisted(root, heard))
     found = broken + found
     _write(folder / "check.csv", _findings_table(found))
     _write(folder / "recordings.csv", _recordings_table(heard, splits))
-    _show(heard, splits, labels, found, options)
+    _show(heard, splits, labels, found, audio)
     faults = sum(one.is_fault for one in found)
     say(f"{faults} faults and {len(found) - faults} notes in {folder / 'check.csv'}")
     return FAULTY if faults else 0
@@ -80,16 +85,21 @@ def _read(places: dict[str, Location]) -> tuple[dict[str, pd.DataFrame], list[Fi
     return splits, broken
 
 
-def listen_as_told(
-    root: Location, splits: Mapping[str, pd.DataFrame], options: Options, **how: bool
+def listen_as_heard(
+    root: Location,
+    splits: Mapping[str, pd.DataFrame],
+    audio: AudioSettings,
+    *,
+    title: str,
+    num_workers: int,
+    librosa: bool,
+    closely: bool = False,
 ) -> dict[str, ListenedRecording]:
-    """Every recording of the splits, judged as a model hears it that is trained with these options."""
+    """Every recording of the splits, judged as a model with these settings hears it."""
     uids = list(dict.fromkeys(uid for frame in splits.values() for uid in frame.index))
-    names = ("resample_rate", "reduce", "clip_length", "target_length")
-    conf = AudioConf.of({name: getattr(options, name) for name in names})
-    how |= {"use_librosa": options.lib}
-    passing = listen_to_all(root, uids, num_workers=options.num_workers, conf=conf, **how)
-    with tqdm(passing, total=len(uids), desc=options.mode, unit="clip", dynamic_ncols=True) as bar:
+    conf = AudioConf.of(audio.conf())
+    passing = listen_to_all(root, uids, num_workers=num_workers, conf=conf, use_librosa=librosa, closely=closely)
+    with tqdm(passing, total=len(uids), desc=title, unit="clip", dynamic_ncols=True) as bar:
         return {one.uid: one for one in bar}
 
 
@@ -147,12 +157,12 @@ def _show(
     splits: dict[str, pd.DataFrame],
     labels: list[str],
     found: Sequence[Finding],
-    options: Options,
+    audio: AudioSettings,
 ) -> None:
     """The data set on the screen: each split, the labels, then each kind of finding with its first one."""
     for split, frame in splits.items():
         say(_line(split, [heard[uid] for uid in frame.index]))
-    say(_as_heard(options))
+    say(_as_heard(audio))
     if labels:
         say("\n" + label_counts(splits, labels).to_string(index=False))
     else:
@@ -168,14 +178,14 @@ def _show(
     say("")
 
 
-def _as_heard(options: Options) -> str:
+def _as_heard(audio: AudioSettings) -> str:
     """How recordings are judged, which the options of a run decide."""
-    seconds = options.target_length / 100
-    first = min(seconds, options.clip_length) if options.clip_length else seconds
-    channels = "the mean of its channels" if options.reduce else "its first channel"
+    seconds = audio.target_length / 100
+    first = min(seconds, audio.clip_length) if audio.clip_length else seconds
+    channels = "the mean of its channels" if audio.reduce else "its first channel"
     return (
         f"a model is taken to hear the first {first:g} s of each recording (--target_length, --clip_length), "
-        f"{channels}, at {options.resample_rate} Hz"
+        f"{channels}, at {audio.sample_rate} Hz"
     )
 
 

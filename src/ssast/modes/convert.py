@@ -1,12 +1,13 @@
 """Make a model folder of a published or older checkpoint, and tell how far it answers the same."""
 
 import os
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import torch
 from torch import Tensor
 
+from ssast.audio.settings import AudioSettings
 from ssast.data.storage.atomic_writes import at_home, atomic_folder
 from ssast.errors import UserError
 from ssast.model import reference
@@ -19,15 +20,14 @@ from ssast.model.classification import SSASTForAudioClassification
 from ssast.model.finite import farthest
 from ssast.model.pretraining import SSASTForPreTraining
 from ssast.options.options import Options
-from ssast.options.resolve import public_options, write_record
+from ssast.options.record import RunRecord, public_options
 from ssast.runs.audio_settings import audio_settings
 from ssast.runs.context import say
-from ssast.runs.legacy_models import legacy_model
+from ssast.runs.models import Model, ModelSettings, read_finetuned
 from ssast.runs.output.folder import fingerprint, versions
-from ssast.runs.paths import local_model
+from ssast.runs.paths import Paths
 from ssast.runs.wrapper import Mode
 
-_Model = SSASTForPreTraining | SSASTForAudioClassification
 CLIPS, SEED = 2, 0
 _CLOSE = 1e-4
 """How far outputs may be apart, as a share of the largest: float32 added up in another order stays far below."""
@@ -52,15 +52,17 @@ class Proof:
 def convert(options: Options) -> Path:
     """Make a model folder of a published or older file; it is kept only where it answers as the file's code does."""
     folder, address = free_folder(options.exp_dir), options.checkpoint or ""
-    with local_model(options, address) as path:
+    settings, audio = ModelSettings.of(options), audio_settings(options)
+    label_txt = options.label_txt if "label_txt" in options.given else None
+    with Paths.of(options).local_model(address) as path:
         found = _convertible(detect(path), address)
-        model = model_of(options, found)
+        model = model_of(found, settings, audio, label_txt)
         with atomic_folder(folder) as beside:
             model.save_pretrained(beside)
             proof = prove(type(model).from_pretrained(beside), load_tensors(found.path))
             extra = {"files": fingerprint(str(found.path)), "versions": versions(), "proof": str(proof)}
             extra[PUBLIC] = public_options()
-            write_record(beside / "run.yaml", options, extra)
+            RunRecord.of(options).write(beside / "run.yaml", extra)
     say(str(proof))
     say(f"model folder in {folder}")
     return folder
@@ -97,14 +99,13 @@ def check_model(found: Detected, address: str) -> None:
         )
 
 
-def model_of(options: Options, found: Detected) -> _Model:
+def model_of(found: Detected, settings: ModelSettings, audio: AudioSettings, label_txt: str | None) -> Model:
     """The model of a single file, fine-tuned or published."""
     if found.kind == PUBLISHED:
         checkpoint = read_checkpoint(found.path)
         sizes = {name: checkpoint.config[name] for name in ("num_mel_bins", "target_length")}
-        return SSASTForPreTraining.from_checkpoint(checkpoint, frontend=audio_settings(options) | sizes)
-    tuned, sentence = legacy_model(options, str(found.path))
-    say(sentence)
+        return SSASTForPreTraining.from_checkpoint(checkpoint, frontend=asdict(replace(audio, **sizes)))
+    tuned = read_finetuned(str(found.path), settings, audio, label_txt)
     if tuned.labels is None:
         names = [f"label_{number}" for number in range(tuned.num_labels)]
         tuned.labels = tuned.config["labels"] = names
@@ -112,7 +113,7 @@ def model_of(options: Options, found: Detected) -> _Model:
     return tuned
 
 
-def prove(model: _Model, tensors: dict[str, Tensor]) -> Proof:
+def prove(model: Model, tensors: dict[str, Tensor]) -> Proof:
     """Compare a saved model with the tensors of its file; UserError where they do not answer the same."""
     tensors = {name: value.float() for name, value in tensors.items()}
     own = model.state_dict()
@@ -133,7 +134,7 @@ def prove(model: _Model, tensors: dict[str, Tensor]) -> Proof:
     return Proof(len(kept), largest, of_up_to)
 
 
-def _pairs(model: _Model, tensors: dict[str, Tensor], fbank_BTF: Tensor) -> list[tuple[Tensor, Tensor]]:
+def _pairs(model: Model, tensors: dict[str, Tensor], fbank_BTF: Tensor) -> list[tuple[Tensor, Tensor]]:
     """(output of the model, the same by the original's formula): the last state, and logits or pretext losses."""
     heads = model.v.heads
     states = reference.reference_states(tensors, fbank_BTF, heads=heads, stride=model.v.stride)

@@ -1,23 +1,29 @@
 """Go the whole way on a small synthetic speech corpus: `ssast demo`."""
 
 from pathlib import Path
+from typing import Any
 
 from ssast.modes.extract import extract
 from ssast.modes.finetune import finetune
 from ssast.modes.pretrain import pretrain
 from ssast.options.options import Options
-from ssast.runs.audio_settings import Settings
 from ssast.runs.context import say
 from ssast.runs.wrapper import Mode
 
 # A demo has to end within minutes on two cores: two seconds of each clip to pretrain on, three to fine-tune on.
-DEMO_TRAINING: Settings = {"batch_size": 8, "optim": "adamw", "scheduler": "onecycle"}
+DEMO_TRAINING: dict[str, Any] = {"batch_size": 8, "optim": "adamw", "scheduler": "onecycle"}
 
 
-DEMO_PRETRAINING: Settings = {"model_size": "tiny", "target_length": 200, "mask_patch": 25, "epochs": 7, "max_lr": 1e-3}
+DEMO_PRETRAINING: dict[str, Any] = {
+    "model_size": "tiny",
+    "target_length": 200,
+    "mask_patch": 25,
+    "epochs": 7,
+    "max_lr": 1e-3,
+}
 
 
-DEMO_FINETUNING: Settings = {
+DEMO_FINETUNING: dict[str, Any] = {
     "target_length": 304,
     "task": "ft_avgtok",
     "freeze": False,
@@ -40,7 +46,7 @@ def demo(options: Options) -> Path:
     corpus = root / f"corpus-{options.speakers}x{options.clips_per_speaker}-{options.seed}"
     if not corpus.exists():  # it is written whole or not at all
         write_corpus(corpus, **size)
-    shared: Settings = {
+    shared: dict[str, Any] = {
         name: getattr(options, name) for name in ("device", "precision", "threads", "seed", "num_workers", "resume")
     }
     shared |= {"prefix": str(corpus / "audio"), "data_split_root": str(corpus / "splits"), "dataset": "demo"}

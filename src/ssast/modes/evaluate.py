@@ -4,12 +4,13 @@ from pathlib import Path
 
 from ssast.data.tables.label_columns import check_label_names, predictions_table
 from ssast.options.options import Options
-from ssast.runs.audio_settings import model_settings
+from ssast.runs.audio_settings import audio_settings, model_settings
+from ssast.runs.batches import ClipReader
 from ssast.runs.context import RunContext
-from ssast.runs.models import finetuned_model
+from ssast.runs.models import ModelSettings, finetuned_model
 from ssast.runs.output.folder import open_folder, used_files
 from ssast.runs.rows import rows, target_labels
-from ssast.runs.scoring import evaluate_model
+from ssast.runs.scoring import Scorer, evaluate_model
 from ssast.runs.wrapper import Mode
 
 
@@ -17,11 +18,15 @@ from ssast.runs.wrapper import Mode
 def evaluate(options: Options) -> Path:
     """Score a fine-tuned model on labelled recordings; the folder with metrics.json, aucs.csv and predictions.csv."""
     context = RunContext.of(options)
-    model = finetuned_model(options)
-    settings = model_settings(options, model.frontend)
+    asked = audio_settings(options)
+    model = finetuned_model(context.paths, ModelSettings.of(options), asked, label_txt=options.label_txt)
+    audio = model_settings(asked, model.frontend, options.given)
     remedy = "fine-tune the model with another name for the label"
     check_label_names(model.labels or [], [predictions_table], source="the model", remedy=remedy)
-    test = rows(options, target_labels(options, model.labels), model.config["loss"], in_part=True)
-    folder = open_folder(options, clips={"test": len(test.frame)}, files=used_files(options, test.source), trains=False)
-    evaluate_model(context, model, test, settings, folder)
+    labels = target_labels(context.paths, model.labels, asked="label_txt" in options.given)
+    test = rows(context.paths, labels, model.config["loss"], on_bad_audio=options.on_bad_audio, in_part=True)
+    files = used_files(context.paths, test.source)
+    folder = open_folder(context.record, clips={"test": len(test.frame)}, files=files, trains=False)
+    scorer = Scorer.of(context, ClipReader.of(context, audio))
+    evaluate_model(scorer, model, test, folder, context.record)
     return folder

@@ -3,15 +3,18 @@
 from pathlib import Path
 
 from ssast.adapters.hugging_face_ast import to_ast
-from ssast.adapters.onnx import _Model, to_onnx
+from ssast.adapters.onnx import to_onnx
+from ssast.audio.settings import AudioSettings
 from ssast.data.storage.atomic_writes import atomic_folder
 from ssast.model.checkpoints.detect import OWN_FINETUNED, OWN_PRETRAINED, Detected, detect
 from ssast.model.classification import SSASTForAudioClassification
 from ssast.model.pretraining import SSASTForPreTraining
 from ssast.modes.convert import check_model, free_folder, model_of
 from ssast.options.options import Options
+from ssast.runs.audio_settings import audio_settings
 from ssast.runs.context import say
-from ssast.runs.paths import local_model
+from ssast.runs.models import Model, ModelSettings
+from ssast.runs.paths import Paths
 from ssast.runs.wrapper import Mode
 
 WAYS = {"onnx": to_onnx, "ast": to_ast}
@@ -21,10 +24,11 @@ WAYS = {"onnx": to_onnx, "ast": to_ast}
 def export(options: Options) -> Path:
     """Write a model as other tools read it; it is kept only where it answers as the model does. The new folder."""
     folder, address = free_folder(options.exp_dir), options.checkpoint or ""
-    with local_model(options, address) as path:
+    settings, audio = ModelSettings.of(options), audio_settings(options)
+    with Paths.of(options).local_model(address) as path:
         found = detect(path)
         check_model(found, address)
-        model = _model(options, found).eval()
+        model = _model(found, settings, audio).eval()
         with atomic_folder(folder) as beside:
             made = WAYS[options.format](model, beside)
     for remark in made.remarks:
@@ -34,9 +38,9 @@ def export(options: Options) -> Path:
     return folder
 
 
-def _model(options: Options, found: Detected) -> _Model:
+def _model(found: Detected, settings: ModelSettings, audio: AudioSettings) -> Model:
     if found.kind == OWN_FINETUNED:
         return SSASTForAudioClassification.from_pretrained(found.path)
     if found.kind == OWN_PRETRAINED:
         return SSASTForPreTraining.from_pretrained(found.path)
-    return model_of(options, found)
+    return model_of(found, settings, audio, None)

@@ -1,25 +1,28 @@
 """Write an embedding of every recording, or of every step of its time: `ssast extract`."""
 
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-import torch
+import pyarrow as pa
+from torch import Tensor
 
-from ssast.data.loader import loader
-from ssast.engine import distributed, inference
+from ssast.audio.settings import AudioSettings
+from ssast.engine import distributed
+from ssast.engine.inference import Batch, FinishedPass
 from ssast.engine.windows import Cutter, step_rows, window_batches
 from ssast.model.classification import SSASTForAudioClassification
 from ssast.options.options import Options
-from ssast.runs.audio_settings import Settings, audio_settings, model_settings
-from ssast.runs.batches import dataset, loading, prepare
+from ssast.runs.audio_settings import audio_settings, model_settings
+from ssast.runs.batches import ClipReader
 from ssast.runs.context import RunContext, say
-from ssast.runs.models import classification_model, finetuned_model
+from ssast.runs.models import ModelSettings, classification_model, finetuned_model
 from ssast.runs.output.changed_recordings import RememberedRecordings
 from ssast.runs.output.folder import open_folder, used_files
 from ssast.runs.output.notes import note_recordings
-from ssast.runs.resumable_inference import one_pass
+from ssast.runs.paths import Paths
 from ssast.runs.rows import Rows, data_name, rows
-from ssast.runs.scoring import clip_values, ready
+from ssast.runs.scoring import Scorer
 from ssast.runs.wrapper import Mode
 
 
@@ -30,79 +33,97 @@ def extract(options: Options) -> Path:
     With `over_time` one for each step of time, and a column `time` with its middle in seconds.
     """
     context = RunContext.of(options)
-    model, settings = _extraction_model(options)
-    source = rows(options, [], "MSE")
+    paths, skipped = context.paths, context.skipped
+    model, audio = _extraction_model(options, paths)
+    source = rows(paths, [], "MSE", on_bad_audio=options.on_bad_audio)
     layer = model.layer if "layer" not in options.given else options.layer
     task = model.task if "task" not in options.given else options.task
-    kind: dict[str, Any] = {"embedding_type": options.embedding_type, "layer": layer, "task": task}
+    wanted = Wanted(options.embedding_type, layer, task)
     model.check_embedding(options.embedding_type, layer, task)
     if options.over_time:
         model.check_over_time(options.embedding_type, layer)
-    files = used_files(options, source.source)
-    name = _embedding_name(data_name(options, source.source), model.config["model_size"], **kind)
+    files = used_files(paths, source.source)
+    dataset = data_name(options.dataset, options.data_split_root, source.source)
+    name = wanted.file_name(dataset, model.config["model_size"])
     key = f"{name} {sorted(files.values())}"
     if options.over_time:
         name = name.replace("_embeddings.pqt", "_embeddings_over_time.pqt")
     clips = {"extract": len(source.frame)}
-    folder = open_folder(options, clips=clips, files=files, trains=False, table=name)
-
-    def embed(batch: dict[str, Any]) -> torch.Tensor:
-        return model.extract_embedding(batch["fbank"], frames=batch["frames"], **kind)
-
+    folder = open_folder(context.record, clips=clips, files=files, trains=False, table=name)
+    scorer = Scorer.of(context, ClipReader.of(context, audio))
     if options.over_time:
-        done = step_values(context, model, source, settings, folder, key, kind)
+        done = _step_values(scorer, model, source, folder, key, wanted, options.window_overlap)
     else:
-        done = clip_values(context, embed, model, source, settings, folder, key)
+        done = scorer.values(wanted.embed_with(model), model, source, folder, key)
     if distributed.is_main():
         count = done.write_parquet(folder / name, "embedding")
         done.remove()
-        note_recordings(context, folder, source.frame.index)
+        note_recordings(context.record, skipped, folder, source.frame.index)
         say(f"{count} embeddings in {folder / name}")
     return folder / name
 
 
-def _extraction_model(options: Options) -> tuple[SSASTForAudioClassification, Settings]:
+@dataclass(frozen=True)
+class Wanted:
+    """Which embedding is asked for."""
+
+    embedding_type: str
+    layer: int
+    task: str
+
+    def embed_with(self, model: SSASTForAudioClassification) -> Callable[[Batch], Tensor]:
+        """What gives it for a prepared batch: (B, D)."""
+
+        def embed(batch: Batch) -> Tensor:
+            return model.extract_embedding(
+                batch["fbank"], self.embedding_type, self.layer, self.task, frames=batch["frames"]
+            )
+
+        return embed
+
+    def file_name(self, dataset: str, model_size: str) -> str:
+        """The name of its table, as in the seed."""
+        shown = ("Final" if self.layer == -1 else str(self.layer)) if self.embedding_type == "pt" else "NA"
+        return f"{dataset}_{model_size}_layer{shown}_{self.task}_{self.embedding_type}_embeddings.pqt"
+
+
+def _extraction_model(options: Options, paths: Paths) -> tuple[SSASTForAudioClassification, AudioSettings]:
     """The fine-tuned model where one is given, else the pretrained one with a head that is never used."""
+    settings, asked = ModelSettings.of(options), audio_settings(options)
     if options.finetuned_mdl_path:
-        model = finetuned_model(options)
-        return model, model_settings(options, model.frontend)
-    settings = audio_settings(options)
-    return classification_model(options, ["unused"], settings), settings
+        label_txt = options.label_txt if "label_txt" in options.given else None
+        model = finetuned_model(paths, settings, asked, label_txt=label_txt)
+        return model, model_settings(asked, model.frontend, options.given)
+    return classification_model(paths, settings, ["unused"], asked), asked
 
 
-def _embedding_name(dataset: str, model_size: str, *, embedding_type: str, layer: int, task: str) -> str:
-    shown = ("Final" if layer == -1 else str(layer)) if embedding_type == "pt" else "NA"
-    return f"{dataset}_{model_size}_layer{shown}_{task}_{embedding_type}_embeddings.pqt"
-
-
-def step_values(
-    context: RunContext,
+def _step_values(
+    scorer: Scorer,
     model: SSASTForAudioClassification,
     source: Rows,
-    settings: Settings,
     folder: Path,
     key: str,
-    kind: dict[str, Any],
-) -> inference.FinishedPass:
+    wanted: Wanted,
+    overlap: float,
+) -> FinishedPass:
     """Rows of uid, time and values; recordings longer than the model's input are heard in windows."""
-    options = context.options
-    ready(context, model)
-    prepared = prepare(options, settings, context.accelerator.device, augment=False)
-    cutter = Cutter.in_steps(prepared.frontend, options.window_overlap, model.v)
-    data = dataset(options, source, settings, augment=False, hold="windows")
-    size = inference.loader_size(options.batch_size, context.accelerator.device)
+    scorer.ready(model)
+    reader = scorer.reader
+    prepared = reader.prepare()
+    cutter = Cutter.in_steps(prepared.frontend, overlap, model.v)
+    data = reader.dataset(source, hold="windows")
 
-    def batches(start: int, stop: int | None = None) -> Any:
-        return window_batches(loader(data, batch_size=1, start=start, stop=stop, **loading(context)), cutter, size)
+    def batches(start: int, stop: int) -> Iterable[Batch]:
+        return window_batches(reader.load(data, batch_size=1, start=start, stop=stop), cutter, reader.loader_size)
 
-    def embed(batch: inference.Batch) -> torch.Tensor:
+    def embed(batch: Batch) -> Tensor:
         made = prepared(batch)
-        return model.frame_embeddings(made["fbank"], kind["layer"], kind["embedding_type"], made["frames"])[0]
+        return model.frame_embeddings(made["fbank"], wanted.layer, wanted.embedding_type, made["frames"])[0]
 
-    def rows(batch: inference.Batch, values_BTD: torch.Tensor) -> Any:
+    def table(batch: Batch, values_BTD: Tensor) -> pa.Table:
         return step_rows(cutter, model.v.middles, batch, values_BTD)
 
     def heard() -> RememberedRecordings:
-        return RememberedRecordings.of(options, source)
+        return RememberedRecordings.of(scorer.paths, source)
 
-    return one_pass(context, embed, batches, len(data), folder, key, rows=rows, heard=heard, unit="recording")
+    return scorer.passes.run(embed, batches, len(data), folder, key, rows=table, heard=heard, unit="recording")

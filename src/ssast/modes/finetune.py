@@ -4,40 +4,57 @@ from pathlib import Path
 
 from ssast.engine.train import train
 from ssast.model.classification import SSASTForAudioClassification
-from ssast.model.lora import merge_lora
+from ssast.model.lora import add_lora, merge_lora
 from ssast.options.options import Options
 from ssast.pages.remarks import best_is_first
 from ssast.runs.audio_settings import audio_settings
+from ssast.runs.batches import ClipReader
 from ssast.runs.context import RunContext, say
 from ssast.runs.cross_validation import repeated
-from ssast.runs.features import keeps_features, pooled_feed
-from ssast.runs.models import classification_model, compiled, in_pieces, save, trained_parts
+from ssast.runs.features import Pooler, own_states, pooled_training_batches
+from ssast.runs.models import (
+    ModelSettings,
+    classification_model,
+    compile_blocks,
+    piece_size,
+    save,
+    weigh_rare_labels,
+)
 from ssast.runs.overlap import say_overlap
-from ssast.runs.rows import rows, target_labels, training_rows
-from ssast.runs.scoring import evaluate_model, save_thresholds
-from ssast.runs.training import start_training, training_batches, training_settings
+from ssast.runs.rows import Rows, rows, target_labels, training_rows
+from ssast.runs.scoring import Scorer, evaluate_model, save_thresholds
+from ssast.runs.training import remember_skipped, start_training, training_batches, training_settings
 from ssast.runs.wrapper import Mode
 
 
 @Mode
 def finetune(options: Options) -> Path:
     """Train a classifier on a pretrained model, then evaluate the saved folder on test.csv; the model folder."""
-    context = RunContext.of(options)
     if options.folds or options.seeds > 1:
         return repeated(options, finetune)
-    settings, labels = audio_settings(options), target_labels(options)
-    train_rows, held_out = training_rows(options, labels)
-    test = rows(options, labels, options.loss)
+    context = RunContext.of(options)
+    paths, audio = context.paths, audio_settings(options)
+    labels, loss, skips = target_labels(paths), options.loss, options.on_bad_audio
+    train_rows, held_out = training_rows(
+        paths, labels, loss=loss, val_share=options.val_share, seed=options.seed, on_bad_audio=skips, tests=True
+    )
+    test = rows(paths, labels, loss, on_bad_audio=skips)
     say_overlap(test.frame, [train_rows.frame, held_out.frame])
-    model = classification_model(options, labels, settings)
-    trained_parts(options, model, train_rows)
-    context = in_pieces(context, model)
-    options = context.options
-    compiled(options, model.v)
-    batches = training_batches(context, train_rows, held_out, settings)
-    folder, key = start_training(options, train_rows, held_out, test)
-    if keeps_features(context, model):
-        batches = pooled_feed(context, model, batches, settings, train_rows, held_out)
+    model = classification_model(paths, ModelSettings.of(options), labels, audio)
+    _choose_trained_parts(options, model, train_rows)
+    pieces = piece_size(context.record, model, context.accelerator)
+    record = context.record.with_values(micro_batch=pieces)
+    if options.compile:
+        compile_blocks(model.v)
+    reader = ClipReader.of(context, audio)
+    remember_skipped(reader, Path(options.exp_dir), resume=options.resume)
+    batches = training_batches(reader, train_rows, held_out, piece_size=pieces, balanced=options.balanced)
+    folder, key = start_training(record, paths, train_rows, held_out, test)
+    pools = _is_still(options, model)
+    if pools:
+        states = own_states(model)
+        pooler = Pooler(reader, context.accelerator, model, states, autocast=True, cache_gb=options.cache_gb)
+        batches = pooled_training_batches(pooler, batches, train_rows, held_out)
     outcome = train(model, batches, training_settings(options), folder, context.accelerator, key=key)
     if outcome.best_epoch == 0 and options.epochs > 1:
         say(best_is_first(options.epochs))
@@ -45,6 +62,23 @@ def finetune(options: Options) -> Path:
     save(model, folder)
     say(f"fine-tuned model of epoch {outcome.best_epoch + 1} in {folder}; evaluating it on {test.source}")
     saved = SSASTForAudioClassification.from_pretrained(folder)
-    save_thresholds(context, saved, held_out, settings, folder)
-    evaluate_model(context, saved, test, settings, folder, also=(train_rows, held_out))
+    scorer = Scorer.of(context, reader, pools=pools)
+    save_thresholds(scorer, saved, held_out, folder)
+    evaluate_model(scorer, saved, test, folder, record, also=(train_rows, held_out))
     return folder
+
+
+def _choose_trained_parts(options: Options, model: SSASTForAudioClassification, train: Rows) -> None:
+    """Make the model learn what the options ask for beside the head, and count rare labels as they ask."""
+    if options.unfreeze_last:
+        model.unfreeze_last(options.unfreeze_last)
+    if options.lora_rank:
+        add_lora(model.v, rank=options.lora_rank, alpha=options.lora_alpha, seed=options.seed)
+    if options.pos_weight:
+        weigh_rare_labels(model, train)
+
+
+def _is_still(options: Options, model: SSASTForAudioClassification) -> bool:
+    """Whether a clip's pooled states are the same in every epoch, and are to be kept."""
+    is_still = options.freeze and not options.unfreeze_last and not options.lora_rank and not options.altering
+    return options.features == "auto" and is_still and not any(one.requires_grad for one in model.v.parameters())

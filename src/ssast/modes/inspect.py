@@ -33,7 +33,7 @@ from ssast.model.head import PUBLISHED_HEAD
 from ssast.options.options import Options
 from ssast.runs.context import say
 from ssast.runs.output.folder import fingerprint
-from ssast.runs.paths import at, local_model
+from ssast.runs.paths import Paths
 from ssast.runs.thresholds import read_thresholds
 from ssast.runs.wrapper import Mode
 from ssast.safe_reading import brief
@@ -49,18 +49,18 @@ Facts = Iterator[tuple[str, str]]
 @Mode
 def inspect(options: Options) -> int:
     """Say what checkpoints are and what can be done with them; 0 where one is of use here, else 1."""
-    address = options.checkpoint or ""
+    address, paths = options.checkpoint or "", Paths.of(options)
     several = [address] if os.path.exists(address) else address.split(",")
-    return min(_show(options, one) for one in several)
+    return min(_show(paths, one) for one in several)
 
 
-def _show(options: Options, address: str) -> int:
-    with local_model(options, address) as local:
+def _show(paths: Paths, address: str) -> int:
+    with paths.local_model(address) as local:
         path = Path(local)
         if path.is_dir() and not _holds_model(path):
-            return _show_folder(options, path)
+            return _show_folder(paths, path)
         found = detect(path)
-        facts = list(_facts(options, found))
+        facts = list(_facts(paths, found))
     say(address)
     for name, value in facts:
         say(f"  {name:<13}{value}")
@@ -76,7 +76,7 @@ def _holds_model(folder: Path) -> bool:
     return any((folder / name).is_file() for name in (CONFIG, WEIGHTS, "pytorch_model.bin"))
 
 
-def _show_folder(options: Options, folder: Path) -> int:
+def _show_folder(paths: Paths, folder: Path) -> int:
     """One line for each checkpoint in a folder that is no model itself."""
     places = [*checkpoints_in(folder), *checkpoints_in(folder / "checkpoints")]
     if not places:
@@ -94,7 +94,7 @@ def _show_folder(options: Options, folder: Path) -> int:
     return 0 if known else UNKNOWN
 
 
-def _facts(options: Options, found: Detected) -> Facts:
+def _facts(paths: Paths, found: Detected) -> Facts:
     looks = f", but looks like {found.looks_like}" if found.looks_like else ""
     yield "kind", KIND_TITLES[found.kind] + looks
     if found.kind == FOREIGN:
@@ -105,7 +105,7 @@ def _facts(options: Options, found: Detected) -> Facts:
         yield from _model(found)
     size = found.weights.stat().st_size
     yield "size", f"{size / 1e6:.1f} MB in {found.weights.name}"
-    yield "SHA-256", next(iter(fingerprint(at(options, str(found.weights))).values()))
+    yield "SHA-256", next(iter(fingerprint(paths.at(str(found.weights))).values()))
 
 
 def _listed(found: Detected) -> Facts:

@@ -6,7 +6,6 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import ExitStack
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -18,24 +17,24 @@ from ssast.data.audio_files import FileDataset, look_for_audio
 from ssast.data.storage.atomic_writes import atomic_file
 from ssast.data.storage.location import Location
 from ssast.data.tables.label_columns import NOTE, WINDOW, call_column, check_label_names, predicted_table, score_columns
-from ssast.engine import distributed, inference
+from ssast.engine import inference
 from ssast.engine.predictor import Ears, label_names
 from ssast.engine.windows import WindowedRecording, pool_windows
 from ssast.errors import UserError
 from ssast.options.options import Options
 from ssast.pages.sound_finding_sentences import doubt_note
 from ssast.pages.tables import number, text_table
-from ssast.runs.audio_settings import model_settings
-from ssast.runs.batches import loading
+from ssast.runs.audio_settings import audio_settings, model_settings
+from ssast.runs.batches import ClipReader
 from ssast.runs.context import RunContext, say
-from ssast.runs.models import finetuned_model
+from ssast.runs.models import ModelSettings, finetuned_model
 from ssast.runs.output.changed_recordings import RememberedRecordings
 from ssast.runs.output.folder import fingerprint, open_folder
 from ssast.runs.output.notes import note_recordings
 from ssast.runs.output.skipped_recordings import SkippedRecordings
-from ssast.runs.paths import at, model_source
-from ssast.runs.resumable_inference import one_pass
-from ssast.runs.scoring import model_home, ready
+from ssast.runs.paths import Paths
+from ssast.runs.resumable_inference import Passes
+from ssast.runs.scoring import Scorer
 from ssast.runs.thresholds import read_thresholds
 from ssast.runs.wrapper import Mode
 
@@ -55,75 +54,76 @@ def predict(options: Options) -> Path:
     Takes the command line's options by name: `finetuned_mdl_path` and `files`, which may be a list, are needed.
     """
     context = RunContext.of(options)
-    model = finetuned_model(options)
+    paths, asked = context.paths, audio_settings(options)
+    label_txt = options.label_txt if "label_txt" in options.given else None
+    model = finetuned_model(paths, ModelSettings.of(options), asked, label_txt=label_txt)
     check_label_names(
         label_names(model),
         [predicted_table],
         source="the model",
         remedy="fine-tune the model with another name for the label",
     )
-    settings = model_settings(options, model.frontend)
-    found = look_for_audio(_named(options), any_name=options.on_bad_audio == "skip")
+    audio = model_settings(asked, model.frontend, options.given)
+    found = look_for_audio(_named(paths, options.files), any_name=options.on_bad_audio == "skip")
     files = found.files
     for remark in found.remarks():
         say(remark)
-    used = fingerprint(model_source(options, options.finetuned_mdl_path or ""))
-    folder = open_folder(options, clips={"predict": len(files)}, files=used, trains=False)
-    ready(context, model)
-    ears = Ears.of(model, settings, options.window_overlap, context.accelerator.device)
+    used = fingerprint(paths.model_source(paths.finetuned_mdl_path or ""))
+    folder = open_folder(context.record, clips={"predict": len(files)}, files=used, trains=False)
+    reader = ClipReader.of(context, audio)
+    Scorer.of(context, reader).ready(model)
+    ears = Ears.of(model, audio, options.window_overlap, reader.device)
     data = FileDataset(files, ears.conf, librosa=options.lib, hold="windows")
     data.judges = True
-    done = _heard(context, ears, data, folder, str(sorted(used.values())))
-    thresholds = read_thresholds(model_home(options, folder)) if model.config["loss"] == "BCE" else {}
-    if distributed.is_main():
-        _write(context, done, folder, label_names(model), thresholds)
-        done.remove()
-        note_recordings(context, folder, data.uids)
-    distributed.wait()
+    key = f"{sorted(used.values())} {hashlib.sha256(repr(data.uids).encode()).hexdigest()}"
+    done = Passes.of(context).run(
+        ears.scores,
+        lambda start, stop: ears.batches(reader.load(data, batch_size=1, start=start, stop=stop), reader.loader_size),
+        len(data),
+        folder,
+        key,
+        rows=ears.rows,
+        heard=lambda: RememberedRecordings.of_files(paths, data.files),
+        unit="recording",
+    )
+    thresholds = read_thresholds(paths.model_home(folder)) if model.config["loss"] == "BCE" else {}
+    _write(done, folder, label_names(model), thresholds, context.skipped, options.window_pooling)
+    done.remove()
+    note_recordings(context.record, context.skipped, folder, data.uids)
     return folder
 
 
-def _named(options: Options) -> list[Location]:
-    lines = [line for line in (options.files or "").splitlines() if line.strip()]
+def _named(paths: Paths, files: str | None) -> list[Location]:
+    lines = [line for line in (files or "").splitlines() if line.strip()]
     if not lines:
         raise UserError("--files names nothing; give audio files or folders, one a line.")
-    return [at(options, line) for line in lines]
-
-
-def _heard(context: RunContext, ears: Ears, data: FileDataset, folder: Path, model: str) -> inference.FinishedPass:
-    """Every window's scores, in parts; a pass over the same files with the same model goes on."""
-    size = inference.loader_size(context.options.batch_size, context.accelerator.device)
-
-    def batches(start: int, stop: int | None = None) -> Iterator[inference.Batch]:
-        return ears.batches(data, size, start, stop, **loading(context))
-
-    key = f"{model} {hashlib.sha256(repr(data.uids).encode()).hexdigest()}"
-    how: dict[str, Any] = {
-        "heard": lambda: RememberedRecordings.of_files(context.options, data.files),
-        "unit": "recording",
-    }
-    return one_pass(context, ears.scores, batches, len(data), folder, key, rows=ears.rows, **how)
+    return [paths.at(line) for line in lines]
 
 
 def _write(
-    context: RunContext, done: inference.FinishedPass, folder: Path, labels: list[str], thresholds: Mapping[str, float]
+    done: inference.FinishedPass,
+    folder: Path,
+    labels: list[str],
+    thresholds: Mapping[str, float],
+    skipped: SkippedRecordings,
+    pooling: str,
 ) -> None:
     """Both tables as csv and parquet, each moved into place whole; the first rows on the screen."""
-    heard = pool_windows(done.tables(), context.options.window_pooling)
+    heard = pool_windows(done.tables(), pooling)
     first = list(itertools.islice(heard, ON_SCREEN))
     if not first:
-        context.skipped.write(folder)
+        skipped.write(folder)
         raise UserError(f"no recording could be used; bad_audio.csv in {folder} says why.")
-    context.skipped.gather()
+    skipped.gather()
     seen: Counter[str] = Counter()
-    frames = _recordings(_counted(itertools.chain(first, heard), seen), labels, thresholds, context.skipped)
+    frames = _recordings(_counted(itertools.chain(first, heard), seen), labels, thresholds, skipped)
     count = _save(frames, folder / PREDICTED)
     windows = _save((_windows(table, labels) for table in done.tables()), folder / WINDOWS)
     say(text_table(_screen_rows(first, labels, thresholds)))
     more = f" and {count - len(first)} more" if count > len(first) else ""
     say(f"{len(first)}{more} recordings in {folder / PREDICTED}.csv, their {windows} windows in {WINDOWS}.csv")
     if seen["in windows"]:
-        how = HOW_POOLED[context.options.window_pooling]
+        how = HOW_POOLED[pooling]
         say(f"{seen['in windows']} of {count} longer than the model's input, heard whole in windows: a score is {how}")
 
 

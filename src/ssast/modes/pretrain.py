@@ -7,11 +7,12 @@ from ssast.model.masking import check_mask_patch
 from ssast.options.options import Options
 from ssast.pages.remarks import best_is_first
 from ssast.runs.audio_settings import audio_settings
+from ssast.runs.batches import ClipReader
 from ssast.runs.context import RunContext, say
-from ssast.runs.models import compiled, in_pieces, pretraining_model, save
+from ssast.runs.models import ModelSettings, compile_blocks, piece_size, pretraining_model, save
 from ssast.runs.output.notes import note_recordings
 from ssast.runs.rows import training_rows
-from ssast.runs.training import start_training, training_batches, training_settings
+from ssast.runs.training import remember_skipped, start_training, training_batches, training_settings
 from ssast.runs.wrapper import Mode
 
 
@@ -19,18 +20,23 @@ from ssast.runs.wrapper import Mode
 def pretrain(options: Options) -> Path:
     """Learn from unlabelled recordings; the model folder. Takes the command line's options by name."""
     context = RunContext.of(options)
-    settings = audio_settings(options)
-    train_rows, held_out = training_rows(options, [])
-    model = pretraining_model(options, settings)
+    paths, audio, settings = context.paths, audio_settings(options), ModelSettings.of(options)
+    train_rows, held_out = training_rows(
+        paths, [], loss=options.loss, val_share=options.val_share, seed=options.seed, on_bad_audio=options.on_bad_audio
+    )
+    model = pretraining_model(paths, settings, audio)
     check_mask_patch(options.mask_patch, model.v.num_patches)
-    context = in_pieces(context, model)
-    options = context.options
-    compiled(options, model.v)
-    batches = training_batches(context, train_rows, held_out, settings)
-    folder, key = start_training(options, train_rows, held_out)
+    pieces = piece_size(context.record, model, context.accelerator)
+    record = context.record.with_values(micro_batch=pieces)
+    if options.compile:
+        compile_blocks(model.v)
+    reader = ClipReader.of(context, audio)
+    remember_skipped(reader, Path(options.exp_dir), resume=options.resume)
+    batches = training_batches(reader, train_rows, held_out, piece_size=pieces, balanced=options.balanced)
+    folder, key = start_training(record, paths, train_rows, held_out)
     outcome = train(model, batches, training_settings(options), folder, context.accelerator, key=key)
     save(model, folder)
-    note_recordings(context, folder, train_rows.frame.index, held_out.frame.index)
+    note_recordings(record, context.skipped, folder, train_rows.frame.index, held_out.frame.index)
     if outcome.best_epoch == 0 and options.epochs > 1:
         say(best_is_first(options.epochs))
     if "validation_accuracy" in outcome.report:

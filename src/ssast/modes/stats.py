@@ -4,26 +4,22 @@ Shapes: B clips, T frames, F mel bins.
 """
 
 import math
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
 from tqdm import tqdm
 
-from ssast.audio.frontend import Frontend
-from ssast.data.loader import loader
-from ssast.data.prepare import Prepare
 from ssast.data.tables.splits import find_split, read_split
 from ssast.errors import UserError
 from ssast.options.options import SPECS, Options
 from ssast.options.yaml_file import write_mapping
 from ssast.runs.audio_settings import audio_settings
-from ssast.runs.batches import dataset, loading
+from ssast.runs.batches import ClipReader
 from ssast.runs.context import RunContext, say
 from ssast.runs.output.folder import fingerprint, open_folder
 from ssast.runs.output.notes import note_recordings
-from ssast.runs.paths import at
 from ssast.runs.rows import Rows
 from ssast.runs.wrapper import Mode
 
@@ -67,35 +63,34 @@ def stats(options: Options) -> Path:
     Takes the command line's options by name.
     """
     context = RunContext.of(options)
-    place = find_split(at(options, options.data_split_root or ""), "train")
+    paths = context.paths
+    place = find_split(paths.at(paths.data_split_root or ""), "train")
     source = Rows(read_split(place), [], place)
-    folder = open_folder(options, clips={"stats": len(source.frame)}, files=fingerprint(place), trains=False)
+    folder = open_folder(context.record, clips={"stats": len(source.frame)}, files=fingerprint(place), trains=False)
     own, padding, used = Moments(), Moments(), 0
-    for fbank_TF in _fbanks(context, source):
+    # With these two the normalisation changes nothing.
+    audio = replace(audio_settings(options), mean=0.0, std=0.5)
+    for fbank_TF in _fbanks(ClipReader.of(context, audio), source):
         own += Moments.of(fbank_TF)
         padding += Moments((options.target_length - len(fbank_TF)) * options.num_mel_bins)
         used += 1
-    note_recordings(context, folder, source.frame.index)
+    note_recordings(context.record, context.skipped, folder, source.frame.index)
     if not used or own.std == 0:
         what = "nothing but silence" if used else "no recording that can be used"
         raise UserError(f"{source.source} names {what}; look into it with `ssast check`.")
-    _write(options, folder / STATS, own, own + padding, used)
+    given = {name: value for name in _SOUND if (value := getattr(options, name)) != SPECS[name].default}
+    _write(folder / STATS, given, {"own": own, "padded": own + padding}, options.num_mel_bins, used)
     frames = own.count // options.num_mel_bins
     say(f"dataset_mean {own.mean:.7f}, dataset_std {own.std:.7f}, of {frames} frames of {used} clips")
     say(f"in {folder / STATS}; the next run takes them with --config {folder / STATS}")
     return folder / STATS
 
 
-def _fbanks(context: RunContext, source: Rows) -> Iterator[torch.Tensor]:
+def _fbanks(reader: ClipReader, source: Rows) -> Iterator[torch.Tensor]:
     """The raw log-mel (T, F) of each recording as a model would see it, without the padding."""
-    options, device = context.options, context.accelerator.device
-    settings = audio_settings(options)
-    names = ("sample_rate", "num_mel_bins", "target_length")
-    # With these two the normalisation changes nothing.
-    prepare = Prepare(Frontend(**{name: settings[name] for name in names}, mean=0.0, std=0.5)).to(device)
-    data = dataset(options, source, settings, augment=False)
+    prepare, data = reader.prepare(), reader.dataset(source)
     with tqdm(total=len(data), desc="stats", unit="clip", dynamic_ncols=True) as bar:
-        for batch in loader(data, batch_size=options.batch_size, **loading(context)):
+        for batch in reader.load(data, batch_size=reader.batch_size):
             if batch["uid"]:
                 made = prepare(batch)
                 yield from (
@@ -105,15 +100,15 @@ def _fbanks(context: RunContext, source: Rows) -> Iterator[torch.Tensor]:
             bar.update(len(batch["uid"]))
 
 
-def _write(options: Options, path: Path, own: Moments, padded: Moments, clips: int) -> None:
+def _write(path: Path, given: Mapping[str, object], moments: dict[str, Moments], mel_bins: int, clips: int) -> None:
     """stats.yaml: the two options, those of the sound that they hold for, and what else was measured."""
-    given = {name: getattr(options, name) for name in _SOUND if getattr(options, name) != SPECS[name].default}
+    own, padded = moments["own"], moments["padded"]
     record = {
         "clips": clips,
-        "frames": own.count // options.num_mel_bins,
+        "frames": own.count // mel_bins,
         "with_padding": {"mean": padded.mean, "std": padded.std},
     }
-    sections = {
+    sections: dict[str, Mapping[str, object]] = {
         "Of the clips' own frames, padding left out": {"dataset_mean": own.mean, "dataset_std": own.std},
         "What they were measured with": given,
         "Not options, and not read": {"record": record},

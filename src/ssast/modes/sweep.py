@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import torch
+from accelerate import Accelerator
 from numpy.typing import NDArray
 from torch import nn
 from tqdm import tqdm
@@ -30,18 +31,18 @@ from ssast.model.classification import SSASTForAudioClassification
 from ssast.model.encoder import NUM_STATES
 from ssast.model.finite import check_answers
 from ssast.model.head import POOLINGS
-from ssast.options.declaration import altering
 from ssast.options.options import SPECS, Options
 from ssast.pages.tables import TITLES, number, text_table
-from ssast.runs.audio_settings import Settings, audio_settings
+from ssast.runs.audio_settings import audio_settings
+from ssast.runs.batches import ClipReader
 from ssast.runs.context import RunContext, say
 from ssast.runs.cross_validation import spread
 from ssast.runs.features import Pooler, all_states, check_some, own_states, pooled_table, with_pooled
-from ssast.runs.models import classification_model
+from ssast.runs.models import ModelSettings, classification_model
 from ssast.runs.output.folder import open_folder, used_files
 from ssast.runs.output.notes import note_recordings
 from ssast.runs.rows import Rows, target_labels, training_rows
-from ssast.runs.training import training_batches, training_settings
+from ssast.runs.training import remember_skipped, training_batches, training_settings
 from ssast.runs.wrapper import Mode
 
 MEASURES = {"BCE": ("auc",), "MSE": ("spearman", "rmse")}
@@ -76,69 +77,94 @@ CHOICES = [Choice(task, layer) for layer in (*range(NUM_STATES), None) for task 
 def sweep(options: Options) -> Path:
     """Train a head on each layer and pooling of a pretrained model and score it on validation clips; sweep.csv."""
     context = RunContext.of(options)
-    settings, labels = audio_settings(options), target_labels(options)
-    splits = [training_rows(replace(options, seed=options.seed + number), labels) for number in range(options.seeds)]
+    paths, audio, labels = context.paths, audio_settings(options), target_labels(context.paths)
+    seeds = range(options.seed, options.seed + options.seeds)
+    loss, share, skips = options.loss, options.val_share, options.on_bad_audio
+    splits = [training_rows(paths, labels, loss=loss, val_share=share, seed=seed, on_bad_audio=skips) for seed in seeds]
     train_rows, held_out = splits[0]
-    model = classification_model(replace(options, freeze=True), labels, settings)
-    runs = [_run(context, options.seed + number, split, settings) for number, split in enumerate(splits)]
-    files = used_files(options, train_rows.source)
+    model = classification_model(paths, replace(ModelSettings.of(options), freeze=True), labels, audio)
+    reader = ClipReader.of(context, audio)
+    plan = Plan(training_settings(options), options.loss, context.accelerator, options.seeds)
+    runs = [_run(plan, reader, options, seed, split) for seed, split in zip(seeds, splits, strict=True)]
     clips = {"train": len(train_rows.frame), "validation": len(held_out.frame)}
-    folder = open_folder(options, clips=clips, files=files, trains=False)
+    files = used_files(paths, train_rows.source)
+    folder = open_folder(context.record, clips=clips, files=files, trains=False)
     _say_left_aside(options)
-    _check_held_out([held_out.targets for _, held_out in splits], options)
+    _check_held_out([held_out.targets for _, held_out in splits], plan)
     # The splits of all seeds are made of the same recordings.
-    table = pooled_table(Pooler(context, model, settings, all_states(model), autocast=True), train_rows, held_out)
-    check_some(context, table)
+    keeps = options.features == "auto"
+    pooler = Pooler(reader, context.accelerator, model, all_states(model), True, options.cache_gb, keeps)
+    table = pooled_table(pooler, train_rows, held_out)
+    check_some(context.skipped, table)
     found = _all_heads(runs, model, table)
-    best = _best(found, options, clips["validation"])
+    best = _best(found, plan, clips["validation"])
     with atomic_file(folder / "sweep.csv") as beside:
-        _csv(found, options).to_csv(beside, index=False)
-    note_recordings(context, folder, train_rows.frame.index, held_out.frame.index)
+        _csv(found, plan).to_csv(beside, index=False)
+    note_recordings(context.record, context.skipped, folder, train_rows.frame.index, held_out.frame.index)
     context.skipped.leave()
-    _show(found, best, options, clips["validation"], folder / "sweep.csv")
+    _show(found, best, plan, clips["validation"], folder / "sweep.csv")
     return folder / "sweep.csv"
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What all heads have in common: how they are trained, and what they are judged by."""
+
+    training: TrainingSettings
+    loss: str
+    accelerator: Accelerator
+    seeds: int
+
+    @property
+    def measures(self) -> tuple[str, ...]:
+        """Those of sweep.csv."""
+        return MEASURES[self.loss]
 
 
 @dataclass(frozen=True)
 class _Run:
     """What the heads of one seed have in common."""
 
-    context: RunContext
-    training_batches: TrainingBatches
+    plan: Plan
+    seed: int
+    batches: TrainingBatches
     positives: Sequence[float] | None
 
     @property
     def name(self) -> str:
-        return f"seed-{self.context.options.seed}"
+        return f"seed-{self.seed}"
 
 
-def _run(context: RunContext, seed: int, split: tuple[Rows, Rows], settings: Settings) -> _Run:
-    own = replace(context, options=replace(context.options, seed=seed))
-    positives = positive_weights(split[0].targets).tolist() if own.options.pos_weight else None
-    return _Run(own, training_batches(own, *split, settings), positives)
+def _run(plan: Plan, reader: ClipReader, options: Options, seed: int, split: tuple[Rows, Rows]) -> _Run:
+    positives = positive_weights(split[0].targets).tolist() if options.pos_weight else None
+    reader = replace(reader, seed=seed)
+    remember_skipped(reader, Path(options.exp_dir), resume=options.resume)
+    pieces = options.micro_batch or reader.batch_size
+    batches = training_batches(reader, *split, piece_size=pieces, balanced=options.balanced)
+    return _Run(replace(plan, training=replace(plan.training, seed=seed)), seed, batches, positives)
 
 
-def _check_held_out(targets: Sequence[NDArray[np.float64]], options: Options) -> None:
+def _check_held_out(targets: Sequence[NDArray[np.float64]], plan: Plan) -> None:
     """UserError where no label of any seed's validation rows could be scored: known before the base has run."""
-    level = SOFT_POSITIVE if options.loss == "BCE" else None
+    level = SOFT_POSITIVE if plan.loss == "BCE" else None
     for targets_RN in targets:
         for label_R in targets_RN.T:
             known_r = label_R[~np.isnan(label_R)]
             if len(np.unique(known_r if level is None else known_r >= level)) > 1:
                 return
-    raise _no_score(options, len(targets[0]))
+    raise _no_score(plan, len(targets[0]))
 
 
-def _no_score(options: Options, clips: int) -> UserError:
+def _no_score(plan: Plan, clips: int) -> UserError:
     return UserError(
-        f"the {clips} held-out clips define no {TITLES[MEASURES[options.loss][0]]} for any label; "
+        f"the {clips} held-out clips define no {TITLES[plan.measures[0]]} for any label; "
         "hold out more with --val_share."
     )
 
 
 def _say_left_aside(options: Options) -> None:
     """A config of finetune may alter recordings or train the base, which a sweep does not."""
-    names = [*altering(options), "unfreeze_last", "lora_rank", "freeze"]
+    names = [*options.altering, "unfreeze_last", "lora_rank", "freeze"]
     values = {name: getattr(options, name) for name in names}
     aside = [f"--{name} {value}" for name, value in values.items() if value != SPECS[name].default]
     if aside:
@@ -151,16 +177,16 @@ def _all_heads(
     """The scores of each choice, by the name of the seed."""
     found: dict[Choice, dict[str, Scores]] = {choice: {} for choice in CHOICES}
     with tqdm(total=len(CHOICES) * len(runs), desc="sweep", unit="head", dynamic_ncols=True) as bar:
-        for run, together in itertools.product(runs, _groups(runs[0].context.options)):
+        for run, together in itertools.product(runs, _groups(runs[0].plan)):
             for choice, scores in _train_heads(run, model, table, together).items():
                 found[choice][run.name] = scores
             bar.update(len(together))
     return found
 
 
-def _groups(options: Options) -> list[list[Choice]]:
+def _groups(plan: Plan) -> list[list[Choice]]:
     """The choices whose heads can be trained beside each other: the norm of gradients belongs to one alone."""
-    if options.clip_grad:
+    if plan.training.clip_grad:
         return [[choice] for choice in CHOICES]
     single = [[one for one in CHOICES if one.task == task and one.layer is not None] for task in POOLINGS]
     return [*single, *([choice] for choice in CHOICES if choice.layer is None)]
@@ -172,14 +198,14 @@ def _train_heads(
     """Train heads as finetune would, and score the best epoch of each on the validation clips."""
     if len(together) == 1:
         _renew(run, model, together[0])
-        _train(run, model, with_pooled(run.feed, table, own_states(model)), training_settings(run.context.options))
+        _train(run, model, with_pooled(run.batches, table, own_states(model)))
         return {together[0]: _score(run, model, table)}
-    options, layers = run.context.options, [choice.layer for choice in together if choice.layer is not None]
+    layers = [choice.layer for choice in together if choice.layer is not None]
     _renew(run, model, together[0])
-    kind: dict[str, Any] = {"task": together[0].task, "layers": layers, "seed": options.seed}
-    heads = ParallelHeads(model, **kind, patience=options.patience)
+    kind: dict[str, Any] = {"task": together[0].task, "layers": layers, "seed": run.seed}
+    heads = ParallelHeads(model, **kind, patience=run.plan.training.patience)
     states = States((together[0].task,), tuple(layers), model.v.width)
-    _train(run, heads, with_pooled(run.feed, table, states), replace(training_settings(options), patience=0))
+    _train(run, heads, with_pooled(run.batches, table, states), patience=0)
     found = {}
     for place, choice in enumerate(together):
         _renew(run, model, choice)
@@ -190,29 +216,30 @@ def _train_heads(
 
 def _renew(run: _Run, model: SSASTForAudioClassification, choice: Choice) -> None:
     layer = -1 if choice.layer is None else choice.layer
-    model.renew_head(task=choice.task, layer=layer, weighted=choice.layer is None, seed=run.context.options.seed)
+    model.renew_head(task=choice.task, layer=layer, weighted=choice.layer is None, seed=run.seed)
     if run.positives is not None:
         model.weigh_positives(run.positives)
 
 
-def _train(run: _Run, heads: nn.Module, batches: TrainingBatches, how: TrainingSettings) -> None:
+def _train(run: _Run, heads: nn.Module, batches: TrainingBatches, patience: int | None = None) -> None:
     """`train` without its words and its checkpoints."""
-    how = replace(how, tensorboard=False, save_every_seconds=float("inf"))
+    how = replace(run.plan.training, tensorboard=False, save_every_seconds=float("inf"))
+    how = how if patience is None else replace(how, patience=patience)
     with TemporaryDirectory(prefix="ssast-sweep-") as folder, _silence():
-        train(heads, batches, how, Path(folder), run.context.accelerator)
+        train(heads, batches, how, Path(folder), run.plan.accelerator)
 
 
 def _score(run: _Run, model: SSASTForAudioClassification, table: StatesTable) -> Scores:
-    options, device = run.context.options, run.context.accelerator.device
+    plan, device = run.plan, run.plan.accelerator.device
     model.eval()
-    seen = [batch for batch in with_pooled(run.feed, table, own_states(model)).validation() if batch["uid"]]
+    seen = [batch for batch in with_pooled(run.batches, table, own_states(model)).validation() if batch["uid"]]
     scores = torch.cat(
         [check_answers(batch["uid"], model.score_pooled(batch["pooled"].to(device)).cpu()) for batch in seen]
     )
     targets = torch.cat([batch["targets"] for batch in seen])
-    metrics = score(targets.numpy(), scores.numpy(), model.labels or [], loss=options.loss)
+    metrics = score(targets.numpy(), scores.numpy(), model.labels or [], loss=plan.loss)
     return {
-        name: {measure: entry[measure] for measure in MEASURES[options.loss]}
+        name: {measure: entry[measure] for measure in plan.measures}
         for name, entry in (*metrics["labels"].items(), (MEAN, metrics["mean"]))
     }
 
@@ -233,11 +260,11 @@ def _mean(of_choice: Mapping[str, Scores], measure: str) -> float | None:
     return spread({seed: scores[MEAN][measure] for seed, scores in of_choice.items()})["mean"]
 
 
-def _best(found: Mapping[Choice, Mapping[str, Scores]], options: Options, clips: int) -> Choice:
-    means = {choice: _mean(scores, MEASURES[options.loss][0]) for choice, scores in found.items()}
+def _best(found: Mapping[Choice, Mapping[str, Scores]], plan: Plan, clips: int) -> Choice:
+    means = {choice: _mean(scores, plan.measures[0]) for choice, scores in found.items()}
     known = {choice: mean for choice, mean in means.items() if mean is not None}
     if not known:
-        raise _no_score(options, clips)
+        raise _no_score(plan, clips)
     return max(known, key=lambda choice: known[choice])
 
 
@@ -248,27 +275,27 @@ def _undefined(found: Mapping[Choice, Mapping[str, Scores]], measure: str) -> li
     return [label for label in labels if all(scores[label][measure] is None for scores in first.values())]
 
 
-def _csv(found: Mapping[Choice, Mapping[str, Scores]], options: Options) -> pd.DataFrame:
+def _csv(found: Mapping[Choice, Mapping[str, Scores]], plan: Plan) -> pd.DataFrame:
     """A row a choice, label and measure: the mean over the seeds, how it spreads, and each seed's value."""
     rows = [
         {"task": choice.task, "layer": choice.shown, "label": label, "measure": measure}
         | spread({seed: scores[label][measure] for seed, scores in of_choice.items()})
         for choice, of_choice in found.items()
         for label in next(iter(of_choice.values()))
-        for measure in MEASURES[options.loss]
+        for measure in plan.measures
     ]
     return pd.DataFrame(rows)
 
 
-def _show(found: Mapping[Choice, Mapping[str, Scores]], best: Choice, options: Options, clips: int, path: Path) -> None:
+def _show(found: Mapping[Choice, Mapping[str, Scores]], best: Choice, plan: Plan, clips: int, path: Path) -> None:
     """The table, what is best, and what it may be used for."""
-    measure = MEASURES[options.loss][0]
+    measure = plan.measures[0]
     title = f"{TITLES[measure]}, mean of the labels"
     rows = [["layer", *(f"{task}" for task in POOLINGS)]]
     for layer in dict.fromkeys(choice.layer for choice in CHOICES):
         choices = [Choice(task, layer) for task in POOLINGS]
         rows.append([choices[0].shown, *(number(_mean(found[choice], measure)) for choice in choices)])
-    say(f"\n{title}, on {clips} validation clips" + (f", mean of {options.seeds} seeds" if options.seeds > 1 else ""))
+    say(f"\n{title}, on {clips} validation clips" + (f", mean of {plan.seeds} seeds" if plan.seeds > 1 else ""))
     say(text_table(rows) + "\n")
     undefined = _undefined(found, measure)
     if undefined:

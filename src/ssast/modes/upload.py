@@ -9,8 +9,8 @@ from ssast.options.options import Options
 from ssast.options.privacy import revealed
 from ssast.options.resolve import resolve
 from ssast.options.yaml_file import read_mapping
-from ssast.runs.output.uploads import LEDGER, Uploads, target
-from ssast.runs.paths import at
+from ssast.runs.output.uploads import LEDGER, Uploads
+from ssast.runs.paths import Paths
 from ssast.runs.wrapper import Mode
 from ssast.safe_reading import brief, json_file
 
@@ -21,9 +21,9 @@ def upload(options: Options) -> Path:
     folder = Path(options.exp_dir)
     if not folder.is_dir():
         raise UserError(f"{folder} is no folder; give the output folder of a run, as in `ssast upload FOLDER`.")
-    known = resolve(options, **_recorded(folder, options.given))
+    known = Paths.of(resolve(options, **_recorded(folder, options.given)))
     noted = "" if known.bucket_name else _noted(folder)
-    to = at(known, noted) if noted else target(known)
+    to = known.at(noted) if noted else known.results
     if "bucket_name" not in options.given:
         _check_recorded(folder, to)
     uploads = Uploads(folder, to)

@@ -178,13 +178,6 @@ def specs(options: type) -> dict[str, Spec]:
     }
 
 
-def altering(options: Any) -> dict[str, Any]:
-    """The augmentations that are switched on in these options, by name: each makes a clip differ between epochs."""
-    return {
-        name: value for name, spec in specs(type(options)).items() if spec.alters and (value := getattr(options, name))
-    }
-
-
 def suggestion(word: str, known: Iterable[str]) -> str:
     """`; did you mean X?` for a likely slip, else nothing."""
     from difflib import get_close_matches

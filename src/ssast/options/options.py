@@ -135,6 +135,12 @@ class Options(TrainingOptions):
 
     given: frozenset[str] = dataclasses.field(default=NOT_SAID, repr=False, compare=False)
 
+    @property
+    def altering(self) -> dict[str, object]:
+        """The augmentations that are switched on, by name: each makes a clip differ between epochs."""
+        own = specs(type(self)).items()
+        return {name: value for name, spec in own if spec.alters and (value := getattr(self, name))}
+
     def __post_init__(self):
         for name, spec in SPECS.items():
             object.__setattr__(self, name, spec.check(getattr(self, name), name))

@@ -1,4 +1,4 @@
-"""Text, a YAML file or Python values in, one checked `Options` out; and the record that a run keeps of it."""
+"""Make one checked `Options` of text, a YAML file or Python values."""
 
 import dataclasses
 import os
@@ -8,12 +8,10 @@ from typing import Any
 from ssast.errors import UserError
 from ssast.options.declaration import suggestion
 from ssast.options.options import SPECS, Options
-from ssast.options.privacy import revealed, settled, shown_facts, shown_record
+from ssast.options.privacy import revealed, settled
+from ssast.options.record import RECORD
 from ssast.options.records import canonical, check_together
-from ssast.options.yaml_file import read_mapping, write_mapping
-
-# The key in a run's own YAML file that holds what is not an option.
-RECORD = "record"
+from ssast.options.yaml_file import read_mapping
 
 
 def from_args(texts: Mapping[str, str]) -> Options:
@@ -51,27 +49,6 @@ def load_config(path: str | os.PathLike[str]) -> dict[str, Any]:
     for name in values:
         _known(name, f"{path}: there is no option", [name for name in SPECS if name != "config"])
     return {name: SPECS[name].check(value, f"{path}: {name}") for name, value in values.items()}
-
-
-def record(options: Options) -> dict[str, Any]:
-    """Every option as plain values, fit for YAML and for --config; without `config`, whose content is in them."""
-    return {name: getattr(options, name) for name in SPECS if name != "config"}
-
-
-def public_options() -> list[str]:
-    """The options that a card may tell the public; a record keeps their names, since a card is made without options."""
-    return [name for name, spec in SPECS.items() if spec.is_public]
-
-
-def write_record(path: str | os.PathLike[str], options: Options, extra: Mapping[str, Any]) -> None:
-    """Write the options as used, by groups, and under `record:` whatever else the run wants to keep (plain values)."""
-    values = shown_record(record(options))
-    sections: dict[str, dict[str, Any]] = {}
-    for spec in SPECS.values():
-        if spec.name in values:
-            sections.setdefault(spec.group.title, {})[spec.name] = values[spec.name]
-    comment = f"Every option of this run; `ssast {options.mode} --config {os.path.basename(path)}` repeats it."
-    write_mapping(path, comment, {**sections, "Not options, and not read": {RECORD: shown_facts(extra)}})
 
 
 def _known(name: str, sentence: str, names: Iterable[str]) -> None:

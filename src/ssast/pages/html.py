@@ -35,7 +35,7 @@ def escape(value: object) -> str:
 
 def asset(name: str) -> str:
     """A style sheet or script that is installed beside this file."""
-    return resources.files("ssast.report").joinpath(name).read_text(encoding="utf-8")
+    return resources.files("ssast.pages").joinpath(name).read_text(encoding="utf-8")
 
 
 def embed(name: str, value: Any) -> str:

@@ -16,7 +16,6 @@ from ssast.data.tables.people import ENOUGH_SUBJECTS, NO_VALUE, grouped, people_
 from ssast.data.tables.splits import some
 from ssast.errors import UserError
 from ssast.metrics.measures import SOFT_POSITIVE
-from ssast.options.options import Options
 from ssast.pages.tables import counted
 from ssast.runs.context import say
 
@@ -38,9 +37,11 @@ class Arranged:
     is_test: NDArray[np.bool_] | None
 
     @classmethod
-    def of(cls, frame: pd.DataFrame, labels: list[str], subject: str | None, options: Options) -> "Arranged":
+    def of(
+        cls, frame: pd.DataFrame, labels: list[str], subject: str | None, *, test_share: float, seed: int
+    ) -> "Arranged":
         """The table with its test chosen; UserError where all recordings are of one person."""
-        if options.test_share == 0:
+        if test_share == 0:
             return cls(frame, labels, subject, None)
         groups = grouped(frame, people_in(frame, subject) if subject else None)
         if len(set(groups)) < 2:
@@ -49,7 +50,7 @@ class Arranged:
                 "pass --test_share 0 to do without splits."
             )
         targets_RN = frame[labels].to_numpy(dtype=float)
-        return cls(frame, labels, subject, choose_test(groups, targets_RN, options.test_share, options.seed))
+        return cls(frame, labels, subject, choose_test(groups, targets_RN, test_share, seed))
 
     @property
     def halves(self) -> dict[str, pd.DataFrame]:

@@ -1,36 +1,27 @@
-"""Say how recordings become the input of a model."""
+"""Take from the options how recordings become the input of a model, and give way to what a model was trained with."""
 
+from collections.abc import Mapping
+from dataclasses import asdict
 from typing import Any
 
+from ssast.audio.settings import OPTION_OF, AudioSettings
 from ssast.options.options import Options
 from ssast.runs.context import say
 
-Settings = dict[str, Any]
 
-
-def audio_settings(options: Options) -> Settings:
+def audio_settings(options: Options) -> AudioSettings:
     """How recordings become the model's input: kept in the model folder, so that every later mode does the same."""
-    return {
-        "sample_rate": options.resample_rate,
-        "num_mel_bins": options.num_mel_bins,
-        "target_length": options.target_length,
-        "mean": options.dataset_mean,
-        "std": options.dataset_std,
-        "reduce": options.reduce,
-        "clip_length": options.clip_length,
-    }
+    names = AudioSettings.__dataclass_fields__
+    return AudioSettings(**{name: getattr(options, OPTION_OF.get(name, name)) for name in names})
 
 
-OPTION_OF = {"sample_rate": "resample_rate", "mean": "dataset_mean", "std": "dataset_std"}
-
-
-def model_settings(options: Options, kept: Settings | None) -> Settings:
-    """The settings kept with a fine-tuned model, or else those of the options; says which given options give way."""
-    asked = audio_settings(options)
-    if not kept:
-        return asked
-    for name, value in kept.items():
+def model_settings(
+    asked: AudioSettings, frontend: Mapping[str, Any] | None, given: frozenset[str] = frozenset()
+) -> AudioSettings:
+    """The settings kept with a fine-tuned model, or else those asked for; says which `given` options give way."""
+    kept = AudioSettings.kept({**asdict(asked), **(frontend or {})})
+    for name, value in asdict(kept).items():
         option = OPTION_OF.get(name, name)
-        if option in options.given and asked[name] != value:
-            say(f"--{option} {asked[name]} is left aside: the model was fine-tuned with {value}")
-    return asked | kept
+        if option in given and getattr(asked, name) != value:
+            say(f"--{option} {getattr(asked, name)} is left aside: the model was fine-tuned with {value}")
+    return kept

@@ -1,78 +1,118 @@
-"""Give the batches of a mode's rows, and what prepares them on the device."""
+"""Read the recordings of a mode's rows as it was asked to, in batches, and prepare them on the device."""
 
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import torch
 
-from ssast.audio.alterations import ALTERATIONS
-from ssast.audio.frontend import Frontend
+from ssast.audio.alterations import ALTERATIONS, SPECTROGRAM_ALTERATIONS
+from ssast.audio.settings import AudioSettings
 from ssast.data.dataset import AudioDataset
-from ssast.data.loader import loader
+from ssast.data.loader import Loader, loader
 from ssast.data.prepare import Prepare
-from ssast.engine.inference import loader_size
-from ssast.options.declaration import specs
-from ssast.options.options import Options
-from ssast.runs.audio_settings import OPTION_OF, Settings
+from ssast.data.storage.location import Location
+from ssast.engine.inference import Batch, loader_size
 from ssast.runs.context import RunContext
-from ssast.runs.paths import recordings
+from ssast.runs.output.skipped_recordings import SkippedRecordings
 from ssast.runs.rows import Rows
 
+_WAVEFORM = {each.name: each.key or each.name for each in ALTERATIONS}
+_WAVEFORM |= {each.amount.name: each.amount.name for each in ALTERATIONS}
+_BATCH = ("mixup", "mixup_alpha", *(each.name for each in SPECTROGRAM_ALTERATIONS))
+"""The augmentations by option: of waveforms with their names in the seed's `audio_conf`, and of batches."""
 
-def dataset(options: Options, rows: Rows, settings: Settings, *, augment: bool, hold: str = "heard") -> AudioDataset:
-    """The recordings of these rows, altered only for training; the first is read now, so that a wrong folder shows.
 
-    `hold` says what of long ones is held, as in `AudioDataset`.
+@dataclass(frozen=True)
+class ClipReader:
+    """Reads recordings below a folder as a model hears them (`audio`); those that cannot be used go to `skipped`.
+
+    `augmentation` has the amounts of all augmentations by option; they act only where a data set is asked to `augment`.
     """
-    conf = {OPTION_OF.get(name, name): value for name, value in settings.items()}
-    conf |= {"mean": conf.pop("dataset_mean"), "std": conf.pop("dataset_std")}
-    if augment:
-        for each in ALTERATIONS:
-            conf |= {each.key or each.name: getattr(options, each.name)}
-            conf |= {each.amount.name: getattr(options, each.amount.name)}
-    place = recordings(options)
-    how: dict[str, Any] = {"librosa": options.lib, "with_fbank": False, "seed": options.seed, "hold": hold}
-    data = AudioDataset(rows.frame, rows.labels, conf, place, **how)
-    if options.on_bad_audio == "error" and len(rows.frame):
-        next(iter(loader(data, batch_size=1)))
-    data.judges = True
-    return data
 
+    recordings: Location
+    audio: AudioSettings
+    augmentation: Mapping[str, Any]
+    skipped: SkippedRecordings
+    device: torch.device
+    batch_size: int
+    librosa: bool
+    seed: int
+    num_workers: int
+    on_bad_audio: str
+    worker_start: str
 
-def prepare(options: Options, settings: Settings, device: torch.device, *, augment: bool) -> Prepare:
-    """Waveforms -> fbank on the device; spectrogram augmentation and mixup only for training."""
-    frontend = Frontend(
-        **{name: settings[name] for name in ("sample_rate", "num_mel_bins", "target_length", "mean", "std")}
-    )
-    # All that alters clips and is not done to waveforms in `dataset`: what is declared and unknown here is an error.
-    on_waveforms = {name for each in ALTERATIONS for name in (each.name, each.amount.name)}
-    declared = [name for name, spec in specs(type(options)).items() if spec.group.alters and name not in on_waveforms]
-    chance = {name: getattr(options, name) for name in declared} if augment else {}
-    return Prepare(frontend, **chance).to(device)
+    @classmethod
+    def of(cls, context: RunContext, audio: AudioSettings) -> "ClipReader":
+        """The reader of a mode."""
+        options, paths = context.options, context.paths
+        if unknown := options.altering.keys() - {*_WAVEFORM, *_BATCH}:
+            raise TypeError(f"nothing is done for the augmentation {', '.join(sorted(unknown))}")
+        return cls(
+            paths.recordings if paths.prefix else paths.at(""),
+            audio,
+            {name: getattr(options, name) for name in (*_WAVEFORM, *_BATCH)},
+            context.skipped,
+            context.accelerator.device,
+            options.batch_size,
+            options.lib,
+            options.seed,
+            options.num_workers,
+            options.on_bad_audio,
+            options.worker_start,
+        )
 
+    @property
+    def loader_size(self) -> int:
+        """How many clips are loaded at once where nothing is learned."""
+        return loader_size(self.batch_size, self.device)
 
-def loading(context: RunContext) -> Settings:
-    """How every loader of a mode reads."""
-    options = context.options
-    return {
-        "num_workers": options.num_workers,
-        "on_bad_audio": options.on_bad_audio,
-        "report": context.skipped,
-        "note": context.skipped.doubt,
-        "context": None if options.worker_start == "auto" else options.worker_start,
-    }
+    def dataset(self, rows: Rows, *, augment: bool = False, hold: str = "heard") -> AudioDataset:
+        """The recordings of these rows; the first is read now, so that a wrong folder shows.
 
+        `hold` says what of long ones is held, as in `AudioDataset`.
+        """
+        conf = self.audio.conf()
+        if augment:
+            conf |= {key: self.augmentation[name] for name, key in _WAVEFORM.items()}
+        data = AudioDataset(
+            rows.frame,
+            rows.labels,
+            conf,
+            self.recordings,
+            librosa=self.librosa,
+            with_fbank=False,
+            seed=self.seed,
+            hold=hold,
+        )
+        if self.on_bad_audio == "error" and len(rows.frame):
+            next(iter(loader(data, batch_size=1)))
+        data.judges = True
+        return data
 
-def row_batches(
-    context: RunContext, source: Rows, settings: Settings
-) -> tuple[Callable[[int, int], Iterable[dict[str, Any]]], int, Prepare]:
-    """The batches of these rows in their order, from one up to another; how many in all; and what prepares them."""
-    options, device = context.options, context.accelerator.device
-    data = dataset(options, source, settings, augment=False)
-    size = loader_size(options.batch_size, device)
+    def load(self, data: Any, **how: Any) -> Loader:
+        """The batches of a data set; `how` as `loader` takes it."""
+        return loader(
+            data,
+            num_workers=self.num_workers,
+            on_bad_audio=self.on_bad_audio,
+            report=self.skipped,
+            note=self.skipped.doubt,
+            context=None if self.worker_start == "auto" else self.worker_start,
+            **how,
+        )
 
-    def batches(start: int, stop: int) -> Iterable[dict[str, Any]]:
-        return loader(data, batch_size=size, start=start, stop=stop, **loading(context))
+    def prepare(self, *, augment: bool = False) -> Prepare:
+        """Waveforms -> fbank on the device; spectrogram augmentation and mixup only for training."""
+        amounts = {name: self.augmentation[name] for name in _BATCH} if augment else {}
+        return Prepare(self.audio.frontend(), **amounts).to(self.device)
 
-    return batches, math.ceil(len(data) / size), prepare(options, settings, device, augment=False)
+    def row_batches(self, source: Rows) -> tuple[Callable[[int, int], Iterable[Batch]], int, Prepare]:
+        """The batches of these rows in their order, from one up to another; how many in all; what prepares them."""
+        data = self.dataset(source)
+
+        def batches(start: int, stop: int) -> Iterable[Batch]:
+            return self.load(data, batch_size=self.loader_size, start=start, stop=stop)
+
+        return batches, math.ceil(len(data) / self.loader_size), self.prepare()

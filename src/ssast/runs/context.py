@@ -1,4 +1,4 @@
-"""Hold what a mode carries along: its options, the device it computes on, and the recordings that it skips."""
+"""Hold what a mode carries along: its options, the places they name, the device it computes on, recordings it skips."""
 
 from dataclasses import dataclass
 
@@ -9,22 +9,31 @@ from ssast.engine import distributed
 from ssast.engine.hardware import engine
 from ssast.errors import UserError
 from ssast.options.options import Options
+from ssast.options.record import RunRecord
 from ssast.runs.output.skipped_recordings import SkippedRecordings
+from ssast.runs.paths import Paths
 
 
 @dataclass(frozen=True)
 class RunContext:
-    """What a mode carries along: its options, the engine they lead to, and the recordings that it leaves out."""
+    """What a mode carries along; the rooms below take of it what they use."""
 
     options: Options
+    paths: Paths
     accelerator: Accelerator
     skipped: SkippedRecordings
 
     @classmethod
     def of(cls, options: Options) -> "RunContext":
-        """The work of checked options; UserError where the device is not there."""
+        """The context of checked options; UserError where the device is not there."""
         forget()
-        return cls(options, engine(options.device, options.precision, options.threads), SkippedRecordings())
+        accelerator = engine(options.device, options.precision, options.threads)
+        return cls(options, Paths.of(options), accelerator, SkippedRecordings())
+
+    @property
+    def record(self) -> RunRecord:
+        """Every option as it is written down."""
+        return RunRecord.of(self.options)
 
 
 def say(text: str) -> None:

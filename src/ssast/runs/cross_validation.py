@@ -16,11 +16,14 @@ from ssast.metrics.measures import Floats
 from ssast.metrics.predictions import Predictions, read_predictions
 from ssast.metrics.youden import DEFAULT_THRESHOLD
 from ssast.options.options import Options
+from ssast.options.record import RunRecord
 from ssast.pages.tables import LEADING, TITLES, number, text_table
 from ssast.runs.audio_settings import audio_settings
-from ssast.runs.context import say
+from ssast.runs.batches import ClipReader
+from ssast.runs.context import RunContext, say
 from ssast.runs.output.folder import open_folder, used_files
-from ssast.runs.results import score_predictions, write_report, write_scores
+from ssast.runs.paths import Paths
+from ssast.runs.results import ScoreReport, score_predictions, write_report, write_scores
 from ssast.runs.rows import Rows, data_name, target_labels
 from ssast.runs.scoring import named_subjects
 from ssast.runs.thresholds import read_thresholds
@@ -40,7 +43,7 @@ def repeated(options: Options, finetune: Finetune) -> Path:
 
 def _over_seeds(options: Options, finetune: Finetune) -> Path:
     """A folder a seed, and seeds.csv with the spread of every measure."""
-    folder = open_folder(options, clips={}, files={}, trains=True)
+    folder = open_folder(RunRecord.of(options), clips={}, files={}, trains=True)
     homes: list[Path] = []
     for seed in range(options.seed, options.seed + options.seeds):
         say(f"seed {seed}, {len(homes) + 1} of {options.seeds}")
@@ -52,14 +55,15 @@ def _over_seeds(options: Options, finetune: Finetune) -> Path:
 
 def _over_folds(options: Options, finetune: Finetune) -> Path:
     """A folder a fold, folds.csv, and the scores and page of the pooled predictions of all clips."""
-    labels = target_labels(options)
+    paths, record = Paths.of(options), RunRecord.of(options)
+    labels = target_labels(paths)
     place = find_split(options.data_split_root or "", "train")
     frame = read_split(place)
     check_targets(frame, labels, options.loss)
     known = targets(frame, labels).numpy() if options.loss == "BCE" else np.zeros((len(frame), 0))
     fold_R, sentence = assign_folds(frame, known, options.folds, options.seed)
-    files = used_files(options, place)
-    folder = open_folder(options, clips={"train": len(frame)}, files=files, trains=True)
+    files = used_files(paths, place)
+    folder = open_folder(record, clips={"train": len(frame)}, files=files, trains=True)
     say(sentence)
     homes: list[Path] = []
     for fold in range(options.folds):
@@ -69,7 +73,7 @@ def _over_folds(options: Options, finetune: Finetune) -> Path:
         distributed.wait()
         say(f"fold {fold + 1} of {options.folds}")
         own: dict[str, Any] = {"exp_dir": str(home), "data_split_root": str(home / "splits"), "folds": 0}
-        homes.append(finetune(options, **own, dataset=data_name(options, place)))
+        homes.append(finetune(options, **own, dataset=data_name(options.dataset, options.data_split_root, place)))
     if not distributed.is_main():
         return folder
     predictions, thresholds = _pooled(homes, labels, frame)
@@ -78,9 +82,10 @@ def _over_folds(options: Options, finetune: Finetune) -> Path:
     metrics = score_predictions(predictions, options.loss, called, options.resamples, left_out=left_out)
     say(f"all {options.folds} folds together")
     write_scores(folder, predictions, metrics)
-    whole, settings = Rows(frame, labels, place), audio_settings(options)
-    titled: dict[str, Any] = {"title": f"Cross-validation in {options.folds} folds", "remark": OUT_OF_FOLD}
-    write_report(options, whole, settings, folder, predictions, metrics, **titled)
+    title = f"Cross-validation in {options.folds} folds"
+    report = ScoreReport(record, Rows(frame, labels, place), title, remark=OUT_OF_FOLD)
+    reader = ClipReader.of(RunContext.of(options), audio_settings(options))
+    write_report(report, reader, folder, predictions, metrics)
     _write_spread(folder / "folds.csv", homes)
     return folder
 
@@ -107,7 +112,8 @@ def _pooled(
     thresholds: dict[str, float | Floats] = {
         label: np.repeat([own.get(label, DEFAULT_THRESHOLD) for own in chosen], clips)[rows] for label in labels
     }
-    return Predictions(list(used.index), list(labels), scores, truth, **named_subjects(used)), thresholds
+    subjects, unit = named_subjects(used)
+    return Predictions(list(used.index), list(labels), scores, truth, subjects=subjects, unit=unit), thresholds
 
 
 def _write_spread(path: Path, homes: Sequence[Path]) -> None:

@@ -4,48 +4,40 @@ import itertools
 import math
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import nullcontext
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from inspect import signature
 from pathlib import Path
-from typing import Any, TypeVar, cast
+from typing import TypeVar, cast
 
 import pandas as pd
 import torch
+from accelerate import Accelerator
 from tqdm import tqdm
 
 from ssast import __version__
 from ssast.audio.sound_findings import SoundFinding
 from ssast.data.features import FeatureStore, PooledBatches, States, StatesTable, Values, weights_name
 from ssast.data.kept_findings import KeptFindings
-from ssast.data.loader import Loader, loader
+from ssast.data.loader import Loader
 from ssast.data.storage.cache import cache
 from ssast.data.storage.fingerprints import fingerprint_of, recording_fingerprints
 from ssast.engine import distributed, inference
 from ssast.engine.hardware import uses_bf16
+from ssast.engine.inference import Batch
 from ssast.engine.train import TrainingBatches
 from ssast.errors import UserError
 from ssast.model.classification import SSASTForAudioClassification
 from ssast.model.encoder import NUM_STATES, SSASTEncoder
 from ssast.model.head import POOLINGS
-from ssast.options.declaration import altering
-from ssast.runs.audio_settings import Settings
-from ssast.runs.batches import dataset, loading, prepare
-from ssast.runs.context import RunContext, say
-from ssast.runs.paths import recordings
+from ssast.runs.batches import ClipReader
+from ssast.runs.context import say
+from ssast.runs.output.skipped_recordings import SkippedRecordings
 from ssast.runs.rows import Rows
 
-_T = TypeVar("T")
+_T = TypeVar("_T")
 JUDGED_AT_ONCE = 16
 SHAPE = (*signature(SSASTEncoder).parameters, "mask_padding")
 """The settings of a model that its pooled states depend on, beside the weights."""
-
-
-def keeps_features(context: RunContext, model: SSASTForAudioClassification) -> bool:
-    """Whether a clip's pooled states are the same in every epoch, and are to be kept."""
-    options = context.options
-    is_still = options.freeze and not options.unfreeze_last and not options.lora_rank
-    is_still = is_still and not any(parameter.requires_grad for parameter in model.v.parameters())
-    return options.features == "auto" and is_still and not altering(options)
 
 
 def own_states(model: SSASTForAudioClassification) -> States:
@@ -63,55 +55,56 @@ class Pooler:
     """What computes pooled states: a model, how recordings reach it, which states are asked for, and the arithmetic.
 
     With `autocast` they are as the training loop computes them, else as scoring does: the same in fp32, not in bf16.
+    What it `keeps` lies in the cache of `cache_gb`.
     """
 
-    context: RunContext
+    reader: ClipReader
+    accelerator: Accelerator
     model: SSASTForAudioClassification
-    settings: Settings
     states: States
     autocast: bool
+    cache_gb: float
+    keeps: bool = True
 
     def made_by(self) -> str:
         """A name for all that the states depend on beside the recording and which of them are asked for."""
-        half = uses_bf16(self.context.accelerator)
+        half = uses_bf16(self.accelerator)
         arithmetic = ("bf16 by autocast" if self.autocast else "bf16") if half else "fp32"
         shape = [(name, self.model.config[name]) for name in SHAPE]
-        sound = [*sorted(self.settings.items()), ("lib", self.context.options.lib)]
-        ran_on = (self.context.accelerator.device.type, arithmetic, __version__, str(torch.__version__))
+        sound = [*sorted(asdict(self.reader.audio).items()), ("lib", self.reader.librosa)]
+        ran_on = (self.accelerator.device.type, arithmetic, __version__, str(torch.__version__))
         return fingerprint_of(weights_name(self.model.v), shape, sound, ran_on)
 
     def heard_as(self) -> str:
         """A name for all that decides what is heard of a recording."""
         names = ("sample_rate", "reduce", "clip_length", "target_length")
-        return fingerprint_of([self.settings[name] for name in names], self.context.options.lib, __version__)
+        return fingerprint_of([getattr(self.reader.audio, name) for name in names], self.reader.librosa, __version__)
 
     def compute(self, source: Rows) -> Iterator[tuple[str, Values]]:
         """The uid and the states (K, N, D) of each recording that can be used, batch by batch through the model."""
-        options, device = self.context.options, self.context.accelerator.device
-        data = dataset(options, Rows(source.frame, [], source.source), self.settings, augment=False)
-        size = inference.loader_size(options.batch_size, device)
-        batches = loader(data, batch_size=size, is_part=True, **loading(self.work))  # notes doubts on the way
+        data, size = self.reader.dataset(Rows(source.frame, [], source.source)), self.reader.loader_size
+        batches = self.reader.load(data, batch_size=size, is_part=True)  # notes what is doubtful on the way
         apply = self._apply()
         with tqdm(
             total=len(data), desc="pooling", unit="clip", dynamic_ncols=True, disable=not distributed.is_main()
         ) as bar:
             for number, batch in enumerate(batches):
-                values_BKND = inference.values(apply, batch, self.context.accelerator).numpy()
+                values_BKND = inference.values(apply, batch, self.accelerator).numpy()
                 yield from zip(batch["uid"], values_BKND, strict=False)
                 bar.update(min(size, len(data) - number * size))
 
     def judge(self, uids: list[str], source: Rows) -> Iterator[tuple[str, dict[str, str]]]:
         """The uid and the doubts of recordings that are read for nothing else."""
         rows = Rows(source.frame.loc[uids], [], source.source)
-        data = dataset(self.context.options, rows, self.settings, augment=False)
-        for batch in loader(data, batch_size=JUDGED_AT_ONCE, is_part=True, **loading(self.work)):
-            yield from ((uid, self.context.skipped.about(uid)) for uid in batch["uid"])
+        data = self.reader.dataset(rows)
+        for batch in self.reader.load(data, batch_size=JUDGED_AT_ONCE, is_part=True):
+            yield from ((uid, self.reader.skipped.about(uid)) for uid in batch["uid"])
 
-    def _apply(self) -> Callable[[dict[str, Any]], torch.Tensor]:
-        ready = prepare(self.context.options, self.settings, self.context.accelerator.device, augment=False)
-        around = self.context.accelerator.autocast if self.autocast else nullcontext
+    def _apply(self) -> Callable[[Batch], torch.Tensor]:
+        ready = self.reader.prepare()
+        around = self.accelerator.autocast if self.autocast else nullcontext
 
-        def pool(batch: dict[str, Any]) -> torch.Tensor:
+        def pool(batch: Batch) -> torch.Tensor:
             with around():
                 made = ready(batch)
                 states = self.states
@@ -122,22 +115,23 @@ class Pooler:
 
 def pooled_table(pooler: Pooler, *sources: Rows) -> StatesTable:
     """The states of these rows' recordings: from the cache as far as it has them, the others computed and kept."""
-    options, model, root = pooler.context.options, pooler.model, recordings(pooler.context.options)
-    model.to(pooler.context.accelerator.device).eval()
-    disk = cache(options.cache_gb)
+    model, root = pooler.model, pooler.reader.recordings
+    model.to(pooler.accelerator.device).eval()
+    disk = cache(pooler.cache_gb)
     store = FeatureStore(disk, pooler.made_by(), pooler.states, all_states(model))
     rows = Rows(pd.concat([source.frame for source in sources]), [], sources[0].source)
     uids = list(rows.frame.index)
-    keeps = options.features == "auto"
-    content_of = dict(zip(uids, recording_fingerprints(root, uids, disk) if keeps else [None] * len(uids), strict=True))
+    content_of = dict(
+        zip(uids, recording_fingerprints(root, uids, disk) if pooler.keeps else [None] * len(uids), strict=True)
+    )
     table, doubts = StatesTable(disk, uids, pooler.states), KeptFindings(disk, pooler.heard_as())
     missing = _anywhere([uid for uid, content in content_of.items() if not table.put(uid, store.find(content))])
     if pooler.autocast:
-        say(_sentence(len(missing), len(uids), disk.folder if keeps else None))
+        say(_sentence(len(missing), len(uids), disk.folder if pooler.keeps else None))
     for uid, values_KND, details in _computed(pooler, rows, missing):
         table.put(uid, values_KND)
         store.keep(content_of[uid], values_KND)
-        _doubt(pooler.work, uid, details)
+        _doubt(pooler.reader, uid, details)
         doubts.keep(content_of[uid], details)
     _judge_kept(pooler, rows, {uid: content_of[uid] for uid in uids if uid not in set(missing)}, doubts)
     return table.finish()
@@ -147,16 +141,16 @@ def _judge_kept(pooler: Pooler, rows: Rows, kept: dict[str, str | None], doubts:
     """Note what is doubtful about recordings whose states are kept; those that were never judged are read for it."""
     known = {uid: doubts.find(content) for uid, content in kept.items()}
     for uid, details in known.items():
-        _doubt(pooler.work, uid, details or {})
+        _doubt(pooler.reader, uid, details or {})
     unjudged = _anywhere([uid for uid, details in known.items() if details is None])
     judged = _in_shares(unjudged, lambda own: pooler.judge(own, rows), JUDGED_AT_ONCE)
     for uid, details in judged:
-        _doubt(pooler.work, uid, details)
+        _doubt(pooler.reader, uid, details)
         doubts.keep(kept.get(uid), details)
 
 
-def _doubt(context: RunContext, uid: str, details: dict[str, str]) -> None:
-    context.skipped.doubt(uid, [SoundFinding(kind, detail) for kind, detail in details.items()])
+def _doubt(reader: ClipReader, uid: str, details: dict[str, str]) -> None:
+    reader.skipped.doubt(uid, [SoundFinding(kind, detail) for kind, detail in details.items()])
 
 
 def _anywhere(missing: list[str]) -> list[str]:
@@ -166,8 +160,7 @@ def _anywhere(missing: list[str]) -> list[str]:
 
 def _computed(pooler: Pooler, rows: Rows, missing: list[str]) -> Iterator[tuple[str, Values, dict[str, str]]]:
     """The uid, the states and the doubts of these recordings, each computed by one process and handed to all."""
-    bad = pooler.context.skipped
-    size = inference.loader_size(pooler.context.options.batch_size, pooler.context.accelerator.device)
+    bad, size = pooler.reader.skipped, pooler.reader.loader_size
 
     def compute(own: list[str]) -> Iterator[tuple[str, Values, dict[str, str]]]:
         for uid, values_KND in pooler.compute(replace(rows, frame=rows.frame.loc[own])):
@@ -195,7 +188,7 @@ def _sentence(missing: int, clips: int, folder: Path | None) -> str:
 def with_pooled(feed: TrainingBatches, table: StatesTable, states: States) -> TrainingBatches:
     """The same batches in the same order, with pooled states in place of recordings."""
 
-    def swapped(batches: Iterable[dict[str, Any]]) -> PooledBatches:
+    def swapped(batches: Iterable[Batch]) -> PooledBatches:
         return PooledBatches(cast(Loader, batches), table, states)
 
     return replace(
@@ -206,34 +199,30 @@ def with_pooled(feed: TrainingBatches, table: StatesTable, states: States) -> Tr
     )
 
 
-def pooled_feed(
-    context: RunContext, model: SSASTForAudioClassification, feed: TrainingBatches, settings: Settings, *sources: Rows
-) -> TrainingBatches:
+def pooled_training_batches(pooler: Pooler, batches: TrainingBatches, *sources: Rows) -> TrainingBatches:
     """`with_pooled` for a model's own head, the recordings of these rows pooled first."""
-    states = own_states(model)
-    table = pooled_table(Pooler(context, model, settings, states, autocast=True), *sources)
-    check_some(context, table)
-    return with_pooled(feed, table, states)
+    table = pooled_table(pooler, *sources)
+    check_some(pooler.reader.skipped, table)
+    return with_pooled(batches, table, pooler.states)
 
 
-def check_some(context: RunContext, table: StatesTable) -> None:
+def check_some(skipped: SkippedRecordings, table: StatesTable) -> None:
     """UserError where not one of the recordings could be used."""
     if not table.is_there.any():
-        first = next(iter(context.skipped.reasons.values()), "")
+        first = next(iter(skipped.reasons.values()), "")
         raise UserError(f"none of the {len(table.is_there)} recordings can be used; the first: {first}")
 
 
 def pooled_rows(
-    context: RunContext, model: SSASTForAudioClassification, source: Rows, settings: Settings
-) -> tuple[Callable[..., Iterable[dict[str, Any]]], int, Callable[[dict[str, Any]], dict[str, Any]]]:
-    """As `row_batches`, with pooled states in place of recordings."""
-    states, uids = own_states(model), list(source.frame.index)
-    table = pooled_table(Pooler(context, model, settings, states, autocast=False), source)
-    size = inference.loader_size(context.options.batch_size, context.accelerator.device)
+    pooler: Pooler, source: Rows
+) -> tuple[Callable[[int, int], Iterable[Batch]], int, Callable[[Batch], Batch]]:
+    """As `ClipReader.row_batches`, with pooled states in place of recordings."""
+    uids = list(source.frame.index)
+    table, size = pooled_table(pooler, source), pooler.reader.loader_size
 
-    def batches(start: int, stop: int | None = None) -> Iterator[dict[str, Any]]:
-        for first in range(start * size, len(uids) if stop is None else min(stop * size, len(uids)), size):
+    def batches(start: int, stop: int) -> Iterator[Batch]:
+        for first in range(start * size, min(stop * size, len(uids)), size):
             there = [uid for uid in uids[first : first + size] if uid in table]
-            yield {"uid": there, "pooled": table.read(there, states)}
+            yield {"uid": there, "pooled": table.read(there, pooler.states)}
 
     return batches, math.ceil(len(uids) / size), lambda batch: batch

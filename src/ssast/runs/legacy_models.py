@@ -1,14 +1,16 @@
 """An older fine-tuned `.pt` and the options in; its model out, made with the options that its args.pkl remembers."""
 
 import os
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from ssast.audio.settings import AudioSettings
 from ssast.data.tables.splits import read_labels
 from ssast.errors import UserError
 from ssast.model.checkpoints.legacy import ARGUMENTS, read_arguments, read_legacy
 from ssast.model.classification import SSASTForAudioClassification
-from ssast.options.options import SPECS, Options
+from ssast.options.options import SPECS
 from ssast.options.tasks import FINETUNING_TASKS
 
 _MODEL = ("task", "layer", "weighted", "freeze", "activation", "final_dropout", "loss", "mask_padding")
@@ -25,17 +27,24 @@ _SOUND = {
 _SHOWN = ("task", "layer", "weighted", "target_length", "resample_rate", "dataset_mean", "dataset_std", "loss")
 
 
-def legacy_model(options: Options, path: str) -> tuple[SSASTForAudioClassification, str]:
-    """The model of a `.pt` that the seed's program wrote, and the sentence that says whose options it was made with."""
+def legacy_model(
+    path: str, settings: Mapping[str, Any], audio: AudioSettings, label_txt: str | None, given: frozenset[str]
+) -> tuple[SSASTForAudioClassification, str]:
+    """The model of a `.pt` that the seed's program wrote, and the sentence that says whose options it was made with.
+
+    `settings` and `audio` serve where its args.pkl says nothing, and so do the labels of `label_txt`. Which settings a
+    user has `given` goes before what the file tells by itself.
+    """
     record = Path(path).parent / ARGUMENTS
     kept = _checked(read_arguments(record), record) if record.exists() else {}
-    values = {name: kept.get(name, getattr(options, name)) for name in {*_MODEL, *PATCHES, *_SOUND}}
-    if not kept and "weighted" not in options.given:
+    asked = {**settings, **{option: getattr(audio, name) for option, name in _SOUND.items()}}
+    values = {name: kept.get(name, asked[name]) for name in {*_MODEL, *PATCHES, *_SOUND}}
+    if not kept and "weighted" not in given:
         values["weighted"] = None  # the file tells
-    settings: dict[str, Any] = {name: values[name] for name in (*_MODEL, *PATCHES)}
-    settings["frontend"] = {name: values[option] for option, name in _SOUND.items()}
-    settings["labels"] = _labels(options, kept)
-    model = SSASTForAudioClassification.from_checkpoint(read_legacy(path, settings))
+    made: dict[str, Any] = {name: values[name] for name in (*_MODEL, *PATCHES)}
+    made["frontend"] = {name: values[option] for option, name in _SOUND.items()}
+    made["labels"] = kept.get("labels") or (read_labels(label_txt) if label_txt else None)
+    model = SSASTForAudioClassification.from_checkpoint(read_legacy(path, made))
     values["weighted"] = model.weighted
     return model, _sentence(path, record if kept else None, values)
 
@@ -50,14 +59,6 @@ def _checked(values: dict[str, Any], record: Path) -> dict[str, Any]:
     if isinstance(labels, list) and labels and all(isinstance(label, str) for label in labels):
         kept["labels"] = labels
     return kept
-
-
-def _labels(options: Options, kept: dict[str, Any]) -> list[str] | None:
-    """Those that it was fine-tuned for, as far as they are remembered; else those of --label_txt, which scores need."""
-    if "labels" in kept:
-        return kept["labels"]
-    is_read = "label_txt" in options.given or options.mode == "evaluate"
-    return read_labels(options.label_txt) if is_read and options.label_txt else None
 
 
 def _sentence(path: str, record: Path | None, values: dict[str, Any]) -> str:

@@ -1,10 +1,14 @@
-"""Checked options in; the model that a mode trains or uses out, and the ways in which it trains and is kept."""
+"""Make the model that a mode trains or uses, and keep it in its folder."""
 
-import dataclasses
 import os
 import shutil
+from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
+from accelerate import Accelerator
+
+from ssast.audio.settings import OPTION_OF, AudioSettings
 from ssast.data.tables.balance import positive_weights
 from ssast.engine import distributed
 from ssast.engine.memory_probe import clips_that_fit
@@ -13,127 +17,166 @@ from ssast.model.checkpoints.legacy import is_legacy
 from ssast.model.checkpoints.model_folder import CONFIG
 from ssast.model.classification import SSASTForAudioClassification
 from ssast.model.encoder import SSASTEncoder
-from ssast.model.lora import add_lora
 from ssast.model.pretraining import SSASTForPreTraining
 from ssast.options.options import Options
-from ssast.runs.audio_settings import OPTION_OF, Settings
-from ssast.runs.context import RunContext, needed, say
+from ssast.options.record import RunRecord
+from ssast.runs.context import needed, say
 from ssast.runs.legacy_models import legacy_model
 from ssast.runs.output.folder import kept_pieces
-from ssast.runs.paths import local_model
+from ssast.runs.paths import Paths
 from ssast.runs.rows import Rows
 from ssast.safe_reading import json_file
 
+Model = SSASTForPreTraining | SSASTForAudioClassification
+_SIZE = ("model_size", "fshape", "tshape")
+_HEAD = ("task", "fstride", "tstride", "layer", "weighted", "freeze", "activation", "final_dropout", "layernorm")
 
-def pretraining_model(options: Options, settings: Settings) -> SSASTForPreTraining:
+
+@dataclass(frozen=True)
+class ModelSettings:
+    """What the options say of a model; `given` holds the names of those that were asked for."""
+
+    model_size: str
+    fshape: int
+    tshape: int
+    fstride: int | None
+    tstride: int | None
+    task: str
+    layer: int
+    weighted: bool
+    freeze: bool
+    activation: str
+    final_dropout: float
+    layernorm: bool
+    mask_padding: bool
+    loss: str
+    mask_patch: int
+    cluster_factor: int
+    seed: int
+    given: frozenset[str]
+
+    @classmethod
+    def of(cls, options: Options) -> "ModelSettings":
+        """Those of checked options."""
+        return cls(**{name: getattr(options, name) for name in cls.__dataclass_fields__})
+
+    def values(self, *names: str, only_given: bool = False) -> dict[str, Any]:
+        """Some of them by name."""
+        return {name: getattr(self, name) for name in names if name in self.given or not only_given}
+
+
+def pretraining_model(paths: Paths, settings: ModelSettings, audio: AudioSettings) -> SSASTForPreTraining:
     """A new model, or one to go on with where --pretrained_mdl_path was given."""
-    kept: Settings = {
-        "objective": options.task,
-        "mask_patch": options.mask_patch,
-        "cluster_factor": options.cluster_factor,
-        "mask_padding": options.mask_padding,
-        "num_mel_bins": options.num_mel_bins,
-        "target_length": options.target_length,
-        "frontend": settings,
+    kept = settings.values("mask_patch", "cluster_factor", "mask_padding") | {
+        "objective": settings.task,
+        "num_mel_bins": audio.num_mel_bins,
+        "target_length": audio.target_length,
+        "frontend": asdict(audio),
     }
-    size: Settings = {name: getattr(options, name) for name in ("model_size", "fshape", "tshape")}
-    if options.pretrained_mdl_path is not None:
-        size = {name: value for name, value in size.items() if name in options.given}
-        with local_model(options, options.pretrained_mdl_path) as path:
-            return SSASTForPreTraining.from_published(path, **size, **kept)
-    return SSASTForPreTraining(**size, **kept, seed=options.seed)
+    if paths.pretrained_mdl_path is None:
+        return SSASTForPreTraining(**settings.values(*_SIZE), **kept, seed=settings.seed)
+    with paths.local_model(paths.pretrained_mdl_path) as path:
+        return SSASTForPreTraining.from_published(path, **settings.values(*_SIZE, only_given=True), **kept)
 
 
-def classification_model(options: Options, labels: list[str], settings: Settings) -> SSASTForAudioClassification:
+def classification_model(
+    paths: Paths, settings: ModelSettings, labels: list[str], audio: AudioSettings
+) -> SSASTForAudioClassification:
     """A pretrained encoder, or random weights with --pretrained_mdl_path none, with a new head for these labels."""
-    names = ("task", "fstride", "tstride", "layer", "weighted", "freeze", "activation", "final_dropout", "layernorm")
-    kept: Settings = {name: getattr(options, name) for name in (*names, "target_length", "mask_padding", "loss")}
-    kept |= {"num_labels": len(labels), "labels": labels, "frontend": settings, "seed": options.seed}
-    kept |= {"num_mel_bins": options.num_mel_bins}
-    size: Settings = {name: getattr(options, name) for name in ("model_size", "fshape", "tshape")}
-    if options.pretrained_mdl_path is None:
-        return SSASTForAudioClassification(**size, **kept)
-    size = {name: value for name, value in size.items() if name in options.given}
-    with local_model(options, options.pretrained_mdl_path) as path:
-        model = SSASTForAudioClassification.from_published(path, **size, **kept)
-        _say_unlike(options, path, settings)
+    kept = settings.values(*_HEAD, "mask_padding", "loss", "seed")
+    kept |= {"target_length": audio.target_length, "num_mel_bins": audio.num_mel_bins, "frontend": asdict(audio)}
+    kept |= {"num_labels": len(labels), "labels": labels}
+    if paths.pretrained_mdl_path is None:
+        return SSASTForAudioClassification(**settings.values(*_SIZE), **kept)
+    with paths.local_model(paths.pretrained_mdl_path) as path:
+        model = SSASTForAudioClassification.from_published(path, **settings.values(*_SIZE, only_given=True), **kept)
+        _say_unlike(path, audio, settings.given)
     return model
 
 
-def _say_unlike(options: Options, path: str, settings: Settings) -> None:
+def _say_unlike(path: str, audio: AudioSettings, given: frozenset[str]) -> None:
     """Name what an own pretrained model heard otherwise than this run will, where nobody asked for that."""
     config = Path(path) / CONFIG
     before = json_file(config).get("frontend") if config.is_file() else None
+    now = asdict(audio)
     unlike = {
-        OPTION_OF.get(name, name): (value, settings[name])
+        OPTION_OF.get(name, name): (value, now[name])
         for name, value in (before or {}).items()
-        if value != settings.get(name, value) and OPTION_OF.get(name, name) not in options.given
+        if value != now.get(name, value) and OPTION_OF.get(name, name) not in given
     }
     if unlike:
         there, here = (", ".join(f"--{option} {both[at]}" for option, both in unlike.items()) for at in (0, 1))
         say(f"note: {path} was pretrained with {there}, and this run has {here}; give the same unless you mean that")
 
 
-def finetuned_model(options: Options) -> SSASTForAudioClassification:
-    """The model of --finetuned_mdl_path; --mask_padding, where it is given, goes before its own."""
-    model = _finetuned(options)
-    if "mask_padding" in options.given:
-        model.mask_padding = options.mask_padding
+def finetuned_model(
+    paths: Paths, settings: ModelSettings, audio: AudioSettings, *, label_txt: str | None = None
+) -> SSASTForAudioClassification:
+    """The model of --finetuned_mdl_path; --mask_padding, where it is given, goes before its own.
+
+    `settings`, `audio` and the labels of `label_txt` are for a file of the seed's that does not say what it is.
+    """
+    address = needed(paths.finetuned_mdl_path, "finetuned_mdl_path", "the folder that fine-tuning wrote")
+    with paths.local_model(address) as path:
+        model = _finetuned(path, settings, audio, label_txt)
+    if "mask_padding" in settings.given:
+        model.mask_padding = settings.mask_padding
     return model
 
 
-def _finetuned(options: Options) -> SSASTForAudioClassification:
-    address = needed(options.finetuned_mdl_path, "finetuned_mdl_path", "the folder that fine-tuning wrote")
-    with local_model(options, address) as path:
-        if is_legacy(path):
-            older, sentence = legacy_model(options, path)
-            say(sentence)
-            return older
-        folder = os.path.dirname(path) if os.path.basename(path) == "model.safetensors" else path
-        if not os.path.exists(folder):
-            # from_pretrained would take runs/frist for a name on the hub, and try for half a minute.
-            raise UserError(f"{folder} does not exist; give --finetuned_mdl_path the folder that finetune wrote.")
-        return SSASTForAudioClassification.from_pretrained(folder)
+def _finetuned(
+    path: str, settings: ModelSettings, audio: AudioSettings, label_txt: str | None
+) -> SSASTForAudioClassification:
+    if is_legacy(path):
+        return read_finetuned(path, settings, audio, label_txt)
+    folder = os.path.dirname(path) if os.path.basename(path) == "model.safetensors" else path
+    if not os.path.exists(folder):
+        # from_pretrained would take runs/frist for a name on the hub, and try for half a minute.
+        raise UserError(f"{folder} does not exist; give --finetuned_mdl_path the folder that finetune wrote.")
+    return SSASTForAudioClassification.from_pretrained(folder)
 
 
-def trained_parts(options: Options, model: SSASTForAudioClassification, train: Rows) -> None:
-    """Make the model learn what the options ask for beside the head, and count rare labels as they ask."""
-    if options.unfreeze_last:
-        model.unfreeze_last(options.unfreeze_last)
-    if options.lora_rank:
-        add_lora(model.v, rank=options.lora_rank, alpha=options.lora_alpha, seed=options.seed)
-    if options.pos_weight:
-        weights = positive_weights(train.targets)
-        shown = ", ".join(f"{label} {weight:.3g}" for label, weight in zip(train.labels, weights, strict=True))
-        say(f"each yes counts: {shown}")
-        model.weigh_positives(weights.tolist())
+def read_finetuned(
+    path: str, settings: ModelSettings, audio: AudioSettings, label_txt: str | None
+) -> SSASTForAudioClassification:
+    """The model of a `.pt` of the seed's; what it was taken for is said."""
+    values = settings.values(*_HEAD, "loss", "mask_padding")
+    model, sentence = legacy_model(path, values, audio, label_txt, settings.given)
+    say(sentence)
+    return model
 
 
-def in_pieces(context: RunContext, model: SSASTForPreTraining | SSASTForAudioClassification) -> RunContext:
-    """The work with the size of a batch's pieces settled: each process its share, on a GPU as much as it can hold.
+def weigh_rare_labels(model: SSASTForAudioClassification, train: Rows) -> None:
+    """Let each label's yes count as its rarity asks for."""
+    weights = positive_weights(train.targets)
+    shown = ", ".join(f"{label} {weight:.3g}" for label, weight in zip(train.labels, weights, strict=True))
+    say(f"each yes counts: {shown}")
+    model.weigh_positives(weights.tolist())
+
+
+def piece_size(record: RunRecord, model: Model, accelerator: Accelerator) -> int:
+    """How many clips of a batch go through the model at once: each process its share, on a GPU what it can hold.
 
     A run that goes on keeps its size, so that it may go on with other GPUs.
     """
-    if context.options.micro_batch is not None:
-        return context
-    own = kept_pieces(context.options) or -(-context.options.batch_size // distributed.size())
-    clips = clips_that_fit(model, own, context.accelerator) if context.accelerator.device.type == "cuda" else own
+    if record.values["micro_batch"] is not None:
+        return int(record.values["micro_batch"])
+    own = kept_pieces(record) or -(-record.values["batch_size"] // distributed.size())
+    clips = clips_that_fit(model, own, accelerator) if accelerator.device.type == "cuda" else own
     if clips < own:
         say(f"the GPU holds {clips} clips at once: a batch goes through the model in pieces (--micro_batch {clips})")
-    return dataclasses.replace(context, options=dataclasses.replace(context.options, micro_batch=clips))
+    return clips
 
 
-def compiled(options: Options, encoder: SSASTEncoder) -> None:
-    """With --compile, the encoder's blocks compiled when they first run; UserError where there is no compiler."""
-    if not options.compile:
-        return
+def compile_blocks(encoder: SSASTEncoder) -> None:
+    """Let the encoder's blocks be compiled when they first run; UserError where there is no compiler."""
     if not any(map(shutil.which, ("g++", "clang++", "c++"))):
         raise UserError("--compile True needs a C++ compiler, and none was found; install g++, or leave it out.")
     for block in encoder.blocks:
         block.compile()
 
 
-def save(model: SSASTForPreTraining | SSASTForAudioClassification, folder: Path) -> None:
+def save(model: Model, folder: Path) -> None:
     """The model in its folder, written by one process and seen by all."""
     if distributed.is_main():
         model.save_pretrained(folder)

@@ -1,14 +1,15 @@
-"""Options in; the places they name out, local or in a bucket: tables, recordings, and models as local files."""
+"""Say where the recordings, tables and models of a run lie, on the disk or in a bucket."""
 
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
 from tqdm import tqdm
 
 from ssast.data.storage.download import weights_file
-from ssast.data.storage.location import Location, locate
+from ssast.data.storage.location import Location, bucket_address, locate
 from ssast.errors import UserError
 from ssast.model.checkpoints.legacy import ARGUMENTS
 from ssast.model.checkpoints.model_folder import CONFIG, THRESHOLDS, WEIGHTS
@@ -19,18 +20,6 @@ from ssast.options.options import Options
 MODEL_FOLDER = (CONFIG, WEIGHTS, THRESHOLDS)
 """What is fetched of a model folder in a bucket; its checkpoints stay there."""
 BESIDE_A_MODEL_FILE = (CONFIG, THRESHOLDS, ARGUMENTS)
-
-
-def at(options: Options, address: str) -> Location:
-    """A file or folder that an option names."""
-    return Location(address, options.project_name, options.cache_gb)
-
-
-def recordings(options: Options) -> Location:
-    """The folder that holds <uid>/waveform.EXT."""
-    if not options.prefix:
-        raise UserError("--prefix is missing; give the folder that holds <uid>/waveform.EXT.")
-    return locate(options.prefix, options.study, options.bucket_name, options.project_name, options.cache_gb)
 
 
 def weights(name: str) -> Path:
@@ -51,36 +40,80 @@ def weights(name: str) -> Path:
         return weights_file(known, say=lambda text: print(text, flush=True), progress=progress)
 
 
-def model_source(options: Options, address: str) -> Location:
-    """Where the model of an option lies, its file in the cache where it is a published name."""
-    there = at(options, address)
-    return at(options, model_path(options, address)) if there.is_local else there
+@dataclass(frozen=True)
+class Paths:
+    """The places that a run's options name: its recordings, its tables (`data_split_root`), its bucket, its cache."""
 
+    prefix: str | None
+    study: str | None
+    bucket_name: str | None
+    project_name: str | None
+    cache_gb: float
+    data_split_root: str | None
+    label_txt: str | None
+    pretrained_mdl_path: str | None
+    finetuned_mdl_path: str | None
+    exp_dir: str
+    cloud_dir: str
 
-def model_path(options: Options, address: str) -> str:
-    """A local path of a model; the address itself unless that is remote or the name of published weights.
+    @classmethod
+    def of(cls, options: Options) -> "Paths":
+        """Those of checked options."""
+        return cls(**{name: getattr(options, name) for name in cls.__dataclass_fields__})
 
-    A file of that name in the current folder wins. UserError where a remote address or a name leads nowhere.
-    """
-    there = at(options, address)
-    if there.is_local:
-        if os.path.exists(there.address):
+    def at(self, address: str) -> Location:
+        """A file or folder that an option names."""
+        return Location(address, self.project_name, self.cache_gb)
+
+    @property
+    def recordings(self) -> Location:
+        """The folder that holds <uid>/waveform.EXT. UserError where none is named."""
+        if not self.prefix:
+            raise UserError("--prefix is missing; give the folder that holds <uid>/waveform.EXT.")
+        return locate(self.prefix, self.study, self.bucket_name, self.project_name, self.cache_gb)
+
+    @property
+    def results(self) -> Location:
+        """The folder in the bucket that results go to. UserError where no bucket is named."""
+        if not self.bucket_name:
+            raise UserError("no bucket is named; give -b/--bucket_name.")
+        folder = self.cloud_dir.strip("/")
+        bucket = self.at(bucket_address(self.bucket_name))
+        return bucket / folder if folder else bucket
+
+    def model_source(self, address: str) -> Location:
+        """Where the model of an option lies, its file in the cache where it is a published name."""
+        there = self.at(address)
+        return self.at(self.model_path(address)) if there.is_local else there
+
+    def model_path(self, address: str) -> str:
+        """A local path of a model; the address itself unless that is remote or the name of published weights.
+
+        A file of that name in the current folder wins. UserError where a remote address or a name leads nowhere.
+        """
+        there = self.at(address)
+        if there.is_local:
+            if os.path.exists(there.address):
+                return address
+            if published_name(address):
+                beside = f"{published_name(address)}{PUBLISHED_ENDING}"
+                return beside if os.path.exists(beside) else str(weights(address))
+            if os.path.basename(address) == address and suggestion(address, PUBLISHED):
+                raise UserError(f"{address} does not exist{suggestion(address, PUBLISHED)}")
             return address
-        if published_name(address):
-            beside = f"{published_name(address)}{PUBLISHED_ENDING}"
-            return beside if os.path.exists(beside) else str(weights(address))
-        if os.path.basename(address) == address and suggestion(address, PUBLISHED):
-            raise UserError(f"{address} does not exist{suggestion(address, PUBLISHED)}")
-        return address
-    return str(there.on_disk(*(MODEL_FOLDER if there.is_dir() else BESIDE_A_MODEL_FILE)))
+        return str(there.on_disk(*(MODEL_FOLDER if there.is_dir() else BESIDE_A_MODEL_FILE)))
 
+    @contextmanager
+    def local_model(self, address: str) -> Iterator[str]:
+        """`model_path`; what goes wrong inside is said of the address, not of the file that was fetched."""
+        path = self.model_path(address)
+        try:
+            yield path
+        except UserError as error:
+            said = str(error).replace(path, address).replace(str(Path(path).parent), address.rsplit("/", 1)[0])
+            raise error.said(said if path != address else str(error)) from error
 
-@contextmanager
-def local_model(options: Options, address: str) -> Iterator[str]:
-    """`model_path`; what goes wrong inside is said of the address, not of the file that was fetched."""
-    path = model_path(options, address)
-    try:
-        yield path
-    except UserError as error:
-        said = str(error).replace(path, address).replace(str(Path(path).parent), address.rsplit("/", 1)[0])
-        raise error.said(said if path != address else str(error)) from error
+    def model_home(self, folder: Path) -> Path:
+        """The folder of the fine-tuned model: the one that is named, else the run's own."""
+        path = Path(self.model_path(self.finetuned_mdl_path)) if self.finetuned_mdl_path else folder
+        return path if path.is_dir() else path.parent

@@ -2,27 +2,29 @@
 
 import json
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
 from ssast import redaction
 from ssast.data.storage.atomic_writes import atomic_file
 from ssast.data.storage.location import Location
+from ssast.data.tables.people import find_people
 from ssast.metrics.predictions import Predictions, first_clips, pool
 from ssast.metrics.scores import Thresholds, aucs_table, score
 from ssast.model.checkpoints.model_card import PUBLIC
-from ssast.options.options import Options
+from ssast.options.record import RunRecord
 from ssast.options.yaml_file import read_mapping
 from ssast.pages.html import sound_uri, write_page
 from ssast.pages.remarks import remarks
 from ssast.pages.report_page import hardest, report_page
 from ssast.pages.sentences import how_sure
 from ssast.pages.tables import reasons, screen_rows, text_table
-from ssast.runs.audio_settings import Settings
-from ssast.runs.batches import dataset
+from ssast.runs.batches import ClipReader
 from ssast.runs.context import say
 from ssast.runs.output.folder import record_path
 from ssast.runs.rows import Rows, data_name
@@ -30,14 +32,7 @@ from ssast.safe_reading import json_lines
 
 # Apart from --seed, so that `evaluate` of a folder draws what `finetune` drew whatever seed it was trained with.
 RESAMPLES_SEED = 0
-
-
 FRAME_SECONDS, WINDOW_SECONDS = 0.01, 0.025
-
-
-FRAME_SECONDS, WINDOW_SECONDS = 0.01, 0.025
-
-
 SOUND_CHARACTERS = 3_500_000
 """Room for sounds in the report page, which stays below 5 MB."""
 
@@ -85,30 +80,40 @@ def write_scores(folder: Path, predictions: Predictions, metrics: dict[str, Any]
         say(sentence)
 
 
+def named_subjects(frame: pd.DataFrame, beside: Sequence[pd.DataFrame] = ()) -> tuple[NDArray[np.object_] | None, str]:
+    """Who speaks in each of these rows, None where the csv names fewer than two people, and what they are called."""
+    people = find_people(frame, beside, least=2)
+    return (None, "clip") if people is None else (np.array(people.names, dtype=object), people.unit)
+
+
+@dataclass(frozen=True)
+class ScoreReport:
+    """What report.html tells beside scores: of which run it is, of which rows, and what is to be said with it."""
+
+    record: RunRecord
+    test: Rows
+    title: str = "Evaluation"
+    log: Path | None = None
+    remark: str = ""
+    careful: Sequence[str] = ()
+
+
 def write_report(
-    options: Options,
-    test: Rows,
-    settings: Settings,
-    folder: Path,
-    predictions: Predictions,
-    metrics: Mapping[str, Any],
-    *,
-    title: str = "Evaluation",
-    log: Path | None = None,
-    remark: str = "",
-    careful: Sequence[str] = (),
+    report: ScoreReport, reader: ClipReader, folder: Path, predictions: Predictions, metrics: Mapping[str, Any]
 ) -> None:
     """report.html: scores, figures, the training run, the hardest clips with their sound, the run's record."""
+    values, test = report.record.values, report.test
     uids = [predictions.uids[hard.row] for hard in hardest(predictions, metrics["loss"])]
+    mode = report.record.mode
     text = report_page(
-        f"{title} on {data_name(options, test.source)}",
+        f"{report.title} on {data_name(values['dataset'], values['data_split_root'], test.source)}",
         predictions.shown(),
         metrics,
-        log=_log_lines(log),
-        record=_shown(read_mapping(record_path(folder, options.mode, trains=options.mode == "finetune"))),
-        sounds=_sounds(options, test.frame.loc[uids], test.source, settings),
-        remark=remark,
-        careful=careful,
+        log=_log_lines(report.log),
+        record=_shown(read_mapping(record_path(folder, mode, trains=mode == "finetune"))),
+        sounds=_sounds(reader, test.frame.loc[uids], test.source),
+        remark=report.remark,
+        careful=report.careful,
     )
     write_page(folder / "report.html", text)
     say(f"figures and the hardest clips in {folder / 'report.html'}")
@@ -146,15 +151,15 @@ def _flat(nested: Mapping[str, Any], above: str = "") -> dict[str, Any]:
     return flat
 
 
-def _sounds(options: Options, frame: pd.DataFrame, source: Location, settings: Settings) -> dict[str, str]:
+def _sounds(reader: ClipReader, frame: pd.DataFrame, source: Location) -> dict[str, str]:
     """As much of each recording as the model hears, as data URIs by uid, while they fit into SOUND_CHARACTERS."""
     if frame.empty or redaction.redaction_in_use():
         return {}
-    data = dataset(options, Rows(frame, [], source), settings, augment=False)
-    heard = int((settings["target_length"] * FRAME_SECONDS + WINDOW_SECONDS) * settings["sample_rate"])
+    data, rate = reader.dataset(Rows(frame, [], source)), reader.audio.sample_rate
+    heard = int((reader.audio.target_length * FRAME_SECONDS + WINDOW_SECONDS) * rate)
     sounds: dict[str, str] = {}
     for index, uid in enumerate(frame.index):
-        sound = sound_uri(data[index]["waveform"][0, :heard].numpy(), settings["sample_rate"])
+        sound = sound_uri(data[index]["waveform"][0, :heard].numpy(), rate)
         if sum(map(len, sounds.values())) + len(sound) <= SOUND_CHARACTERS:
             sounds[uid] = sound
     return sounds

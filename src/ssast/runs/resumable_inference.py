@@ -2,69 +2,88 @@
 
 import shutil
 from collections.abc import Callable, Iterable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+from accelerate import Accelerator
+from torch import Tensor
 
 from ssast import __version__
 from ssast.engine import distributed, inference
 from ssast.runs.context import RunContext, say
 from ssast.runs.output.changed_recordings import HEARD, RememberedRecordings
-from ssast.runs.output.folder import run_key
-from ssast.runs.output.skipped_recordings import JOURNAL
+from ssast.runs.output.skipped_recordings import JOURNAL, SkippedRecordings
 
 
-def one_pass(
-    context: RunContext,
-    apply: Any,
-    batches: Any,
-    steps: int,
-    folder: Path,
-    key: str,
-    *,
-    heard: Callable[[], RememberedRecordings],
-    clips_a_step: int = 1,
-    aside: str = "",
-    **how: Any,
-) -> inference.FinishedPass:
-    """`infer` with its parts and the reasons of recordings left out below `folder`; `how` as it takes it.
+@dataclass(frozen=True)
+class Passes:
+    """What the resumable passes of a mode have in common."""
 
-    Passes of one mode lie apart where they differ in `aside`. Of one that goes on, what was computed of recordings that
-    changed is computed again.
-    """
-    parts = folder / ".parts" / f"{context.options.mode}{aside}"
-    if context.options.resume == "never" and distributed.is_main():
-        shutil.rmtree(parts, ignore_errors=True)
+    mode: str
+    run_key: str
+    resume: str
+    accelerator: Accelerator
+    skipped: SkippedRecordings
 
-    def opened() -> None:
-        now = heard()
-        changed = now.changed_since(parts / HEARD)
-        if changed is None:
-            _forget_all(parts)
-        elif changed:
-            inference.forget_steps(parts, {row // clips_a_step for row in changed})
-            context.skipped.forget(parts / JOURNAL, [now.uids[row] for row in changed])
-            say(f"{now.sentence(changed)}; they are computed again")
-        now.write(parts / HEARD)
+    @classmethod
+    def of(cls, context: RunContext) -> "Passes":
+        """Those of a mode."""
+        record = context.record
+        return cls(record.mode, record.key({}), record.values["resume"], context.accelerator, context.skipped)
 
-    def batches_from(start: int, stop: int) -> Iterable[inference.Batch]:
-        # Parts that a killed pass left come with the reasons of the recordings that they lack.
-        context.skipped.remember(parts / JOURNAL)
-        return batches(start, stop)
+    def run(
+        self,
+        apply: Callable[[inference.Batch], Tensor],
+        batches: Callable[[int, int], Iterable[inference.Batch]],
+        steps: int,
+        folder: Path,
+        key: str,
+        *,
+        heard: Callable[[], RememberedRecordings],
+        clips_a_step: int = 1,
+        aside: str = "",
+        **how: Any,
+    ) -> inference.FinishedPass:
+        """`run_inference` with its parts and the reasons of skipped recordings below `folder`; `how` as it takes it.
 
-    done = inference.run_inference(
-        apply,
-        batches_from,
-        steps=steps,
-        folder=parts,
-        # On another kind of device batches hold other numbers of clips, and steps other clips.
-        key=f"{key} {run_key(context.options, {})} {__version__} {context.accelerator.device.type} {steps}",
-        accelerator=context.accelerator,
-        title=context.options.mode,
-        opened=opened,
-        **how,
-    )
-    context.skipped.remember(parts / JOURNAL)  # with what other processes noted there
-    return done
+        Passes of one mode lie apart where they differ in `aside`. Of one that goes on, what was computed of recordings
+        that changed is computed again.
+        """
+        parts = folder / ".parts" / f"{self.mode}{aside}"
+        if self.resume == "never" and distributed.is_main():
+            shutil.rmtree(parts, ignore_errors=True)
+
+        def opened() -> None:
+            now = heard()
+            changed = now.changed_since(parts / HEARD)
+            if changed is None:
+                _forget_all(parts)
+            elif changed:
+                inference.forget_steps(parts, {row // clips_a_step for row in changed})
+                self.skipped.forget(parts / JOURNAL, [now.uids[row] for row in changed])
+                say(f"{now.sentence(changed)}; they are computed again")
+            now.write(parts / HEARD)
+
+        def batches_from(start: int, stop: int) -> Iterable[inference.Batch]:
+            # Parts that a killed pass left come with the reasons of the recordings that they lack.
+            self.skipped.remember(parts / JOURNAL)
+            return batches(start, stop)
+
+        done = inference.run_inference(
+            apply,
+            batches_from,
+            steps=steps,
+            folder=parts,
+            # On another kind of device batches hold other numbers of clips, and steps other clips.
+            key=f"{key} {self.run_key} {__version__} {self.accelerator.device.type} {steps}",
+            accelerator=self.accelerator,
+            title=self.mode,
+            opened=opened,
+            **how,
+        )
+        self.skipped.remember(parts / JOURNAL)  # with what other processes noted there
+        return done
 
 
 def _forget_all(parts: Path) -> None:

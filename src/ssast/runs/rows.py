@@ -12,9 +12,8 @@ from ssast.data.recordings import check_uid
 from ssast.data.storage.location import Location
 from ssast.data.tables.splits import check_targets, find_split, read_labels, read_split, some, split_validation, targets
 from ssast.errors import UserError
-from ssast.options.options import Options
 from ssast.runs.context import needed, say
-from ssast.runs.paths import at, recordings
+from ssast.runs.paths import Paths
 
 
 @dataclass(frozen=True)
@@ -31,39 +30,44 @@ class Rows:
         return targets(self.frame, self.labels).numpy().astype(np.float64)
 
 
-def training_rows(options: Options, labels: list[str]) -> tuple[Rows, Rows]:
-    """train.csv, split into what is trained on and what is held out to choose the best epoch."""
-    root = needed(options.data_split_root, "data_split_root", "a folder with train.csv")
-    place = find_split(at(options, root), "train")
-    if options.mode == "finetune" and str(place) == str(Location(root)):
+def training_rows(
+    paths: Paths, labels: list[str], *, loss: str, val_share: float, seed: int, on_bad_audio: str, tests: bool = False
+) -> tuple[Rows, Rows]:
+    """train.csv, split into what is trained on and what is held out to choose the best epoch.
+
+    Where the mode `tests` its model, one csv does not do.
+    """
+    root = needed(paths.data_split_root, "data_split_root", "a folder with train.csv")
+    place = find_split(paths.at(root), "train")
+    if tests and str(place) == str(Location(root)):
         raise UserError(
             f"--data_split_root {root} is one csv; give the folder with train.csv and test.csv, or --folds 5"
         )
     frame = read_split(place)
-    check_targets(frame, labels, options.loss, place)
+    check_targets(frame, labels, loss, place)
     for label in labels:
         if frame[label].isna().all():
             raise UserError(f"the label {label!r} is empty in every row of {place}; fill it in, or mend --label_txt.")
-        if options.loss == "BCE" and frame[label].dropna().nunique() == 1:
+        if loss == "BCE" and frame[label].dropna().nunique() == 1:
             say(f"Careful: the label {label!r} has one answer in every row of {place}, so it cannot be learned.")
-    _check_recordings(options, frame, place)
-    train, held_out, sentence = split_validation(frame, options.val_share, options.seed)
+    _check_recordings(paths, frame, place, on_bad_audio)
+    train, held_out, sentence = split_validation(frame, val_share, seed)
     say(sentence)
     return Rows(train, labels, place), Rows(held_out, labels, place)
 
 
-def rows(options: Options, labels: list[str], loss: str, *, in_part: bool = False) -> Rows:
+def rows(paths: Paths, labels: list[str], loss: str, *, on_bad_audio: str, in_part: bool = False) -> Rows:
     """The test.csv of the folder, or the single csv, that --data_split_root gives.
 
     `in_part` takes those of the labels that it has, one at least, and says which it lacks.
     """
-    root = needed(options.data_split_root, "data_split_root", "a folder with test.csv, or a csv")
-    place = find_split(at(options, root), "test")
+    root = needed(paths.data_split_root, "data_split_root", "a folder with test.csv, or a csv")
+    place = find_split(paths.at(root), "test")
     frame = read_split(place)
     if in_part:
         labels = _labels_there(frame, labels, place)
     check_targets(frame, labels, loss, place)
-    _check_recordings(options, frame, place)
+    _check_recordings(paths, frame, place, on_bad_audio)
     return Rows(frame, labels, place)
 
 
@@ -83,9 +87,9 @@ def _labels_there(frame: pd.DataFrame, labels: list[str], place: Location) -> li
     return there
 
 
-def _check_recordings(options: Options, frame: pd.DataFrame, source: Location) -> None:
+def _check_recordings(paths: Paths, frame: pd.DataFrame, source: Location, on_bad_audio: str) -> None:
     """UserError where the folder of recordings, or that of some uid, is missing: known in a moment, before hours."""
-    root = recordings(options)
+    root = paths.recordings
     if not root.is_dir():
         what = "is a file, not a folder" if root.exists() else "does not exist"
         raise UserError(f"the data folder {root} {what}; check --prefix, --study and --bucket_name.")
@@ -96,7 +100,7 @@ def _check_recordings(options: Options, frame: pd.DataFrame, source: Location) -
     missing = [uid for uid in frame.index if uid not in there and not (root.is_local and (root / uid).exists())]
     if len(missing) == len(frame):
         raise UserError(f"no uid of {source} has a folder in {root}; check --prefix and --study.")
-    if missing and options.on_bad_audio == "error":
+    if missing and on_bad_audio == "error":
         raise UserError(
             f"{len(missing)} of the {len(frame)} uids of {source} have no folder in {root}, the first is {missing[0]}; "
             "put the recordings there, remove the rows, or pass --on_bad_audio skip.",
@@ -104,12 +108,12 @@ def _check_recordings(options: Options, frame: pd.DataFrame, source: Location) -
         )
 
 
-def target_labels(options: Options, own: list[str] | None = None) -> list[str]:
+def target_labels(paths: Paths, own: list[str] | None = None, *, asked: bool = True) -> list[str]:
     """The labels of --label_txt; for a fine-tuned model its own, of which a file that was asked for may name some."""
-    path = options.label_txt
-    if own is not None and "label_txt" not in options.given:
+    path = paths.label_txt
+    if own is not None and not asked:
         return own
-    labels = read_labels(at(options, needed(path, "label_txt", "a text file with one label a line")))
+    labels = read_labels(paths.at(needed(path, "label_txt", "a text file with one label a line")))
     if unknown := [label for label in labels if own is not None and label not in own]:
         raise UserError(
             f"{path} names {', '.join(unknown)}, but the model was fine-tuned for {', '.join(own or [])}; "
@@ -118,11 +122,11 @@ def target_labels(options: Options, own: list[str] | None = None) -> list[str]:
     return labels
 
 
-def data_name(options: Options, source: Location) -> str:
+def data_name(dataset: str | None, data_split_root: str | None, source: Location) -> str:
     """--dataset, or the lowest folder of data_split_root, with the file's own name where that is one csv."""
-    if options.dataset:
-        return options.dataset
-    root = Location(options.data_split_root or "")
+    if dataset:
+        return dataset
+    root = Location(data_split_root or "")
     name = Location(os.path.abspath(str(root))).name if root.is_local else root.name
     if str(root) == str(source):
         stem = root.name.rsplit(".", 1)[0]

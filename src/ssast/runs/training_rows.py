@@ -13,10 +13,9 @@ from ssast import redaction
 from ssast.data.storage.location import Location, bucket_address
 from ssast.data.tables.splits import find_split, read_split
 from ssast.errors import UserError
-from ssast.options.options import Options
 from ssast.options.privacy import revealed
 from ssast.options.yaml_file import read_mapping
-from ssast.runs.paths import at
+from ssast.runs.paths import Paths
 from ssast.safe_reading import brief
 
 
@@ -28,7 +27,7 @@ class Trained:
     note: str = ""
 
 
-def trained_rows(options: Options, home: Path) -> Trained:
+def trained_rows(paths: Paths, home: Path) -> Trained:
     """What the model in a folder says that it was trained on.
 
     The folder may be a stranger's: its run.yaml opens no path and no address but those that the command names itself,
@@ -45,7 +44,7 @@ def trained_rows(options: Options, home: Path) -> Trained:
     if not isinstance(root, str) or not root:
         return Trained(found)
     shown = "its table" if redaction.redaction_in_use() else brief(root)
-    if not is_named(options, at(options, root), home):
+    if not is_named(paths, paths.at(root), home):
         return Trained(
             found,
             _note(
@@ -53,7 +52,7 @@ def trained_rows(options: Options, home: Path) -> Trained:
             ),
         )
     try:
-        return Trained([*found, read_split(find_split(at(options, root), "train"))])
+        return Trained([*found, read_split(find_split(paths.at(root), "train"))])
     except UserError:
         return Trained(found, _note(f"train.csv of {shown}, which its run.yaml names, cannot be read"))
 
@@ -70,20 +69,20 @@ def _note(reason: str) -> str:
     return f"note: it is not known whether the model was trained on these clips or people, since {reason}"
 
 
-def is_named(options: Options, place: Location, home: Path | None = None) -> bool:
+def is_named(paths: Paths, place: Location, home: Path | None = None) -> bool:
     """Whether the command names this place, or a folder or bucket around it, or another file of the same folder."""
-    beside = at(options, options.data_split_root or "").parent
-    is_beside = bool(options.data_split_root) and beside.address in (place.address, place.parent.address)
-    return is_beside or any(_is_within(place, folder) for folder in _named(options, home))
+    beside = paths.at(paths.data_split_root or "").parent
+    is_beside = bool(paths.data_split_root) and beside.address in (place.address, place.parent.address)
+    return is_beside or any(_is_within(place, folder) for folder in _named(paths, home))
 
 
-def _named(options: Options, home: Path | None) -> Iterator[Location]:
+def _named(paths: Paths, home: Path | None) -> Iterator[Location]:
     """The folders and buckets that the command names."""
-    for value in (options.data_split_root, options.prefix, options.exp_dir, options.finetuned_mdl_path):
+    for value in (paths.data_split_root, paths.prefix, paths.exp_dir, paths.finetuned_mdl_path):
         if value:
-            yield at(options, value)
-    if options.bucket_name:
-        yield at(options, bucket_address(options.bucket_name))
+            yield paths.at(value)
+    if paths.bucket_name:
+        yield paths.at(bucket_address(paths.bucket_name))
     if home is not None:
         yield Location(os.fspath(home))
 

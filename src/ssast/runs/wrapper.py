@@ -3,23 +3,28 @@
 import contextlib
 import functools
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextvars import ContextVar
 from pathlib import Path
 from typing import Any, Generic, TypeVar
 
+from ssast.data.storage.location import Location
 from ssast.engine import distributed
 from ssast.errors import UserError
 from ssast.options.options import Options
-from ssast.options.records import MODES, ModeRecord
+from ssast.options.record import RunRecord
+from ssast.options.records import MODES
 from ssast.options.resolve import resolve
 from ssast.runs.environment import check_environment
 from ssast.runs.output.lock import held
 from ssast.runs.output.tidy import enough_memory, nothing_half_written
-from ssast.runs.output.uploads import target, uploading
+from ssast.runs.output.uploads import uploading
+from ssast.runs.paths import Paths
 from ssast.runs.private_runs import private_run
 from ssast.runs.terminal import robust_terminal
 
+MEMORY_OPTIONS = ("batch_size", "target_length", "num_workers")
+"""What a mode that lacks memory can be given less of."""
 Result = TypeVar("Result")
 # Whether a mode of this thread runs, and whether one sends its folder, already.
 _runs: ContextVar[bool] = ContextVar("runs", default=False)
@@ -38,11 +43,6 @@ class Mode(Generic[Result]):
         self.name = function.__name__
         self.function = function
 
-    @property
-    def record(self) -> ModeRecord:
-        """What the mode says of itself."""
-        return MODES[self.name]
-
     def __call__(self, options: Options | None = None, /, **overrides: Any) -> Result:
         """Run with the options of the command line by name, over `options` where they are given.
 
@@ -56,39 +56,40 @@ class Mode(Generic[Result]):
 
     def run(self, options: Options) -> Result:
         """Run with options that are resolved and checked."""
-        if int(os.environ.get("WORLD_SIZE", "1")) > 1 and not self.record.shared:
+        if int(os.environ.get("WORLD_SIZE", "1")) > 1 and not MODES[self.name].shared:
             raise UserError(f"{self.name} runs in one process; start it without accelerate launch or torchrun.")
         runs = _runs.set(True)
         try:
-            with self._around(options):
+            with _around(self.name, Paths.of(options), sends=options.cloud, asked=RunRecord.of(options).values):
                 return self.function(options)
         finally:
             _runs.reset(runs)
 
-    @contextlib.contextmanager
-    def _around(self, options: Options) -> Iterator[None]:
-        record, folder = self.record, Path(options.exp_dir)
-        with contextlib.ExitStack() as stack:
-            if record.lock:
-                stack.enter_context(held(options.exp_dir, self.name, record.lock))
-            if record.sends:
-                stack.enter_context(_sending(options))
-            if record.tidies:
-                stack.enter_context(nothing_half_written(folder))
-                asked = {name: getattr(options, name) for name in ("batch_size", "target_length", "num_workers")}
-                stack.enter_context(enough_memory(self.name, asked))
-            yield
+
+@contextlib.contextmanager
+def _around(name: str, paths: Paths, *, sends: bool, asked: Mapping[str, object]) -> Iterator[None]:
+    """What surrounds a mode of this name; `asked` are the values of its options, for sentences."""
+    record, folder = MODES[name], Path(paths.exp_dir)
+    with contextlib.ExitStack() as stack:
+        if record.lock:
+            stack.enter_context(held(paths.exp_dir, name, record.lock))
+        if record.sends and sends and paths.bucket_name:
+            stack.enter_context(_sending(folder, paths.results))
+        if record.tidies:
+            stack.enter_context(nothing_half_written(folder))
+            stack.enter_context(enough_memory(name, {one: asked[one] for one in MEMORY_OPTIONS}))
+        yield
 
 
 @contextlib.contextmanager
-def _sending(options: Options) -> Iterator[None]:
-    """Send the folder where a bucket is named and --cloud True; within another mode that one does, as one process."""
-    if not (options.cloud and options.bucket_name) or _sends.get() or not distributed.is_main():
+def _sending(folder: Path, to: Location) -> Iterator[None]:
+    """Send the folder to the bucket; within another mode that one does, and of several processes the first."""
+    if _sends.get() or not distributed.is_main():
         yield
         return
     inside = _sends.set(True)
     try:
-        with uploading(Path(options.exp_dir), target(options)):
+        with uploading(folder, to):
             yield
     finally:
         _sends.reset(inside)

@@ -39,7 +39,7 @@ CHECKSUM_ERRORS = {"ChecksumError", "FlexibleChecksumError"}
 DROPPED_ERRORS = {"ConnectionClosedError", "HTTPClientError", "IncompleteReadError", "ResponseParserError"}
 """botocore's names for a connection that was lost, or an answer that is none."""
 
-_T = TypeVar("T")
+_T = TypeVar("_T")
 
 
 class ReplacedError(Exception):

@@ -9,11 +9,9 @@ import pandas as pd
 from ssast.data.audio_files import FileDataset, look_for_audio
 from ssast.data.storage.location import Location
 from ssast.errors import UserError
-from ssast.options.options import Options
-from ssast.runs.audio_settings import Settings
-from ssast.runs.batches import dataset
+from ssast.runs.batches import ClipReader
 from ssast.runs.context import say
-from ssast.runs.paths import at
+from ssast.runs.paths import Paths
 from ssast.runs.rows import Rows, rows
 
 
@@ -31,48 +29,42 @@ class Chosen:
     used: list[Location]
 
 
-def chosen(options: Options, settings: Settings) -> Chosen:
-    """The clips of --files, or of the csv those that --uids names, else its first --max_clips."""
-    if options.files is None:
-        return _of_csv(options, settings)
-    lines = [line for line in options.files.splitlines() if line.strip()]
+def chosen(reader: ClipReader, paths: Paths, *, files: str | None, uids: str | None, max_clips: int) -> Chosen:
+    """The clips of `files`, one a line, or of the csv those that `uids` names, else its first `max_clips`."""
+    if files is None:
+        return _of_csv(reader, paths, uids, max_clips)
+    lines = [line for line in files.splitlines() if line.strip()]
     if not lines:
         raise UserError("--files names nothing; give audio files or folders, one a line.")
-    found = look_for_audio([at(options, line) for line in lines], any_name=options.on_bad_audio == "skip")
-    files = found.files
+    found = look_for_audio([paths.at(line) for line in lines], any_name=reader.on_bad_audio == "skip")
+    places = found.files
     for remark in found.remarks():
         say(remark)
-    if len(files) > options.max_clips:
-        say(f"the first {options.max_clips} of {len(files)} recordings; --max_clips allows more")
-        files = files[: options.max_clips]
-    data = FileDataset(files, _conf(settings), librosa=options.lib)
+    if len(places) > max_clips:
+        say(f"the first {max_clips} of {len(places)} recordings; --max_clips allows more")
+        places = places[:max_clips]
+    data = FileDataset(places, reader.audio.conf(), librosa=reader.librosa)
     data.judges = True
-    return Chosen(pd.DataFrame(index=data.uids), data, short_names(files), {"files": f"{len(files)}, named"}, [])
+    return Chosen(pd.DataFrame(index=data.uids), data, short_names(places), {"files": f"{len(places)}, named"}, [])
 
 
-def _of_csv(options: Options, settings: Settings) -> Chosen:
-    source = rows(options, [], "MSE")
-    frame = _by_uid(options, source)
-    data = dataset(options, Rows(frame, [], source.source), settings, augment=False)
-    told = {"clips of": options.data_split_root, "recordings": options.prefix}
+def _of_csv(reader: ClipReader, paths: Paths, uids: str | None, max_clips: int) -> Chosen:
+    source = rows(paths, [], "MSE", on_bad_audio=reader.on_bad_audio)
+    frame = _by_uid(source, uids, max_clips)
+    data = reader.dataset(Rows(frame, [], source.source))
+    told = {"clips of": paths.data_split_root, "recordings": paths.prefix}
     return Chosen(frame, data, {uid: uid for uid in frame.index}, told, [source.source])
 
 
-def _conf(settings: Settings) -> Settings:
-    """The settings under the names that a data set knows."""
-    return {"resample_rate" if name == "sample_rate" else name: value for name, value in settings.items()}
-
-
-def _by_uid(options: Options, source: Rows) -> pd.DataFrame:
+def _by_uid(source: Rows, asked: str | None, max_clips: int) -> pd.DataFrame:
     frame = source.frame
-    if options.uids is None:
-        return frame.head(options.max_clips)
-    uids = list(dict.fromkeys(uid.strip() for uid in options.uids.split(",") if uid.strip()))
+    if asked is None:
+        return frame.head(max_clips)
+    uids = list(dict.fromkeys(uid.strip() for uid in asked.split(",") if uid.strip()))
     missing = [uid for uid in uids if uid not in frame.index]
     if missing or not uids:
         raise UserError(
-            f"--uids is {options.uids!r}, but {source.source} has no {missing or 'such uid'}; give its uids.",
-            uid=missing,
+            f"--uids is {asked!r}, but {source.source} has no {missing or 'such uid'}; give its uids.", uid=missing
         )
     return frame.loc[uids]
 

@@ -12,9 +12,8 @@ from ssast.data.storage.cache import cache
 from ssast.data.storage.fingerprints import file_fingerprints, recording_fingerprints
 from ssast.data.storage.location import Location
 from ssast.data.tables.splits import some
-from ssast.options.options import Options
 from ssast.pages.tables import counted
-from ssast.runs.paths import recordings
+from ssast.runs.paths import Paths
 from ssast.runs.rows import Rows
 
 HEARD = "heard.json"
@@ -31,15 +30,15 @@ class RememberedRecordings:
     names: list[str]
 
     @classmethod
-    def of(cls, options: Options, *sources: Rows) -> "RememberedRecordings":
+    def of(cls, paths: Paths, *sources: Rows) -> "RememberedRecordings":
         """What the recordings of these rows hold now; nothing is decoded."""
         uids = [uid for source in sources for uid in source.frame.index]
-        return cls(uids, _names(recording_fingerprints(recordings(options), uids, cache(options.cache_gb)), len(uids)))
+        return cls(uids, _names(recording_fingerprints(paths.recordings, uids, cache(paths.cache_gb)), len(uids)))
 
     @classmethod
-    def of_files(cls, options: Options, files: Sequence[Location]) -> "RememberedRecordings":
+    def of_files(cls, paths: Paths, files: Sequence[Location]) -> "RememberedRecordings":
         """The same of audio files."""
-        return cls([str(file) for file in files], _names(file_fingerprints(files, cache(options.cache_gb)), len(files)))
+        return cls([str(file) for file in files], _names(file_fingerprints(files, cache(paths.cache_gb)), len(files)))
 
     def write(self, place: Path) -> None:
         """Keep the names for the next start."""

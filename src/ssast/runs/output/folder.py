@@ -1,10 +1,9 @@
 """Options and the files behind them in; an output folder with its record out, or the reason why it cannot be used."""
 
-import dataclasses
 import hashlib
 import platform
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import IO, Any
 
@@ -16,13 +15,10 @@ from ssast.data.storage.location import Location, as_location
 from ssast.engine import distributed
 from ssast.errors import UserError
 from ssast.model.checkpoints.model_card import PUBLIC
-from ssast.options.options import SPECS, Options
-from ssast.options.privacy import shown_facts, shown_record
-from ssast.options.resolve import RECORD, public_options, record, write_record
+from ssast.options.record import RECORD, RunRecord, noted, public_options
 from ssast.options.yaml_file import read_mapping
 from ssast.runs.output.changed_recordings import HEARD, RememberedRecordings
-from ssast.runs.paths import at, model_source
-from ssast.safe_reading import brief
+from ssast.runs.paths import Paths
 
 LAST = "last.pt"
 
@@ -38,11 +34,11 @@ def fingerprint(*sources: Location | Path | str | None) -> dict[str, str]:
     return found
 
 
-def used_files(options: Options, *tables: Location) -> dict[str, str]:
+def used_files(paths: Paths, *tables: Location) -> dict[str, str]:
     """The `fingerprint` of every file that a run's result depends on, the recordings left out."""
-    model = options.finetuned_mdl_path or options.pretrained_mdl_path
-    labels = [at(options, options.label_txt)] if options.label_txt else []
-    return fingerprint(*labels, *([model_source(options, model)] if model else []), *tables)
+    model = paths.finetuned_mdl_path or paths.pretrained_mdl_path
+    labels = [paths.at(paths.label_txt)] if paths.label_txt else []
+    return fingerprint(*labels, *([paths.model_source(model)] if model else []), *tables)
 
 
 def _sha256(file: IO[bytes]) -> str:
@@ -53,7 +49,7 @@ def _sha256(file: IO[bytes]) -> str:
 
 
 def open_folder(
-    options: Options,
+    record: RunRecord,
     *,
     clips: dict[str, int],
     files: dict[str, str],
@@ -65,44 +61,44 @@ def open_folder(
 
     `table` names the one file that a mode makes, where its name goes with the options.
     """
-    folder = writable_folder(options.exp_dir)
+    folder = writable_folder(record.values["exp_dir"])
     if distributed.is_main():
-        options = dataclasses.replace(options, threads=torch.get_num_threads())  # the record repeats them
-        path = record_path(folder, options.mode, trains)
+        record = record.with_values(threads=torch.get_num_threads())  # the record repeats them
+        path = record_path(folder, record.mode, trains)
         if trains:
-            _agree(options, path, folder / "checkpoints", files)
+            _agree(record, path, folder / "checkpoints", files)
             if heard is not None:
                 _heard_the_same(heard(), folder / "checkpoints")
         else:
-            _say_replaced(options, path, files, table)
+            _say_replaced(record, path, files, table)
         extra = {"clips": clips, "files": files, "versions": versions(), PUBLIC: public_options()}
-        write_record(path, options, extra)
+        record.write(path, extra)
     distributed.wait()
     return folder
 
 
-def add_to_record(options: Options, folder: Path, facts: dict[str, Any]) -> None:
+def add_to_record(record: RunRecord, folder: Path, facts: Mapping[str, Any]) -> None:
     """Keep what turned out during a run in the record that it left in its folder; what is empty is left out."""
-    path = record_path(folder, options.mode, options.mode in ("pretrain", "finetune"))
+    path = record_path(folder, record.mode, record.mode in ("pretrain", "finetune"))
     found = {name: value for name, value in facts.items() if value}
     before = read_mapping(path).get(RECORD) or {}
     if found:
-        write_record(path, options, before | found)
+        record.write(path, before | found)
 
 
-def _say_replaced(options: Options, path: Path, files: dict[str, str], table: str) -> None:
+def _say_replaced(record: RunRecord, path: Path, files: dict[str, str], table: str) -> None:
     """Name what is about to be replaced, where the same mode left other results in the folder; or that they stay."""
     before = read_mapping(path) if path.exists() else {}
-    if before.get("mode") == options.mode:
-        shown = _differences(before, shown_record(record(options)), shown_facts(files))
+    if before.get("mode") == record.mode:
+        shown = record.differences(before, files)
         if shown and table and not (path.parent / table).exists():
             print(
-                f"the tables that {options.mode} left in {path.parent} stay, and {table} comes beside them; "
+                f"the tables that {record.mode} left in {path.parent} stay, and {table} comes beside them; "
                 f"{path.name} will tell of this run alone ({shown})",
                 flush=True,
             )
         elif shown:
-            what = table or f"the results that {options.mode} left"
+            what = table or f"the results that {record.mode} left"
             print(f"replacing {what} in {path.parent} ({shown})", flush=True)
 
 
@@ -112,29 +108,29 @@ def record_path(folder: Path, mode: str, trains: bool) -> Path:
     return folder / (f"run-{mode}.yaml" if not trains and made_by in ("pretrain", "finetune") else "run.yaml")
 
 
-def _agree(options: Options, path: Path, checkpoints: Path, files: dict[str, str]) -> None:
+def _agree(record: RunRecord, path: Path, checkpoints: Path, files: dict[str, str]) -> None:
     """Make way for the run: go on with the same one, clear with --resume never, refuse another's state or model."""
-    if options.resume == "never":
+    if record.values["resume"] == "never":
         shutil.rmtree(checkpoints, ignore_errors=True)
         return
     made = (checkpoints / LAST, checkpoints.parent / "model.safetensors")
     if not path.exists() or not any(place.exists() for place in made):
         return
     before = read_mapping(path)
-    shown = _differences(before, shown_record(record(options)), shown_facts(files))
+    shown = record.differences(before, files)
     if shown:
         raise UserError(
             f"{checkpoints.parent} holds another run ({shown}); "
             "give another --exp_dir, or --resume never to replace it."
         )
-    began_with = before.get("threads")
-    if began_with not in (None, options.threads):
+    began_with, threads = before.get("threads"), record.values["threads"]
+    if began_with not in (None, threads):
         print(
-            f"this run began with --threads {began_with} and goes on with {options.threads}: "
+            f"this run began with --threads {began_with} and goes on with {threads}: "
             "the last bits of its result will differ from those of a run with one number of threads",
             flush=True,
         )
-    version = _noted(before, "versions").get("ssast")
+    version = noted(before, "versions").get("ssast")
     if version not in (None, __version__):
         print(
             f"this run began with ssast {version} and goes on with {__version__}: "
@@ -160,43 +156,17 @@ def _heard_the_same(now: RememberedRecordings, checkpoints: Path) -> None:
     now.write(checkpoints / HEARD)
 
 
-def kept_pieces(options: Options) -> int | None:
-    """The clips of a batch's pieces in the unfinished run that these options go on with; None where there is none.
+def kept_pieces(record: RunRecord) -> int | None:
+    """The clips of a batch's pieces in the unfinished run that this one goes on with; None where there is none.
 
     They are part of how chance is drawn, so a run keeps them, whatever machine it goes on with.
     """
-    folder = Path(options.exp_dir).expanduser()
+    folder = Path(record.values["exp_dir"]).expanduser()
     path = folder / "run.yaml"
-    if options.resume == "never" or not path.exists() or not (folder / "checkpoints" / LAST).exists():
+    if record.values["resume"] == "never" or not path.exists() or not (folder / "checkpoints" / LAST).exists():
         return None
     kept = read_mapping(path).get("micro_batch")
-    return kept if isinstance(kept, int) and 1 <= kept <= options.batch_size else None
-
-
-def _noted(before: dict[str, Any], name: str) -> dict[str, Any]:
-    """What a record holds under a name beside its options; nothing where that is no mapping."""
-    found = before.get("record")
-    found = found.get(name) if isinstance(found, dict) else None
-    return found if isinstance(found, dict) else {}
-
-
-def _differences(before: dict[str, Any], now: dict[str, Any], files: dict[str, str]) -> str:
-    """What sets the run of a record apart from that of these options and files; empty where the result is the same."""
-    # An option that is younger than the record had its default.
-    before = {name: spec.default for name, spec in SPECS.items()} | before
-    names = [name for name in now if SPECS[name].changes_result and before[name] != now[name]]
-    if names:
-        return ", ".join(f"{name} {brief(before[name])} there, {brief(now[name])} now" for name in names[:5])
-    there = _noted(before, "files")
-    changed = sorted(name for name in {*there, *files} if there.get(name) != files.get(name))
-    return f"made with other contents of {', '.join(changed)}" if changed else ""
-
-
-def run_key(options: Options, files: dict[str, str]) -> str:
-    """What a run's result depends on, in one word; options at their default are left out, so that new ones fit in."""
-    chosen = {name: value for name, value in record(options).items() if value != SPECS[name].default}
-    kept = sorted((name, value) for name, value in chosen.items() if SPECS[name].changes_result)
-    return hashlib.sha256(repr((kept, sorted(files.values()))).encode()).hexdigest()
+    return kept if isinstance(kept, int) and 1 <= kept <= record.values["batch_size"] else None
 
 
 def versions() -> dict[str, str]:

@@ -10,11 +10,9 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from ssast.data.storage.atomic_writes import atomic_file
-from ssast.data.storage.location import Location, bucket_address
+from ssast.data.storage.location import Location
 from ssast.engine.signals import ended_by_signals
 from ssast.errors import UserError
-from ssast.options.options import Options
-from ssast.runs.paths import at
 from ssast.safe_reading import json_file
 
 LEDGER = ".uploaded.json"
@@ -122,15 +120,6 @@ def file_states(folder: Path) -> dict[str, list[int]]:
 
 def _state(stat: os.stat_result) -> list[int]:
     return [stat.st_size, stat.st_mtime_ns, stat.st_ino]
-
-
-def target(options: Options) -> Location:
-    """The folder in the bucket that results go to."""
-    if not options.bucket_name:
-        raise UserError("no bucket is named; give -b/--bucket_name.")
-    folder = options.cloud_dir.strip("/")
-    bucket = at(options, bucket_address(options.bucket_name))
-    return bucket / folder if folder else bucket
 
 
 @contextmanager
