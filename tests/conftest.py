@@ -167,3 +167,20 @@ def _own_cache(tmp_path_factory: pytest.TempPathFactory) -> None:
     """Keep what tests fetch out of the user's own cache, and published weights off the network: nothing answers."""
     os.environ["SSAST_CACHE"] = str(tmp_path_factory.mktemp("cache"))
     os.environ["SSAST_WEIGHTS_URL"] = "http://127.0.0.1:9/nowhere"
+
+
+@pytest.fixture
+def pooled(monkeypatch) -> list[str]:
+    """The uids of the recordings that go through the base to be pooled, as they do."""
+    from ssast.runs.features import Pooler
+
+    seen: list[str] = []
+    whole = Pooler.compute
+
+    def watched(self: Pooler, source: Any) -> Any:
+        for uid, values in whole(self, source):
+            seen.append(uid)
+            yield uid, values
+
+    monkeypatch.setattr(Pooler, "compute", watched)
+    return seen

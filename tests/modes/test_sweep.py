@@ -11,10 +11,11 @@ import torch
 
 import ssast
 from ssast import cli
+from ssast.engine.hardware import engine
+from ssast.engine.optimiser import TrainingSettings
 from ssast.errors import UserError
 from ssast.model.classification import SSASTForAudioClassification
 from ssast.modes import sweep
-from ssast.options.options import Options
 
 torch.set_num_threads(1)
 
@@ -199,11 +200,15 @@ def test_the_command_line_sweeps(usual, capsys, few):
 def test_heads_beside_each_other_learn_what_they_learn_alone(usual, few, monkeypatch, others):
     """Thirty heads in one step are what makes a sweep quick; each must still be the head that finetune trains."""
     together = read(ssast.sweep(**usual("together", epochs=6, **others)))
-    monkeypatch.setattr(sweep, "_groups", lambda options: [[choice] for choice in sweep.CHOICES])
+    monkeypatch.setattr(sweep, "_groups", lambda plan: [[choice] for choice in sweep.CHOICES])
     alone = read(ssast.sweep(**usual("alone", epochs=6, **others)))
     assert together["mean"].to_numpy() == pytest.approx(alone["mean"].to_numpy(), abs=1e-6, nan_ok=True)
 
 
+def plan(**training: float) -> sweep.Plan:
+    return sweep.Plan(TrainingSettings(**training), "BCE", engine("cpu", "fp32"), 1)
+
+
 def test_bounded_gradients_belong_to_one_head(usual, few):
-    assert all(len(group) == 1 for group in sweep._groups(Options(clip_grad=1.0)))
-    assert [len(group) for group in sweep._groups(Options())] == [2, 2, 1, 1]
+    assert all(len(group) == 1 for group in sweep._groups(plan(clip_grad=1.0)))
+    assert [len(group) for group in sweep._groups(plan())] == [2, 2, 1, 1]

@@ -18,7 +18,7 @@ from ssast.data.storage.location import Location
 from ssast.engine import train
 from ssast.errors import UserError
 from ssast.model.classification import SSASTForAudioClassification
-from ssast.modes.finetune import finetune
+from ssast.modes import finetune
 from ssast.options.audio_options import SPECTROGRAM, WAVEFORM
 from ssast.options.declaration import option
 from ssast.options.options import SPECS, Options
