@@ -13,8 +13,17 @@ from ssast.options.records import MODES
 SOURCE = Path(__file__).resolve().parents[1] / "src"
 PACKAGE = SOURCE / "ssast"
 FLOORS = {
-    "audio": 1, "model": 1, "data": 2, "metrics": 3, "engine": 4, "options": 4, "pages": 4,
-    "runs": 5, "dataset_audit": 5, "adapters": 5, "modes": 6,
+    "audio": 1,
+    "model": 1,
+    "data": 2,
+    "metrics": 3,
+    "engine": 4,
+    "options": 4,
+    "pages": 4,
+    "runs": 5,
+    "dataset_audit": 5,
+    "adapters": 5,
+    "modes": 6,
 }
 DOOR = "door"
 DOOR_FILES = {"ssast", "ssast.cli", "ssast.help", "ssast.__main__"}
@@ -163,8 +172,8 @@ def public_names(tree: ast.Module) -> Iterator[str]:
         yield from (name for name in dict.fromkeys(names) if not name.startswith("_"))
 
 
-EXCEPTED: set[str] = set()
-"""Public names that two files define, each for a reason; five at most."""
+EXCEPTED = {"SSASTForAudioClassification"}
+"""Public names that two files define, five at most: the model that hears sound is the model that knows none."""
 
 
 def test_no_public_name_is_defined_in_two_files():
@@ -176,7 +185,7 @@ def test_no_public_name_is_defined_in_two_files():
     assert len(EXCEPTED) <= 5
 
 
-WHOLE = re.compile(r"\b(Options|RunContext)\b")
+WHOLE = re.compile(r"(Options|RunContext)( \| None)?")
 """The types that hold all options of a run, or all that it carries."""
 MOST_WHOLE, MOST_WHOLE_BELOW = 45, 12
 
@@ -185,7 +194,8 @@ def takes_all(function: ast.FunctionDef) -> bool:
     """Whether a function takes the options, or the carried work, whole; checks of options name no type."""
     arguments = [*function.args.posonlyargs, *function.args.args, *function.args.kwonlyargs]
     return any(
-        argument.arg == "options" or (argument.annotation and WHOLE.search(ast.unparse(argument.annotation)))
+        argument.annotation
+        and (WHOLE.fullmatch(kind := ast.unparse(argument.annotation)) or (argument.arg, kind) == ("options", "Any"))
         for argument in arguments
     )
 

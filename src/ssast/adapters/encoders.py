@@ -7,7 +7,7 @@ from typing import Any
 from ssast.data.storage.download import weights_file
 from ssast.engine.predictor import SSASTForAudioClassification
 from ssast.errors import UserError
-from ssast.model.checkpoints.detect import OWN_FINETUNED, OWN_PRETRAINED, PUBLISHED, detect
+from ssast.model.checkpoints.detect import OWN_FINETUNED, OWN_PRETRAINED, PUBLISHED_FILE, detect
 from ssast.model.checkpoints.model_folder import looks_like_hub_name
 from ssast.model.checkpoints.published import PUBLISHED_ENDING, published_name, read_checkpoint
 
@@ -32,7 +32,7 @@ def embedding_model(source: Any, **sizes: Any) -> SSASTForAudioClassification:
     found = detect(name)
     if found.kind == OWN_FINETUNED:
         return SSASTForAudioClassification.from_pretrained(found.path, **sizes)
-    if found.kind not in (OWN_PRETRAINED, PUBLISHED):
+    if found.kind not in (OWN_PRETRAINED, PUBLISHED_FILE):
         raise UserError(f"{name} is no model that gives embeddings as it is; run `ssast convert {name} OUT`, give OUT.")
     checkpoint = read_checkpoint(found.path)
     kept = {"target_length": checkpoint.config["target_length"], "frontend": checkpoint.config.get("frontend")}

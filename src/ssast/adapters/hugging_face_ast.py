@@ -11,7 +11,7 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor
 
-from ssast.adapters.onnx import CLIPS, Export, _Model, compared, inputs_for, needed_module, write_json
+from ssast.adapters.onnx import _CLIPS, Export, _Model, compared, inputs_for, needed_module, write_json
 from ssast.errors import UserError
 from ssast.model.blocks import EPS
 from ssast.model.classification import SSASTForAudioClassification
@@ -163,7 +163,7 @@ def _proof(model: _Model, other: Any, has_head: bool, remarks: tuple[str, ...]) 
     outputs = ("logits",) if has_head else ("last_hidden_state",)
     pairs = []
     with torch.no_grad():
-        for clips in CLIPS:
+        for clips in _CLIPS:
             (fbank_BTF,) = inputs_for(model, clips, with_frames=False)
             own = model(fbank_BTF) if has_head else model.v(fbank_BTF)[-1]
             pairs.append((other(fbank_BTF)[outputs[0]], own))

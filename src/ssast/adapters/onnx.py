@@ -25,7 +25,7 @@ from ssast.model.pretraining import SSASTForPreTraining
 from ssast.model.thresholds import thresholds_of
 
 _Model = SSASTForPreTraining | SSASTForAudioClassification
-CLIPS, SEED = (1, 3), 0
+_CLIPS, _SEED = (1, 3), 0
 _CLOSE = 1e-4
 """How far outputs may be apart, as a share of the largest: float32 added up in another order stays far below."""
 
@@ -43,7 +43,7 @@ class Export:
         verb = "is" if len(self.outputs) == 1 else "are"
         return (
             f"{' and '.join(self.outputs)} {verb} within {self.largest:.1e} of the model's own, of values up to "
-            f"{self.of_up_to:.3g}, on {' and on '.join(map(str, CLIPS))} random spectrograms"
+            f"{self.of_up_to:.3g}, on {' and on '.join(map(str, _CLIPS))} random spectrograms"
         )
 
 
@@ -57,7 +57,7 @@ def needed_module(name: str) -> Any:
 
 def inputs_for(model: _Model, clips: int, *, with_frames: bool) -> tuple[Tensor, ...]:
     """Random spectrograms (B, T, F) and, where padding is masked, how many of their frames are their own."""
-    dice = torch.Generator().manual_seed(SEED + clips)
+    dice = torch.Generator().manual_seed(_SEED + clips)
     fbank_BTF = torch.randn(clips, model.v.target_length, model.v.num_mel_bins, generator=dice)
     frames_B = torch.randint(model.v.target_length // 2, model.v.target_length + 1, (clips,), generator=dice)
     return (fbank_BTF, frames_B) if with_frames else (fbank_BTF,)
@@ -118,7 +118,7 @@ def to_onnx(model: _Model, folder: Path) -> Export:
     write_json(folder / "model.json", _meaning(model, names, answers.outputs))
     session = runtime.InferenceSession(str(folder / "model.onnx"), providers=["CPUExecutionProvider"])
     pairs = []
-    for clips in CLIPS:
+    for clips in _CLIPS:
         given = inputs_for(model, clips, with_frames=with_frames)
         found = session.run(None, {name: value.numpy() for name, value in zip(names, given, strict=True)})
         with torch.no_grad():

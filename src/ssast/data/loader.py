@@ -80,6 +80,8 @@ def _padded(waveforms: list[Tensor]) -> Tensor:
         ) from error
 
 
+Batch = dict[str, Any]
+"""Collated clips: "uid", "waveform" (B, S), "lengths" (B,), "targets" (B, N), and what preparing them adds."""
 Key = tuple[int, int]
 """What an item is asked for by: its index and the epoch."""
 

@@ -19,7 +19,7 @@ from ssast.pages.tables import number, span
 ROW, FOOT = 34.0, 40.0
 MOST_KINDS = 12
 _MOST_DOTS = 400
-RIGHT = 14.0
+_RIGHT = 14.0
 
 
 def forest(audit: Mapping[str, Any], label: str) -> str:
@@ -31,7 +31,7 @@ def forest(audit: Mapping[str, Any], label: str) -> str:
     height = ROW * len(names) + FOOT
 
     def across(value: float) -> float:
-        return RIGHT + (min(max(value, low), 1.0) - low) / (1 - low) * (WIDTH - 2 * RIGHT)
+        return _RIGHT + (min(max(value, low), 1.0) - low) / (1 - low) * (WIDTH - 2 * _RIGHT)
 
     parts = []
     for value in ticks(low, 1.0):
@@ -60,7 +60,7 @@ def _row(title: str, entry: Mapping[str, Any], top: float, across: Any) -> str:
     shown = title if len(title) <= 34 else f"{title[:33]}…"
     note = f"<title>{escape(title)}: {number(entry['value'], 2)} ({span(entry['interval'], 2)})</title>"
     return (
-        f'<text x="{RIGHT:.0f}" y="{top + 13:.0f}">{escape(shown)} {number(entry["value"], 2)}</text>'
+        f'<text x="{_RIGHT:.0f}" y="{top + 13:.0f}">{escape(shown)} {number(entry["value"], 2)}</text>'
         f'<line class="soft" x1="{luck:.1f}" x2="{luck:.1f}" y1="{middle - 7:.0f}" y2="{middle + 7:.0f}"/>'
         f'<polyline class="{kind}" points="{across(low):.1f},{middle:.0f} {across(high):.1f},{middle:.0f}"/>'
         f'<circle class="{kind}" cx="{across(entry["value"]):.1f}" cy="{middle:.0f}" r="4.5">{note}</circle>'

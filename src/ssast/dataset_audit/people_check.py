@@ -29,7 +29,7 @@ PEOPLE_FACTS = (
     *("birth_year", "year_of_birth", "birth_date", "birthdate", "date_of_birth", "birthday", "dob"),
 )
 """What a person has one of."""
-OLDER = 2.0
+_OLDER = 2.0
 """[years] an age may grow so far between two recordings of a person."""
 SAME = {"m": "male", "man": "male", "f": "female", "w": "female", "woman": "female"}
 NOBODY = {"?", "-", "--", ".", "unknown", "missing", "not known", "unbekannt"}
@@ -160,7 +160,7 @@ def _differ(fact: str, one: Any, other: Any) -> bool:
     numbers = _number(one), _number(other)
     if None not in numbers:
         apart = abs(float(numbers[0] or 0) - float(numbers[1] or 0))
-        return apart > OLDER if fact == "age" else apart > 0
+        return apart > _OLDER if fact == "age" else apart > 0
     words = [SAME.get(word, word) for word in (str(cell).strip().casefold() for cell in (one, other))]
     return words[0] != words[1]
 

@@ -18,13 +18,13 @@ from accelerate import Accelerator
 from torch import Tensor
 from tqdm import tqdm
 
+from ssast.data.loader import Batch
 from ssast.data.storage.atomic_writes import atomic_file
 from ssast.engine import distributed
 from ssast.engine.hardware import to_device
 from ssast.model.finite import check_answers
 from ssast.safe_reading import json_file
 
-Batch = dict[str, Any]
 SECONDS_A_PART = 20.0
 """A part is closed after so long [s]: what a kill can cost."""
 BYTES_A_PART = 64 << 20

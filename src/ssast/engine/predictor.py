@@ -26,12 +26,12 @@ from ssast.audio.sound_findings import WRONGS, SoundFinding
 from ssast.data.audio_files import FileDataset, find_audio
 from ssast.data.dataset import AudioConf
 from ssast.data.judging import Judged, as_item
-from ssast.data.loader import loader
+from ssast.data.loader import Batch, loader
 from ssast.data.prepare import Prepare
 from ssast.data.recordings import naming
 from ssast.data.storage.location import Location, as_location, forget
 from ssast.data.tables.label_columns import WINDOW, score_columns
-from ssast.engine.inference import Batch, on_device
+from ssast.engine.inference import on_device
 from ssast.engine.windows import WINDOW_POOLINGS, Cutter, pool_windows, window_batches, window_rows
 from ssast.errors import AudioError, UserError
 from ssast.model.classification import SSASTForAudioClassification

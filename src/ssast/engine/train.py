@@ -14,6 +14,7 @@ from accelerate import Accelerator
 from torch import Tensor, nn
 from tqdm import tqdm
 
+from ssast.data.loader import Batch
 from ssast.engine import distributed
 from ssast.engine.averages import Averages, Means
 from ssast.engine.checkpoint import (
@@ -31,7 +32,6 @@ from ssast.engine.signals import StopRequest, asked_to_stop
 from ssast.errors import Interrupted, UserError
 from ssast.model.finite import LARGEST_WEIGHT, fault
 
-Batch = dict[str, Any]
 VALIDATION = 1 << 20  # keeps the chance of validation apart from that of every training step
 
 

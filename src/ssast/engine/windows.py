@@ -14,9 +14,9 @@ import torch
 from torch import Tensor
 
 from ssast.audio.frontend import Frontend
-from ssast.data.loader import collate
+from ssast.data.loader import Batch, collate
 from ssast.data.long_recordings import Reel
-from ssast.engine.inference import Batch, float_lists
+from ssast.engine.inference import float_lists
 from ssast.model.encoder import SSASTEncoder
 
 Source = Callable[[int, int], Tensor]

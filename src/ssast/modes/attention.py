@@ -11,9 +11,9 @@ import torch
 from tqdm import tqdm
 
 from ssast.audio.settings import AudioSettings
+from ssast.data.loader import Batch
 from ssast.data.storage.atomic_writes import atomic_file
 from ssast.data.tables.splits import check_targets, label_values, some
-from ssast.engine.inference import Batch
 from ssast.errors import UserError
 from ssast.model.explain.occlusion import SHARES
 from ssast.model.pretraining import SSASTForPreTraining

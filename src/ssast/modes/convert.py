@@ -11,7 +11,7 @@ from ssast.audio.settings import AudioSettings
 from ssast.data.storage.atomic_writes import at_home, atomic_folder
 from ssast.errors import UserError
 from ssast.model import reference
-from ssast.model.checkpoints.detect import FINETUNED, FOREIGN, OLDER, PUBLISHED, STATE, Detected, detect
+from ssast.model.checkpoints.detect import FINETUNED, FOREIGN, OLDER_FILE, PUBLISHED_FILE, STATE, Detected, detect
 from ssast.model.checkpoints.legacy import own_parameter_name
 from ssast.model.checkpoints.model_card import PUBLIC
 from ssast.model.checkpoints.published import read_checkpoint
@@ -28,7 +28,7 @@ from ssast.runs.output.folder import fingerprint, versions
 from ssast.runs.paths import Paths
 from ssast.runs.wrapper import Mode
 
-CLIPS, SEED = 2, 0
+_CLIPS, _SEED = 2, 0
 _CLOSE = 1e-4
 """How far outputs may be apart, as a share of the largest: float32 added up in another order stays far below."""
 
@@ -43,7 +43,7 @@ class Proof:
 
     def __str__(self) -> str:
         return (
-            f"{self.tensors} tensors are equal bit by bit; on {CLIPS} random spectrograms the folder's outputs are "
+            f"{self.tensors} tensors are equal bit by bit; on {_CLIPS} random spectrograms the folder's outputs are "
             f"within {self.largest:.1e} of the original's formula, of values up to {self.of_up_to:.3g}"
         )
 
@@ -79,7 +79,7 @@ def free_folder(exp_dir: str) -> Path:
 def _convertible(found: Detected, address: str) -> Detected:
     """UserError with what it is instead, unless it is a single file that can become a folder."""
     check_model(found, address)
-    if found.kind in (PUBLISHED, FINETUNED, OLDER):
+    if found.kind in (PUBLISHED_FILE, FINETUNED, OLDER_FILE):
         return found
     raise UserError(f"{address} is a model folder of ssast already; copy it to have it in another place.")
 
@@ -101,7 +101,7 @@ def check_model(found: Detected, address: str) -> None:
 
 def model_of(found: Detected, settings: ModelSettings, audio: AudioSettings, label_txt: str | None) -> Model:
     """The model of a single file, fine-tuned or published."""
-    if found.kind == PUBLISHED:
+    if found.kind == PUBLISHED_FILE:
         checkpoint = read_checkpoint(found.path)
         sizes = {name: checkpoint.config[name] for name in ("num_mel_bins", "target_length")}
         return SSASTForPreTraining.from_checkpoint(checkpoint, frontend=asdict(replace(audio, **sizes)))
@@ -124,7 +124,7 @@ def prove(model: Model, tensors: dict[str, Tensor]) -> Proof:
         first = sorted({*changed, *missing})[0]
         raise UserError(f"the folder would hold another {first} than the file, so it was not made; report this file.")
     fbank_BTF = torch.randn(
-        CLIPS, model.v.target_length, model.v.num_mel_bins, generator=torch.Generator().manual_seed(SEED)
+        _CLIPS, model.v.target_length, model.v.num_mel_bins, generator=torch.Generator().manual_seed(_SEED)
     )
     with torch.no_grad():
         pairs = _pairs(model, tensors, fbank_BTF)
@@ -144,6 +144,6 @@ def _pairs(model: Model, tensors: dict[str, Tensor], fbank_BTF: Tensor) -> list[
         asked = {name: model.config[name] for name in names}
         return [*pairs, (model(fbank_BTF), reference.logits(tensors, states, **asked))]
     masked_M = torch.arange(0, model.v.num_patches, 2)
-    output = model(fbank_BTF, mask_index=masked_M.expand(CLIPS, -1))
+    output = model(fbank_BTF, mask_index=masked_M.expand(_CLIPS, -1))
     nce, mse = reference.pretext_losses(tensors, fbank_BTF, masked_M, heads=heads, shape=model.v.shape)
     return [*pairs, (output.nce, nce), (output.mse, mse)]

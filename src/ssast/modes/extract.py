@@ -8,8 +8,9 @@ import pyarrow as pa
 from torch import Tensor
 
 from ssast.audio.settings import AudioSettings
+from ssast.data.loader import Batch
 from ssast.engine import distributed
-from ssast.engine.inference import Batch, FinishedPass
+from ssast.engine.inference import FinishedPass
 from ssast.engine.windows import Cutter, step_rows, window_batches
 from ssast.model.classification import SSASTForAudioClassification
 from ssast.options.options import Options

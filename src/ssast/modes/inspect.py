@@ -14,10 +14,10 @@ from ssast.model.checkpoints.detect import (
     FINETUNED,
     FOREIGN,
     KIND_TITLES,
-    OLDER,
+    OLDER_FILE,
     OWN_FINETUNED,
     OWN_PRETRAINED,
-    PUBLISHED,
+    PUBLISHED_FILE,
     STATE,
     Detected,
     checkpoints_in,
@@ -138,7 +138,7 @@ def _model(found: Detected) -> Facts:
         ),
     )
     yield from _extent(config, found)
-    if found.kind in (OWN_FINETUNED, OLDER, FINETUNED):
+    if found.kind in (OWN_FINETUNED, OLDER_FILE, FINETUNED):
         yield from _head(config, found)
     yield "precision", ", ".join(sorted(_precisions(found)))
     if config.get("frontend"):
@@ -147,7 +147,7 @@ def _model(found: Detected) -> Facts:
 
 def _config(found: Detected) -> tuple[dict[str, Any], int]:
     """What is known of the model, and how many parameters it has."""
-    if found.kind in (OLDER, FINETUNED):
+    if found.kind in (OLDER_FILE, FINETUNED):
         tensors, sizes = read_sizes(found.path)
         record = found.path.parent / ARGUMENTS
         remembered = read_arguments(record) if record.is_file() else {}
@@ -156,7 +156,7 @@ def _config(found: Detected) -> tuple[dict[str, Any], int]:
         names = ("task", "layer", "weighted", "target_length", "fstride", "tstride", "num_mel_bins", "loss")
         kept = {name: remembered[name] for name in names if remembered.get(name) is not None}
         return {**sizes, **kept}, sum(value.numel() for value in tensors.values())
-    checkpoint = read_checkpoint(found.path) if found.kind == PUBLISHED else read_folder(found.path)
+    checkpoint = read_checkpoint(found.path) if found.kind == PUBLISHED_FILE else read_folder(found.path)
     return checkpoint.config, sum(value.numel() for value in checkpoint.state_dict.values())
 
 
@@ -191,7 +191,7 @@ def _head(config: dict[str, Any], found: Detected) -> Facts:
         state = "the last state" if layer in (-1, NUM_STATES - 1) else f"state {layer}"
         of = "the learned sum of states 0 to 12" if config.get("weighted") else state
         yield "pooled", f"{config['task']}, {of}; loss {config.get('loss', 'BCE')}"
-    elif found.kind == OLDER:
+    elif found.kind == OLDER_FILE:
         yield "pooled", f"not in the file, and there is no {ARGUMENTS} beside it"
     else:
         yield "pooled", "not in the file: ft_avgtok or ft_cls, of the last state"
@@ -218,13 +218,13 @@ def _commands(found: Detected, address: str) -> Iterator[str]:
     if found.kind == STATE:
         run = found.path.parent.parent / "run.yaml"
         yield f"ssast finetune --config {shlex.quote(str(run))}    (or pretrain: goes on with the run)"
-    elif found.kind in (PUBLISHED, OWN_PRETRAINED):
+    elif found.kind in (PUBLISHED_FILE, OWN_PRETRAINED):
         wanted = f"--pretrained_mdl_path {path} {DATA}"
         yield f"ssast finetune {wanted} -l labels.txt -o OUT"
         yield f"ssast pretrain {wanted} -o OUT"
         yield f"ssast extract {wanted} --embedding_type pt -o OUT"
         yield f"ssast attention {wanted} -o OUT"
-    elif found.kind in (OLDER, FINETUNED, OWN_FINETUNED):
+    elif found.kind in (OLDER_FILE, FINETUNED, OWN_FINETUNED):
         wanted = f"--finetuned_mdl_path {path} {DATA}"
         has_no_ft = found.kind == FINETUNED or found.config.get("head") == PUBLISHED_HEAD
         kind = " --embedding_type pt" if has_no_ft else ""
@@ -234,5 +234,5 @@ def _commands(found: Detected, address: str) -> Iterator[str]:
         yield f"ssast predict {path} FILES"
     if found.kind not in (STATE, FOREIGN):
         yield f"ssast export {path} OUT    (as ONNX, or --format ast)"
-    if found.kind in (PUBLISHED, OLDER, FINETUNED):
+    if found.kind in (PUBLISHED_FILE, OLDER_FILE, FINETUNED):
         yield f"ssast convert {path} OUT    (a folder that knows its own settings)"

@@ -41,7 +41,7 @@ from ssast.runs.wrapper import Mode
 PREDICTED, WINDOWS = "predicted", "predicted_windows"
 """The tables' names; apart from predictions.csv, which knows the truth beside each score and is compared by."""
 _ROWS_AT_ONCE = 4096
-ON_SCREEN, MOST_LABELS, BEST = 20, 8, 3
+_ON_SCREEN, MOST_LABELS, BEST = 20, 8, 3
 _USUAL_TEXT = pd.Series([""]).dtype
 TEXT = _USUAL_TEXT if isinstance(_USUAL_TEXT, pd.StringDtype) else pd.StringDtype()
 HOW_POOLED = {"mean": "the mean of its windows'", "max": "the highest of its windows'"}
@@ -110,7 +110,7 @@ def _write(
 ) -> None:
     """Both tables as csv and parquet, each moved into place whole; the first rows on the screen."""
     heard = pool_windows(done.tables(), pooling)
-    first = list(itertools.islice(heard, ON_SCREEN))
+    first = list(itertools.islice(heard, _ON_SCREEN))
     if not first:
         skipped.write(folder)
         raise UserError(f"no recording could be used; bad_audio.csv in {folder} says why.")

@@ -10,10 +10,10 @@ import torch
 from ssast.audio.alterations import ALTERATIONS, SPECTROGRAM_ALTERATIONS
 from ssast.audio.settings import AudioSettings
 from ssast.data.dataset import AudioDataset
-from ssast.data.loader import Loader, loader
+from ssast.data.loader import Batch, Loader, loader
 from ssast.data.prepare import Prepare
 from ssast.data.storage.location import Location
-from ssast.engine.inference import Batch, loader_size
+from ssast.engine.inference import loader_size
 from ssast.runs.context import RunContext
 from ssast.runs.output.skipped_recordings import SkippedRecordings
 from ssast.runs.rows import Rows

@@ -37,12 +37,12 @@ OUT_OF_FOLD = (
 
 
 def repeated(options: Options, finetune: Finetune) -> Path:
-    """Fine-tune once a seed (`--seeds`) or once a fold (`--folds`); with both, over the folds for each seed."""
-    return _over_seeds(options, finetune) if options.seeds > 1 else _over_folds(options, finetune)
+    """Fine-tune once a seed (`--seeds`) or once a fold (`--folds`); with both, over the folds for each seed.
 
-
-def _over_seeds(options: Options, finetune: Finetune) -> Path:
-    """A folder a seed, and seeds.csv with the spread of every measure."""
+    A folder a seed, and seeds.csv with the spread of every measure; for folds see `_over_folds`.
+    """
+    if options.seeds == 1:
+        return _over_folds(options, finetune)
     folder = open_folder(RunRecord.of(options), clips={}, files={}, trains=True)
     homes: list[Path] = []
     for seed in range(options.seed, options.seed + options.seeds):

@@ -8,7 +8,7 @@ from typing import Any
 from ssast import redaction
 from ssast.errors import UserError
 from ssast.options.declaration import TRUTH
-from ssast.options.options import SPECS, Options
+from ssast.options.options import SPECS
 from ssast.options.privacy import keys, learn_given
 from ssast.options.records import SPELLINGS
 from ssast.options.yaml_file import read_mapping
@@ -25,12 +25,12 @@ class _Veiled(PassingStream):
 
 
 @contextmanager
-def private_run(given: Mapping[str, Any], options: Options | None = None) -> Iterator[None]:
-    """Let a mode run behind the veil where `given` (over the options) asks for --private True; errors come out veiled.
+def private_run(given: Mapping[str, Any], *, is_private: bool = False) -> Iterator[None]:
+    """Let a mode hide names where `given`, or else `is_private`, asks for --private True; errors come out so, too.
 
     An error that is no UserError keeps its traceback, but neither its kind nor what caused it: both may hold names.
     """
-    if redaction.redaction_in_use() or not _is_asked(given, options):
+    if redaction.redaction_in_use() or not _is_asked(given, is_private):
         yield
         return
     with ExitStack() as stack:
@@ -64,10 +64,10 @@ def typed(words: Sequence[str]) -> dict[str, Any]:
     return found
 
 
-def _is_asked(given: Mapping[str, Any], options: Options | None) -> bool:
+def _is_asked(given: Mapping[str, Any], is_private: bool) -> bool:
     asked = given.get("private")
-    if asked is None and options is not None:
-        asked = options.private or None
+    if asked is None:
+        asked = is_private or None
     if asked is None and given.get("config"):
         try:
             asked = read_mapping(given["config"]).get("private")

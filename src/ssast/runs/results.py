@@ -32,7 +32,7 @@ from ssast.safe_reading import json_lines
 
 # Apart from --seed, so that `evaluate` of a folder draws what `finetune` drew whatever seed it was trained with.
 RESAMPLES_SEED = 0
-FRAME_SECONDS, WINDOW_SECONDS = 0.01, 0.025
+_FRAME_SECONDS, _WINDOW_SECONDS = 0.01, 0.025
 SOUND_CHARACTERS = 3_500_000
 """Room for sounds in the report page, which stays below 5 MB."""
 
@@ -156,7 +156,7 @@ def _sounds(reader: ClipReader, frame: pd.DataFrame, source: Location) -> dict[s
     if frame.empty or redaction.redaction_in_use():
         return {}
     data, rate = reader.dataset(Rows(frame, [], source)), reader.audio.sample_rate
-    heard = int((reader.audio.target_length * FRAME_SECONDS + WINDOW_SECONDS) * rate)
+    heard = int((reader.audio.target_length * _FRAME_SECONDS + _WINDOW_SECONDS) * rate)
     sounds: dict[str, str] = {}
     for index, uid in enumerate(frame.index):
         sound = sound_uri(data[index]["waveform"][0, :heard].numpy(), rate)

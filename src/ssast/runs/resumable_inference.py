@@ -10,9 +10,10 @@ from accelerate import Accelerator
 from torch import Tensor
 
 from ssast import __version__
+from ssast.data.loader import Batch
 from ssast.engine import distributed, inference
 from ssast.runs.context import RunContext, say
-from ssast.runs.output.changed_recordings import HEARD, RememberedRecordings
+from ssast.runs.output.changed_recordings import HEARD_CONTENTS, RememberedRecordings
 from ssast.runs.output.skipped_recordings import JOURNAL, SkippedRecordings
 
 
@@ -34,8 +35,8 @@ class Passes:
 
     def run(
         self,
-        apply: Callable[[inference.Batch], Tensor],
-        batches: Callable[[int, int], Iterable[inference.Batch]],
+        apply: Callable[[Batch], Tensor],
+        batches: Callable[[int, int], Iterable[Batch]],
         steps: int,
         folder: Path,
         key: str,
@@ -56,16 +57,16 @@ class Passes:
 
         def opened() -> None:
             now = heard()
-            changed = now.changed_since(parts / HEARD)
+            changed = now.changed_since(parts / HEARD_CONTENTS)
             if changed is None:
                 _forget_all(parts)
             elif changed:
                 inference.forget_steps(parts, {row // clips_a_step for row in changed})
                 self.skipped.forget(parts / JOURNAL, [now.uids[row] for row in changed])
                 say(f"{now.sentence(changed)}; they are computed again")
-            now.write(parts / HEARD)
+            now.write(parts / HEARD_CONTENTS)
 
-        def batches_from(start: int, stop: int) -> Iterable[inference.Batch]:
+        def batches_from(start: int, stop: int) -> Iterable[Batch]:
             # Parts that a killed pass left come with the reasons of the recordings that they lack.
             self.skipped.remember(parts / JOURNAL)
             return batches(start, stop)
@@ -90,6 +91,8 @@ def _forget_all(parts: Path) -> None:
     """Delete what earlier starts computed, since what was in the recordings then is not known."""
     computed = list(parts.glob("part-*.parquet"))
     if computed:
-        say(f"{parts / HEARD} is missing or damaged, so recordings may have changed: everything is computed again")
+        say(
+            f"{parts / HEARD_CONTENTS} is missing or damaged, so recordings may have changed: everything is computed again"
+        )
     for part in [*computed, parts / JOURNAL]:
         part.unlink(missing_ok=True)

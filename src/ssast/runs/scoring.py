@@ -11,11 +11,12 @@ import torch
 from accelerate import Accelerator
 from torch import Tensor
 
+from ssast.data.loader import Batch
 from ssast.data.storage.atomic_writes import atomic_file
 from ssast.data.tables.splits import label_values
 from ssast.engine import distributed
 from ssast.engine.hardware import uses_bf16
-from ssast.engine.inference import Batch, FinishedPass
+from ssast.engine.inference import FinishedPass
 from ssast.errors import UserError
 from ssast.metrics.predictions import Predictions
 from ssast.metrics.scores import choose_thresholds, unchosen_thresholds

@@ -50,7 +50,7 @@ class Mode(Generic[Result]):
         """
         if _runs.get():  # within another mode, which has the screen and hides what is private
             return self.run(resolve(options, mode=self.name, **overrides))
-        with robust_terminal(), private_run(overrides, options):
+        with robust_terminal(), private_run(overrides, is_private=options is not None and options.private):
             check_environment()
             return self.run(resolve(options, mode=self.name, **overrides))
 

@@ -26,7 +26,7 @@ def windows(monkeypatch):
         pytest.fail("a signal was sent to find out whether a process lives")
 
     monkeypatch.setattr(atomic_writes, "ON_WINDOWS", True)
-    monkeypatch.setattr(atomic_writes, "PAUSE_SECONDS", 0.001)
+    monkeypatch.setattr(atomic_writes, "_PAUSE_SECONDS", 0.001)
     monkeypatch.setattr(os, "fsync", fsync)
     monkeypatch.setattr(os, "kill", kill)
     monkeypatch.setattr(atomic_writes, "_alive_on_windows", lambda pid: pid == os.getpid())

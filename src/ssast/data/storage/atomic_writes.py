@@ -24,7 +24,7 @@ CAUSES = 5
 LONGEST_REST = 150
 """So many bytes of a name stand in the name of its unfinished file; disks take 255 in all."""
 ON_WINDOWS = os.name == "nt"
-TRIES, PAUSE_SECONDS = 20, 0.1
+TRIES, _PAUSE_SECONDS = 20, 0.1
 
 
 def writable_folder(path: StrPath) -> Path:
@@ -176,7 +176,7 @@ def _patiently(move: Callable[[], object]) -> None:
         with suppress(PermissionError):
             move()
             return
-        time.sleep(PAUSE_SECONDS)
+        time.sleep(_PAUSE_SECONDS)
     move()
 
 

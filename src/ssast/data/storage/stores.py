@@ -24,7 +24,7 @@ BUSY = {408, 429, *range(500, 600)}
 SLIPS = {errno.EIO, errno.EBUSY, errno.ETIMEDOUT, errno.ECONNRESET, errno.EPIPE}
 DAMAGED_TRIES, OTHER_TRIES = 6, 3
 """How often a transfer is tried. The clients themselves try refused and busy requests six times before they give up."""
-PAUSE_SECONDS = 0.2
+_PAUSE_SECONDS = 0.2
 """Half of the pause before the second try; it doubles from try to try."""
 CONNECT_SECONDS, READ_SECONDS = 10.0, 20.0
 """How long a connection may take, and how long nothing may arrive on it, before the client tries again."""
@@ -206,7 +206,7 @@ def again(attempt: Callable[[], _T]) -> _T:
             is_patient = time.monotonic() - started < ANSWER_SECONDS
             if not passing(error) or not is_patient or (number >= OTHER_TRIES and not is_damaged(error)):
                 raise
-            time.sleep(PAUSE_SECONDS * min(40, 2**number) * random.uniform(0.5, 1.0))
+            time.sleep(_PAUSE_SECONDS * min(40, 2**number) * random.uniform(0.5, 1.0))
     return attempt()
 
 

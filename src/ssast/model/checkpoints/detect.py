@@ -14,12 +14,12 @@ from ssast.model.checkpoints.model_folder import CONFIG, WEIGHTS, check_header
 from ssast.model.checkpoints.torch_file import outline
 from ssast.safe_reading import brief, json_file
 
-PUBLISHED, FINETUNED, OLDER = "published", "published, fine-tuned", "older"
+PUBLISHED_FILE, FINETUNED, OLDER_FILE = "published", "published, fine-tuned", "older"
 OWN_PRETRAINED, OWN_FINETUNED, STATE, FOREIGN = "own, pretrained", "own, fine-tuned", "state", "foreign"
 KIND_TITLES = {
-    PUBLISHED: "a pretrained model, as the authors of SSAST publish it",
+    PUBLISHED_FILE: "a pretrained model, as the authors of SSAST publish it",
     FINETUNED: "fine-tuned by the published code of SSAST, or of AST, whose files are alike",
-    OLDER: "fine-tuned by the earlier run.py",
+    OLDER_FILE: "fine-tuned by the earlier run.py",
     OWN_PRETRAINED: "a model folder of ssast, pretrained",
     OWN_FINETUNED: "a model folder of ssast, fine-tuned",
     STATE: "the state of a training run of ssast, to go on from; not a model",
@@ -131,11 +131,11 @@ def _kind(listing: Listing) -> str:
     if {name.split(".")[0] for name in listing} >= _RUN:
         return STATE
     if {"p_input_fdim", "v.pos_embed"} <= names:
-        return PUBLISHED
+        return PUBLISHED_FILE
     if "v.pos_embed" in names and has_numbered_head(names):
         return FINETUNED
     if {"v.pos_embed", OUTPUT} <= names:
-        return OLDER
+        return OLDER_FILE
     return FOREIGN
 
 

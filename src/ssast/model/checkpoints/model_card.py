@@ -8,7 +8,7 @@ from typing import Any
 from ssast.errors import UserError
 from ssast.safe_reading import json_file, text_of, yaml_of
 
-CARD, RECORD, SCORES = "README.md", "run.yaml", "metrics.json"
+CARD, _RECORD, _SCORES = "README.md", "run.yaml", "metrics.json"
 ADDRESS = "ORGANISATION/MODEL"
 """Stands for the model's address on the hub until that is known."""
 PUBLIC = "public"
@@ -24,14 +24,14 @@ _SHOWN = {
 
 def model_card(config: Mapping[str, Any], folder: Path | None = None) -> str:
     """The card of a model: what it is, what the files of its run in `folder` say, and what only its makers know."""
-    record, scores = _read(folder, RECORD), _read(folder, SCORES)
+    record, scores = _read(folder, _RECORD), _read(folder, _SCORES)
     is_pretrained = "num_labels" not in config
     parts = [_head(is_pretrained), _about(config, is_pretrained), _use(is_pretrained)]
     try:
         parts += filter(None, [_data(record), _scores(scores), _training(record)])
     except (TypeError, ValueError, AttributeError, KeyError, IndexError) as error:
         raise UserError(
-            f"{RECORD} or {SCORES} in {folder} was not written by ssast; mend or remove it to share this model."
+            f"{_RECORD} or {_SCORES} in {folder} was not written by ssast; mend or remove it to share this model."
         ) from error
     return "\n\n".join([*parts, _limits(is_pretrained)]) + "\n"
 

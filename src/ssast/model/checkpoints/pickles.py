@@ -16,7 +16,7 @@ MOST_STEPS = 300_000
 """A list of 5,000 tensors takes 200,000."""
 MOST_BITS = 128
 """Of a whole number: torch marks its files by one of 77."""
-MOST_KEY, KEY_BITS = 512, 60
+_MOST_KEY, KEY_BITS = 512, 60
 """Characters of a name in a dictionary, and bits of a number there: hashes of larger ones can be made equal."""
 SPOKEN = re.compile(r"[\w.]{1,200}")
 """What the name of a class or function looks like."""
@@ -238,4 +238,4 @@ class _Machine:
 
 
 def _is_key(key: Any) -> bool:
-    return (isinstance(key, str) and len(key) <= MOST_KEY) or (isinstance(key, int) and key.bit_length() <= KEY_BITS)
+    return (isinstance(key, str) and len(key) <= _MOST_KEY) or (isinstance(key, int) and key.bit_length() <= KEY_BITS)

@@ -39,7 +39,7 @@ TORCHS_PROTOCOL = 2
 """The pickle protocol that torch.save writes unless told otherwise, and the only one that torch.load reads safely."""
 MOST_UNFOLDED = 16
 """How many times its bytes a file's values may take as float32: twice for half precision, the rest for shared ones."""
-DEEPEST, MOST_LISTED = 6, 20_000
+_DEEPEST, MOST_LISTED = 6, 20_000
 
 
 class _DoubtfulError(ValueError):
@@ -144,7 +144,7 @@ def _named(content: object) -> Iterator[tuple[str, tuple[int, ...] | str]]:
             return
         name, one, depth = waiting.pop()
         items = one.items if isinstance(one, Made) and one.items else one
-        if isinstance(items, dict) and items and depth < DEEPEST:
+        if isinstance(items, dict) and items and depth < _DEEPEST:
             inside = [(f"{name}.{key}" if name else str(key), value, depth + 1) for key, value in items.items()]
             waiting += inside[: MOST_LISTED - len(waiting)][::-1]
         else:

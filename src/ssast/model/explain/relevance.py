@@ -25,7 +25,7 @@ RELEVANCE_STEPS = 8
 
 
 @dataclass(frozen=True)
-class Explanation:
+class Relevance:
     """What a model made of a batch: logits (B, all labels) and, for the labels asked for, what they came from.
 
     `relevance` and `published` (B, G, P), the same by the rule as published, are at least 0; `input_x_gradient` and
@@ -136,7 +136,7 @@ def explain(
     frames: Tensor | None = None,
     *,
     steps: int = RELEVANCE_STEPS,
-) -> Explanation:
+) -> Relevance:
     """Everything that passes forward, and one back for each label, can tell of a normalised fbank (B, T, F).
 
     Gradient-weighted attention is the rule of Chefer et al. 2021, "Generic Attention-model Explainability", ICCV, arXiv
@@ -161,7 +161,7 @@ def explain(
     here = _local(model, fbank_BTF, labels, frames)
     way = [_local(model, fbank_BTF * ((step + 0.5) / steps), labels, frames) for step in range(steps)]
     attention_BNHP, rollout_BP = relevance_of_clip(model, fbank_BTF, frames)
-    return Explanation(
+    return Relevance(
         here.logits,
         torch.stack([each.relevance for each in way]).mean(dim=0),
         here.published,

@@ -168,7 +168,7 @@ class Finetuned(ClipExplainer):
         values |= self._values(told, planes, clip)
         return Explanation(clip, values, panels + self._last(planes), planes_by_label)
 
-    def _by_label(self, told: relevance.Explanation, fbank_TF: Tensor, frames: int) -> Planes:
+    def _by_label(self, told: relevance.Relevance, fbank_TF: Tensor, frames: int) -> Planes:
         covered_NTF = occlusion.occlusion(self.model, fbank_TF, frames)
         planes = {}
         for at, label in enumerate(self.explained):
@@ -200,7 +200,7 @@ class Finetuned(ClipExplainer):
             drops[key] = {label: top_SN[:, label].tolist() for label in labels}
         return drops, {label: found.random[:, :, label].mean(dim=0).tolist() for label in self.explained}
 
-    def _values(self, told: relevance.Explanation, planes: Planes, clip: Clip) -> Planes:
+    def _values(self, told: relevance.Relevance, planes: Planes, clip: Clip) -> Planes:
         by_label = {
             IN_FILE.get(key, key): np.stack([planes[f"{key}/{label}"] for label in self.explained]) for key in BY_LABEL
         }

@@ -16,7 +16,7 @@ from ssast.pages.tables import counted
 from ssast.runs.paths import Paths
 from ssast.runs.rows import Rows
 
-HEARD = "heard.json"
+HEARD_CONTENTS = "heard.json"
 """What was in each recording, in the order of the rows; beside the state that a run goes on from."""
 LETTERS = 16
 _SILENT_SECONDS = 3.0

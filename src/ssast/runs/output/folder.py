@@ -17,7 +17,7 @@ from ssast.errors import UserError
 from ssast.model.checkpoints.model_card import PUBLIC
 from ssast.options.record import RECORD, RunRecord, noted, public_options
 from ssast.options.yaml_file import read_mapping
-from ssast.runs.output.changed_recordings import HEARD, RememberedRecordings
+from ssast.runs.output.changed_recordings import HEARD_CONTENTS, RememberedRecordings
 from ssast.runs.paths import Paths
 
 LAST = "last.pt"
@@ -141,10 +141,10 @@ def _agree(record: RunRecord, path: Path, checkpoints: Path, files: dict[str, st
 
 def _heard_the_same(now: RememberedRecordings, checkpoints: Path) -> None:
     """UserError that names what changed where training would go on with other recordings than it began with."""
-    changed = now.changed_since(checkpoints / HEARD) if (checkpoints / LAST).exists() else []
+    changed = now.changed_since(checkpoints / HEARD_CONTENTS) if (checkpoints / LAST).exists() else []
     if changed is None:
         print(
-            f"note: {checkpoints / HEARD} is missing or damaged, so whether recordings changed since this run began is "
+            f"note: {checkpoints / HEARD_CONTENTS} is missing or damaged, so whether recordings changed since this run began is "
             "not known; --resume never begins anew",
             flush=True,
         )
@@ -153,7 +153,7 @@ def _heard_the_same(now: RememberedRecordings, checkpoints: Path) -> None:
             f"{now.sentence(changed)}; restore them, give another --exp_dir, "
             f"or pass --resume never to train on them as they are now."
         )
-    now.write(checkpoints / HEARD)
+    now.write(checkpoints / HEARD_CONTENTS)
 
 
 def kept_pieces(record: RunRecord) -> int | None:

@@ -15,7 +15,7 @@ from ssast.pages.sound_finding_sentences import KINDS, finding_sentences
 from ssast.pages.tables import counted
 from ssast.safe_reading import json_of
 
-BAD_AUDIO, HEARD = "bad_audio.csv", "heard.csv"
+BAD_AUDIO, HEARD_TABLE = "bad_audio.csv", "heard.csv"
 JOURNAL = "bad_audio.jsonl"
 """What is noted while a run goes on: one line a recording."""
 
@@ -131,12 +131,12 @@ class SkippedRecordings:
             print(f"{counted(len(self.reasons), 'recording')} left out: {folder / BAD_AUDIO} says why", flush=True)
         own = self.of(uids)
         rows = [(uid, kind, detail) for kind in KINDS for uid, detail in own.get(kind, {}).items()]
-        _write(folder / HEARD, rows, ["uid", "finding", "detail"])
+        _write(folder / HEARD_TABLE, rows, ["uid", "finding", "detail"])
         sentences = finding_sentences(own, len(uids) - len(self.reasons))
         for sentence in sentences:
             print(f"Careful: {sentence}", flush=True)
         if sentences:
-            print(f"every such recording is in {folder / HEARD}", flush=True)
+            print(f"every such recording is in {folder / HEARD_TABLE}", flush=True)
 
 
 def _write(path: Path, rows: Collection[tuple[str, ...]], columns: list[str]) -> None:
