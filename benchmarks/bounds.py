@@ -20,7 +20,7 @@ from torch.profiler import ProfilerActivity, profile
 from ssast import Frontend, SSASTForAudioClassification, SSASTForPreTraining
 from ssast.audio.decode import decode
 from ssast.engine.hardware import native_bf16
-from ssast.engine.optimiser import Recipe, optimiser
+from ssast.engine.optimiser import TrainingSettings, optimiser
 
 LENGTH, RATE = 1024, 16000
 KINDS = {
@@ -52,7 +52,7 @@ def shares(call: Callable[[], object]) -> dict[str, float]:
 def training(clips: int) -> Callable[[], None]:
     """A joint pretraining step."""
     model = SSASTForPreTraining("base", target_length=LENGTH, seed=0).train()
-    optimizer, fbank_BTF = optimiser(model, Recipe()), torch.randn(clips, LENGTH, 128)
+    optimizer, fbank_BTF = optimiser(model, TrainingSettings()), torch.randn(clips, LENGTH, 128)
 
     def step() -> None:
         with torch.autocast("cpu", torch.bfloat16, enabled=native_bf16(torch.device("cpu"))):

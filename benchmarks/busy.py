@@ -25,9 +25,9 @@ if sys.argv[1] == "plain":
 import statistics, time, warnings
 warnings.simplefilter("ignore")
 import ssast, torch
-from ssast.engine.optimiser import Recipe, optimiser
+from ssast.engine.optimise import TrainingSettings, optimiser
 model = ssast.SSASTForPreTraining("tiny", target_length=304, mask_patch=60, seed=0).train()
-optimizer, fbank = optimiser(model, Recipe()), torch.randn(4, 304, 128)
+optimizer, fbank = optimiser(model, TrainingSettings()), torch.randn(4, 304, 128)
 times = []
 while len(times) < 3 or (len(times) < 12 and sum(times) < 20):
     began = time.perf_counter()

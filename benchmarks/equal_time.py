@@ -22,7 +22,7 @@ from ssast import AudioDataset, SSASTForPreTraining
 from ssast.data.dataset import loader
 from ssast.data.tables.splits import read_split
 from ssast.engine.hardware import native_bf16
-from ssast.engine.optimiser import Recipe, optimiser
+from ssast.engine.optimiser import TrainingSettings, optimiser
 
 CPU = torch.device("cpu")
 CONF: dict[str, Any] = {"target_length": 100}
@@ -62,7 +62,7 @@ def pretrain(step: Step, data: AudioDataset, test: torch.Tensor, seconds: float,
     if start is not None:
         torch.manual_seed(SEED)
         start(model)
-    optimizer = optimiser(model, Recipe(optim="adamw", learning_rate=RATE))
+    optimizer = optimiser(model, TrainingSettings(optim="adamw", learning_rate=RATE))
     rows: list[dict] = []
     left, steps, used = list(LOOKS), 0, 0.0
     several, began = batches(data), time.perf_counter()

@@ -29,11 +29,11 @@ import torch
 from ssast import SSASTForAudioClassification, sweep
 from ssast.engine.train import train
 from ssast.runs.audio_settings import audio_settings
-from ssast.runs.context import Work
+from ssast.runs.context import RunContext
 from ssast.runs.features import keeps_features, pooled_feed
 from ssast.runs.models import classification_model
 from ssast.runs.rows import training_rows
-from ssast.runs.training import feed, recipe
+from ssast.runs.training import training_batches, training_settings
 
 SECONDS, RATE = 10, 16000
 LABELS = ["high", "loud"]
@@ -66,16 +66,16 @@ def options(folder: Path, **others: Any) -> dict[str, Any]:
 def training(folder: Path, cache: Path, **given: Any) -> tuple[float, dict[str, torch.Tensor]]:
     """The processor seconds that training takes once the model is loaded, and the weights of its head."""
     os.environ["SSAST_CACHE"] = str(cache)
-    work = Work.of(None, "finetune", {**options(folder, **given), "exp_dir": str(folder / "run")})
+    work = RunContext.of(None, "finetune", {**options(folder, **given), "exp_dir": str(folder / "run")})
     settings = audio_settings(work.options)
     train_rows, held_out = training_rows(work.options, LABELS)
     model = classification_model(work.options, LABELS, settings)
-    batches = feed(work, train_rows, held_out, settings)
+    batches = training_batches(work, train_rows, held_out, settings)
     began = time.process_time()
     if keeps_features(work, model):
         batches = pooled_feed(work, model, batches, settings, train_rows, held_out)
     with TemporaryDirectory() as run:
-        train(model, batches, recipe(work.options), Path(run), work.accelerator)
+        train(model, batches, training_settings(work.options), Path(run), work.accelerator)
     return time.process_time() - began, model.mlp_head.state_dict()
 
 

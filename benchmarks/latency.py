@@ -24,7 +24,7 @@ import numpy as np
 import soundfile
 
 import ssast
-from ssast.data.storage.location import location, stores
+from ssast.data.storage import location, stores
 
 STORES = Path(__file__).resolve().parents[1] / "tests" / "cloud" / "conftest.py"
 BUCKET = "latency"

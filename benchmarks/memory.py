@@ -71,9 +71,9 @@ def peak_mb(clips: int, *, seconds: float = 0.5, target_length: int = 64, with_l
 STEP = """
 import resource, torch
 from ssast import SSASTForPreTraining
-from ssast.engine.optimiser import Recipe, optimiser
+from ssast.engine.optimise import TrainingSettings, optimiser
 model = SSASTForPreTraining("base", seed=0).train()
-optimizer, fbank = optimiser(model, Recipe()), torch.randn(1, 1024, 128)
+optimizer, fbank = optimiser(model, TrainingSettings()), torch.randn(1, 1024, 128)
 for _ in range(2):
     with torch.autocast("cpu", torch.bfloat16):
         loss = model.loss({"fbank": fbank})["loss"]

@@ -8,7 +8,7 @@ from torch.nn import functional as F
 from transformers import ASTConfig, ASTForAudioClassification
 
 from ssast import SSASTForAudioClassification
-from ssast.engine.optimiser import Recipe, optimiser
+from ssast.engine.optimiser import TrainingSettings, optimiser
 
 LENGTH, BINS, SIDE, LABELS = 1024, 128, 16, 5
 
@@ -30,7 +30,7 @@ def training_steps(fbank_BTF: Tensor, *, bf16: bool) -> tuple[Callable[[], None]
     """One fine-tuning step of ours, as `ssast finetune` takes it, and of the peer, in fp32 as it comes."""
     targets_BN = torch.ones(len(fbank_BTF), LABELS)
     own, peer = ours().train(), theirs().train()
-    optimizers = optimiser(own, Recipe()), torch.optim.Adam(peer.parameters(), lr=3e-4)
+    optimizers = optimiser(own, TrainingSettings()), torch.optim.Adam(peer.parameters(), lr=3e-4)
 
     def our_step() -> None:
         optimizers[0].zero_grad(set_to_none=True)

@@ -22,9 +22,9 @@ from peers import embeddings, training_steps
 from published import our_step, published_step
 
 from ssast import SSASTForAudioClassification, SSASTForPreTraining
-from ssast.engine.checkpoint import Keeper, trainable_state
+from ssast.engine.checkpoint import CheckpointWriter, trainable_state
 from ssast.engine.hardware import native_bf16
-from ssast.engine.optimiser import Recipe, optimiser
+from ssast.engine.optimiser import TrainingSettings, optimiser
 from ssast.metrics.scores import score
 
 CPU = torch.device("cpu")
@@ -48,7 +48,7 @@ def pretraining_step(size: str, clips: int, rounds: int) -> list[float]:
     """How many times faster our joint step is than the published way's."""
     fbank = torch.randn(clips, LENGTH, 128)
     models = [SSASTForPreTraining(size, target_length=LENGTH, mask_patch=MASK, seed=0).train() for _ in range(2)]
-    optimizers = [optimiser(models[0], Recipe()), torch.optim.Adam(models[1].parameters(), lr=3e-4)]
+    optimizers = [optimiser(models[0], TrainingSettings()), torch.optim.Adam(models[1].parameters(), lr=3e-4)]
     bf16 = native_bf16(CPU)
     return ratios(
         lambda: our_step(models[0], optimizers[0], fbank, MASK, bf16),
@@ -111,7 +111,7 @@ def share_of_the_limit(size: str, clips: int, rounds: int) -> float:
     """The share of this machine's matrix rate that our joint step reaches, of 1."""
     bf16 = native_bf16(CPU)
     model = SSASTForPreTraining(size, target_length=LENGTH, mask_patch=MASK, seed=0).train()
-    optimizer, fbank = optimiser(model, Recipe()), torch.randn(clips, LENGTH, 128)
+    optimizer, fbank = optimiser(model, TrainingSettings()), torch.randn(clips, LENGTH, 128)
     seconds = limits.best_seconds(lambda: our_step(model, optimizer, fbank, MASK, bf16), rounds)
     rate = limits.matrix_rate(torch.bfloat16 if bf16 else torch.float32, rounds)
     return limits.training_operations(model.v, clips) / seconds / rate
@@ -120,13 +120,13 @@ def share_of_the_limit(size: str, clips: int, rounds: int) -> float:
 def checkpoint_seconds(rounds: int) -> list[float]:
     """Seconds that training stands still for a checkpoint of the base model, while the file is written beside it."""
     model = SSASTForPreTraining("base", target_length=LENGTH, seed=0)
-    optimizer = optimiser(model, Recipe())
+    optimizer = optimiser(model, TrainingSettings())
     for parameter in model.parameters():
         parameter.grad = torch.zeros_like(parameter)
     optimizer.step()
     found = []
     with tempfile.TemporaryDirectory() as folder:
-        keeper = Keeper(Path(folder))
+        keeper = CheckpointWriter(Path(folder))
         for step in range(rounds):
             began = time.perf_counter()
             keeper.write_last({"model": trainable_state(model), "optimizer": optimizer.state_dict()}, step)

@@ -13,7 +13,7 @@ TEST = "tests/audio/test_augment.py"
 RUNS = """
 from ssast import cli
 from ssast.data.dataset import AudioConf
-from ssast.options.options import SPECS
+from ssast.modes.options import SPECS
 
 assert (SPECS["hum"].limits, SPECS["hum_snr_db"].default, SPECS["hum_snr_db"].unit) == ("0 to 1", 20.0, "dB")
 assert AudioConf.of({"hum": 0.5, "hum_snr_db": 30}).waveform.hum == 0.5

@@ -7,7 +7,7 @@ import pytest
 
 from ssast import redaction
 from ssast.errors import AudioError
-from ssast.redaction import HIDDEN, Veil
+from ssast.redaction import HIDDEN, Redaction
 
 
 def digest(kind: str, name: str) -> str:
@@ -16,7 +16,7 @@ def digest(kind: str, name: str) -> str:
 
 @pytest.fixture
 def worn():
-    with redaction.wearing(Veil(digest)) as found:
+    with redaction.redacting(Redaction(digest)) as found:
         yield found
 
 

@@ -24,7 +24,7 @@ from ssast.options.records import ALIASES, MODES, SPELLINGS
 from ssast.options.resolve import from_args
 from ssast.runs.environment import look_around
 from ssast.runs.private_runs import typed, veiled
-from ssast.runs.terminal import READER_GONE, ReaderGone, Steady, fill_closed, steady
+from ssast.runs.terminal import READER_GONE, ReaderGone, RobustStream, fill_closed, robust_terminal
 from ssast.safe_reading import brief
 
 USER_ERROR = 2
@@ -35,7 +35,7 @@ SHARED = ("pretrain", "finetune", "evaluate", "extract")
 MANY = "..."
 HELP = {"-h", "--help", "--help-all"}
 FLAGS = {flag: spec for spec in SPECS.values() for flag in spec.flags}
-NUMBER = re.compile(r"-([\d.,]|inf|nan)", re.IGNORECASE)
+_NUMBER = re.compile(r"-([\d.,]|inf|nan)", re.IGNORECASE)
 TITLE = "Pretrain, fine-tune, evaluate and look inside the Self-Supervised Audio Spectrogram Transformer (SSAST)."
 
 
@@ -43,14 +43,14 @@ def main(argv: Sequence[str] | None = None, *, prog: str = "ssast") -> int:
     """Run the command line and return the exit code; `prog` is run.py when that was called."""
     words = list(sys.argv[1:] if argv is None else argv)
     fill_closed()
-    with steady() as screen, ended_by_signals():
+    with robust_terminal() as screen, ended_by_signals():
         code = _answered(words, prog, screen)
     if code == INTERRUPTED and argv is None:
         signal.signal(signal.SIGINT, signal.SIG_DFL)  # a further Ctrl-C finds nothing left to tidy up
     return code
 
 
-def _answered(words: list[str], prog: str, screen: Steady) -> int:
+def _answered(words: list[str], prog: str, screen: RobustStream) -> int:
     """The exit code of what the words say; what ends a run is told in one sentence."""
     words = _glued(words)
     try:
@@ -74,7 +74,7 @@ def _answered(words: list[str], prog: str, screen: Steady) -> int:
         return READER_GONE
 
 
-def _run(words: list[str], prog: str, screen: Steady) -> int:
+def _run(words: list[str], prog: str, screen: RobustStream) -> int:
     """Run what the words say; a mode that answers with a whole number means its exit code, any other is a success."""
     screen.matters = True
     if words[:1] == ["--version"]:
@@ -163,7 +163,7 @@ def _glued(words: list[str]) -> list[str]:
 
 def _is_value(word: str, spec: Spec) -> bool:
     """Whether a word that starts with a minus is a value: something like a number, or text that is no option."""
-    if NUMBER.match(word):
+    if _NUMBER.match(word):
         return True
     return spec.kind is str and not spec.choices and word[:2] not in FLAGS and word[:2] != "--" and word not in HELP
 

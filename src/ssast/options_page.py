@@ -1,6 +1,6 @@
 """The declared options in; docs/options.md out, as `python -m ssast.options_page` prints it."""
 
-from ssast.options.declaration import Group, Spec
+from ssast.options.declaration import OptionGroup, Spec
 from ssast.options.options import SPECS
 
 PREFACE = """# Options
@@ -21,7 +21,7 @@ def page() -> str:
     return "\n".join([PREFACE, *tables])
 
 
-def _table(group: Group, members: list[Spec]) -> str:
+def _table(group: OptionGroup, members: list[Spec]) -> str:
     head = ["| option | short | value | default | meaning |", "|---|---|---|---|---|"]
     return "\n".join([f"## {group.title}", "", *head, *map(_row, members), ""])
 

@@ -14,7 +14,7 @@ from pathlib import Path
 SPIN = {"GOMP_SPINCOUNT": "1000", "KMP_BLOCKTIME": "1"}
 """How long a thread spins before it sleeps: turns for GNU's runtime, milliseconds for LLVM's and Intel's."""
 BY_THE_USER = ("OMP_WAIT_POLICY", "GOMP_SPINCOUNT", "KMP_BLOCKTIME", "KMP_LIBRARY")
-NUMBER = "OMP_NUM_THREADS"
+_NUMBER = "OMP_NUM_THREADS"
 TOO_LATE = (
     "torch was imported before ssast, so its threads wait by spinning, which is slow beside other work; "
     "import ssast first, or set GOMP_SPINCOUNT=1000 before Python starts."
@@ -33,12 +33,12 @@ def settle() -> None:
         if late and _spins():
             warnings.warn(TOO_LATE, stacklevel=3)
     if not late and (number := wanted_threads(environ)):
-        environ[NUMBER] = str(number)
+        environ[_NUMBER] = str(number)
 
 
 def wanted_threads(environ: Mapping[str, str]) -> int | None:
     """The threads for this process where a limit or the processes beside it leave less than the machine, else None."""
-    if environ.get(NUMBER) and not _set_by_torchrun(environ):
+    if environ.get(_NUMBER) and not _set_by_torchrun(environ):
         return None
     beside = _whole(environ.get("LOCAL_WORLD_SIZE")) or 1
     usable, there = usable_processors(), os.cpu_count() or 1
@@ -106,10 +106,10 @@ def _affinity() -> set[int]:
 
 def _set_by_torchrun(environ: Mapping[str, str]) -> bool:
     """Whether the 1 in OMP_NUM_THREADS is what torchrun puts there itself, where its own start had none."""
-    if environ.get(NUMBER) != "1" or "TORCHELASTIC_RUN_ID" not in environ:
+    if environ.get(_NUMBER) != "1" or "TORCHELASTIC_RUN_ID" not in environ:
         return False
     started_with = _text(Path(f"/proc/{os.getppid()}/environ"))
-    return bool(started_with) and f"\0{NUMBER}=" not in f"\0{started_with}"
+    return bool(started_with) and f"\0{_NUMBER}=" not in f"\0{started_with}"
 
 
 def _spins() -> bool:

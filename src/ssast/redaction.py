@@ -10,9 +10,9 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from urllib.parse import quote
 
-WORD = re.compile(r"[^\W_]+")
+_WORD = re.compile(r"[^\W_]+")
 # Whole numbers and scraps of letters that are also counts and ordinary words.
-PLAIN = re.compile(r"0|[1-9]\d{0,3}|\w{1,2}|[^\W\d_]{1,3}")
+_PLAIN = re.compile(r"0|[1-9]\d{0,3}|\w{1,2}|[^\W\d_]{1,3}")
 NAMED_BEFORE = re.compile(
     r"""(?:['"]|\b(?:clips?|uids?|subjects?|speakers?|patients?|participants?)(?:\(s\))?[ :=]+)$"""
 )
@@ -40,7 +40,7 @@ HIDDEN = re.compile(r"\b[a-z_]+-[0-9a-f]{12}\b")
 """What stands in the place of a name: what kind of name it is, and its hash."""
 
 
-class Veil:
+class Redaction:
     """Knows what is secret; `digest` gives twelve hexadecimal digits of a name, and keeps what they stand for."""
 
     def __init__(self, digest: Callable[[str, str], str]):
@@ -53,7 +53,7 @@ class Veil:
     def learn(self, kind: str, names: Iterable[object]) -> None:
         """Hide these names from now on, however a sentence, a page or an address may spell them."""
         for name in map(str, names):
-            if name not in self.kinds and WORD.search(name):
+            if name not in self.kinds and _WORD.search(name):
                 for spelling in {
                     name,
                     html.escape(name),
@@ -64,7 +64,7 @@ class Veil:
                     self._learn(kind, name, spelling)
 
     def _learn(self, kind: str, name: str, spelling: str) -> None:
-        first = WORD.search(spelling)
+        first = _WORD.search(spelling)
         if first is None:
             return
         self.kinds.setdefault(spelling, kind)
@@ -110,12 +110,12 @@ class Veil:
     def _page_part(self, text: str) -> str:
         text = self._without_places(text)
         return self._without_names(
-            text, lambda start, end: not (text[start:end].isalpha() or PLAIN.fullmatch(text[start:end]))
+            text, lambda start, end: not (text[start:end].isalpha() or _PLAIN.fullmatch(text[start:end]))
         )
 
     def _path(self, path: str) -> str:
         bare = path.rstrip(".:")
-        return self.hidden("path", bare) + path[len(bare) :] if WORD.search(bare) else path
+        return self.hidden("path", bare) + path[len(bare) :] if _WORD.search(bare) else path
 
     def _without_places(self, text: str) -> str:
         for place in sorted(self.places, key=len, reverse=True):
@@ -148,7 +148,7 @@ class Veil:
 
     def _known(self, text: str, at: int) -> int | None:
         """Where the longest known name that stands at this place ends."""
-        first = WORD.search(text, at)
+        first = _WORD.search(text, at)
         for offset, length in self.shapes.get(first.group(), ()) if first else ():
             if first.start() - offset == at and text[at : at + length] in self.kinds:  # type: ignore[union-attr]
                 after = text[at + length : at + length + 1]
@@ -158,7 +158,7 @@ class Veil:
 
     def _without_names(self, text: str, is_meant: Callable[[int, int], bool]) -> str:
         parts, last = [], 0
-        for word in WORD.finditer(text):
+        for word in _WORD.finditer(text):
             for offset, length in self.shapes.get(word.group(), ()):
                 start = word.start() - offset
                 end = start + length
@@ -176,7 +176,7 @@ class Veil:
         return "".join([*parts, text[last:]])
 
     def _is_named(self, text: str, start: int, end: int, is_sentence: bool) -> bool:
-        if not PLAIN.fullmatch(text[start:end]) or NAMED_BEFORE.search(text, 0, start):
+        if not _PLAIN.fullmatch(text[start:end]) or NAMED_BEFORE.search(text, 0, start):
             return True
         return is_sentence and not COUNTED_AFTER.match(text, end) and not COUNTED_BEFORE.search(text, 0, start)
 
@@ -200,11 +200,11 @@ def _word_start(text: str, at: int) -> int:
     return at
 
 
-_worn: Veil | None = None
+_worn: Redaction | None = None
 
 
 @contextmanager
-def wearing(veil: Veil) -> Iterator[Veil]:
+def redacting(veil: Redaction) -> Iterator[Redaction]:
     """Put a veil on for a while."""
     global _worn
     before, _worn = _worn, veil
@@ -214,7 +214,7 @@ def wearing(veil: Veil) -> Iterator[Veil]:
         _worn = before
 
 
-def worn() -> Veil | None:
+def redaction_in_use() -> Redaction | None:
     """The veil that is on, if any."""
     return _worn
 

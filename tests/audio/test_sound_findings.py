@@ -6,8 +6,8 @@ import torch
 
 from ssast.audio.conform import conform
 from ssast.audio.decode import Recording
-from ssast.audio.sound_findings import FACTS, ODDITIES, WRONGS, judge, still
-from ssast.pages.sound_finding_sentences import KINDS, SAID, doubt_counts, doubt_note, doubt_sentences
+from ssast.audio.sound_findings import FINDING_FACTS, ODDITIES, WRONGS, judge, still
+from ssast.pages.sound_finding_sentences import KINDS, SAID, doubt_note, finding_counts, finding_sentences
 
 RATE = 16000
 RNG = np.random.default_rng(0)
@@ -130,18 +130,18 @@ def test_cut_means_that_a_frame_is_lost(samples, is_cut):
 def test_sentences_count_and_name_the_first_few():
     long = {f"u{number}": "12.30 s long, of which the first 10.24 s are heard" for number in range(27)}
     found = {"cut": long, "silent": {"a": "its highest sample is 0"}, "8 bit": {"b": "coarse"}}
-    first, second = doubt_sentences(found, 128)
+    first, second = finding_sentences(found, 128)
     assert first == "1 of 128 recordings is silent to the model: a (its highest sample is 0)."
     assert second.startswith("27 of 128 recordings are longer than what the model hears of them")
     assert second.endswith(": u0 (12.30 s long, of which the first 10.24 s are heard), u1, u2 and 24 more.")
-    assert doubt_counts(found) == {"silent": 1, "cut": 27, "8 bit": 1}
-    assert doubt_sentences({"silent": {"a": "x"}}, 1) == ["The recording is silent to the model: a (x)."]
+    assert finding_counts(found) == {"silent": 1, "cut": 27, "8 bit": 1}
+    assert finding_sentences({"silent": {"a": "x"}}, 1) == ["The recording is silent to the model: a (x)."]
     assert doubt_note({"cut": "12 s long", "silent": "nothing", "8 bit": "coarse"}) == "silent: nothing; cut: 12 s long"
 
 
 def test_every_kind_has_its_words():
     assert set(SAID) == {*WRONGS, *ODDITIES}
-    assert set(KINDS) == {*WRONGS, *ODDITIES, *FACTS}
+    assert set(KINDS) == {*WRONGS, *ODDITIES, *FINDING_FACTS}
 
 
 def test_a_constant_is_silence_and_the_words_say_what_it_is():

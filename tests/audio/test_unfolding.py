@@ -13,7 +13,7 @@ import pytest
 import soundfile
 import torch
 
-from ssast.audio.conform import conform, conformed, hear
+from ssast.audio.conform import conform, conform_waveform, conformed
 from ssast.audio.decode import Recording, blocks, decode
 from ssast.audio.frontend import Frontend
 from ssast.data.dataset import AudioConf
@@ -23,8 +23,8 @@ from ssast.errors import AudioError
 HEARD = """
 import json, os, sys, time
 import numpy as np, soxr, soundfile
-from ssast.data.audio_files import FileDataset
-from ssast.data.storage.location import Location
+from ssast.data.files import FileDataset
+from ssast.data.storage import Location
 from ssast.errors import AudioError
 
 soxr.resample(np.zeros(1000, "f4"), 8000, 16000)
@@ -153,7 +153,7 @@ def test_blocks_are_mixed_and_resampled_to_the_same_bytes_as_the_whole(rate, new
     whole = conform(Recording(waveform, rate), sample_rate=new_rate, mono=mono).waveform
     parts = [block.waveform for block in conformed(iter(pieces), sample_rate=new_rate, mono=mono)]
     torch.testing.assert_close(torch.cat(parts, dim=1), whole, rtol=0, atol=0)
-    clip = hear(iter(pieces), sample_rate=new_rate, mono=mono, clip_seconds=2.5)
+    clip = conform_waveform(iter(pieces), sample_rate=new_rate, mono=mono, clip_seconds=2.5)
     torch.testing.assert_close(clip.waveform, whole[:, : round(2.5 * new_rate)], rtol=0, atol=0)
 
 

@@ -8,7 +8,7 @@ import pytest
 
 from ssast.pages.attention_page import attention_page
 from ssast.pages.html import write_page
-from ssast.pages.maps import Clip, Grid, Group
+from ssast.pages.maps import Clip, ClipGroup, Grid
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
 FRAMES, BINS, RATE = 304, 128, 16000
@@ -45,7 +45,7 @@ def a_clip(number, size=FRAMES, *, labels=2, heads=HEADS):
 
 def write(folder, clips, labels=2, heads=HEADS):
     picture = np.random.default_rng(0).standard_normal((FRAMES, BINS))
-    groups = [Group(f"label 0: {word}", 3, picture, Grid.of(picture**2, BINS, 4)) for word in ("yes", "no")]
+    groups = [ClipGroup(f"label 0: {word}", 3, picture, Grid.of(picture**2, BINS, 4)) for word in ("yes", "no")]
     kind = {"explained": range(labels), "layers": LAYERS, "heads": heads, "shares": (0.1, 0.2, 0.3)}
     names = [f"label {number}" for number in range(labels)]
     text = attention_page(clips, title="What the model looks at", labels=names, groups=[tuple(groups)], **kind)

@@ -20,7 +20,7 @@ from urllib.parse import quote
 
 import pytest
 
-from ssast.data.storage.location import location, stores
+from ssast.data.storage import location, stores
 
 PROGRAMS = Path(sys.executable).parent
 
@@ -224,7 +224,7 @@ def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(stores, "READ_SECONDS", 1.0)
     monkeypatch.setattr(stores, "CONNECT_SECONDS", 1.0)
     monkeypatch.setattr(stores, "ANSWER_SECONDS", 6.0)
-    monkeypatch.setattr(stores, "PAUSE_SECONDS", 0.01)
+    monkeypatch.setattr(stores, "_PAUSE_SECONDS", 0.01)
 
 
 @pytest.fixture

@@ -11,7 +11,8 @@ import torch
 
 import ssast
 from ssast import cli
-from ssast.data.storage.location import Location, stores
+from ssast.data.storage import stores
+from ssast.data.storage.location import Location
 
 torch.set_num_threads(1)
 HOW = {"device": "cpu", "precision": "fp32", "target_length": 32, "dataset": "x", "batch_size": 8, "resamples": 20}

@@ -6,7 +6,8 @@ import time
 import pytest
 
 from ssast.data.recordings import find_recording
-from ssast.data.storage.location import Location, Missing, forget, stores
+from ssast.data.storage import stores
+from ssast.data.storage.location import Location, Missing, forget
 from ssast.errors import UserError
 
 

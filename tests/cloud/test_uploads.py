@@ -145,14 +145,14 @@ def test_upload_takes_another_bucket_and_says_what_is_missing(gs, tmp_path, caps
 def test_what_a_killed_run_wrote_is_sent_by_the_run_that_goes_on(gs, proxy, tmp_path):
     gs.bucket("goes-on")
     to = Location("gs://goes-on/run")
-    uploads_then = Uploads(tmp_path, to, before=uploads.states(tmp_path))
+    uploads_then = Uploads(tmp_path, to, before=uploads.file_states(tmp_path))
     fill(tmp_path, log="1")
     assert uploads_then.send() == (1, "")
     fill(tmp_path, best="2")  # and then it was killed
-    assert list(Uploads(tmp_path, to, before=uploads.states(tmp_path)).waiting()) == ["best"]
-    assert Uploads(tmp_path, to, before=uploads.states(tmp_path)).finish() == (1, "")
+    assert list(Uploads(tmp_path, to, before=uploads.file_states(tmp_path)).waiting()) == ["best"]
+    assert Uploads(tmp_path, to, before=uploads.file_states(tmp_path)).finish() == (1, "")
     fill(tmp_path, other="3")  # of no run
-    assert Uploads(tmp_path, to, before=uploads.states(tmp_path)).waiting() == {}
+    assert Uploads(tmp_path, to, before=uploads.file_states(tmp_path)).waiting() == {}
 
 
 def test_a_clock_that_was_set_back_keeps_no_file_here(gs, tmp_path):

@@ -54,7 +54,7 @@ def test_files_without_a_row_of_their_own_are_told_of(folder):
 
 
 def test_a_private_run_counts_what_is_passed_over_and_shows_no_part_of_a_name(folder, monkeypatch):
-    monkeypatch.setattr("ssast.redaction.worn", lambda: True)
+    monkeypatch.setattr("ssast.redaction.redaction_in_use", lambda: True)
     assert look_for_audio([Location(str(folder))]).remarks() == ["passed over 1 file with no ending of audio"]
 
 

@@ -8,7 +8,7 @@ import torch
 
 from ssast.data import features
 from ssast.data.dataset import AudioDataset
-from ssast.data.features import FeatureStore, PooledBatches, States, Table, weights_name
+from ssast.data.features import FeatureStore, PooledBatches, States, StatesTable, weights_name
 from ssast.data.loader import loader
 from ssast.data.storage.cache import Cache
 from ssast.errors import UserError
@@ -97,7 +97,7 @@ def test_every_weight_is_part_of_the_name():
 
 
 def test_a_table_gives_the_rows_that_are_asked_for(disk):
-    table = Table(disk, ["a", "b", "c"], WHOLE)
+    table = StatesTable(disk, ["a", "b", "c"], WHOLE)
     assert table.put("c", values(WHOLE, 3))
     assert table.put("a", values(WHOLE, 1))
     assert not table.put("b", None)
@@ -109,7 +109,7 @@ def test_a_table_gives_the_rows_that_are_asked_for(disk):
 
 
 def test_a_table_stays_on_the_disk_and_goes_with_the_run(disk):
-    table = Table(disk, ["a"], WHOLE)
+    table = StatesTable(disk, ["a"], WHOLE)
     table.put("a", values(WHOLE))
     table.finish()
     assert isinstance(table._values, np.memmap)
@@ -119,7 +119,7 @@ def test_a_table_stays_on_the_disk_and_goes_with_the_run(disk):
 
 
 def test_a_table_that_cannot_be_written_says_what_to_do(disk, monkeypatch):
-    table = Table(disk, ["a"], WHOLE)
+    table = StatesTable(disk, ["a"], WHOLE)
     monkeypatch.setattr(table, "_file", open("/dev/full", "wb"))  # noqa: SIM115 - the table closes it
     table._file.write(b"much")
     with pytest.raises(UserError, match="set SSAST_CACHE to another folder, or pass --features never"):
@@ -132,7 +132,7 @@ def test_pooled_batches_come_in_the_order_of_the_recordings(corpus, disk):
     frame = corpus.frame()
     data = AudioDataset(frame, list(corpus.labels), {}, str(corpus.audio), with_fbank=False)
     heard = loader(data, batch_size=5, shuffle_seed=3, on_bad_audio="skip")
-    table = Table(disk, data.uids, OWN)
+    table = StatesTable(disk, data.uids, OWN)
     for number, uid in enumerate(data.uids):
         table.put(uid, None if uid == "0004" else values(OWN, number))
     pooled = PooledBatches(heard, table.finish(), OWN)

@@ -6,14 +6,14 @@ import soxr
 import torch
 
 from ssast.audio.decode import Recording
-from ssast.dataset_audit.acoustics import FLOOR_DB, measure
+from ssast.dataset_audit.acoustics import FLOOR_DB, measure_acoustics
 
 RATE = 16000
 RNG = np.random.default_rng(0)
 
 
 def heard(samples, rate=RATE):
-    return measure(Recording(torch.from_numpy(np.atleast_2d(samples).astype(np.float32)), rate))
+    return measure_acoustics(Recording(torch.from_numpy(np.atleast_2d(samples).astype(np.float32)), rate))
 
 
 def tone(seconds=1.0, hz=500, level=0.5):

@@ -10,13 +10,13 @@ import pytest
 from sklearn.metrics import roc_auc_score
 
 from ssast.dataset_audit.advice import next_steps
-from ssast.dataset_audit.analysis import Clips, audit
+from ssast.dataset_audit.analysis import Clips, analyse
 from ssast.dataset_audit.matched_sentences import matched_sentences
 from ssast.dataset_audit.matching import CALIPER, matched
-from ssast.dataset_audit.page import audit_page, csv_rows, screen_rows
-from ssast.dataset_audit.sentences import summary, told
-from ssast.dataset_audit.single_traits import Guesses, deal, trades
-from ssast.dataset_audit.traits import EMPTY, traits
+from ssast.dataset_audit.page import audit_page, audit_screen_rows, csv_rows
+from ssast.dataset_audit.sentences import audit_summary, told
+from ssast.dataset_audit.single_traits import _Guesses, deal, trades
+from ssast.dataset_audit.traits import EMPTY_CELL, traits
 
 NASTY = "<img src=x onerror=alert(1)>&\"'"
 
@@ -61,7 +61,7 @@ def plain(seed, subjects=40, clips=5, labels=2, loss="BCE"):
 
 
 def run(clips, **how):
-    found = audit(clips, **({"resamples": 200} | how))
+    found = analyse(clips, **({"resamples": 200} | how))
     return found | {"leaks": {}, "not_read": {}}
 
 
@@ -184,7 +184,7 @@ def test_an_amounts_strength_is_the_better_auc():
     value[has] -= 3
     known = rng.random(200) < 0.9
     table = pd.DataFrame({"x": np.where(known, value, np.nan)})
-    guesses = Guesses(traits(table, {"x": "csv"})[0], np.arange(200), is_value=False, seed=0)
+    guesses = _Guesses(traits(table, {"x": "csv"})[0], np.arange(200), is_value=False, seed=0)
     strength = guesses(has[None].astype(float))[0, 0]
     assert strength == pytest.approx(1 - roc_auc_score(has[known], value[known]))
     assert not guesses.rises(guesses.ways[0], has.astype(float))
@@ -195,7 +195,7 @@ def test_a_kinds_strength_is_the_auc_of_what_it_says_of_others_clips():
     who = np.repeat(np.arange(20), 6)
     kind, has = rng.integers(0, 8, 120), (rng.random(120) < 0.4).astype(float)
     found = traits(pd.DataFrame({"x": kind.astype(str)}), {"x": "csv"})[0]
-    guesses = Guesses(found, who, is_value=False, seed=0)
+    guesses = _Guesses(found, who, is_value=False, seed=0)
     said = guesses.scores(guesses.ways[0], found, has)
     assert guesses(has[None])[0, 0] == pytest.approx(roc_auc_score(has, said))
     changed = has.copy()
@@ -241,7 +241,7 @@ def test_columns_that_say_nothing_or_are_names_are_left_out_with_the_reason():
     )
     found, left_out = traits(table, dict.fromkeys(table.columns, "csv"))
     assert [own.name for own in found] == ["rate", "room"]
-    assert found[1].names == (EMPTY, "a")
+    assert found[1].names == (EMPTY_CELL, "a")
     assert left_out["container"] == "the same for every clip (wav)"
     assert "40 different values" in left_out["note"]
     assert "empty" in left_out
@@ -271,7 +271,7 @@ def test_little_data_is_no_reason_to_stop(loss, what, has_subjects):
     text = audit_page("A page", found, data)
     assert "<h2>What to do next</h2>" in text
     assert "nan" not in re.sub(r"<style>.*</style>", "", text, flags=re.DOTALL)
-    assert len(screen_rows(found)) >= 1
+    assert len(audit_screen_rows(found)) >= 1
     if what in ("one class", "no value"):
         assert found["labels"]["label0"]["reason"]
         assert "Not tested" in text
@@ -295,7 +295,7 @@ def test_the_page_says_what_it_means_escaped_and_asks_for_nothing():
     assert "<img" not in text
     assert not re.search(r"https?:|<link(?! rel=\"icon\" href=\"data:)|<iframe|@import|url\(", text)
     assert "and 10 more in audit.json" in text
-    sentences = " ".join(summary(found))
+    sentences = " ".join(audit_summary(found))
     assert re.search(
         r"The recording's loudness alone tells who has .*, strongly: AUC 0\.\d\d \(0\.\d\d to 0\.\d\d\)", sentences
     )

@@ -9,19 +9,19 @@ import pytest
 from sklearn.metrics import roc_auc_score
 
 from ssast.dataset_audit.advice import next_steps
-from ssast.dataset_audit.analysis import Clips, audit
+from ssast.dataset_audit.analysis import Clips, analyse
 from ssast.dataset_audit.matched_sentences import matched_sentences, of_model
 from ssast.dataset_audit.page import audit_page, csv_rows
 from ssast.dataset_audit.practical import is_practical
-from ssast.dataset_audit.sentences import direction, summary, told
-from ssast.dataset_audit.traits import TITLES, traits
+from ssast.dataset_audit.sentences import audit_summary, direction, told
+from ssast.dataset_audit.traits import TRAIT_TITLES, traits
 
 PEOPLE, CLIPS = 100, 3
 
 
 def clips_of(table, ill, *, unit="patient", sources=None, scores=None, targets=None):
     table = pd.DataFrame(table)
-    own = {name: "recording" if name in TITLES else "csv" for name in table} | (sources or {})
+    own = {name: "recording" if name in TRAIT_TITLES else "csv" for name in table} | (sources or {})
     who = np.array([f"p{number // CLIPS}" for number in range(len(table))], dtype=object)
     split = np.where(np.arange(len(table)) < 0.7 * len(table), "train", "test").astype(object)
     labels = np.asarray(ill if targets is None else targets, dtype=float)[:, None]
@@ -30,7 +30,7 @@ def clips_of(table, ill, *, unit="patient", sources=None, scores=None, targets=N
 
 
 def run(clips, **how):
-    found = audit(clips, **({"resamples": 200} | how))
+    found = analyse(clips, **({"resamples": 200} | how))
     return found | {"leaks": {}, "not_read": {}, "doubts": {}}
 
 
@@ -48,7 +48,7 @@ def test_medians_one_step_of_the_fourier_transform_apart_are_no_finding(people):
     entry = found["labels"]["ill"]["traits"]["bandwidth"]
     assert roc_auc_score(~ill, band) == pytest.approx(0.75, abs=0.06)
     assert (entry["beyond_luck"], entry["is_flagged"]) == ("tiny", False)
-    said = " ".join([*summary(found), *next_steps(found)])
+    said = " ".join([*audit_summary(found), *next_steps(found)])
     assert "mostly by differences of at most 31.25 Hz" in said
     assert "Filter all" not in said
     wide = run(clips_of({"bandwidth": 8000 - 4000 * (band < 7990)}, ill))["labels"]["ill"]["traits"]["bandwidth"]
@@ -76,7 +76,7 @@ def test_another_form_of_the_label_is_named_once_and_hides_no_confound(people):
     entries = found["labels"]["ill"]["traits"]
     assert [name for name, one in entries.items() if one["is_form"]] == ["befund"]
     assert {own["on"] for own in found["labels"]["ill"]["matched"]} == {"loudness", "age", "VHI"}
-    said = summary(found)
+    said = audit_summary(found)
     assert sum("befund" in sentence for sentence in said) == 1
     assert "Another form of the label itself, it seems: the column befund of 'ill' (AUC 1.00)." in said
     assert [sentence for sentence in said if "What is written down beside the recordings tells labels" in sentence]
@@ -89,7 +89,7 @@ def test_many_patients_are_not_called_few(people):
     rng, ill = people
     data = clips_of({"loudness": -25 + 4 * ill + rng.normal(0, 4, len(ill))}, ill, scores=rng.random(len(ill)))
     found = run(data)
-    said = " ".join(summary(found) + matched_sentences(found, "ill", found["labels"]["ill"]["matched"][0]))
+    said = " ".join(audit_summary(found) + matched_sentences(found, "ill", found["labels"]["ill"]["matched"][0]))
     assert "few" not in said
     assert "on all clips it is not shown to be above 0.5, so nothing follows about loudness" in said
 
@@ -143,7 +143,7 @@ def test_no_sentence_is_silly_in_data_sets_of_many_kinds(seed):
         data = replace(data, scores=rng.random((count, 1)) + ill[:, None] * rng.choice([0, 1]))
     found = run(data, loss=loss)
     entries = found["labels"]["ill"]["traits"]
-    said = [*summary(found), *next_steps(found), *(told(found, "ill", name) for name in entries)]
+    said = [*audit_summary(found), *next_steps(found), *(told(found, "ill", name) for name in entries)]
     said += [one for own in found["labels"]["ill"]["matched"] for one in matched_sentences(found, "ill", own)]
     for sentence in [*said, *(row["who"] for row in csv_rows(found) if row["who"])]:
         assert not SILLY.search(sentence), sentence

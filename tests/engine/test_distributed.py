@@ -83,8 +83,8 @@ import torch
 from torch import nn
 from ssast.engine import crew
 from ssast.engine.hardware import engine
-from ssast.engine.optimiser import Recipe
-from ssast.engine.train import Feed, train
+from ssast.engine.optimise import TrainingSettings
+from ssast.engine.train import TrainingBatches, train
 from ssast.errors import UserError
 
 accelerator = engine("cpu", "fp32")
@@ -108,9 +108,9 @@ def batches(epoch, start):
 
 
 model, folder = Line(), Path(sys.argv[1])
-feed = Feed(batches, lambda: [], 4, lambda batch, generator=None: batch)
+feed = TrainingBatches(batches, lambda: [], 4, lambda batch, generator=None: batch)
 try:
-    train(model, feed, Recipe(epochs=1, save_every_seconds=0.0), folder, accelerator)
+    train(model, feed, TrainingSettings(epochs=1, save_every_seconds=0.0), folder, accelerator)
 except UserError as error:
     (folder / f"{crew.rank()}.txt").write_text(f"{error}\\n{model.weight.isfinite().all()}")
 crew.leave()
@@ -281,7 +281,7 @@ def test_a_run_that_one_process_began_goes_on_with_two(still_corpus, tmp_path):
     ssast(1, "finetune", *how, "-o", str(tmp_path / "whole"))
     (tmp_path / "killed.py").write_text(
         "import os, sys\nfrom ssast import cli\nfrom ssast.engine import train\nwhole, done = train.Run.step, []\n"
-        "def step(self, *given, **named):\n    if len(done) == 7:\n        self.keeper.flush()\n        os._exit(9)\n"
+        "def step(self, *given, **named):\n    if len(done) == 7:\n        self.checkpoints.flush()\n        os._exit(9)\n"
         "    done.append(1)\n    return whole(self, *given, **named)\n"
         "train.Run.step = step\ncli.main(sys.argv[1:])\n"
     )

@@ -33,7 +33,7 @@ def project(batch):
 
 
 def run(folder, apply=project, *, size=4, key="a", rows=21, skipped=()):
-    return inference.infer(
+    return inference.run_inference(
         apply,
         batches(size, rows, skipped),
         steps=-(-rows // size),

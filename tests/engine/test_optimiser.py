@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from ssast.engine.optimiser import Recipe, optimiser, schedule
+from ssast.engine.optimiser import TrainingSettings, optimiser, schedule
 from ssast.errors import UserError
 
 
@@ -20,18 +20,20 @@ def rates(optimizer):
 
 def test_the_head_learns_at_its_own_rate_where_it_has_one():
     model = Model()
-    assert rates(optimiser(model, Recipe(learning_rate=0.1))) == [0.1]
-    optimizer = optimiser(model, Recipe(learning_rate=0.1, head_lr=0.5))
+    assert rates(optimiser(model, TrainingSettings(learning_rate=0.1))) == [0.1]
+    optimizer = optimiser(model, TrainingSettings(learning_rate=0.1, head_lr=0.5))
     assert rates(optimizer) == [0.1, 0.5]
     assert [len(group["params"]) for group in optimizer.param_groups] == [2, 2]
     assert optimizer.param_groups[1]["params"][0] is model.mlp_head.weight
     model.v.requires_grad_(False)
-    assert rates(optimiser(model, Recipe(learning_rate=0.1, head_lr=0.5))) == [0.5]
+    assert rates(optimiser(model, TrainingSettings(learning_rate=0.1, head_lr=0.5))) == [0.5]
 
 
 def test_one_cycle_keeps_the_ratio_of_the_rates():
-    optimizer = optimiser(Model(), Recipe(learning_rate=0.1, head_lr=0.5))
-    course = schedule(optimizer, Recipe(learning_rate=0.1, head_lr=0.5, scheduler="onecycle", max_lr=0.02), 10)
+    optimizer = optimiser(Model(), TrainingSettings(learning_rate=0.1, head_lr=0.5))
+    course = schedule(
+        optimizer, TrainingSettings(learning_rate=0.1, head_lr=0.5, scheduler="onecycle", max_lr=0.02), 10
+    )
     seen = []
     for _ in range(9):
         optimizer.step()
@@ -44,10 +46,10 @@ def test_one_cycle_keeps_the_ratio_of_the_rates():
 @pytest.mark.parametrize("how", [{"optim": "sgd"}, {"scheduler": "cosine"}])
 def test_what_is_not_there_is_named(how):
     with pytest.raises(UserError, match=next(iter(how.values()))):
-        schedule(optimiser(Model(), Recipe(**how)), Recipe(**how), 5)
+        schedule(optimiser(Model(), TrainingSettings(**how)), TrainingSettings(**how), 5)
 
 
 def test_weight_decay_belongs_to_adamw():
-    assert optimiser(Model(), Recipe(optim="adamw", weight_decay=0.3)).param_groups[0]["weight_decay"] == 0.3
-    assert isinstance(optimiser(Model(), Recipe()), torch.optim.Adam)
-    assert optimiser(Model(), Recipe(weight_decay=0.3)).param_groups[0]["weight_decay"] == 0
+    assert optimiser(Model(), TrainingSettings(optim="adamw", weight_decay=0.3)).param_groups[0]["weight_decay"] == 0.3
+    assert isinstance(optimiser(Model(), TrainingSettings()), torch.optim.Adam)
+    assert optimiser(Model(), TrainingSettings(weight_decay=0.3)).param_groups[0]["weight_decay"] == 0

@@ -12,8 +12,8 @@ from torch import nn
 
 from ssast.engine.checkpoint import read_state, write_state
 from ssast.engine.hardware import engine
-from ssast.engine.optimiser import Recipe
-from ssast.engine.train import Feed, train
+from ssast.engine.optimiser import TrainingSettings
+from ssast.engine.train import TrainingBatches, train
 from ssast.errors import Interrupted, UserError
 
 DATA = torch.randn(24, 6, generator=torch.Generator().manual_seed(1))
@@ -52,7 +52,7 @@ def feed(stop_at=None, on_stop=None, validation=True):
                 yield batch
 
     held_out = torch.arange(16, 24) if validation else torch.arange(0)
-    return Feed(training, lambda: batches(held_out), 4, lambda batch, generator=None: batch)
+    return TrainingBatches(training, lambda: batches(held_out), 4, lambda batch, generator=None: batch)
 
 
 def run(folder, recipe=None, **kwargs):
@@ -61,7 +61,7 @@ def run(folder, recipe=None, **kwargs):
     return model, outcome
 
 
-RECIPE = Recipe(
+RECIPE = TrainingSettings(
     epochs=3, learning_rate=0.05, optim="adamw", scheduler="onecycle", max_lr=0.05, seed=5, save_every_seconds=0.0
 )
 
@@ -73,7 +73,7 @@ def same(one, other):
 def test_two_runs_with_one_seed_give_byte_equal_weights_and_another_seed_gives_others(tmp_path):
     first, _ = run(tmp_path / "1")
     second, _ = run(tmp_path / "2")
-    other, _ = run(tmp_path / "3", Recipe(epochs=3, learning_rate=0.05, seed=6))
+    other, _ = run(tmp_path / "3", TrainingSettings(epochs=3, learning_rate=0.05, seed=6))
     assert same(first, second)
     assert not same(first, other)
 
@@ -110,7 +110,7 @@ def test_the_frozen_part_stays_and_is_not_in_the_checkpoint(tmp_path):
 
 
 def test_the_weights_left_in_the_model_are_those_of_the_best_epoch(tmp_path):
-    rising = Recipe(epochs=4, learning_rate=3.0, seed=1)  # far too high: later epochs are worse
+    rising = TrainingSettings(epochs=4, learning_rate=3.0, seed=1)  # far too high: later epochs are worse
     model, outcome = run(tmp_path, rising)
     losses = [json.loads(line)["validation_loss"] for line in (tmp_path / "log.jsonl").read_text().splitlines()]
     assert outcome.best_epoch == losses.index(min(losses))
@@ -158,7 +158,7 @@ def test_an_unreadable_checkpoint_is_named(tmp_path):
 
 def test_another_runs_checkpoint_is_left_alone(tmp_path):
     """It was once trained over without a word."""
-    train(Toy(), feed(), Recipe(epochs=1), tmp_path, engine("cpu", "fp32"), key="other")
+    train(Toy(), feed(), TrainingSettings(epochs=1), tmp_path, engine("cpu", "fp32"), key="other")
     before = (tmp_path / "checkpoints" / "last.pt").read_bytes()
     with pytest.raises(UserError, match=r"last\.pt is of a run with other options, data or model; .*--resume never"):
         run(tmp_path)
@@ -189,7 +189,7 @@ def in_pieces(model, size):
             for first in range(0, 4, size):
                 yield {name: value[first : first + size] for name, value in batch.items()}
 
-    return Feed(training, whole.validation, 4, whole.prepare, pieces=-(-4 // size))
+    return TrainingBatches(training, whole.validation, 4, whole.prepare, pieces=-(-4 // size))
 
 
 class Plain(Toy):
@@ -231,7 +231,7 @@ def test_pieces_count_by_what_their_loss_is_the_mean_of(tmp_path):
 
 
 def test_training_ends_when_validation_has_not_improved_for_as_long_as_was_allowed(tmp_path, capsys):
-    rising = Recipe(epochs=50, learning_rate=3.0, seed=1, patience=2)
+    rising = TrainingSettings(epochs=50, learning_rate=3.0, seed=1, patience=2)
     _, outcome = run(tmp_path, rising)
     reports = [json.loads(line)["validation_loss"] for line in (tmp_path / "log.jsonl").read_text().splitlines()]
     assert len(reports) == outcome.best_epoch + 3 < 50
@@ -249,14 +249,14 @@ def test_gradients_are_cut_to_the_norm_that_was_asked_for(tmp_path, monkeypatch)
         return descend(self, *arguments, **named)
 
     monkeypatch.setattr(torch.optim.Adam, "step", step)
-    run(tmp_path / "cut", Recipe(clip_grad=0.01))
+    run(tmp_path / "cut", TrainingSettings(clip_grad=0.01))
     assert max(seen) == pytest.approx(0.01, rel=1e-3)
-    run(tmp_path / "free", Recipe())
+    run(tmp_path / "free", TrainingSettings())
     assert max(seen) > 1
 
 
 def test_as_many_checkpoints_are_kept_as_were_asked_for(tmp_path):
-    run(tmp_path, Recipe(epochs=2, keep_checkpoints=3, save_every_seconds=0.0))
+    run(tmp_path, TrainingSettings(epochs=2, keep_checkpoints=3, save_every_seconds=0.0))
     kept = sorted(path.name for path in (tmp_path / "checkpoints").glob("step-*.pt"))
     assert kept == ["step-000000006.pt", "step-000000007.pt", "step-000000008.pt"]
     steps = [read_state(tmp_path / "checkpoints" / name)["progress"]["step"] for name in kept]
@@ -310,7 +310,7 @@ def test_a_gradient_that_is_not_finite_takes_no_step_and_names_the_clips(tmp_pat
 
 
 def test_a_learning_rate_that_blows_up_the_weights_ends_in_one_sentence_and_nothing_of_it_is_kept(tmp_path):
-    wild = Recipe(epochs=2, learning_rate=1e25, seed=1, save_every_seconds=0.0)
+    wild = TrainingSettings(epochs=2, learning_rate=1e25, seed=1, save_every_seconds=0.0)
     with pytest.raises(UserError, match=r"diverged in epoch 1: out\.\d\.\w+ holds the number .* lower --learning_rate"):
         run(tmp_path, wild)
     assert not list((tmp_path / "checkpoints").glob("*.pt"))
@@ -357,7 +357,7 @@ def test_checkpoints_are_kept_on_a_disk_without_hard_links(tmp_path, monkeypatch
         raise OSError(errno.EPERM, "Operation not permitted")
 
     monkeypatch.setattr(os, "link", refuse)
-    run(tmp_path, Recipe(epochs=2, keep_checkpoints=2, save_every_seconds=0.0))
+    run(tmp_path, TrainingSettings(epochs=2, keep_checkpoints=2, save_every_seconds=0.0))
     kept = sorted(path.name for path in (tmp_path / "checkpoints").iterdir())
     assert kept == ["best.pt", "last.pt", "step-000000007.pt", "step-000000008.pt"]
     assert read_state(tmp_path / "checkpoints" / "step-000000008.pt")["progress"]["step"] == 8

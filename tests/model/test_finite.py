@@ -9,7 +9,7 @@ from safetensors.torch import load_file, save_file
 from ssast.adapters.encoders import embedding_model
 from ssast.data.storage.download import _admit
 from ssast.errors import AudioError, UserError
-from ssast.model.checkpoints.legacy import read_older
+from ssast.model.checkpoints.legacy import read_legacy
 from ssast.model.checkpoints.model_folder import read_hub
 from ssast.model.checkpoints.published import read_checkpoint
 from ssast.model.classification import SSASTForAudioClassification
@@ -87,7 +87,7 @@ def test_an_older_file_in_double_precision_whose_number_is_none_in_float32_is_re
     torch.save(state, tmp_path / "older.pt")
     settings = {name: SIZES[name] for name in ("num_mel_bins", "target_length")} | {"weighted": False}
     with pytest.raises(UserError, match=r"v\.norm\.bias holds infinity"):
-        read_older(tmp_path / "older.pt", settings)
+        read_legacy(tmp_path / "older.pt", settings)
 
 
 @pytest.mark.parametrize("value", BAD)

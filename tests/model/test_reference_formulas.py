@@ -27,7 +27,7 @@ def fitted(case):
 def test_states_are_those_of_the_published_code(case):
     tensors, settings, fbank, arrays = fitted(case)
     with torch.no_grad():
-        found = reference.states(tensors, fbank, **settings)
+        found = reference.reference_states(tensors, fbank, **settings)
     prefix = sum(name in tensors for name in reference.PREFIX)
     for name, tokens in (("hidden_cls", slice(None, prefix)), ("hidden_avg", slice(prefix, None))):
         pooled = torch.stack([state[:, tokens].mean(dim=1) for state in found]).numpy()

@@ -10,8 +10,9 @@ import soundfile
 
 import ssast
 from ssast import cli
-from ssast.data.storage.location import Location, whole_file
-from ssast.dataset_audit.traits import TITLES
+from ssast.data.storage.atomic_writes import atomic_file
+from ssast.data.storage.location import Location
+from ssast.dataset_audit.traits import TRAIT_TITLES
 from ssast.errors import UserError
 from ssast.metrics.predictions import Predictions
 
@@ -76,7 +77,7 @@ def write_run(folder, made, skill):
     scores = np.stack([np.full(len(table), 0.5), score], axis=1)
     predictions = Predictions(list(table["uid"]), ["high", "loud"], scores, table[["high", "loud"]].to_numpy(float))
     folder.mkdir()
-    with whole_file(folder / "predictions.csv") as beside:
+    with atomic_file(folder / "predictions.csv") as beside:
         predictions.table().to_csv(beside)
     return folder
 
@@ -98,7 +99,7 @@ def test_the_planted_leak_and_the_planted_confound_are_named(where, tmp_path, ca
     matched = found["labels"]["loud"]["matched"][0]
     assert matched["on"] == "loudness"
     assert matched["trait"]["after"]["value"] == pytest.approx(0.5, abs=0.1)
-    assert {*found["traits"], *found["left_out"]} == {*TITLES, "device", "booth"}
+    assert {*found["traits"], *found["left_out"]} == {*TRAIT_TITLES, "device", "booth"}
     table = pd.read_csv(tmp_path / "out" / "audit.csv")
     assert len(table) == found["looks"]
     clips = pd.read_csv(tmp_path / "out" / "traits.csv", dtype={"uid": str})
@@ -211,7 +212,7 @@ def test_clips_of_another_csv_are_refused(where, made, tmp_path, capsys):
 
 def test_every_trait_is_explained(request):
     page = (request.config.rootpath / "docs" / "audit.md").read_text()
-    for title in TITLES.values():
+    for title in TRAIT_TITLES.values():
         assert f"| {title} |" in page
 
 

@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 
 from ssast.cli import main
-from ssast.data.storage.location import whole_file
+from ssast.data.storage.atomic_writes import atomic_file
 from ssast.errors import UserError
 from ssast.metrics.predictions import Predictions
 from ssast.metrics.scores import score
@@ -26,7 +26,7 @@ def write_run(folder, skill, *, seed=0, clips=120, labels=LABELS, loss="BCE", or
     folder.mkdir(parents=True)
     metrics = score(predictions.targets, predictions.scores, labels, loss=loss)
     (folder / "metrics.json").write_text(json.dumps(metrics))
-    with whole_file(folder / "predictions.parquet") as beside:
+    with atomic_file(folder / "predictions.parquet") as beside:
         predictions.write_parquet(beside)
     return folder
 

@@ -8,7 +8,7 @@ import pytest
 
 from ssast.pages.attention_page import attention_page
 from ssast.pages.clip_figure import clip_figure
-from ssast.pages.maps import Clip, Grid, Group, bin_hz, frame_seconds, summary
+from ssast.pages.maps import Clip, ClipGroup, Grid, attention_summary, bin_hz, frame_seconds
 
 FRAMES, BINS = 64, 32
 NASTY = "<img src=x onerror=alert(1)>&\"'"
@@ -51,7 +51,7 @@ def test_the_page_holds_every_clip_and_asks_for_nothing_else():
 
 
 def test_uids_and_labels_are_escaped_everywhere():
-    group = Group(f"{NASTY}: csv says yes", 1, np.zeros((8, BINS)), Grid.of(np.ones((8, BINS)), BINS, 2))
+    group = ClipGroup(f"{NASTY}: csv says yes", 1, np.zeros((8, BINS)), Grid.of(np.ones((8, BINS)), BINS, 2))
     facts = [("model", NASTY)]
     text = a_page([a_clip(NASTY)], labels=[NASTY], groups=[(group, group)], facts=facts)
     assert "<img" not in text
@@ -102,7 +102,7 @@ def test_the_colour_scale_ends_within_the_clip():
 
 def test_the_summary_counts_where_a_map_beats_chance():
     good, bad = a_clip(drops=((1, 1, 1), (0, 0, 0))), a_clip(drops=((0, 0, 0), (1, 1, 1)))
-    found = summary([good, good, good, bad], (0.1, 0.2, 0.3), layers=2)
+    found = attention_summary([good, good, good, bad], (0.1, 0.2, 0.3), layers=2)
     assert {one["method"] for one in found} == {"relevance", "gradient", "rollout", "attention"}
     assert all(one["beats_random"] == one["overall"] == 0.75 for one in found)
     assert "75%" in a_page([good, good, good, bad])

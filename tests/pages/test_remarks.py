@@ -6,7 +6,7 @@ import pytest
 from ssast.metrics.measures import SOFT_POSITIVE
 from ssast.metrics.scores import choose_thresholds, score, unchosen_thresholds
 from ssast.pages.remarks import first_epoch, remarks, unchosen_sentence
-from ssast.pages.sentences import cautions, summary
+from ssast.pages.sentences import cautions, score_summary
 from ssast.pages.tables import screen_rows
 
 
@@ -24,7 +24,7 @@ def test_two_people_do_not_show_that_a_label_is_above_chance():
     """One of each: any score that differs looks perfect, and so does luck in every second case."""
     found = scored([1] * 10 + [0] * 10, np.linspace(1, 0, 20), subjects=["a"] * 10 + ["b"] * 10)
     found = pooled(found, [1, 0], [0.8, 0.2])
-    told = " ".join(summary(found))
+    told = " ".join(score_summary(found))
     assert "above chance" not in told.lower()
     assert "Too few speakers to tell the scores from luck: x." in remarks(found)
     assert "Too few speakers to tell the scores from luck: x." in cautions(found)

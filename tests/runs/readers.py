@@ -9,16 +9,16 @@ import sys
 import time
 from pathlib import Path
 
+import ssast.modes.comparison
+import ssast.modes.inspecting
 import ssast.modes.scoring
 from safetensors.torch import load_file  # noqa: F401 - what importing takes is not counted
 
-import ssast.modes.compare
-import ssast.modes.inspect
 from ssast import cli
 from ssast.engine.checkpoint import read_state
 from ssast.errors import UserError
-from ssast.model.checkpoints.detect import recognise
-from ssast.model.checkpoints.legacy import read_arguments, read_older
+from ssast.model.checkpoints.detect import detect
+from ssast.model.checkpoints.legacy import read_arguments, read_legacy
 from ssast.model.checkpoints.model_card import model_card
 from ssast.model.checkpoints.published import read_checkpoint
 from ssast.options.resolve import load_config
@@ -28,9 +28,9 @@ CONFIG = {"fshape": 128, "tshape": 2, "target_length": 32, "num_mel_bins": 128, 
 READERS = {
     "arguments": read_arguments,
     "checkpoint": read_checkpoint,
-    "older": lambda path: read_older(path, {}),
+    "older": lambda path: read_legacy(path, {}),
     "state": read_state,
-    "recognise": recognise,
+    "recognise": detect,
     "mapping": read_mapping,
     "config": load_config,
     "card": lambda path: model_card(CONFIG, path),

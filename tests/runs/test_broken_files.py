@@ -20,7 +20,7 @@ from ssast.data.recordings import load_recording
 from ssast.data.storage.location import Location
 from ssast.data.tables.splits import check_targets, read_labels, read_split
 from ssast.errors import AudioError, UserError
-from ssast.model.checkpoints.legacy import read_arguments, read_older
+from ssast.model.checkpoints.legacy import read_arguments, read_legacy
 from ssast.model.checkpoints.published import read_checkpoint
 from ssast.model.classification import SSASTForAudioClassification
 from ssast.options.options import Options
@@ -349,7 +349,7 @@ def test_fuzzed_checkpoints_lead_to_one_sentence(tmp_path):
         good.append(file.getvalue())
     for content in fuzzed(good, 100):
         (tmp_path / "model.pt").write_bytes(content)
-        for read in (read_checkpoint, lambda place: read_older(place, {})):
+        for read in (read_checkpoint, lambda place: read_legacy(place, {})):
             with pytest.raises(UserError) as caught:
                 read(tmp_path / "model.pt")
             one_sentence(caught.value)

@@ -24,7 +24,7 @@ from ssast.options.options import SPECS, Options
 from ssast.runs import features
 from ssast.runs.audio_settings import audio_settings
 from ssast.runs.batches import dataset, prepare
-from ssast.runs.context import Work
+from ssast.runs.context import RunContext
 from ssast.runs.features import Pooler, keeps_features, own_states
 from ssast.runs.models import classification_model
 from ssast.runs.rows import Rows
@@ -133,7 +133,7 @@ ALTERED = {name: spec.kind(1) for name, spec in SPECS.items() if spec.alters}
 
 
 def keeps(corpus: Any, folder: Path, **others: Any) -> bool:
-    work = Work.of(None, "finetune", usual(corpus, folder, **others))
+    work = RunContext.of(None, "finetune", usual(corpus, folder, **others))
     return keeps_features(work, classification_model(work.options, ["high", "loud"], audio_settings(work.options)))
 
 
@@ -173,7 +173,7 @@ def test_a_new_augmentation_cannot_be_forgotten_where_states_are_kept_or_where_c
     still_corpus, tmp_path, monkeypatch
 ):
     """It was once enough to leave it out of one of two lists: training then ran on kept states, silently without it."""
-    work = Work.of(None, "finetune", usual(still_corpus, tmp_path))
+    work = RunContext.of(None, "finetune", usual(still_corpus, tmp_path))
     model = classification_model(work.options, ["high", "loud"], audio_settings(work.options))
     values = {each.name: getattr(work.options, each.name) for each in fields(work.options)}
     for blur in (0, 4):
@@ -187,7 +187,7 @@ def test_a_new_augmentation_cannot_be_forgotten_where_states_are_kept_or_where_c
 @pytest.mark.parametrize("name", ALTERED)
 def test_each_augmentation_alters_a_clip_in_training_and_never_else(still_corpus, tmp_path, name):
     value = {"freqm": 60, "timem": 30}.get(name, ALTERED[name])
-    work = Work.of(None, "finetune", usual(still_corpus, tmp_path, **{name: value}))
+    work = RunContext.of(None, "finetune", usual(still_corpus, tmp_path, **{name: value}))
     settings, frame = audio_settings(work.options), still_corpus.frame()
     rows = Rows(frame, ["high", "loud"], Location(str(still_corpus.splits / "train.csv")))
 
@@ -202,7 +202,7 @@ def test_each_augmentation_alters_a_clip_in_training_and_never_else(still_corpus
 
 
 def made_by(corpus: Any, folder: Path, **others: Any) -> str:
-    work = Work.of(None, "finetune", usual(corpus, folder, **others))
+    work = RunContext.of(None, "finetune", usual(corpus, folder, **others))
     settings = audio_settings(work.options)
     model = classification_model(work.options, ["high", "loud"], settings)
     return Pooler(work, model, settings, own_states(model), autocast=True).made_by()

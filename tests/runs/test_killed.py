@@ -63,20 +63,20 @@ SAVING: list[Point] = [
     (model_folder, "save_file", 1),
     (model_folder.shutil, "copymode", 1),
     (model_folder.shutil, "rmtree", 2),
-    (skipped_recordings.BadAudio, "write", 1),
+    (skipped_recordings.SkippedRecordings, "write", 1),
 ]
 SCORING: list[Point] = [
     (run, "save_thresholds", 1),
     (inference, "values", 1),
     (inference.pq, "write_table", 1),
     (inference.pq, "write_table", 2),
-    (inference.Rows, "remove", 1),
+    (inference.FinishedPass, "remove", 1),
     (run, "evaluate_model", 1),
     (inference, "values", 2),
     (scoring, "write_scores", 1),
     (predictions.Predictions, "write_parquet", 1),
     (scoring, "write_report", 1),
-    (inference.Rows, "remove", 2),
+    (inference.FinishedPass, "remove", 2),
 ]
 
 

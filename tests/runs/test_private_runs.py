@@ -264,7 +264,7 @@ def test_python_raises_veiled_sentences_and_returns_real_paths(tuned, home, capf
     path = ssast.extract(**options(home), finetuned_mdl_path=tuned, exp_dir=home / "py", on_bad_audio="skip")
     assert path.parent == home / "py"
     assert not SECRET.search("".join(capfd.readouterr()))
-    assert redaction.worn() is None
+    assert redaction.redaction_in_use() is None
 
 
 def test_a_bug_keeps_its_traceback_and_loses_its_names(home, monkeypatch, capfd):

@@ -13,7 +13,7 @@ from ssast.options.resolve import resolve
 from ssast.pages.sentences import how_sure
 from ssast.runs.audio_settings import audio_settings
 from ssast.runs.output.folder import open_folder
-from ssast.runs.results import measure, write_report, write_scores
+from ssast.runs.results import score_predictions, write_report, write_scores
 from ssast.runs.rows import rows
 from ssast.runs.thresholds import read_thresholds
 
@@ -61,7 +61,7 @@ def test_intervals_are_drawn_over_subjects_and_labels_of_subjects_are_scored_by_
     subjects = np.repeat([f"p{n}" for n in range(10)], 4)
     predictions = made_up(subjects)
     predictions.targets[:, 0] = np.repeat(np.arange(10) % 2, 4)
-    found = measure(predictions, "BCE", {"ill": 0.4}, 60)
+    found = score_predictions(predictions, "BCE", {"ill": 0.4}, 60)
     assert (found["unit"], found["subjects"]) == ("speaker", 10)
     by_subject = found["by_subject"]
     assert (by_subject["n"], list(by_subject["labels"]), by_subject["left_out"]) == (10, ["ill"], ["old"])
@@ -70,16 +70,16 @@ def test_intervals_are_drawn_over_subjects_and_labels_of_subjects_are_scored_by_
 
 
 def test_without_subjects_clips_are_drawn_and_that_is_said():
-    found = measure(made_up(), "BCE", {}, 20)
+    found = score_predictions(made_up(), "BCE", {}, 20)
     assert (found["unit"], found["by_subject"]) == ("clip", None)
     assert "resamples of clips" in how_sure(found)
-    assert "--resamples" in how_sure(measure(made_up(), "BCE", {}, 0))
+    assert "--resamples" in how_sure(score_predictions(made_up(), "BCE", {}, 0))
 
 
 def test_a_label_of_one_class_says_why_on_the_screen_and_the_rest_goes_on(tmp_path, capsys):
     predictions = made_up()
     predictions.targets[:, 1] = 0
-    write_scores(tmp_path, predictions, measure(predictions, "BCE", {}, 20))
+    write_scores(tmp_path, predictions, score_predictions(predictions, "BCE", {}, 20))
     shown = capsys.readouterr().out
     assert "old: all 40 targets are negative, so there is no AUC" in shown
     assert "95 % interval" in shown
@@ -89,7 +89,7 @@ def test_a_label_of_one_class_says_why_on_the_screen_and_the_rest_goes_on(tmp_pa
 def test_values_are_scored_by_correlation_and_error(tmp_path, capsys):
     predictions = made_up(np.repeat(["a", "b", "c", "d"], 10))
     predictions.targets[:] = RNG.normal(size=predictions.targets.shape)
-    write_scores(tmp_path, predictions, measure(predictions, "MSE", {}, 20))
+    write_scores(tmp_path, predictions, score_predictions(predictions, "MSE", {}, 20))
     header = capsys.readouterr().out.splitlines()[0]
     assert "Pearson" in header
     assert "threshold" not in header
@@ -103,7 +103,7 @@ def test_a_model_without_a_mistake_gets_its_report_too(tuned, tmp_path, still_co
     targets = test.frame[test.labels].to_numpy(dtype=float)
     predictions = Predictions(list(test.frame.index), test.labels, targets, targets)
     settings = audio_settings(options)
-    write_report(options, test, settings, tmp_path, predictions, measure(predictions, "BCE", {}, 0))
+    write_report(options, test, settings, tmp_path, predictions, score_predictions(predictions, "BCE", {}, 0))
     assert "<audio" not in (tmp_path / "report.html").read_text()
 
 

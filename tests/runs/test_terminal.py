@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from ssast import cli
-from ssast.runs.terminal import Steady, steady
+from ssast.runs.terminal import RobustStream, robust_terminal
 
 FULL = Path("/dev/full")
 
@@ -100,7 +100,7 @@ def test_letters_that_the_screen_lacks_come_as_escapes(coding, text, shown):
     """A label with an umlaut ended a run on a screen of ASCII before its report was written."""
     raw = io.BytesIO()
     stream = io.TextIOWrapper(raw, encoding=coding, errors="strict")
-    with redirect_stdout(stream), redirect_stderr(stream), steady():
+    with redirect_stdout(stream), redirect_stderr(stream), robust_terminal():
         print(text)
         print(text, file=sys.stderr)
     stream.flush()
@@ -124,7 +124,7 @@ def test_a_terminal_that_is_gone_ends_nothing():
         def write(self, text: str) -> int:
             raise OSError(5, "Input/output error")
 
-    screen = Steady(Gone())
+    screen = RobustStream(Gone())
     print("one", file=screen)
     print("two", file=screen)
     assert screen.reason == "input/output error"

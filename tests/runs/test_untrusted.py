@@ -22,7 +22,7 @@ from safetensors.torch import save_file
 from ssast import cli
 from ssast.engine.checkpoint import read_state
 from ssast.errors import UserError
-from ssast.model.checkpoints.legacy import read_arguments, read_older
+from ssast.model.checkpoints.legacy import read_arguments, read_legacy
 from ssast.model.checkpoints.published import read_checkpoint
 from ssast.model.checkpoints.torch_file import load_tensors
 
@@ -145,7 +145,7 @@ WRAPPINGS = {
 def test_no_checkpoint_runs_code(name, wrapping, tmp_path, sprung):
     file = tmp_path / "model.pt"
     file.write_bytes(WRAPPINGS[wrapping](traps(sprung)[name]))
-    for read in (read_checkpoint, lambda path: read_older(path, {}), read_state):
+    for read in (read_checkpoint, lambda path: read_legacy(path, {}), read_state):
         with pytest.raises(UserError) as caught:
             read(file)
         assert "\n" not in str(caught.value)

@@ -7,11 +7,11 @@ from typing import Any
 from ssast.data.storage.download import weights_file
 from ssast.engine.predictor import SSASTForAudioClassification
 from ssast.errors import UserError
-from ssast.model.checkpoints.detect import OWN_FINETUNED, OWN_PRETRAINED, PUBLISHED, recognise
+from ssast.model.checkpoints.detect import OWN_FINETUNED, OWN_PRETRAINED, PUBLISHED_FILE, detect
 from ssast.model.checkpoints.model_folder import looks_like_hub_name
-from ssast.model.checkpoints.published import ENDING, published_name, read_checkpoint
+from ssast.model.checkpoints.published import PUBLISHED_ENDING, published_name, read_checkpoint
 
-AUDIO = ("sample_rate", "num_mel_bins", "target_length", "mean", "std")
+_AUDIO = ("sample_rate", "num_mel_bins", "target_length", "mean", "std")
 DEFAULT = "SSAST-Base-Frame-400"
 
 
@@ -26,14 +26,14 @@ def embedding_model(source: Any, **sizes: Any) -> SSASTForAudioClassification:
     name = os.fspath(source)
     known = published_name(name)
     if known and not os.path.exists(name):
-        path = Path(f"{known}{ENDING}")
+        path = Path(f"{known}{PUBLISHED_ENDING}")
         name = str(path if path.exists() else weights_file(known))
     elif not os.path.exists(name) and looks_like_hub_name(name):
         return SSASTForAudioClassification.from_pretrained(name, **sizes)
-    found = recognise(name)
+    found = detect(name)
     if found.kind == OWN_FINETUNED:
         return SSASTForAudioClassification.from_pretrained(found.path, **sizes)
-    if found.kind not in (OWN_PRETRAINED, PUBLISHED):
+    if found.kind not in (OWN_PRETRAINED, PUBLISHED_FILE):
         raise UserError(f"{name} is no model that gives embeddings as it is; run `ssast convert {name} OUT`, give OUT.")
     checkpoint = read_checkpoint(found.path)
     kept = {"target_length": checkpoint.config["target_length"], "frontend": checkpoint.config.get("frontend")}
@@ -50,4 +50,4 @@ def settings_of(model: SSASTForAudioClassification) -> dict[str, Any]:
     """How the model's fbanks are made, as `Frontend` takes it."""
     size = {"num_mel_bins": model.v.num_mel_bins, "target_length": model.v.target_length}
     kept = {"sample_rate": 16000, **(model.frontend or {}), **size}
-    return {name: kept[name] for name in AUDIO if name in kept}
+    return {name: kept[name] for name in _AUDIO if name in kept}

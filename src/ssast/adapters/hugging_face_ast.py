@@ -11,14 +11,14 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor
 
-from ssast.adapters.onnx import CLIPS, Export, Model, compared, inputs_for, needed_module, write_json
+from ssast.adapters.onnx import _CLIPS, Export, _Model, compared, inputs_for, needed_module, write_json
 from ssast.errors import UserError
 from ssast.model.blocks import EPS
 from ssast.model.classification import SSASTForAudioClassification
 from ssast.model.encoder import DEPTH, NUM_STATES, SSASTEncoder
 from ssast.model.head import PUBLISHED_HEAD
 
-RATE = 16000
+_RATE = 16000
 """The only sample rate for which AST's feature extractor makes the same filterbanks, with or without torchaudio."""
 BASE = "audio_spectrogram_transformer."
 IN_BLOCK = {
@@ -30,7 +30,7 @@ IN_BLOCK = {
 }
 
 
-def to_ast(model: Model, folder: Path) -> Export:
+def to_ast(model: _Model, folder: Path) -> Export:
     """Write config.json, model.safetensors and preprocessor_config.json, as `from_pretrained` of transformers reads.
 
     A fine-tuned model whose head AST has becomes ASTForAudioClassification, any other ASTModel, that is its encoder;
@@ -56,14 +56,14 @@ def to_ast(model: Model, folder: Path) -> Export:
     extractor = _extractor(model)
     if extractor is None:
         remarks.append(
-            f"no preprocessor_config.json, since AST's filterbanks are made at {RATE} Hz and this model's are not"
+            f"no preprocessor_config.json, since AST's filterbanks are made at {_RATE} Hz and this model's are not"
         )
     else:
         write_json(folder / "preprocessor_config.json", extractor)
     return _proof(model, getattr(transformers, kind).from_pretrained(folder).eval(), has_head, tuple(remarks))
 
 
-def _check(model: Model) -> None:
+def _check(model: _Model) -> None:
     """UserError where AST has no place for the encoder."""
     height, width = model.v.shape
     reason = ""
@@ -111,7 +111,7 @@ def _head_name(name: str) -> str:
     return f"{ {'norm': 'layernorm', 'outproj': 'dense'}[layer] }.{part}"
 
 
-def _config(model: Model, kind: str) -> dict[str, Any]:
+def _config(model: _Model, kind: str) -> dict[str, Any]:
     encoder = model.v
     config: dict[str, Any] = {
         "architectures": [kind],
@@ -140,15 +140,15 @@ def _config(model: Model, kind: str) -> dict[str, Any]:
     return config
 
 
-def _extractor(model: Model) -> dict[str, Any] | None:
+def _extractor(model: _Model) -> dict[str, Any] | None:
     """The settings of AST's feature extractor that make this model's input; None where none do."""
     kept = model.config.get("frontend") or {}
-    if kept.get("sample_rate", RATE) != RATE:
+    if kept.get("sample_rate", _RATE) != _RATE:
         return None
     extractor = {
         "feature_extractor_type": "ASTFeatureExtractor",
         "feature_size": 1,
-        "sampling_rate": RATE,
+        "sampling_rate": _RATE,
         "num_mel_bins": model.v.num_mel_bins,
         "max_length": model.v.target_length,
         "padding_value": 0.0,
@@ -159,11 +159,11 @@ def _extractor(model: Model) -> dict[str, Any] | None:
     return extractor | {name: kept[name] for name in ("mean", "std") if name in kept}
 
 
-def _proof(model: Model, other: Any, has_head: bool, remarks: tuple[str, ...]) -> Export:
+def _proof(model: _Model, other: Any, has_head: bool, remarks: tuple[str, ...]) -> Export:
     outputs = ("logits",) if has_head else ("last_hidden_state",)
     pairs = []
     with torch.no_grad():
-        for clips in CLIPS:
+        for clips in _CLIPS:
             (fbank_BTF,) = inputs_for(model, clips, with_frames=False)
             own = model(fbank_BTF) if has_head else model.v(fbank_BTF)[-1]
             pairs.append((other(fbank_BTF)[outputs[0]], own))

@@ -24,9 +24,9 @@ from ssast.model.head import pool_patches
 from ssast.model.pretraining import SSASTForPreTraining
 from ssast.model.thresholds import thresholds_of
 
-Model = SSASTForPreTraining | SSASTForAudioClassification
-CLIPS, SEED = (1, 3), 0
-CLOSE = 1e-4
+_Model = SSASTForPreTraining | SSASTForAudioClassification
+_CLIPS, _SEED = (1, 3), 0
+_CLOSE = 1e-4
 """How far outputs may be apart, as a share of the largest: float32 added up in another order stays far below."""
 
 
@@ -43,7 +43,7 @@ class Export:
         verb = "is" if len(self.outputs) == 1 else "are"
         return (
             f"{' and '.join(self.outputs)} {verb} within {self.largest:.1e} of the model's own, of values up to "
-            f"{self.of_up_to:.3g}, on {' and on '.join(map(str, CLIPS))} random spectrograms"
+            f"{self.of_up_to:.3g}, on {' and on '.join(map(str, _CLIPS))} random spectrograms"
         )
 
 
@@ -55,9 +55,9 @@ def needed_module(name: str) -> Any:
         raise UserError(f"exporting needs {name}, which is not installed; run pip install 'ssast[export]'.") from error
 
 
-def inputs_for(model: Model, clips: int, *, with_frames: bool) -> tuple[Tensor, ...]:
+def inputs_for(model: _Model, clips: int, *, with_frames: bool) -> tuple[Tensor, ...]:
     """Random spectrograms (B, T, F) and, where padding is masked, how many of their frames are their own."""
-    dice = torch.Generator().manual_seed(SEED + clips)
+    dice = torch.Generator().manual_seed(_SEED + clips)
     fbank_BTF = torch.randn(clips, model.v.target_length, model.v.num_mel_bins, generator=dice)
     frames_B = torch.randint(model.v.target_length // 2, model.v.target_length + 1, (clips,), generator=dice)
     return (fbank_BTF, frames_B) if with_frames else (fbank_BTF,)
@@ -66,7 +66,7 @@ def inputs_for(model: Model, clips: int, *, with_frames: bool) -> tuple[Tensor, 
 def compared(outputs: tuple[str, ...], pairs: list[tuple[Tensor, Tensor]], remarks: tuple[str, ...] = ()) -> Export:
     """The export whose outputs and the model's own are these pairs; UserError where they are not equal."""
     largest, of_up_to = farthest(pairs)
-    if not largest <= CLOSE * max(of_up_to, 1.0):
+    if not largest <= _CLOSE * max(of_up_to, 1.0):
         raise UserError(f"the export answers {largest:.1e} off the model, so it was not made; report this model.")
     return Export(outputs, largest, of_up_to, remarks)
 
@@ -74,7 +74,7 @@ def compared(outputs: tuple[str, ...], pairs: list[tuple[Tensor, Tensor]], remar
 class _Answers(nn.Module):
     """What an ONNX file computes: logits and the pooled vector, or for a pretrained model its tokens and their mean."""
 
-    def __init__(self, model: Model):
+    def __init__(self, model: _Model):
         super().__init__()
         self.model = model
         self.is_classifier = isinstance(model, SSASTForAudioClassification)
@@ -90,7 +90,7 @@ class _Answers(nn.Module):
         return tokens_BLD, pool_patches(tokens_BLD, model.v.num_prefix, valid_BP)
 
 
-def to_onnx(model: Model, folder: Path) -> Export:
+def to_onnx(model: _Model, folder: Path) -> Export:
     """Write model.onnx, with any number of clips in a batch, and model.json, what its inputs and outputs mean.
 
     Inputs are `fbank` (B, T, F), normalised, and for a model with `mask_padding` also `frames` (B,), int64. UserError:
@@ -118,7 +118,7 @@ def to_onnx(model: Model, folder: Path) -> Export:
     write_json(folder / "model.json", _meaning(model, names, answers.outputs))
     session = runtime.InferenceSession(str(folder / "model.onnx"), providers=["CPUExecutionProvider"])
     pairs = []
-    for clips in CLIPS:
+    for clips in _CLIPS:
         given = inputs_for(model, clips, with_frames=with_frames)
         found = session.run(None, {name: value.numpy() for name, value in zip(names, given, strict=True)})
         with torch.no_grad():
@@ -140,7 +140,7 @@ def _quiet() -> Iterator[None]:
         speaker.setLevel(before)
 
 
-def _meaning(model: Model, inputs: tuple[str, ...], outputs: tuple[str, ...]) -> dict[str, Any]:
+def _meaning(model: _Model, inputs: tuple[str, ...], outputs: tuple[str, ...]) -> dict[str, Any]:
     """What a program that reads an ONNX file has to know to make its inputs and to read its outputs."""
     kept: dict[str, Any] = {"inputs": inputs, "outputs": outputs, "class": type(model).__name__}
     kept |= {"target_length": model.v.target_length, "num_mel_bins": model.v.num_mel_bins}

@@ -14,7 +14,7 @@ from ssast.adapters.time_steps import Stepwise
 from ssast.errors import UserError
 from ssast.model.encoder import NUM_STATES
 
-RATE = 16000
+_RATE = 16000
 
 
 class UpstreamExpert(nn.Module):
@@ -31,8 +31,8 @@ class UpstreamExpert(nn.Module):
         model.freeze = freeze
         model.v.requires_grad_(not freeze)
         self.steps = Stepwise(model, range(NUM_STATES))
-        if self.steps.frontend.sample_rate != RATE:
-            raise UserError(f"s3prl gives {RATE} Hz, but this model hears {self.steps.frontend.sample_rate} Hz.")
+        if self.steps.frontend.sample_rate != _RATE:
+            raise UserError(f"s3prl gives {_RATE} Hz, but this model hears {self.steps.frontend.sample_rate} Hz.")
 
     def get_downsample_rates(self, key: str) -> int:
         """Samples from one step to the next, the same for every key."""

@@ -19,7 +19,7 @@ from ssast.data.prepare import Prepare
 from ssast.data.storage.location import Location, as_location, forget
 from ssast.engine.hardware import pick_device, wants_bf16
 from ssast.engine.inference import loader_size, on_device
-from ssast.engine.predictor import OPTION_OF, Waveforms
+from ssast.engine.predictor import _OPTION_OF, Waveforms
 from ssast.errors import UserError
 from ssast.model.checkpoints.model_folder import WEIGHTS
 from ssast.model.classification import SSASTForAudioClassification
@@ -80,7 +80,7 @@ class SpeechEmbedder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEsti
         model = in_precision(model, self.precision, device).eval().to(device)
         settings = settings_of(model)
         prepare = Prepare(Frontend(**settings)).to(device)
-        conf = {OPTION_OF.get(name, name): value for name, value in ((model.frontend or {}) | settings).items()}
+        conf = {_OPTION_OF.get(name, name): value for name, value in ((model.frontend or {}) | settings).items()}
         how: dict[str, Any] = {"embedding_type": self._kind(model), "layer": self.layer, "task": self.task}
 
         def embed(batch: dict[str, Any]) -> Any:

@@ -22,7 +22,7 @@ STRAY_FRAMES = 4
 """So few MP3 frames more than the header counts are a header that miscounts, not another recording."""
 
 
-def parts(data: Data, kind: str) -> Iterator[Data]:
+def split_recordings(data: Data, kind: str) -> Iterator[Data]:
     """Give the recordings of a file, one after the other: nearly always one, which is the whole file."""
     for number in range(MOST_PARTS):
         step = _behind(data, kind)

@@ -12,7 +12,7 @@ import soxr
 import torch
 from torch import Tensor
 
-from ssast.audio.decode import Recording, enough_memory, joined
+from ssast.audio.decode import Recording, enough_memory_for_clip, joined
 from ssast.errors import AudioError, UserError
 
 ORDINARY_SECONDS = 30.0
@@ -88,7 +88,7 @@ def _stream(waveforms: Iterator[Tensor], old_rate: int, new_rate: int) -> Iterat
         before = before if waveform_CS is None else waveform_CS
 
 
-def hear(
+def conform_waveform(
     blocks: Iterable[Recording],
     *,
     sample_rate: int,
@@ -119,7 +119,7 @@ def hear(
             if read >= enough:
                 return
 
-    with enough_memory():
+    with enough_memory_for_clip():
         found = joined(first())
         if most_samples is None or found.waveform.shape[1] <= ordinary:
             return found

@@ -14,8 +14,8 @@ import torch
 from torch import Tensor
 
 from ssast.audio import container, readers, sizes
-from ssast.audio.blocks import parts, untold
-from ssast.audio.readers import NAMES, Block
+from ssast.audio.blocks import split_recordings, untold
+from ssast.audio.readers import KIND_NAMES, SampleBlock
 from ssast.audio.source import Data, bytes_of
 from ssast.errors import AudioError
 
@@ -31,7 +31,7 @@ CONTAINERS: dict[str, tuple[str, ...]] = {  # what may be inside a file of this 
 EXTENSIONS = tuple(CONTAINERS)
 RATES = (1000, 1_000_000)
 """The lowest and the highest rate [Hz] of a recording: outside, the header is wrong, and sound would grow or vanish."""
-MOST_VALUES = 1 << 26
+_MOST_VALUES = 1 << 26
 """Samples, of all channels together, that one recording may hold in memory: 70 minutes at 16 kHz."""
 
 
@@ -73,14 +73,14 @@ def blocks(file: str | os.PathLike | BinaryIO, *, extension: str, use_librosa: b
     name = extension.lower().lstrip(".")
     if name not in CONTAINERS:
         raise AudioError(f"its extension '{name}' is not known; expected one of {', '.join(EXTENSIONS)}")
-    with enough_memory():
+    with enough_memory_for_clip():
         data = bytes_of(file)
         kind = _kind(data, name)
         yield from _checked(_read(data, kind, use_librosa))
 
 
 @contextmanager
-def enough_memory() -> Iterator[None]:
+def enough_memory_for_clip() -> Iterator[None]:
     """Make what one recording cannot get of memory an AudioError of that recording."""
     try:
         yield
@@ -100,13 +100,13 @@ def joined(pieces: Iterable[Recording]) -> Recording:
         held.append(piece)
         values += piece.waveform.numel()
         promised = len(piece.waveform) * piece.whole_samples
-        if max(values, promised) > MOST_VALUES:
+        if max(values, promised) > _MOST_VALUES:
             seconds = max(values, promised) / len(piece.waveform) / piece.sample_rate
             raise AudioError(
                 f"it lasts {seconds / 60:.0f} minutes or more, which is too long for the memory; cut it into shorter "
                 "recordings, or pass --clip_length"
             )
-    with enough_memory():
+    with enough_memory_for_clip():
         waveform_CS = held[0].waveform if len(held) == 1 else torch.cat([piece.waveform for piece in held], dim=1)
     return replace(held[0], waveform=waveform_CS, whole_samples=0)
 
@@ -135,13 +135,13 @@ def _kind(data: Data, name: str) -> str:
     if kind is None:
         raise AudioError(f"it is named {name} but holds bytes of no audio format known here; get a proper copy")
     if kind not in CONTAINERS[name]:
-        raise AudioError(f"it is named {name} but holds {NAMES.get(kind, kind)}; name it as what it is")
+        raise AudioError(f"it is named {name} but holds {KIND_NAMES.get(kind, kind)}; name it as what it is")
     return kind
 
 
-def _read(data: Data, kind: str, use_librosa: bool) -> Iterator[Block]:
+def _read(data: Data, kind: str, use_librosa: bool) -> Iterator[SampleBlock]:
     """The blocks of all recordings that follow one another in the data."""
-    for piece in parts(data, kind):
+    for piece in split_recordings(data, kind):
         is_all = piece is data
         piece = sizes.mended(piece, kind)
         missing = container.cut_off(piece, kind)
@@ -157,9 +157,9 @@ def _read(data: Data, kind: str, use_librosa: bool) -> Iterator[Block]:
             yield block if is_all else replace(block, promised=0)
 
 
-def _checked(read: Iterator[Block]) -> Iterator[Recording]:
+def _checked(read: Iterator[SampleBlock]) -> Iterator[Recording]:
     """Blocks of one kind with samples in them; AudioError for what cannot be used."""
-    first: Block | None = None
+    first: SampleBlock | None = None
     samples = 0
     for block in read:
         first = first or block
@@ -173,7 +173,7 @@ def _checked(read: Iterator[Block]) -> Iterator[Recording]:
         raise AudioError("it has 0 samples; get a whole copy")
 
 
-def _check_rate(block: Block, first: Block) -> None:
+def _check_rate(block: SampleBlock, first: SampleBlock) -> None:
     if not RATES[0] <= block.sample_rate <= RATES[1]:
         raise AudioError(
             f"its header gives a rate of {block.sample_rate} Hz; expected {RATES[0]} to {RATES[1]}; mend the header"

@@ -16,8 +16,8 @@ SHIFT_MS = 10
 PREEMPHASIS = 0.97
 LOW_HZ = 20.0
 FLOOR = torch.finfo(torch.float32).eps
-MOST = 1e6
-FRAMES_AT_ONCE = 65536  # bounds the memory of hour-long recordings: about 0.5 GB at 16 kHz
+_MOST = 1e6
+_FRAMES_AT_ONCE = 65536  # bounds the memory of hour-long recordings: about 0.5 GB at 16 kHz
 
 
 def mel(frequency: Tensor) -> Tensor:
@@ -85,10 +85,10 @@ class Frontend(nn.Module):
         if self.target_length < 1:
             raise UserError(f"target_length is {self.target_length}; it must be at least 1 frame")
         # Beyond this the fbank would leave what float32 can hold.
-        if not (abs(self.mean) <= MOST and 1 / MOST <= self.std <= MOST):
+        if not (abs(self.mean) <= _MOST and 1 / _MOST <= self.std <= _MOST):
             raise UserError(
                 f"mean is {self.mean} and std {self.std}; "
-                f"expected numbers up to {MOST:.0e}, and a std of at least {1 / MOST:.0e}"
+                f"expected numbers up to {_MOST:.0e}, and a std of at least {1 / _MOST:.0e}"
             )
 
     def _apply(self, fn, recurse=True):
@@ -127,7 +127,7 @@ class Frontend(nn.Module):
             if count == 0 or len(waveform_BS) == 0:
                 return waveform_BS.new_zeros(len(waveform_BS), count, self.num_mel_bins)
             windows_BTW = waveform_BS.unfold(1, self.window_size, self.shift)[:, :count]
-            pieces = windows_BTW.split(max(1, FRAMES_AT_ONCE // len(waveform_BS)), dim=1)
+            pieces = windows_BTW.split(max(1, _FRAMES_AT_ONCE // len(waveform_BS)), dim=1)
             fbank_BTF = torch.cat([self._log_mel(piece_BTW) for piece_BTW in pieces], dim=1)
             own_BT = torch.arange(count, device=device) < self.frames(lengths_B)[:, None]
             return fbank_BTF.masked_fill(~own_BT[:, :, None], 0.0)

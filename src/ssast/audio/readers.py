@@ -18,7 +18,7 @@ from ssast.errors import AudioError
 if TYPE_CHECKING:
     import av
 
-NAMES = {"asf": "wma", "mp4": "mp4 (m4a)", "sph": "sph (NIST)", "webm": "webm (mka)"}
+KIND_NAMES = {"asf": "wma", "mp4": "mp4 (m4a)", "sph": "sph (NIST)", "webm": "webm (mka)"}
 DEMUXERS = {"mp4": "mov", "webm": "matroska", "sph": "nistsphere"}  # FFmpeg's names, where they differ from ours
 BY_PYAV = ("mp4", "aac", "webm", "asf", "amr")
 TIMED = ("mp4", "asf")  # containers that tell how long the sound lasts, apart from its packets
@@ -26,7 +26,7 @@ BLOCK = 1 << 22  # values of a block: a header may promise more than memory hold
 
 
 @dataclass(frozen=True)
-class Block:
+class SampleBlock:
     """`samples` (C, S), and what the header tells: the rate [Hz], the number in all (0: not told), the codec."""
 
     samples: np.ndarray
@@ -35,7 +35,7 @@ class Block:
     codec: str = ""
 
 
-Blocks = Iterator[Block]
+Blocks = Iterator[SampleBlock]
 
 
 def reader(data: Data, kind: str, use_librosa: bool) -> Callable[[Data, str], Blocks]:
@@ -72,7 +72,7 @@ def _read_soundfile(data: Data, kind: str) -> Blocks:
             if samples_CS.shape[1] < size and present < promised:
                 raise _cut_off(promised, present)
             samples_CS = samples_CS[:, : samples_CS.shape[1] - max(0, present - end)]
-            yield Block(samples_CS, opened.samplerate, min(promised, end))
+            yield SampleBlock(samples_CS, opened.samplerate, min(promised, end))
             if present >= promised:
                 return
 
@@ -126,7 +126,7 @@ def _read_librosa(data: Data, kind: str) -> Blocks:
     samples_CS = np.atleast_2d(samples)
     if samples_CS.shape[1] < promised:
         raise _cut_off(promised, samples_CS.shape[1])
-    yield Block(samples_CS[:, : _own_end(data, kind, promised)], int(sample_rate), promised)
+    yield SampleBlock(samples_CS[:, : _own_end(data, kind, promised)], int(sample_rate), promised)
 
 
 def _read_av(data: Data, kind: str) -> Blocks:
@@ -136,13 +136,13 @@ def _read_av(data: Data, kind: str) -> Blocks:
     try:
         with av.open(as_file(data), "r", format=demuxer, metadata_errors="replace") as opened:
             if not opened.streams.audio:
-                raise AudioError(f"its {NAMES.get(kind, kind)} file holds no sound; get the recording itself")
+                raise AudioError(f"its {KIND_NAMES.get(kind, kind)} file holds no sound; get the recording itself")
             stream = opened.streams.audio[0]
             seconds = float(stream.duration * stream.time_base) if stream.duration and stream.time_base else 0.0
             codec = stream.codec_context.name if stream.codec_context else ""
             decoded = ((_frame_samples(frame), frame.sample_rate) for frame in _av_frames(opened, stream))
             for samples_CS, sample_rate in _timed(_gathered(decoded), seconds if kind in TIMED else 0.0):
-                yield Block(samples_CS, sample_rate, round(seconds * sample_rate), codec)
+                yield SampleBlock(samples_CS, sample_rate, round(seconds * sample_rate), codec)
     except (av.FFmpegError, EOFError) as error:
         raise AudioError(f"its {kind} bytes cannot be decoded ({sentence(error)}); get a whole copy") from error
 

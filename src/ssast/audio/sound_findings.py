@@ -51,17 +51,17 @@ ODDITIES = {
     "padding, muting or a noise gate, whose amount can tell a label",
 }
 # Worth knowing of a data set; no run needs to hear of it.
-FACTS = {
+FINDING_FACTS = {
     "DC offset": f"its mean is more than {DC_OFFSET:g} of full scale away from zero; the spectrogram takes it out",
     "8 bit": "its samples take only the 256 steps of 8 bits, whose noise a model hears",
     "copied channels": "all its channels hold the same samples",
 }
 
-Floats = NDArray[np.float32]
+_Floats = NDArray[np.float32]
 
 
 @dataclass(frozen=True)
-class Doubt:
+class SoundFinding:
     """One thing that is not as it should be: `kind` is a key of WRONGS, ODDITIES or FACTS, `detail` has the numbers."""
 
     kind: str
@@ -95,7 +95,7 @@ def judge(
     most_samples: int | None = None,
     clip_seconds: float = 0.0,
     mono: bool = True,
-) -> list[Doubt]:
+) -> list[SoundFinding]:
     """What is doubtful about a recording as it is heard: the first `most_samples` (None: all) of `heard`.
 
     `heard` is what `conform` made of it, its first channel counting; `clip_seconds` and `mono` as given there.
@@ -112,7 +112,7 @@ def judge(
     return found
 
 
-def still(channels_CS: Floats, sample_rate: int, *, mono: bool = True) -> Still:
+def still(channels_CS: _Floats, sample_rate: int, *, mono: bool = True) -> Still:
     """How long the mean of the channels (else the first) does not change, full scale left out."""
     samples_S = channels_CS.mean(0) if mono and len(channels_CS) > 1 else channels_CS[0]
     last = np.flatnonzero(np.append(samples_S[1:] != samples_S[:-1], True))  # where each stretch of one value ends
@@ -124,7 +124,7 @@ def still(channels_CS: Floats, sample_rate: int, *, mono: bool = True) -> Still:
     return Still(start, end, float(length[~at_start & ~at_end].sum()), len(samples_S) / sample_rate)
 
 
-def clipped_share(channels_CS: Floats) -> float:
+def clipped_share(channels_CS: _Floats) -> float:
     """The share of samples at full scale whose next one is there too, with the same sign."""
     if channels_CS.shape[1] < 2:
         return 0.0
@@ -140,24 +140,24 @@ def decibel(ratio: float) -> float:
     return 20 * float(np.log10(max(ratio, 1e-9)))
 
 
-def _array(recording: Recording) -> Floats:
-    values: Floats = recording.waveform.numpy()
+def _array(recording: Recording) -> _Floats:
+    values: _Floats = recording.waveform.numpy()
     return values
 
 
-def _cut(recording: Recording, heard: Recording, most: int | None, clip_seconds: float) -> Iterator[Doubt]:
+def _cut(recording: Recording, heard: Recording, most: int | None, clip_seconds: float) -> Iterator[SoundFinding]:
     """Whether its end is not heard; windows that hold less than one more step of 10 ms do not count."""
     whole = recording.samples / recording.sample_rate
     step = heard.sample_rate // 100
     is_long = most is not None and heard.waveform.shape[1] >= most + step
     if is_long:
         frames = (most - int(heard.sample_rate * 0.025)) // step + 1 if most is not None else 0
-        yield Doubt("cut", f"{whole:.2f} s long, of which the first {frames / 100:.2f} s are heard")
+        yield SoundFinding("cut", f"{whole:.2f} s long, of which the first {frames / 100:.2f} s are heard")
     elif clip_seconds and whole >= clip_seconds + 0.01:
-        yield Doubt("cut", f"{whole:.2f} s long, of which the first {clip_seconds:.2f} s are heard")
+        yield SoundFinding("cut", f"{whole:.2f} s long, of which the first {clip_seconds:.2f} s are heard")
 
 
-def _level(heard_S: Floats, *, is_whole: bool) -> Iterator[Doubt]:
+def _level(heard_S: _Floats, *, is_whole: bool) -> Iterator[SoundFinding]:
     """Too little or too much sound; a constant is none."""
     middle = heard_S.mean(dtype=np.float64)
     peak = max(float(heard_S.max() - middle), float(middle - heard_S.min()))
@@ -165,22 +165,22 @@ def _level(heard_S: Floats, *, is_whole: bool) -> Iterator[Doubt]:
     if abs(middle) > DC_OFFSET:
         what += f", the constant {middle:.3g} taken off,"
     if decibel(peak) < SILENT_DB:
-        yield Doubt("silent", f"{what} is {peak:.6f} of full scale; replace or remove it")
+        yield SoundFinding("silent", f"{what} is {peak:.6f} of full scale; replace or remove it")
     elif decibel(peak) < QUIET_DB:
-        yield Doubt("very quiet", f"{what} is {decibel(peak):.1f} dB of full scale")
+        yield SoundFinding("very quiet", f"{what} is {decibel(peak):.1f} dB of full scale")
     elif peak > LOUD:
-        yield Doubt(
+        yield SoundFinding(
             "beyond full scale", f"{what} is {peak:.6g} times full scale; save it again with samples from -1 to 1"
         )
 
 
-def _channels(channels_CS: Floats, sample_rate: int, mono: bool) -> Iterator[Doubt]:
+def _channels(channels_CS: _Floats, sample_rate: int, mono: bool) -> Iterator[SoundFinding]:
     """What averaging its channels does."""
     count = len(channels_CS)
     if count == 1 or not mono:
         return
     if (channels_CS == channels_CS[0]).all():
-        yield Doubt("copied channels", f"its {count} channels hold the same samples")
+        yield SoundFinding("copied channels", f"its {count} channels hold the same samples")
         return
     free_CS = channels_CS - channels_CS.mean(1, keepdims=True)
     power_C = np.einsum("cs,cs->c", free_CS, free_CS, dtype=np.float64) / free_CS.shape[1]
@@ -192,12 +192,12 @@ def _channels(channels_CS: Floats, sample_rate: int, mono: bool) -> Iterator[Dou
     if len(live) < count:
         lost = 20 * np.log10(count / len(live))
         dead = _numbered(np.flatnonzero(~is_live_C), count)
-        yield Doubt("silent channel", f"{dead} silent: the mean is {lost:.1f} dB quieter than the rest alone")
+        yield SoundFinding("silent channel", f"{dead} silent: the mean is {lost:.1f} dB quieter than the rest alone")
     if len(live) > 1:
         yield from _together(free_CS[live], power_C[live], live, sample_rate)
 
 
-def _together(live_CS: Floats, power_C: NDArray[np.float64], names: Any, sample_rate: int) -> Iterator[Doubt]:
+def _together(live_CS: _Floats, power_C: NDArray[np.float64], names: Any, sample_rate: int) -> Iterator[SoundFinding]:
     """Whether channels that sound cancel each other or have nothing in common."""
     alike_CC = (live_CS @ live_CS.T).astype(np.float64) / live_CS.shape[1] / np.sqrt(np.outer(power_C, power_C))
     one, other = np.unravel_index(int(alike_CC.argmin()), alike_CC.shape)
@@ -207,18 +207,18 @@ def _together(live_CS: Floats, power_C: NDArray[np.float64], names: Any, sample_
         left = 10 * np.log10(max(float(np.mean(mean_S**2)), 1e-18) / power_C.mean())
         rest = "nothing is left of them in the mean" if left < -100 else f"their mean is {-left:.0f} dB below them"
         much = f"correlation {alike_CC[one, other]:.2f}"
-        yield Doubt("channels cancel", f"channels {pair[0]} and {pair[1]} have opposite signs, {much}: {rest}")
+        yield SoundFinding("channels cancel", f"channels {pair[0]} and {pair[1]} have opposite signs, {much}: {rest}")
         return
     loudest = int(power_C.argmax())
     for at in np.flatnonzero(np.abs(alike_CC[loudest]) < UNLIKE):
         most = _likeness(live_CS[loudest], live_CS[at], sample_rate)
         if most < UNLIKE:
             first, second = sorted((names[loudest] + 1, names[at] + 1))
-            yield Doubt("different channels", f"channels {first} and {second} correlate at {most:.2f} at most")
+            yield SoundFinding("different channels", f"channels {first} and {second} correlate at {most:.2f} at most")
             return
 
 
-def _likeness(one_S: Floats, other_S: Floats, sample_rate: int) -> float:
+def _likeness(one_S: _Floats, other_S: _Floats, sample_rate: int) -> float:
     """The highest correlation of two channels over delays of up to DELAY_SECONDS, their signs set aside."""
     most, delay = int(COMPARED_SECONDS * sample_rate), int(DELAY_SECONDS * sample_rate)
     one_S, other_S = one_S[:most], other_S[:most]
@@ -235,24 +235,24 @@ def _numbered(places: Any, count: int) -> str:
     return f"channel {names} of {count} is" if len(places) == 1 else f"channels {names} of {count} are"
 
 
-def _samples(channels_CS: Floats) -> Iterator[Doubt]:
+def _samples(channels_CS: _Floats) -> Iterator[SoundFinding]:
     """What the samples of the file itself are like."""
     share, offset = clipped_share(channels_CS), float(np.abs(channels_CS.mean(1)).max())
     if share > CLIPPED_SHARE and np.abs(channels_CS).max() <= LOUD:
-        yield Doubt("clipped", f"{share:.2%} of its samples are at full scale")
+        yield SoundFinding("clipped", f"{share:.2%} of its samples are at full scale")
     if offset > DC_OFFSET * max(1.0, float(np.abs(channels_CS).max())):
-        yield Doubt("DC offset", f"its mean is {offset:.4f} away from zero")
+        yield SoundFinding("DC offset", f"its mean is {offset:.4f} away from zero")
     if _is_coarse(channels_CS[:, :1000]) and _is_coarse(channels_CS) and np.ptp(channels_CS) > 0:
-        yield Doubt("8 bit", "its samples take only the 256 steps of 8 bits")
+        yield SoundFinding("8 bit", "its samples take only the 256 steps of 8 bits")
 
 
-def _is_coarse(channels_CS: Floats) -> bool:
+def _is_coarse(channels_CS: _Floats) -> bool:
     steps_CS = channels_CS * STEPS_OF_8_BITS
     return bool((steps_CS == np.round(steps_CS)).all()) and bool(np.abs(steps_CS).max() <= STEPS_OF_8_BITS)
 
 
-def _stillness(found: Still) -> Iterator[Doubt]:
+def _stillness(found: Still) -> Iterator[SoundFinding]:
     parts = [(found.start, "at its start"), (found.end, "at its end"), (found.between, "in between")]
     told = [f"{seconds:.2f} s {where}" for seconds, where in parts if seconds]
     if told:
-        yield Doubt("digital silence", f"{', '.join(told)}; {found.share:.0%} of what is heard")
+        yield SoundFinding("digital silence", f"{', '.join(told)}; {found.share:.0%} of what is heard")

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 Array = NDArray[np.float64]
 Complex = NDArray[np.complex128]
 
-FRAME_SECONDS = 0.004
+_FRAME_SECONDS = 0.004
 FRAMES_A_HOP, HOPS_A_WINDOW, HOPS_A_FFT = 2, 2, 4
 UPPER_FORMANTS = ((3500, 220), (4500, 280), (5700, 400))
 
@@ -91,7 +91,7 @@ def synthesise(traits: Traits, *, sample_rate: int = 16000, seed: int | list[int
     """Return a clip (S,) of nonsense speech by such a talker, within -1 .. 1; the same seed gives the same bytes."""
     rng = np.random.default_rng(seed)
     samples = round(traits.clip_seconds * sample_rate)
-    step = round(FRAME_SECONDS * sample_rate)
+    step = round(_FRAME_SECONDS * sample_rate)
     frames = -(-samples // step) + FRAMES_A_HOP + 1
     control, stress_T = _articulate(_syllables(traits, rng), frames)
     f0_T, tremor_T = _melody(traits, stress_T, rng)
@@ -144,7 +144,7 @@ def _syllables(traits: Traits, rng: np.random.Generator) -> list[tuple[float, Ph
 
 def _articulate(sounds: list[tuple[float, Phone, float]], frames: int) -> tuple[dict[str, Array], Array]:
     """Return each control (T,) by the phone's field names, and the syllables' stress (T,), all smoothly moving."""
-    ends = np.cumsum([seconds for seconds, _, _ in sounds]) / FRAME_SECONDS
+    ends = np.cumsum([seconds for seconds, _, _ in sounds]) / _FRAME_SECONDS
     which_T = np.minimum(np.searchsorted(ends, np.arange(frames), side="right"), len(sounds) - 1)
     phones = np.array([phone for _, phone, _ in sounds])
     # The tongue needs longer than the vocal folds and the lips; the velum is the slowest.
@@ -155,7 +155,7 @@ def _articulate(sounds: list[tuple[float, Phone, float]], frames: int) -> tuple[
 
 def _smooth(value_T: Array, seconds: float) -> Array:
     """Return the curve averaged under a Hann window of that length."""
-    half = max(round(seconds / FRAME_SECONDS / 2), 1)
+    half = max(round(seconds / _FRAME_SECONDS / 2), 1)
     window = np.hanning(2 * half + 3)[1:-1]
     return np.convolve(np.pad(value_T, half, mode="edge"), window / window.sum(), mode="valid")
 
@@ -163,7 +163,7 @@ def _smooth(value_T: Array, seconds: float) -> Array:
 def _melody(traits: Traits, stress_T: Array, rng: np.random.Generator) -> tuple[Array, Array]:
     """Return f0 [Hz] (T,), and the factor (T,) by which a tremor moves the loudness."""
     place_T = np.linspace(0, 1, len(stress_T))
-    seconds_T = np.arange(len(stress_T)) * FRAME_SECONDS
+    seconds_T = np.arange(len(stress_T)) * _FRAME_SECONDS
     wander_T = _smooth(rng.standard_normal(len(stress_T)), 0.45)
     wander_T *= 3 / wander_T.std()
     final = rng.choice([-4.0, 4.0]) * np.clip((place_T - 0.8) / 0.2, 0, 1) ** 2

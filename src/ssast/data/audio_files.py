@@ -16,11 +16,11 @@ from ssast import redaction
 from ssast.audio.decode import EXTENSIONS
 from ssast.data.dataset import AudioConf, check_hold
 from ssast.data.judging import Judged
-from ssast.data.recordings import AT_ONCE, file_blocks, naming
+from ssast.data.recordings import FRAMES_AT_ONCE, file_blocks, naming
 from ssast.data.storage.location import Location, Missing
 from ssast.errors import UserError
 
-SHOWN = 10
+_SHOWN = 10
 
 
 @dataclass(frozen=True)
@@ -36,10 +36,10 @@ class FoundAudio:
         said = []
         if self.passed_over:
             kinds = sorted(self.passed_over.items(), key=lambda one: (-one[1], one[0]))
-            more = f" and {len(kinds) - SHOWN} other endings" if len(kinds) > SHOWN else ""
-            listed = ", ".join(f"{count} {ending}" for ending, count in kinds[:SHOWN])
+            more = f" and {len(kinds) - _SHOWN} other endings" if len(kinds) > _SHOWN else ""
+            listed = ", ".join(f"{count} {ending}" for ending, count in kinds[:_SHOWN])
             count = sum(self.passed_over.values())
-            kept_back = "" if redaction.worn() else f": {listed}{more}"  # an ending may be part of a name
+            kept_back = "" if redaction.redaction_in_use() else f": {listed}{more}"  # an ending may be part of a name
             said.append(f"passed over {count} {'file' if count == 1 else 'files'} with no ending of audio{kept_back}")
         if self.again:
             said.append(f"{self.again} {'file' if self.again == 1 else 'files'} came more than once; each has one row")
@@ -87,7 +87,7 @@ def _ending(name: str) -> str:
 
 
 def _endings() -> str:
-    return f"names end in .{', .'.join(EXTENSIONS[:SHOWN])} or one of {len(EXTENSIONS) - SHOWN} others"
+    return f"names end in .{', .'.join(EXTENSIONS[:_SHOWN])} or one of {len(EXTENSIONS) - _SHOWN} others"
 
 
 def _is_audio(name: str) -> bool:
@@ -121,7 +121,7 @@ def _on_disk(folder: Location) -> Iterator[Location]:
 def _in_bucket(folder: Location) -> Iterator[Location]:
     """The same for an address, one level after the other, several folders at once."""
     level = [folder]
-    with ThreadPoolExecutor(AT_ONCE) as threads:
+    with ThreadPoolExecutor(FRAMES_AT_ONCE) as threads:
         while level:
             following = []
             for files, folders in threads.map(_listed, level):
@@ -168,7 +168,9 @@ class FileDataset(Judged, Dataset[dict[str, Any]]):
 
         A loader that asks for one file at a time so still has several on their way at once.
         """
-        wanted = [index for first in indices if first % AT_ONCE == 0 for index in range(first, first + AT_ONCE)]
+        wanted = [
+            index for first in indices if first % FRAMES_AT_ONCE == 0 for index in range(first, first + FRAMES_AT_ONCE)
+        ]
         remote = [file for file in (self.files[at] for at in wanted if at < len(self)) if not file.is_local]
         if len(remote) > 1:
             with ThreadPoolExecutor(len(remote)) as threads:

@@ -17,10 +17,10 @@ from torch.utils.data import Dataset
 from ssast.audio import augment
 from ssast.audio.alterations import ALTERATIONS
 from ssast.audio.augment import WaveformAugment
-from ssast.audio.conform import ORDINARY_SECONDS, hear
-from ssast.audio.decode import Recording, enough_memory
+from ssast.audio.conform import ORDINARY_SECONDS, conform_waveform
+from ssast.audio.decode import Recording, enough_memory_for_clip
 from ssast.audio.frontend import WINDOW_MS, Frontend, samples_of
-from ssast.audio.sound_findings import Doubt, judge
+from ssast.audio.sound_findings import SoundFinding, judge
 from ssast.data.judging import Blockwise, Judged, Watched, as_item
 from ssast.data.loader import ITEM, EpochSampler, Loader, collate, derive_seed, loader
 from ssast.data.long_recordings import LongRecording, Open
@@ -55,7 +55,7 @@ __all__ = [
     "targets",
 ]
 
-KEYS = {each.name: each.key for each in ALTERATIONS if each.key}
+CONF_KEYS = {each.name: each.key for each in ALTERATIONS if each.key}
 """What the seed's `audio_conf` calls otherwise."""
 HOLDS = ("whole", "heard", "windows")
 HELD_SECONDS = 300.0
@@ -89,7 +89,7 @@ class AudioConf:
         """Check a dictionary, filling in defaults; UserError for an unknown key or a value that cannot be meant."""
         given = {key: value for key, value in (audio_conf or {}).items() if value is not None}
         own = {each.name: type(each.default) for each in fields(cls) if each.name != "waveform"}
-        drawn = {KEYS.get(each.name, each.name): each.name for each in fields(WaveformAugment)}
+        drawn = {CONF_KEYS.get(each.name, each.name): each.name for each in fields(WaveformAugment)}
         kinds = own | dict.fromkeys(drawn, float)
         unknown = [key for key in given if key not in kinds]
         if unknown:
@@ -107,12 +107,12 @@ class AudioConf:
         return conf
 
     def heard(self, blocks: Iterable[Recording], **how: Any) -> Recording:
-        """A recording, given block by block, at the rate and length asked for; `how` as `hear` takes it.
+        """A recording, given block by block, at the rate and length asked for; `how` as `conform_waveform` takes it.
 
         AudioError where that leaves less than one window.
         """
         mono, seconds = self.reduce, self.clip_length
-        recording = hear(blocks, sample_rate=self.resample_rate, mono=mono, clip_seconds=seconds, **how)
+        recording = conform_waveform(blocks, sample_rate=self.resample_rate, mono=mono, clip_seconds=seconds, **how)
         milliseconds = 1000 * recording.waveform.shape[-1] / self.resample_rate
         if milliseconds < WINDOW_MS:
             raise AudioError(f"it lasts {milliseconds:.1f} ms, less than one window of {WINDOW_MS} ms; remove it")
@@ -143,7 +143,7 @@ class AudioConf:
         long = replace(LongRecording.counted(counted, self.resample_rate, self.reduce), open=opens)
         return {"whole_length": long.samples, "long": long, **as_item(watch.doubts())}
 
-    def doubts(self, recording: Recording, heard: Recording, *, in_windows: bool = False) -> tuple[Doubt, ...]:
+    def doubts(self, recording: Recording, heard: Recording, *, in_windows: bool = False) -> tuple[SoundFinding, ...]:
         """What is wrong or odd about a recording as a model hears it; all of it is heard `in_windows`."""
         most = None if in_windows else self.most_samples
         return tuple(judge(recording, heard, most_samples=most, clip_seconds=self.clip_length, mono=self.reduce))
@@ -262,7 +262,7 @@ class AudioDataset(Judged, Dataset[dict[str, Any]]):
     def _heard(self, index: int, epoch: int) -> dict[str, Any]:
         """The altered waveform (C, S) of a clip, at the rate and length asked for, and the length of the whole."""
         opens = partial(recording_blocks, self.root, self.uids[index], use_librosa=self.librosa)
-        with naming(self.uids[index]), enough_memory():
+        with naming(self.uids[index]), enough_memory_for_clip():
             hold = "whole" if self.augment.active else self.hold
             heard = self.conf.item(opens, hold, judges=self.is_new(index))
             if not self.augment.active:

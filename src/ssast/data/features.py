@@ -23,10 +23,10 @@ from torch import Tensor, nn
 from ssast.data.loader import Loader
 from ssast.data.storage.atomic_writes import first_line
 from ssast.data.storage.cache import Cache
-from ssast.data.storage.fingerprints import name_of
+from ssast.data.storage.fingerprints import fingerprint_of
 from ssast.errors import UserError
 
-FORMAT = "pooled 1"
+_FORMAT = "pooled 1"
 CHECKSUM_BYTES = 4
 
 Values = NDArray[np.float32]
@@ -102,7 +102,7 @@ class FeatureStore:
         return values if np.isfinite(values).all() else None  # an older version may have kept what is computed anew
 
     def _key(self, content: str, states: States) -> str:
-        return name_of(FORMAT, self.made_by, content, states.tasks, states.layers, states.width)
+        return fingerprint_of(_FORMAT, self.made_by, content, states.tasks, states.layers, states.width)
 
 
 def weights_name(module: nn.Module) -> str:
@@ -114,7 +114,7 @@ def weights_name(module: nn.Module) -> str:
     return digest.hexdigest()
 
 
-class Table:
+class StatesTable:
     """The states of a run's recordings in one file, which goes with the run; memory holds what is being read of it."""
 
     def __init__(self, cache: Cache, uids: Sequence[str], states: States):
@@ -137,7 +137,7 @@ class Table:
         self.is_there[row] = True
         return True
 
-    def finish(self) -> "Table":
+    def finish(self) -> "StatesTable":
         """The table, ready to be read."""
         shape = (len(self.row_of), *self.states.shape)
         with self._sentence():
@@ -173,7 +173,7 @@ class PooledBatches:
     """The batches of a loader with pooled states in place of recordings; those without states are left out."""
 
     loader: Loader
-    table: Table
+    table: StatesTable
     states: States
 
     def __iter__(self) -> Iterator[dict[str, Any]]:

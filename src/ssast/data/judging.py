@@ -11,7 +11,7 @@ import torch
 
 from ssast.audio.conform import conform
 from ssast.audio.decode import Recording
-from ssast.audio.sound_findings import Doubt, judge
+from ssast.audio.sound_findings import SoundFinding, judge
 
 IN_ALL = ("silent", "very quiet", "channels cancel", "silent channel", "different channels", "copied channels", "8 bit")
 """What is true of a long recording only where it is true of each of its blocks."""
@@ -41,7 +41,7 @@ class Blockwise:
 
     def __init__(self, mono: bool):
         self.mono, self.count = mono, 0
-        self.found: dict[str, tuple[int, Doubt]] = {}
+        self.found: dict[str, tuple[int, SoundFinding]] = {}
 
     def pass_on(self, blocks: Iterable[Recording]) -> Iterator[Recording]:
         """The same blocks, each judged by itself."""
@@ -52,14 +52,14 @@ class Blockwise:
                 self.found[doubt.kind] = self.found.get(doubt.kind, (0, doubt))[0] + 1, doubt
             yield block
 
-    def doubts(self) -> list[Doubt]:
+    def doubts(self) -> list[SoundFinding]:
         """What is true of all of it, or of a part where that is enough."""
         told = []
         for kind, (times, doubt) in self.found.items():
             if times == self.count:
                 told.append(doubt)
             elif kind not in IN_ALL:
-                told.append(Doubt(kind, f"in part of it: {doubt.detail}"))
+                told.append(SoundFinding(kind, f"in part of it: {doubt.detail}"))
         return told
 
 
@@ -77,7 +77,7 @@ class Judged:
         return True
 
 
-def as_item(doubts: Iterable[Doubt]) -> dict[str, Any]:
+def as_item(doubts: Iterable[SoundFinding]) -> dict[str, Any]:
     """What an item holds of doubts; nothing where there are none."""
     found = tuple(doubts)
     return {"doubts": found} if found else {}

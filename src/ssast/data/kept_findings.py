@@ -6,13 +6,13 @@ from contextlib import suppress
 from pathlib import Path
 
 from ssast.data.storage.cache import Cache
-from ssast.data.storage.fingerprints import name_of
+from ssast.data.storage.fingerprints import fingerprint_of
 
-FORMAT = "doubts 1"
+_FORMAT = "doubts 1"
 """Another one where recordings are judged otherwise."""
 
 
-class KeptDoubts:
+class KeptFindings:
     """Doubts of recordings in the cache, by content; `heard_as` names all else that they depend on."""
 
     def __init__(self, cache: Cache, heard_as: str):
@@ -41,4 +41,4 @@ class KeptDoubts:
         self.cache.get(self._key(content), len(text), fill)
 
     def _key(self, content: str) -> str:
-        return name_of(FORMAT, self.heard_as, content)
+        return fingerprint_of(_FORMAT, self.heard_as, content)

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset, Sampler
 
-from ssast.audio.sound_findings import Doubt
+from ssast.audio.sound_findings import SoundFinding
 from ssast.data.workers import Workers, killed
 from ssast.errors import AudioError, UserError
 
@@ -21,7 +21,7 @@ ORDER, ITEM = 1, 2
 """What a derived seed is for, so that the order and the items of one run share none."""
 
 Report = Callable[[str, str], None] | list[tuple[str, str]]
-Note = Callable[[str, Sequence[Doubt]], None]
+Note = Callable[[str, Sequence[SoundFinding]], None]
 """Takes a uid and what is doubtful about its recording."""
 
 

@@ -5,7 +5,7 @@ import threading
 from multiprocessing import parent_process
 from multiprocessing.connection import wait
 
-POLL_SECONDS = 1.0
+_POLL_SECONDS = 1.0
 
 
 def end_with_parent(worker: int = 0) -> None:
@@ -21,6 +21,6 @@ def end_with_parent(worker: int = 0) -> None:
 
 
 def _watch(sentinel: int, parent: int) -> None:
-    while not wait([sentinel], timeout=POLL_SECONDS) and os.getppid() == parent:
+    while not wait([sentinel], timeout=_POLL_SECONDS) and os.getppid() == parent:
         pass
     os._exit(1)

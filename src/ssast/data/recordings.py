@@ -16,7 +16,7 @@ from ssast.errors import AudioError, UserError
 from ssast.safe_reading import json_of
 
 # Names of encodings whose files end otherwise: those of Google's speech services, and common ones.
-ENDINGS = {
+AUDIO_ENDINGS = {
     "linear16": ("wav",),
     "pcm": ("wav",),
     "wave": ("wav",),
@@ -50,12 +50,12 @@ OPUS_RATE = 48000
 METADATA_BYTES = 1 << 20
 MEASURED_VALUES = 1 << 24
 """So much of a recording is measured: 17 minutes at 16 kHz, 3 in stereo at 44.1 kHz."""
-AT_ONCE = 8
+FRAMES_AT_ONCE = 8
 """How many recordings of a batch are fetched at the same time."""
 
 
 @dataclass(frozen=True)
-class Found:
+class FoundRecording:
     """Where a recording lies, its file's extension, and the rate [Hz] that metadata.json gives."""
 
     location: Location
@@ -106,7 +106,7 @@ def prefetch(root: Location, uids: Sequence[str]) -> None:
     """Bring the recordings of a bucket into the cache, several at once, so that their waiting times run together."""
     if root.is_local or len(uids) < 2:
         return
-    with ThreadPoolExecutor(min(len(uids), AT_ONCE)) as threads:
+    with ThreadPoolExecutor(min(len(uids), FRAMES_AT_ONCE)) as threads:
         list(threads.map(partial(_fetch, root), uids))
 
 
@@ -115,7 +115,7 @@ def _fetch(root: Location, uid: str) -> None:
         find_recording(root, uid).location.read_bytes()
 
 
-def find_recording(root: Location, uid: str) -> Found:
+def find_recording(root: Location, uid: str) -> FoundRecording:
     """Where the recording of a uid lies, as its metadata.json describes it; errors as in `load_recording`."""
     check_uid(uid)
     folder = root / uid
@@ -128,10 +128,10 @@ def find_recording(root: Location, uid: str) -> Found:
         return _find(root, folder)
 
 
-def _find(root: Location, folder: Location) -> Found:
+def _find(root: Location, folder: Location) -> FoundRecording:
     folder.keep()
     encoding, sample_rate = _metadata(root, folder)
-    endings = ENDINGS.get(encoding, (encoding,))
+    endings = AUDIO_ENDINGS.get(encoding, (encoding,))
     for ending in endings:
         place = folder / f"waveform.{ending}"
         if place.exists():
@@ -139,7 +139,9 @@ def _find(root: Location, folder: Location) -> Found:
     return _other_spelling(root, folder, encoding, endings, sample_rate)
 
 
-def _other_spelling(root: Location, folder: Location, encoding: str, endings: tuple[str, ...], rate: int) -> Found:
+def _other_spelling(
+    root: Location, folder: Location, encoding: str, endings: tuple[str, ...], rate: int
+) -> FoundRecording:
     """waveform.WAV and the like; else the AudioError that says what lies there instead."""
     there = [place for place in folder.list() if place.name.lower().startswith("waveform.")]
     for place in there:
@@ -151,10 +153,10 @@ def _other_spelling(root: Location, folder: Location, encoding: str, endings: tu
     raise AudioError(f"metadata.json says {encoding.upper()}, but the file is {there[0].name}; mend either")
 
 
-def _found(root: Location, place: Location, ending: str, sample_rate: int) -> Found:
+def _found(root: Location, place: Location, ending: str, sample_rate: int) -> FoundRecording:
     _stay_inside(root, place)
     _plain(place, "put the recording itself there")
-    return Found(place, ending, sample_rate)
+    return FoundRecording(place, ending, sample_rate)
 
 
 def _plain(place: Location, advice: str) -> None:

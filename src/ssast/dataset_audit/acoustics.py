@@ -14,7 +14,7 @@ from ssast.data.recordings import METADATA_BYTES, find_recording
 from ssast.data.storage.location import Location
 from ssast.safe_reading import json_of
 
-FRAME_SECONDS = 0.032
+_FRAME_SECONDS = 0.032
 FLOOR_DB = -120.0
 """What digital silence counts as."""
 GATE_DB = 10.0
@@ -27,7 +27,7 @@ BAND_DB = 60.0
 MOST_FRAMES = 4000
 """Frames whose spectrum is taken; of longer recordings every second, third, ..."""
 
-Floats = NDArray[np.float32]
+_Floats = NDArray[np.float32]
 
 
 @dataclass(frozen=True)
@@ -45,10 +45,14 @@ def device(root: Location, uid: str, recording: Recording) -> dict[str, Any]:
     content = json_of((place.parent / "metadata.json").read_bytes(METADATA_BYTES).decode("utf-8-sig"), strict=False)
     others = {str(name): value for name, value in content.items() if name not in ("encoding", "sample_rate_hz")}
     plain = {name: value for name, value in others.items() if isinstance(value, str | int | float)}
-    return {"container": place.name.rsplit(".", 1)[-1].lower(), "sound": measure(recording), "metadata": plain}
+    return {
+        "container": place.name.rsplit(".", 1)[-1].lower(),
+        "sound": measure_acoustics(recording),
+        "metadata": plain,
+    }
 
 
-def measure(recording: Recording) -> Sound:
+def measure_acoustics(recording: Recording) -> Sound:
     """Loudness of what is no pause, level of the quietest tenth, and bandwidth of the mean of the channels."""
     frames_Kn = _frames(recording)
     power_K = np.einsum("kn,kn->k", frames_Kn, frames_Kn, dtype=np.float64) / frames_Kn.shape[1]
@@ -64,9 +68,9 @@ def bandwidth(recording: Recording) -> float:
     return round(_bandwidth(_frames(recording), recording.sample_rate), 1)
 
 
-def _frames(recording: Recording) -> Floats:
-    samples_S: Floats = recording.waveform.mean(0).numpy()
-    size = max(16, round(FRAME_SECONDS * recording.sample_rate))
+def _frames(recording: Recording) -> _Floats:
+    samples_S: _Floats = recording.waveform.mean(0).numpy()
+    size = max(16, round(_FRAME_SECONDS * recording.sample_rate))
     if len(samples_S) < size:
         samples_S = np.pad(samples_S, (0, size - len(samples_S)))
     frames_Kn = samples_S[: len(samples_S) // size * size].reshape(-1, size)
@@ -87,7 +91,7 @@ def _loudness(power_K: NDArray[np.float64]) -> float:
     return _decibel(float(power_K[heard_K & (power_K >= gate)].mean()))
 
 
-def _bandwidth(frames_Kn: Floats, sample_rate: int) -> float:
+def _bandwidth(frames_Kn: _Floats, sample_rate: int) -> float:
     """The highest frequency whose mean power is less than BAND_DB below that of the strongest."""
     step = -(-len(frames_Kn) // MOST_FRAMES)
     size = frames_Kn.shape[1]

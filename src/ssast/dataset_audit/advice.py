@@ -6,7 +6,7 @@ from typing import Any
 from ssast.dataset_audit.terms import MOST_TOLD, capital, flagged, people
 from ssast.pages.tables import counted
 
-FEW_SUBJECTS = 10
+_FEW_SUBJECTS = 10
 ADVICE = {
     "duration": "Cut all recordings to one length (--clip_length), pass --mask_padding True, or let all speakers say "
     "the same text.",
@@ -52,7 +52,7 @@ def next_steps(audit: Mapping[str, Any]) -> list[str]:
         steps.append("Report a model's score on matched clips beside the plain one, and see ssast attention.")
     if flagged(audit, "unsure"):
         steps.append("What is unsure is not excluded: hold a model's score against it until more clips tell.")
-    if audit["subjects"] is not None and audit["subjects"] < FEW_SUBJECTS:
+    if audit["subjects"] is not None and audit["subjects"] < _FEW_SUBJECTS:
         end = "take every number as a first look" if flagged(audit) else "that nothing stands out proves nothing"
         steps.append(f"With {people(audit)} luck reaches far: {end}.")
     if audit["not_read"]:

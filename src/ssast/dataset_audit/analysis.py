@@ -11,9 +11,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ssast.dataset_audit.matching import matched
-from ssast.dataset_audit.measures import ITSELF, MEASURE, NOTHING, measured
+from ssast.dataset_audit.measures import ITSELF, MEASURE, NO_MEASURE, measured
 from ssast.dataset_audit.practical import is_practical
-from ssast.dataset_audit.single_traits import Guesses, Luck, Way, luck
+from ssast.dataset_audit.single_traits import Luck, Way, _Guesses, luck
 from ssast.dataset_audit.traits import Trait, traits
 from ssast.metrics.intervals import number_subjects
 from ssast.metrics.measures import SOFT_POSITIVE, Floats
@@ -21,7 +21,7 @@ from ssast.metrics.measures import SOFT_POSITIVE, Floats
 if TYPE_CHECKING:
     import pandas as pd
 
-FEW_CLIPS = 20
+_FEW_CLIPS = 20
 """A matched subset below this says nothing."""
 LUCK = 0.97
 """Share of data sets without a confound in which nothing may stand out; 0.95 was flagged in 4 to 7 of 100."""
@@ -57,10 +57,10 @@ class Label:
     target_n: Floats
     subject_n: NDArray[np.intp]
     traits: list[Trait]
-    guesses: Guesses
+    guesses: _Guesses
 
 
-def audit(
+def analyse(
     clips: Clips,
     *,
     loss: str = "BCE",
@@ -85,7 +85,7 @@ def audit(
         if entries[label]["reason"] is None and found:
             chances[label] = luck(own.guesses, own.target_n, own.subject_n, resamples, [seed, 4, at])
             entries[label]["traits"] = _alone(own, clips.split, chances[label], loss, resamples, seed)
-    _correct(entries, chances, found, NOTHING[loss])
+    _correct(entries, chances, found, NO_MEASURE[loss])
     for at, (label, entry) in enumerate(entries.items()):
         score_N = None if clips.scores is None or np.isnan(clips.scores[:, at]).all() else clips.scores[:, at]
         entry["matched"] = [
@@ -119,7 +119,7 @@ def _prepare(target_N: Floats, found: list[Trait], subject_N: NDArray[np.intp], 
     subject_n = np.unique(subject_N[rows_n], return_inverse=True)[1]
     own = [trait.at(rows_n) for trait in found]
     is_usable = len(rows_n) > 0
-    guesses = Guesses(own if is_usable else [], subject_n, is_value=loss == "MSE", seed=seed)
+    guesses = _Guesses(own if is_usable else [], subject_n, is_value=loss == "MSE", seed=seed)
     return Label(rows_n, truth_n, target_n, subject_n, own, guesses)
 
 
@@ -174,7 +174,7 @@ def _from_train(own: Label, way: Way, split_n: NDArray[Any], loss: str, resample
         return None
     trait = own.traits[way.trait]
     if way.is_amount and trait.amounts is not None:
-        learnt = Guesses([trait.at(train_n)], own.subject_n[train_n], is_value=loss == "MSE", seed=seed)
+        learnt = _Guesses([trait.at(train_n)], own.subject_n[train_n], is_value=loss == "MSE", seed=seed)
         sign = 1.0 if learnt.rises(Way(0, True), own.target_n[train_n]) else -1.0
         score_n = sign * trait.amounts[test_n]
     else:
@@ -266,7 +266,7 @@ def _match(
         "n": len(among_n),
         "kept": len(kept_n),
         "kept_subjects": len(np.unique(own.subject_n[kept_n])),
-        "is_enough": len(kept_n) >= FEW_CLIPS,
+        "is_enough": len(kept_n) >= _FEW_CLIPS,
         "trait": both(of_trait_n),
         "model": None if of_model_n is None else both(of_model_n),
     }

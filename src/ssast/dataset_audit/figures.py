@@ -8,8 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from ssast.dataset_audit.measures import NOTHING
-from ssast.dataset_audit.terms import NAMES
+from ssast.dataset_audit.measures import NO_MEASURE
+from ssast.dataset_audit.terms import MEASURE_NAMES
 from ssast.dataset_audit.traits import UNITS, Trait
 from ssast.metrics.measures import SOFT_POSITIVE, Floats
 from ssast.pages.figures import WIDTH, Plot, ticks
@@ -18,20 +18,20 @@ from ssast.pages.tables import number, span
 
 ROW, FOOT = 34.0, 40.0
 MOST_KINDS = 12
-MOST_DOTS = 400
-RIGHT = 14.0
+_MOST_DOTS = 400
+_RIGHT = 14.0
 
 
 def forest(audit: Mapping[str, Any], label: str) -> str:
     """Each trait's measure with its interval, orange where it stands above luck, which a tick marks."""
     entries = {name: one for name, one in audit["labels"][label]["traits"].items() if one["value"] is not None}
     names = sorted(entries, key=lambda name: -entries[name]["value"])
-    low = min([NOTHING[audit["loss"]] - 0.1, *(entry["value"] for entry in entries.values())])
+    low = min([NO_MEASURE[audit["loss"]] - 0.1, *(entry["value"] for entry in entries.values())])
     low = max(low, 0.0) if audit["loss"] == "BCE" else low
     height = ROW * len(names) + FOOT
 
     def across(value: float) -> float:
-        return RIGHT + (min(max(value, low), 1.0) - low) / (1 - low) * (WIDTH - 2 * RIGHT)
+        return _RIGHT + (min(max(value, low), 1.0) - low) / (1 - low) * (WIDTH - 2 * _RIGHT)
 
     parts = []
     for value in ticks(low, 1.0):
@@ -42,7 +42,7 @@ def forest(audit: Mapping[str, Any], label: str) -> str:
         parts.append(_row(audit["traits"][name]["title"], entries[name], ROW * at, across))
     said = "; ".join(f"{audit['traits'][name]['title']} {number(entries[name]['value'], 2)}" for name in names)
     parts.append(
-        f'<text x="{WIDTH / 2:.0f}" y="{height - 6:.0f}" text-anchor="middle">{NAMES[audit["measure"]]}</text>'
+        f'<text x="{WIDTH / 2:.0f}" y="{height - 6:.0f}" text-anchor="middle">{MEASURE_NAMES[audit["measure"]]}</text>'
     )
     legend = [("second", "beyond luck"), ("first", "not, or not surely"), ("soft", "what luck reaches")]
     keys = "".join(f'<span class="key {kind}"></span>{escape(text)} ' for kind, text in legend)
@@ -60,7 +60,7 @@ def _row(title: str, entry: Mapping[str, Any], top: float, across: Any) -> str:
     shown = title if len(title) <= 34 else f"{title[:33]}…"
     note = f"<title>{escape(title)}: {number(entry['value'], 2)} ({span(entry['interval'], 2)})</title>"
     return (
-        f'<text x="{RIGHT:.0f}" y="{top + 13:.0f}">{escape(shown)} {number(entry["value"], 2)}</text>'
+        f'<text x="{_RIGHT:.0f}" y="{top + 13:.0f}">{escape(shown)} {number(entry["value"], 2)}</text>'
         f'<line class="soft" x1="{luck:.1f}" x2="{luck:.1f}" y1="{middle - 7:.0f}" y2="{middle + 7:.0f}"/>'
         f'<polyline class="{kind}" points="{across(low):.1f},{middle:.0f} {across(high):.1f},{middle:.0f}"/>'
         f'<circle class="{kind}" cx="{across(entry["value"]):.1f}" cy="{middle:.0f}" r="4.5">{note}</circle>'
@@ -83,7 +83,7 @@ def strongest_figure(trait: Trait, entry: Mapping[str, Any], target_N: Floats, l
     known_n = ~np.isnan(target_N) & ~np.isnan(trait.amounts)
     amount_n, target_n = trait.amounts[known_n], target_N[known_n]
     if loss == "MSE":
-        drawn = np.unique(np.linspace(0, len(amount_n) - 1, MOST_DOTS).round().astype(np.intp))
+        drawn = np.unique(np.linspace(0, len(amount_n) - 1, _MOST_DOTS).round().astype(np.intp))
         ends = float(amount_n.min()), float(amount_n.max())
         heights = float(target_n.min()), float(target_n.max())
         plot = Plot(ends, heights, x_name=f"{trait.title}{unit}", y_name="label")

@@ -14,7 +14,7 @@ from torch.utils.data import DataLoader, Dataset
 
 from ssast.audio.decode import Recording
 from ssast.audio.frontend import WINDOW_MS
-from ssast.audio.sound_findings import WRONGS, Doubt, Still, clipped_share, still
+from ssast.audio.sound_findings import WRONGS, SoundFinding, Still, clipped_share, still
 from ssast.data.dataset import AudioConf
 from ssast.data.parent_process import end_with_parent
 from ssast.data.recordings import find_recording, load_recording
@@ -29,7 +29,7 @@ AS_USUAL = AudioConf()
 
 
 @dataclass(frozen=True)
-class Heard:
+class ListenedRecording:
     """One recording: its measures, and the `finding` (a key of survey's FAULTS) and the sentence of what is wrong.
 
     `peak`, `offset` (the mean) against full scale 1, `clipped` as a share of the samples, all of the whole recording;
@@ -48,7 +48,7 @@ class Heard:
     offset: float = 0.0
     clipped: float = 0.0
     digest: str = ""
-    doubts: tuple[Doubt, ...] = ()
+    doubts: tuple[SoundFinding, ...] = ()
     still: Still = NO_STILL
     bandwidth_hz: float = 0.0
     container: str = ""
@@ -63,7 +63,7 @@ class Heard:
 
 def listen(
     root: Location, uid: str, *, conf: AudioConf = AS_USUAL, use_librosa: bool = False, closely: bool = False
-) -> Heard:
+) -> ListenedRecording:
     """Read one recording whole, measure it, and judge it as a model hears it that is given it by `conf`.
 
     `closely`, for an audit, also loudness, noise, bandwidth and file.
@@ -73,9 +73,9 @@ def listen(
         own: dict[str, Any] = device(root, uid, recording) if closely else {}
         return replace(_measured(uid, recording, conf), **own)
     except AudioError as error:
-        return Heard(uid, _where(root, uid), str(error).removeprefix(f"clip {uid}: "))
+        return ListenedRecording(uid, _where(root, uid), str(error).removeprefix(f"clip {uid}: "))
     except UserError as error:
-        return Heard(uid, "refused", str(error))
+        return ListenedRecording(uid, "refused", str(error))
 
 
 def _where(root: Location, uid: str) -> str:
@@ -87,13 +87,13 @@ def _where(root: Location, uid: str) -> str:
     return "not usable"
 
 
-def _measured(uid: str, recording: Recording, conf: AudioConf) -> Heard:
+def _measured(uid: str, recording: Recording, conf: AudioConf) -> ListenedRecording:
     waveform_CS, rate = recording.waveform, recording.sample_rate
     seconds = recording.samples / rate
     measures: dict[str, Any] = {"sample_rate": rate, "channels": len(waveform_CS), "seconds": seconds}
     if seconds * 1000 < WINDOW_MS:
         reason = f"it lasts {seconds * 1000:.1f} ms, less than one window of {WINDOW_MS} ms; remove it"
-        return Heard(uid, "not usable", reason, **measures)
+        return ListenedRecording(uid, "not usable", reason, **measures)
     measures |= {"peak": float(waveform_CS.abs().max()), "offset": float(waveform_CS.mean(1).abs().max())}
     as_heard = conf.heard([replace(recording, whole_samples=0)])
     length = min(as_heard.waveform.shape[1], conf.most_samples) / as_heard.sample_rate
@@ -104,12 +104,12 @@ def _measured(uid: str, recording: Recording, conf: AudioConf) -> Heard:
     ).hexdigest()
     part = Recording(as_heard.waveform[:1, : conf.most_samples], as_heard.sample_rate)
     measures["bandwidth_hz"] = bandwidth(part)
-    wrong = next((doubt for doubt in measures["doubts"] if doubt.kind in WRONGS), Doubt("", ""))
+    wrong = next((doubt for doubt in measures["doubts"] if doubt.kind in WRONGS), SoundFinding("", ""))
     own: dict[str, Any] = {"clipped": clipped_share(waveform_CS.numpy()), "digest": digest}
-    return Heard(uid, wrong.kind, wrong.detail, **measures, **own)
+    return ListenedRecording(uid, wrong.kind, wrong.detail, **measures, **own)
 
 
-class _Ears(Dataset[Heard]):
+class _Ears(Dataset[ListenedRecording]):
     """Recordings as what is heard in them."""
 
     def __init__(self, root: Location, uids: Sequence[str], **how: Any):
@@ -118,7 +118,7 @@ class _Ears(Dataset[Heard]):
     def __len__(self) -> int:
         return len(self.uids)
 
-    def __getitem__(self, index: int) -> Heard:
+    def __getitem__(self, index: int) -> ListenedRecording:
         return listen(self.root, self.uids[index], **self.how)
 
 
@@ -127,8 +127,10 @@ class _Workers(DataLoader[Any]):
         """Stay silent: more workers than cores is what waiting for a disk or a bucket asks for."""
 
 
-def listen_to_all(root: Location, uids: Sequence[str], *, num_workers: int = 0, **how: Any) -> Iterator[Heard]:
-    """One `Heard` a uid, in their order, read by `num_workers` processes; `how` as `listen` takes it."""
+def listen_to_all(
+    root: Location, uids: Sequence[str], *, num_workers: int = 0, **how: Any
+) -> Iterator[ListenedRecording]:
+    """One `ListenedRecording` a uid, in their order, read by `num_workers` processes; `how` as `listen` takes it."""
     ears = _Ears(root, uids, **how)
     # A generator of its own: else torch draws the workers' seed from its global one.
     loading: dict[str, Any] = {

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
-from ssast.dataset_audit.terms import NAMES, between, capital, titled
+from ssast.dataset_audit.terms import MEASURE_NAMES, between, capital, titled
 from ssast.pages.tables import counted, number
 
 
@@ -30,7 +30,7 @@ def _of_trait(audit: Mapping[str, Any], found: Mapping[str, Any]) -> str:
     else:
         end = "so the matching did its work"
     return (
-        f"The {NAMES[audit['measure']]} of {titled(found['on'], audit)} itself goes from "
+        f"The {MEASURE_NAMES[audit['measure']]} of {titled(found['on'], audit)} itself goes from "
         f"{number(before['value'], 2)} to {number(after['value'], 2)}{between(after)}: {end}."
     )
 
@@ -50,7 +50,7 @@ def of_model(audit: Mapping[str, Any], label: str, found: Mapping[str, Any]) -> 
     before, after = found["model"]["before"], found["model"]["after"]
     if before["value"] is None or after["value"] is None:
         return ""
-    title, name = titled(found["on"], audit), NAMES[audit["measure"]]
+    title, name = titled(found["on"], audit), MEASURE_NAMES[audit["measure"]]
     start = (
         f"On clips alike in {title} the model's {name} for {label!r} goes from "
         f"{number(before['value'], 2)}{between(before)} to {number(after['value'], 2)}{between(after)}"

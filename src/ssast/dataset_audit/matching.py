@@ -12,10 +12,10 @@ from ssast.dataset_audit.traits import Trait
 
 CALIPER = 0.1
 """A pair differs by at most so many standard deviations of the trait."""
-Indices = NDArray[np.intp]
+_Indices = NDArray[np.intp]
 
 
-def matched(trait: Trait, has_n: NDArray[np.bool_], seed: int = 0) -> Indices:
+def matched(trait: Trait, has_n: NDArray[np.bool_], seed: int = 0) -> _Indices:
     """The clips that found a partner, each once; half of them have the label.
 
     Of an amount the nearest free partner within the caliper, in random order; of kinds any of the same kind.
@@ -28,7 +28,7 @@ def matched(trait: Trait, has_n: NDArray[np.bool_], seed: int = 0) -> Indices:
     return np.sort(np.array(pairs, dtype=np.intp).ravel())
 
 
-def _nearest(amount_n: NDArray[np.float64], own: Indices, other: Indices) -> list[tuple[int, int]]:
+def _nearest(amount_n: NDArray[np.float64], own: _Indices, other: _Indices) -> list[tuple[int, int]]:
     known_n = amount_n[~np.isnan(amount_n)]
     reach = CALIPER * float(known_n.std()) if len(known_n) else 0.0
     free = sorted((float(amount_n[at]), int(at)) for at in other if not np.isnan(amount_n[at]))
@@ -42,7 +42,7 @@ def _nearest(amount_n: NDArray[np.float64], own: Indices, other: Indices) -> lis
     return pairs
 
 
-def _same(code_n: Indices, own: Indices, other: Indices) -> list[tuple[int, int]]:
+def _same(code_n: _Indices, own: _Indices, other: _Indices) -> list[tuple[int, int]]:
     free: dict[int, list[int]] = {}
     for at in other:
         free.setdefault(int(code_n[at]), []).append(int(at))

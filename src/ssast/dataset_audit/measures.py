@@ -16,7 +16,7 @@ from ssast.metrics.measures import SOFT_POSITIVE, Draws, Floats, Groups, Measure
 MEASURE = {"BCE": "auc", "MSE": "spearman"}
 ITSELF = {"auc": 0.99, "spearman": 0.97}
 """A column that tells a label this well is likely another form of it."""
-NOTHING = {"BCE": 0.5, "MSE": 0.0}
+NO_MEASURE = {"BCE": 0.5, "MSE": 0.0}
 """What the measure is where score and label have nothing to do with each other."""
 
 

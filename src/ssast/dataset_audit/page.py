@@ -7,17 +7,17 @@ from ssast.dataset_audit.advice import next_steps
 from ssast.dataset_audit.analysis import Clips
 from ssast.dataset_audit.figures import forest, strongest_figure
 from ssast.dataset_audit.matched_sentences import matched_sentences
-from ssast.dataset_audit.sentences import READING, direction, summary, told
-from ssast.dataset_audit.terms import NAMES, flagged
+from ssast.dataset_audit.sentences import HOW_TO_READ, audit_summary, direction, told
+from ssast.dataset_audit.terms import MEASURE_NAMES, flagged
 from ssast.dataset_audit.traits import Trait, traits
 from ssast.metrics.measures import Floats
 from ssast.pages.html import escape, page, table
 from ssast.pages.tables import number, span
 
-MOST_LABELS = 60
+_MOST_LABELS = 60
 MOST_LEAKS = 20
 OPEN_LABELS = 3
-HOW_TO_READ = """Luck: labels are traded between {unit}s at random, {resamples} times, and everything is looked at again; the level shown is one that luck reaches in at most 3 of 100 such data sets, all {looks} looks together.
+_HOW_TO_READ = """Luck: labels are traded between {unit}s at random, {resamples} times, and everything is looked at again; the level shown is one that luck reaches in at most 3 of 100 such data sets, all {looks} looks together.
 Beyond luck is "yes" above that level with an interval wholly on that side of nothing, "unsure" above it with a wider interval, "tiny" where it comes mostly from differences no larger than the measure's own resolution.
 An interval is from {resamples} resamples of whole {unit}s (95 %).
 "In test" is what train.csv alone teaches about the trait, tried on test.csv.
@@ -27,9 +27,19 @@ Matching makes groups alike in one trait; others may still differ.
 Of kinds (formats, columns of words), what one says is learnt from other {unit}s' clips, so a column with a value each tells nothing."""  # noqa: E501
 
 
-def screen_rows(audit: Mapping[str, Any]) -> list[list[str]]:
+def audit_screen_rows(audit: Mapping[str, Any]) -> list[list[str]]:
     """The header, and for each label what tells most: beyond luck, else the strongest alone."""
-    rows = [["label", "told by", NAMES[audit["measure"]], "95 % interval", "luck up to", "beyond luck", "clips alike"]]
+    rows = [
+        [
+            "label",
+            "told by",
+            MEASURE_NAMES[audit["measure"]],
+            "95 % interval",
+            "luck up to",
+            "beyond luck",
+            "clips alike",
+        ]
+    ]
     for label, name, entry in shown_pairs(audit):
         values = [number(entry["value"]), span(entry["interval"]), number(entry["chance"])]
         rows.append([label, name, *values, entry["beyond_luck"], _alike(_matched_on(audit, label, name))])
@@ -83,8 +93,8 @@ def csv_rows(audit: Mapping[str, Any]) -> list[dict[str, Any]]:
 
 def audit_page(title: str, audit: Mapping[str, Any], clips: Clips, facts: Sequence[tuple[str, Any]] = ()) -> str:
     """The page as html; every label, uid and value in it is escaped."""
-    first = "".join(f"<p>{escape(sentence)}</p>" for sentence in summary(audit))
-    reading = HOW_TO_READ.format(unit=audit["unit"], resamples=audit["resamples"], looks=audit["looks"]).splitlines()
+    first = "".join(f"<p>{escape(sentence)}</p>" for sentence in audit_summary(audit))
+    reading = _HOW_TO_READ.format(unit=audit["unit"], resamples=audit["resamples"], looks=audit["looks"]).splitlines()
     sections = [
         f"<h1>{escape(title)}</h1>",
         f'<p class="soft">Is it the voice, or the recording?</p><div class="note">{first}</div>',
@@ -92,7 +102,7 @@ def audit_page(title: str, audit: Mapping[str, Any], clips: Clips, facts: Sequen
         _leaks(audit),
         _overview(audit),
         _labels(audit, clips),
-        f"<h2>How to read the numbers, and how not to</h2><ul>{_items([READING[audit['measure']], *reading])}</ul>",
+        f"<h2>How to read the numbers, and how not to</h2><ul>{_items([HOW_TO_READ[audit['measure']], *reading])}</ul>",
         _left_out(audit),
         f"<details><summary>What made this page</summary>{table(['what', 'value'], facts)}</details>" if facts else "",
     ]
@@ -121,7 +131,7 @@ def _overview(audit: Mapping[str, Any]) -> str:
     pairs = shown_pairs(audit)
     if not pairs:
         return ""
-    head = ["label", "told by", NAMES[audit["measure"]], "luck up to", "beyond luck", "in test"]
+    head = ["label", "told by", MEASURE_NAMES[audit["measure"]], "luck up to", "beyond luck", "in test"]
     rows = [
         [
             label,
@@ -148,9 +158,9 @@ def _labels(audit: Mapping[str, Any], clips: Clips) -> str:
     found = {trait.name: trait for trait in traits(clips.table, clips.sources)[0]}
     names = list(audit["labels"])
     parts = ["<h2>Label by label</h2>"]
-    if len(names) > MOST_LABELS:
-        parts.append(f"<p>The first {MOST_LABELS} of {len(names)} labels; all are in audit.csv.</p>")
-    for at, label in enumerate(names[:MOST_LABELS]):
+    if len(names) > _MOST_LABELS:
+        parts.append(f"<p>The first {_MOST_LABELS} of {len(names)} labels; all are in audit.csv.</p>")
+    for at, label in enumerate(names[:_MOST_LABELS]):
         own = audit["labels"][label]
         if own["matched"]:
             body = _label(audit, label, found, clips.targets[:, at])

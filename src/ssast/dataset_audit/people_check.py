@@ -15,8 +15,8 @@ import pandas as pd
 
 from ssast.data.tables.people import (
     People,
+    cell_name,
     find_all_people,
-    name_of,
     person_name,
     plain_name,
     spelled_twice,
@@ -24,12 +24,12 @@ from ssast.data.tables.people import (
 )
 
 Remark = tuple[str, str, str, str]
-FACTS = (
+PEOPLE_FACTS = (
     *("age", "sex", "gender", "site", "centre", "center", "hospital", "clinic", "native_language", "mother_tongue"),
     *("birth_year", "year_of_birth", "birth_date", "birthdate", "date_of_birth", "birthday", "dob"),
 )
 """What a person has one of."""
-OLDER = 2.0
+_OLDER = 2.0
 """[years] an age may grow so far between two recordings of a person."""
 SAME = {"m": "male", "man": "male", "f": "female", "w": "female", "woman": "female"}
 NOBODY = {"?", "-", "--", ".", "unknown", "missing", "not known", "unbekannt"}
@@ -59,7 +59,7 @@ def _why_nobody(frame: pd.DataFrame) -> str:
     if not columns:
         return "no column says who speaks (speaker, subject, patient, ...), so people in both splits go unseen"
     holds = (
-        "nothing but yes/no answers" if any(frame[name].map(name_of).notna().any() for name in columns) else "no name"
+        "nothing but yes/no answers" if any(frame[name].map(cell_name).notna().any() for name in columns) else "no name"
     )
     return f"the column {columns[0]} holds {holds}, so nobody is named and people in both splits go unseen"
 
@@ -108,7 +108,7 @@ def _not_known(split: str, cells: pd.Series, people: People) -> Iterator[Remark]
     written = Counter(str(cell) for cell in cells.dropna())
     for cell, count in written.items():
         rows = f"{count} row{'' if count == 1 else 's'}"
-        if name_of(cell) is None:
+        if cell_name(cell) is None:
             detail = f"{cell} in {rows} of {people.column} is taken as empty; give a person of that name another code"
         elif cell.lower() in NOBODY:
             detail = (
@@ -131,7 +131,7 @@ def _other_facts(splits: Mapping[str, pd.DataFrame], named: Mapping[str, People]
         frame = splits[split]
         for column in (column for column in frame.columns if _fact(column)):
             for name, uid, cell in zip(people.names, frame.index, frame[column].tolist(), strict=True):
-                if name is not None and name_of(cell) is not None:
+                if name is not None and cell_name(cell) is not None:
                     told.setdefault(name, {}).setdefault(_fact(column), []).append((cell, str(uid), split))
     for name in sorted(told):
         against = {fact: other for fact, cells in told[name].items() if (other := _against(fact, cells))}
@@ -148,7 +148,7 @@ def _other_facts(splits: Mapping[str, pd.DataFrame], named: Mapping[str, People]
 def _fact(column: object) -> str:
     """Which of FACTS a column tells, without units in brackets; empty where none."""
     plain = re.sub(r"_?[(\[].*|_(?:years?|yrs?)$", "", plain_name(column))
-    return plain if plain in FACTS else ""
+    return plain if plain in PEOPLE_FACTS else ""
 
 
 def _against(fact: str, cells: Sequence[tuple[Any, str, str]]) -> list[tuple[Any, str, str]]:
@@ -160,7 +160,7 @@ def _differ(fact: str, one: Any, other: Any) -> bool:
     numbers = _number(one), _number(other)
     if None not in numbers:
         apart = abs(float(numbers[0] or 0) - float(numbers[1] or 0))
-        return apart > OLDER if fact == "age" else apart > 0
+        return apart > _OLDER if fact == "age" else apart > 0
     words = [SAME.get(word, word) for word in (str(cell).strip().casefold() for cell in (one, other))]
     return words[0] != words[1]
 

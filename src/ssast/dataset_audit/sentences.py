@@ -4,12 +4,23 @@ from collections.abc import Mapping
 from typing import Any
 
 from ssast.dataset_audit.matched_sentences import of_model
-from ssast.dataset_audit.terms import MOST_TOLD, NAMES, article, between, capital, flagged, people, spoken, titled, who
+from ssast.dataset_audit.terms import (
+    MEASURE_NAMES,
+    MOST_TOLD,
+    article,
+    between,
+    capital,
+    flagged,
+    people,
+    spoken,
+    titled,
+    who,
+)
 from ssast.dataset_audit.traits import MORE, RESOLUTION, UNITS
-from ssast.pages.sound_finding_sentences import doubt_sentences
+from ssast.pages.sound_finding_sentences import finding_sentences
 from ssast.pages.tables import counted, number
 
-STEPS = {"auc": (0.6, 0.7, 0.8), "spearman": (0.15, 0.3, 0.5)}
+STEPS_OF_STRENGTH = {"auc": (0.6, 0.7, 0.8), "spearman": (0.15, 0.3, 0.5)}
 DEGREES = ("faintly", "somewhat", "clearly", "strongly")
 LESS = {
     "duration": "shorter recordings",
@@ -19,7 +30,7 @@ LESS = {
     "digital_silence": "recordings with less digital silence",
 }
 ACROSS = ("uid in both splits", "subject in both splits", "sound in both splits")
-READING = {
+HOW_TO_READ = {
     "auc": "AUC: of a clip with the label and one without, how often the trait alone puts the first one first; "
     "0.5 is a coin, 1 gives the label away.",
     "spearman": "Rank correlation: how closely the order of the clips by the trait alone follows their order by the "
@@ -29,10 +40,10 @@ READING = {
 
 def degree(value: float, measure: str) -> str:
     """How well, in one word."""
-    return DEGREES[sum(value >= step for step in STEPS[measure])]
+    return DEGREES[sum(value >= step for step in STEPS_OF_STRENGTH[measure])]
 
 
-def size(audit: Mapping[str, Any]) -> str:
+def size_words(audit: Mapping[str, Any]) -> str:
     """What was looked at."""
     whose = f" of {people(audit)}" if audit["subjects"] is not None else ""
     splits = ", ".join(f"{count} in {name}" for name, count in audit["splits"].items())
@@ -42,11 +53,15 @@ def size(audit: Mapping[str, Any]) -> str:
     )
 
 
-def summary(audit: Mapping[str, Any]) -> list[str]:
+def audit_summary(audit: Mapping[str, Any]) -> list[str]:
     """The answer in plain sentences, the most important first."""
     found = flagged(audit)
     of_sound = [one for one in found if audit["traits"][one[1]]["source"] == "recording"]
-    sentences = [size(audit), leak_sentence(audit), *doubt_sentences(audit.get("doubts", {}), audit["n"], "clips")]
+    sentences = [
+        size_words(audit),
+        leak_sentence(audit),
+        *finding_sentences(audit.get("doubts", {}), audit["n"], "clips"),
+    ]
     sentences.append(_answer(audit, of_sound))
     sentences += [told(audit, label, name) for label, name in _first_of_each(of_sound)[:MOST_TOLD]]
     sentences.append(_of_columns(audit, [one for one in found if one not in of_sound], also=bool(of_sound)))
@@ -92,7 +107,7 @@ def _unsure(audit: Mapping[str, Any], found: list[tuple[str, str]]) -> str:
         return ""
     first = _first_of_each(found)
     shown = [
-        f"{who(label, audit)} by {spoken(name, audit)} ({NAMES[audit['measure']]} {number(entry['value'], 2)}, "
+        f"{who(label, audit)} by {spoken(name, audit)} ({MEASURE_NAMES[audit['measure']]} {number(entry['value'], 2)}, "
         f"luck reaches {number(entry['chance'], 2)})"
         for label, name in first[:MOST_TOLD]
         for entry in [_entry(audit, label, name)]
@@ -113,7 +128,7 @@ def _entry(audit: Mapping[str, Any], label: str, name: str) -> Mapping[str, Any]
 
 
 def _value(audit: Mapping[str, Any], label: str, name: str) -> str:
-    return f"({NAMES[audit['measure']]} {number(_entry(audit, label, name)['value'], 2)})"
+    return f"({MEASURE_NAMES[audit['measure']]} {number(_entry(audit, label, name)['value'], 2)})"
 
 
 def leak_sentence(audit: Mapping[str, Any]) -> str:
@@ -144,7 +159,7 @@ def _answer(audit: Mapping[str, Any], found: list[tuple[str, str]]) -> str:
         middle = sorted(levels)[len(levels) // 2]
         return (
             "Nothing that was measured of the recordings surely tells a label beyond luck, "
-            f"which alone reaches {article(NAMES[audit['measure']])} of about {number(middle, 2)} here."
+            f"which alone reaches {article(MEASURE_NAMES[audit['measure']])} of about {number(middle, 2)} here."
         )
     labels = list(dict.fromkeys(label for label, _ in found))
     return (
@@ -159,7 +174,7 @@ def told(audit: Mapping[str, Any], label: str, name: str) -> str:
     subject = capital(spoken(name, audit))
     if entry["value"] is None:
         return f"{subject} cannot be held against {label!r}: too few clips have both."
-    value, luck = f"{NAMES[measure]} {number(entry['value'], 2)}{between(entry)}", number(entry["chance"], 2)
+    value, luck = f"{MEASURE_NAMES[measure]} {number(entry['value'], 2)}{between(entry)}", number(entry["chance"], 2)
     if entry["beyond_luck"] == "no":
         return f"{subject} alone does not tell {who(label, audit)} beyond luck: {value}; luck reaches {luck}."
     if entry["beyond_luck"] == "unsure":

@@ -16,9 +16,9 @@ from ssast.metrics.measures import Floats, divide
 FOLDS = 5
 DOUBT = 2.0
 """A kind's share is drawn to that of all as if so many more clips were average: rare kinds say little."""
-CHUNK_CELLS = 2_000_000
+_CHUNK_CELLS = 2_000_000
 """Shuffles times clips in one go."""
-Indices = NDArray[np.intp]
+_Indices = NDArray[np.intp]
 
 
 class Way(NamedTuple):
@@ -34,7 +34,7 @@ def ways(traits: Sequence[Trait]) -> list[Way]:
     return [Way(at, is_amount) for at, kinds in enumerate(by_trait) for is_amount in kinds]
 
 
-class Guesses:
+class _Guesses:
     """How strongly each way tells targets of the same clips: call it with targets (R, n), get (R, J).
 
     Under BCE 0/1 targets give an AUC, under MSE centred ranks a rank correlation; an amount counts in the better
@@ -42,7 +42,7 @@ class Guesses:
     subject tells nothing, and is measured from the mean of those clips, so that folds can be put together.
     """
 
-    def __init__(self, traits: Sequence[Trait], subject_n: Indices, *, is_value: bool, seed: int):
+    def __init__(self, traits: Sequence[Trait], subject_n: _Indices, *, is_value: bool, seed: int):
         from scipy.stats import rankdata
 
         self.ways, self.is_value = ways(traits), is_value
@@ -92,7 +92,7 @@ class Guesses:
 class _Kinds:
     """A trait as kinds, its guesses learnt from the clips of the other folds."""
 
-    def __init__(self, code_n: Indices, fold_n: Indices):
+    def __init__(self, code_n: _Indices, fold_n: _Indices):
         from scipy.sparse import csr_array
 
         self.folds, self.kinds = int(fold_n.max()) + 1, int(code_n.max()) + 1
@@ -148,14 +148,14 @@ def _auc(guess_RM: Floats, positive_RM: Floats, negative_RM: Floats) -> Floats:
     return divide(np.sum(has_RM * below_RM, axis=1), has_RM.sum(1) * lacks_RM.sum(1))
 
 
-def deal(subject_n: Indices, seed: int) -> Indices:
+def deal(subject_n: _Indices, seed: int) -> _Indices:
     """A fold for each clip (n,), the subjects dealt out at random."""
     count = int(subject_n.max(initial=-1)) + 1
     dealt_S = np.random.default_rng([seed, 2]).permutation(count) % max(1, min(FOLDS, count))
     return dealt_S[subject_n]
 
 
-def trades(subject_n: Indices, shuffles: int, seed: Sequence[int]) -> Iterator[Indices]:
+def trades(subject_n: _Indices, shuffles: int, seed: Sequence[int]) -> Iterator[_Indices]:
     """Chunks of indices (R, n): the clip whose target each clip gets when subjects trade theirs.
 
     All targets of a subject go to one other, in random order, the first ones again where that one has more clips.
@@ -166,7 +166,7 @@ def trades(subject_n: Indices, shuffles: int, seed: Sequence[int]) -> Iterator[I
     start_S = np.cumsum(size_S) - size_S
     place_n = np.empty_like(order_n)
     place_n[order_n] = np.arange(len(order_n)) - np.repeat(start_S, size_S)
-    step = max(1, CHUNK_CELLS // max(1, len(subject_n)))
+    step = max(1, _CHUNK_CELLS // max(1, len(subject_n)))
     for done in range(0, shuffles, step):
         rows = min(step, shuffles - done)
         mixed_Rn = np.argsort(rng.random((rows, len(subject_n))) + subject_n, axis=1)
@@ -189,7 +189,7 @@ class Luck(NamedTuple):
         return _standard(self.strength, self.mean, self.spread)
 
 
-def luck(guesses: Guesses, target_n: Floats, subject_n: Indices, shuffles: int, seed: Sequence[int]) -> Luck:
+def luck(guesses: _Guesses, target_n: Floats, subject_n: _Indices, shuffles: int, seed: Sequence[int]) -> Luck:
     """Each way against as many shuffles of the targets among the subjects."""
     drawn = [guesses(target_n[index_Rn]) for index_Rn in trades(subject_n, shuffles, seed)]
     drawn_RJ = np.concatenate(drawn)

@@ -11,9 +11,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from ssast.audio.sound_findings import FACTS, ODDITIES, WRONGS
+from ssast.audio.sound_findings import FINDING_FACTS, ODDITIES, WRONGS
 from ssast.data.tables.splits import check_targets, label_values, targets
-from ssast.dataset_audit.listening import Heard
+from ssast.dataset_audit.listening import ListenedRecording
 from ssast.dataset_audit.people_check import people_remarks
 from ssast.errors import UserError
 
@@ -38,7 +38,7 @@ FAULTS = {
 NOTES = {
     "same sound": "the same samples under two uids of one split",
     **ODDITIES,
-    **FACTS,
+    **FINDING_FACTS,
     "other rate": "its rate is not that of most; every recording is brought to --resample_rate",
     "narrow band": f"it ends below {NARROW_SHARE:g} of the frequency that half of the recordings reach",
     "label missing": "the cell is left out of loss and scores",
@@ -68,7 +68,7 @@ class Finding:
 
 
 def findings(
-    heard: Mapping[str, Heard],
+    heard: Mapping[str, ListenedRecording],
     splits: Mapping[str, pd.DataFrame],
     labels: Sequence[str] = (),
     *,
@@ -90,7 +90,7 @@ def findings(
     return sorted(found, key=lambda one: order.index(one.finding))
 
 
-def _of_recordings(heard: Mapping[str, Heard], splits: Mapping[str, pd.DataFrame]) -> Iterator[Finding]:
+def _of_recordings(heard: Mapping[str, ListenedRecording], splits: Mapping[str, pd.DataFrame]) -> Iterator[Finding]:
     for split, uid, one in _rows(heard, splits):
         if one.finding and all(doubt.kind != one.finding for doubt in one.doubts):
             yield Finding(uid, split, one.finding, one.reason)
@@ -98,14 +98,16 @@ def _of_recordings(heard: Mapping[str, Heard], splits: Mapping[str, pd.DataFrame
             yield Finding(uid, split, doubt.kind, doubt.detail)
 
 
-def _rows(heard: Mapping[str, Heard], splits: Mapping[str, pd.DataFrame]) -> Iterator[tuple[str, str, Heard]]:
+def _rows(
+    heard: Mapping[str, ListenedRecording], splits: Mapping[str, pd.DataFrame]
+) -> Iterator[tuple[str, str, ListenedRecording]]:
     for split, frame in splits.items():
         for uid in frame.index:
             if uid in heard:
                 yield split, uid, heard[uid]
 
 
-def _of_rates(heard: Mapping[str, Heard], splits: Mapping[str, pd.DataFrame]) -> Iterator[Finding]:
+def _of_rates(heard: Mapping[str, ListenedRecording], splits: Mapping[str, pd.DataFrame]) -> Iterator[Finding]:
     rates = Counter(one.sample_rate for one in heard.values() if one.sample_rate)
     if len(rates) < 2:
         return
@@ -115,7 +117,7 @@ def _of_rates(heard: Mapping[str, Heard], splits: Mapping[str, pd.DataFrame]) ->
             yield Finding(uid, split, "other rate", f"{one.sample_rate} Hz, most have {usual} Hz")
 
 
-def _of_bands(heard: Mapping[str, Heard], splits: Mapping[str, pd.DataFrame]) -> Iterator[Finding]:
+def _of_bands(heard: Mapping[str, ListenedRecording], splits: Mapping[str, pd.DataFrame]) -> Iterator[Finding]:
     """Recordings that end far below the others, as telephones and resampled copies do."""
     bands = [one.bandwidth_hz for one in heard.values() if one.bandwidth_hz]
     if len(bands) < FEW_BANDS:
@@ -140,7 +142,7 @@ def _shared_uids(splits: Mapping[str, pd.DataFrame]) -> Iterator[Finding]:
 
 
 def _shared_sounds(
-    heard: Mapping[str, Heard], splits: Mapping[str, pd.DataFrame], labels: Sequence[str]
+    heard: Mapping[str, ListenedRecording], splits: Mapping[str, pd.DataFrame], labels: Sequence[str]
 ) -> Iterator[Finding]:
     first_of: dict[str, tuple[str, str]] = {}
     for split, uid, one in _rows(heard, splits):

@@ -5,7 +5,7 @@ from typing import Any
 
 from ssast.pages.tables import counted, span
 
-NAMES = {"auc": "AUC", "spearman": "rank correlation"}
+MEASURE_NAMES = {"auc": "AUC", "spearman": "rank correlation"}
 MOST_TOLD = 3
 """Labels that the summary speaks of one by one."""
 

@@ -16,7 +16,7 @@ from ssast.metrics.measures import Floats
 if TYPE_CHECKING:
     import pandas as pd
 
-TITLES = {
+TRAIT_TITLES = {
     "duration": "length",
     "loudness": "loudness",
     "noise_floor": "noise floor",
@@ -50,7 +50,7 @@ FEW_VALUES = 10
 """A column of numbers with at most so many different ones is taken as kinds, not as an amount."""
 PARTS = 5
 """An amount is also cut into so many equal parts, since what lies in the middle may have the label too."""
-EMPTY = "(empty)"
+EMPTY_CELL = "(empty)"
 
 
 @dataclass(frozen=True)
@@ -70,7 +70,7 @@ class Trait:
     @property
     def title(self) -> str:
         """What a page calls it."""
-        return TITLES[self.name] if self.source == "recording" else self.name
+        return TRAIT_TITLES[self.name] if self.source == "recording" else self.name
 
     def at(self, rows: NDArray[Any]) -> "Trait":
         """The same of these clips."""
@@ -109,7 +109,7 @@ def _kinds(name: str, source: str, values: "pd.Series") -> Trait:
 
 def _shown(value: Any) -> str:
     if value is None or value != value:
-        return EMPTY
+        return EMPTY_CELL
     return f"{value:g}" if isinstance(value, int | float) and not isinstance(value, bool) else str(value)
 
 
@@ -122,4 +122,4 @@ def _amount(name: str, source: str, values: "pd.Series") -> Trait:
     ends = [float(known_n.min()), *edges.tolist(), float(known_n.max())]
     names = [f"{low:.4g} to {high:.4g}" if high > low else f"{low:.4g}" for low, high in pairwise(ends)]
     code_N = np.where(np.isnan(amount_N), len(names), code_N)
-    return Trait(name, source, code_N.astype(np.intp), (*names, EMPTY), amount_N)
+    return Trait(name, source, code_N.astype(np.intp), (*names, EMPTY_CELL), amount_N)

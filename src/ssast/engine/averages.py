@@ -25,7 +25,7 @@ class Means:
     gradient: float = 0.0
 
 
-class Sums:
+class Averages:
     """Numbers of several batches, each weighted by what it is the mean of: the entry "count", else the clips."""
 
     def __init__(self, device: torch.device):

@@ -11,14 +11,14 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from ssast.data.storage.atomic_writes import UNFINISHED, whole_file
+from ssast.data.storage.atomic_writes import UNFINISHED, atomic_file
 from ssast.errors import UserError
-from ssast.model.checkpoints.torch_file import inspect
+from ssast.model.checkpoints.torch_file import check_torch_file
 from ssast.model.finite import LARGEST_WEIGHT, fault
 
 
 @dataclass
-class Progress:
+class TrainState:
     """Where a run stands: `step` optimiser steps done in all, `step_in_epoch` of them in epoch `epoch` (from 0)."""
 
     epoch: int = 0
@@ -57,7 +57,7 @@ def load_trainable(model: nn.Module, state: dict[str, Tensor]) -> None:
 def write_state(path: Path, state: dict[str, Any]) -> None:
     """Write the state to `path`, replacing what was there in one step; a kill half-way leaves the old file."""
     # Into an open file: of a path torch does not say what the disk said.
-    with whole_file(path) as beside, open(beside, "wb") as file:
+    with atomic_file(path) as beside, open(beside, "wb") as file:
         torch.save(state, file)
 
 
@@ -66,7 +66,7 @@ def read_state(path: Path) -> dict[str, Any] | None:
     if not path.exists():
         return None
     try:
-        inspect(path)
+        check_torch_file(path)
         state = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # torch raises many kinds for a file that is not one
         raise UserError(
@@ -98,7 +98,7 @@ def to_cpu(value: Any) -> Any:
     return type(value)(map(to_cpu, value)) if isinstance(value, list | tuple) else value
 
 
-class Keeper:
+class CheckpointWriter:
     """Writes the states of a run in the background, one after the other, each whole or not at all.
 
     Beside `last.pt`, the newest, and `best.pt` it keeps the `older` states before the newest as `step-NUMBER.pt`.
@@ -135,7 +135,7 @@ class Keeper:
         write_state(self.last, state)
         if not self.older:
             return
-        with whole_file(self.folder / f"step-{step:09d}.pt") as beside:
+        with atomic_file(self.folder / f"step-{step:09d}.pt") as beside:
             try:
                 os.link(self.last, beside)
             except OSError:  # a disk without hard links

@@ -11,7 +11,7 @@ import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 
-T = TypeVar("T")
+_T = TypeVar("T")
 BUCKET_VALUES = 1 << 25
 """Gradients travel in packs of about so many values: few messages, little memory beside them."""
 
@@ -46,13 +46,13 @@ def total(values: Tensor) -> Tensor:
     return values
 
 
-def gather(own: T) -> list[T]:
+def gather(own: _T) -> list[_T]:
     """What each process has, in the order of their numbers, for all of them."""
     if size() == 1:
         return [own]
-    found: list[T | None] = [None] * size()
+    found: list[_T | None] = [None] * size()
     dist.all_gather_object(found, own)
-    return cast(list[T], found)
+    return cast(list[_T], found)
 
 
 def share(numbers: Sequence[range]) -> list[range]:

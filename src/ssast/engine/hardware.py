@@ -91,7 +91,7 @@ def own_chance(device: torch.device) -> Iterator[None]:
         yield
 
 
-def chance(device: torch.device, *key: int) -> torch.Generator:
+def chance_generator(device: torch.device, *key: int) -> torch.Generator:
     """A generator that depends on the key alone; torch's global generators are seeded alike, for dropout."""
     seed = int(np.random.SeedSequence(key).generate_state(1, np.uint64)[0] >> 1)
     if device.type == "cpu":

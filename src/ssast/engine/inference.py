@@ -18,7 +18,7 @@ from accelerate import Accelerator
 from torch import Tensor
 from tqdm import tqdm
 
-from ssast.data.storage.location import whole_file
+from ssast.data.storage.atomic_writes import atomic_file
 from ssast.engine import distributed
 from ssast.engine.hardware import to_device
 from ssast.model.finite import check_answers
@@ -39,7 +39,7 @@ on the number of rows, so this gives a clip the same bytes in any batch."""
 
 
 @dataclass(frozen=True)
-class Rows:
+class FinishedPass:
     """A finished pass: parquet parts in order, with the columns that its `rows` made, the last of them `values`."""
 
     folder: Path
@@ -63,7 +63,7 @@ class Rows:
         names = [*first.column_names[:-1], column]
         count = 0
         schema = first.rename_columns(names).schema
-        with whole_file(path) as beside, pq.ParquetWriter(beside, schema, use_dictionary=False) as writer:
+        with atomic_file(path) as beside, pq.ParquetWriter(beside, schema, use_dictionary=False) as writer:
             for table in itertools.chain([first], tables):
                 writer.write_table(table.rename_columns(names))
                 count += table.num_rows
@@ -91,7 +91,7 @@ def clip_rows(batch: Batch, values_BD: Tensor) -> pa.Table:
     return pa.table({"uid": batch["uid"], "values": float_lists(values_BD)}, schema=CLIP_ROWS)
 
 
-def infer(
+def run_inference(
     apply: Callable[[Batch], Tensor],
     batches: Callable[[int, int], Iterable[Batch]],
     *,
@@ -103,7 +103,7 @@ def infer(
     rows: Callable[[Batch, Tensor], pa.Table] = clip_rows,
     unit: str = "batch",
     opened: Callable[[], Any] = lambda: None,
-) -> Rows:
+) -> FinishedPass:
     """Run `apply` (prepared batch -> (B, ...)) over `batches(start, stop)`, without what a pass of the same `key` did.
 
     Of several processes each takes its share of the steps, writes its own parts, and comes back when all are there.
@@ -124,7 +124,7 @@ def infer(
                 bar.update(batch.get("steps", 1))
             part.close()
     distributed.wait()
-    return Rows(folder)
+    return FinishedPass(folder)
 
 
 def _keep(part: "_Part", table: pa.Table | None, batch: Batch) -> "_Part":
@@ -176,7 +176,7 @@ def _open_parts(folder: Path, key: str, steps: int, opened: Callable[[], Any]) -
                 tqdm.write(f"what lies in {folder} was computed with other options, files or versions: it begins anew")
             shutil.rmtree(folder, ignore_errors=True)
             folder.mkdir(parents=True)
-            with whole_file(note) as beside:
+            with atomic_file(note) as beside:
                 Path(beside).write_text(json.dumps(key), encoding="utf-8")
         opened()
         finished = {first for first, end in map(_numbers, folder.glob("part-*.parquet")) if end > first}
@@ -253,7 +253,7 @@ class _Part:
 
     def _write(self, name: str) -> None:
         self._join()
-        with whole_file(self.folder / f"{name}.parquet") as beside:
+        with atomic_file(self.folder / f"{name}.parquet") as beside:
             table = pa.concat_tables(self.tables) if self.tables else CLIP_ROWS.empty_table()
             pq.write_table(table, beside, use_dictionary=False, row_group_size=ROWS_AT_ONCE)
         self.tables, self.bytes = [], 0

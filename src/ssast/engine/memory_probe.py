@@ -6,7 +6,7 @@ import torch
 from accelerate import Accelerator
 
 from ssast.engine import distributed
-from ssast.engine.hardware import chance, own_chance
+from ssast.engine.hardware import chance_generator, own_chance
 from ssast.errors import UserError
 
 
@@ -34,7 +34,7 @@ def _fits(model: Any, clips: int, accelerator: Accelerator) -> bool:
     with own_chance(device):
         try:
             with accelerator.autocast():
-                losses = model.loss({"fbank": fbank_BTF, "targets": targets_BN}, chance(device, 0))
+                losses = model.loss({"fbank": fbank_BTF, "targets": targets_BN}, chance_generator(device, 0))
             accelerator.backward(losses["loss"])
             failed = 0.0
         except torch.OutOfMemoryError:

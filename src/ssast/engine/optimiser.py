@@ -13,7 +13,7 @@ ENCODER = "v."
 
 
 @dataclass(frozen=True)
-class Recipe:
+class TrainingSettings:
     """How to train.
 
     Rates hold for one optimiser step; `head_lr` is the head's where it differs, `clip_grad` the largest norm of all
@@ -36,36 +36,36 @@ class Recipe:
     tensorboard: bool = False
 
 
-def optimiser(model: nn.Module, recipe: Recipe) -> torch.optim.Optimizer:
+def optimiser(model: nn.Module, settings: TrainingSettings) -> torch.optim.Optimizer:
     """Adam or AdamW over what is trainable; weight decay belongs to AdamW, as in the seed."""
-    groups = _groups(model, recipe)
+    groups = _groups(model, settings)
     fused = groups[0]["params"][0].device.type in ("cpu", "cuda")
-    if recipe.optim == "adamw":
-        return torch.optim.AdamW(groups, lr=recipe.learning_rate, weight_decay=recipe.weight_decay, fused=fused)
-    if recipe.optim == "adam":
-        return torch.optim.Adam(groups, lr=recipe.learning_rate, fused=fused)
-    raise UserError(f"optim {recipe.optim!r} is unknown; give --optim adam or adamw.")
+    if settings.optim == "adamw":
+        return torch.optim.AdamW(groups, lr=settings.learning_rate, weight_decay=settings.weight_decay, fused=fused)
+    if settings.optim == "adam":
+        return torch.optim.Adam(groups, lr=settings.learning_rate, fused=fused)
+    raise UserError(f"optim {settings.optim!r} is unknown; give --optim adam or adamw.")
 
 
-def _groups(model: nn.Module, recipe: Recipe) -> list[dict]:
+def _groups(model: nn.Module, settings: TrainingSettings) -> list[dict]:
     """The trainable parameters: all together, or encoder and head where the head has a rate of its own."""
     named = [(name, parameter) for name, parameter in model.named_parameters() if parameter.requires_grad]
-    if recipe.head_lr is None:
+    if settings.head_lr is None:
         return [{"params": [parameter for _, parameter in named]}]
     head = [parameter for name, parameter in named if not name.startswith(ENCODER)]
     encoder = [parameter for name, parameter in named if name.startswith(ENCODER)]
-    groups = [{"params": encoder, "lr": recipe.learning_rate}, {"params": head, "lr": recipe.head_lr}]
+    groups = [{"params": encoder, "lr": settings.learning_rate}, {"params": head, "lr": settings.head_lr}]
     return [group for group in groups if group["params"]]
 
 
-def schedule(optimizer: torch.optim.Optimizer, recipe: Recipe, steps: int) -> LRScheduler | None:
+def schedule(optimizer: torch.optim.Optimizer, settings: TrainingSettings, steps: int) -> LRScheduler | None:
     """The learning-rate schedule over all `steps`, stepped once an optimiser step.
 
     The head's highest rate stands to `max_lr` as `head_lr` to `learning_rate`.
     """
-    if recipe.scheduler is None:
+    if settings.scheduler is None:
         return None
-    if recipe.scheduler == "onecycle":
-        highest = [recipe.max_lr * group["lr"] / recipe.learning_rate for group in optimizer.param_groups]
+    if settings.scheduler == "onecycle":
+        highest = [settings.max_lr * group["lr"] / settings.learning_rate for group in optimizer.param_groups]
         return OneCycleLR(optimizer, max_lr=highest, total_steps=steps)
-    raise UserError(f"scheduler {recipe.scheduler!r} is unknown; give --scheduler onecycle or None.")
+    raise UserError(f"scheduler {settings.scheduler!r} is unknown; give --scheduler onecycle or None.")

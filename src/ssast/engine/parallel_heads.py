@@ -25,7 +25,7 @@ class _Loss(nn.Module):
         return losses["loss"], losses["count"]
 
 
-class HeadsBeside(nn.Module):
+class ParallelHeads(nn.Module):
     """Something to train: a fresh head on each of some states, all of one model's kind and made from one seed.
 
     Its loss is the sum of theirs, so each gets the gradient that it would get alone, and the same dropout. Of each the
@@ -63,7 +63,7 @@ class HeadsBeside(nn.Module):
             self.count += float(counts_H[0])
         return {"loss": losses_H.sum(), "count": counts_H[0]}
 
-    def train(self, mode: bool = True) -> "HeadsBeside":
+    def train(self, mode: bool = True) -> "ParallelHeads":
         """Training or not; turning back to it after a validation keeps the heads that have not been better."""
         if mode and not self.training and self.count:
             self._keep_better()

@@ -22,7 +22,7 @@ from torch.utils.data import Dataset
 
 from ssast.audio.decode import Recording
 from ssast.audio.frontend import Frontend
-from ssast.audio.sound_findings import WRONGS, Doubt
+from ssast.audio.sound_findings import WRONGS, SoundFinding
 from ssast.data.audio_files import FileDataset, find_audio
 from ssast.data.dataset import AudioConf
 from ssast.data.judging import Judged, as_item
@@ -32,15 +32,15 @@ from ssast.data.recordings import naming
 from ssast.data.storage.location import Location, as_location, forget
 from ssast.data.tables.label_columns import WINDOW, score_columns
 from ssast.engine.inference import Batch, on_device
-from ssast.engine.windows import POOLINGS, Cutter, pool_windows, window_batches, window_rows
+from ssast.engine.windows import WINDOW_POOLINGS, Cutter, pool_windows, window_batches, window_rows
 from ssast.errors import AudioError, UserError
 from ssast.model.classification import SSASTForAudioClassification
 from ssast.model.encoder import check_choice
 
-__all__ = ["Ears", "SSASTForAudioClassification", "hear", "label_names"]
+__all__ = ["Ears", "SSASTForAudioClassification", "predict_recordings", "label_names"]
 
-Settings = Mapping[str, Any]
-OPTION_OF = {"sample_rate": "resample_rate"}
+_Settings = Mapping[str, Any]
+_OPTION_OF = {"sample_rate": "resample_rate"}
 
 
 @dataclass(frozen=True)
@@ -53,13 +53,15 @@ class Ears:
     prepare: Prepare
 
     @classmethod
-    def of(cls, model: SSASTForAudioClassification, settings: Settings, overlap: float, device: torch.device) -> "Ears":
+    def of(
+        cls, model: SSASTForAudioClassification, settings: _Settings, overlap: float, device: torch.device
+    ) -> "Ears":
         """Ears for a model with these settings (its own `frontend`), windows sharing `overlap`, 0 to below 1.
 
         A clip_length among the settings bounds the window, since the model has learned from no longer clips; recordings
         are heard whole.
         """
-        conf = {OPTION_OF.get(name, name): value for name, value in settings.items()} | {"clip_length": 0.0}
+        conf = {_OPTION_OF.get(name, name): value for name, value in settings.items()} | {"clip_length": 0.0}
         names = ("sample_rate", "num_mel_bins", "target_length", "mean", "std")
         frontend = Frontend(**{name: settings[name] for name in names if name in settings})
         cutter = Cutter.of(frontend, overlap, most_seconds=settings.get("clip_length", 0.0))
@@ -121,7 +123,7 @@ def _waveform(given: Any) -> Tensor:
     return waveform_CS
 
 
-def hear(
+def predict_recordings(
     model: SSASTForAudioClassification,
     recordings: Any,
     sample_rate: int | None = None,
@@ -144,7 +146,7 @@ def hear(
     and there is a warning. One that cannot be used is an AudioError, or with on_bad_audio="skip" has no row. UserError:
     no such file, no audio in a folder, waveforms without a rate.
     """
-    check_choice("window_pooling", window_pooling, POOLINGS)
+    check_choice("window_pooling", window_pooling, WINDOW_POOLINGS)
     if not 0 <= window_overlap <= 0.95:
         raise UserError(f"window_overlap is {window_overlap}; expected a share from 0 to 0.95.")
     device = model.v.pos_embed.device
@@ -160,7 +162,7 @@ def hear(
     return _table(tables, index, label_names(model), None if windows else window_pooling)
 
 
-def _warn(uid: str, doubts: Sequence[Doubt]) -> None:
+def _warn(uid: str, doubts: Sequence[SoundFinding]) -> None:
     """A Python warning where what the model hears of a recording is not what it is."""
     for doubt in doubts:
         if doubt.kind in WRONGS:
@@ -220,4 +222,4 @@ def _index(names: list[str], called: str) -> pd.Index:
     return pd.Index(names if called == "file" else [int(name) for name in names], name=called)
 
 
-SSASTForAudioClassification.ears = staticmethod(hear)
+SSASTForAudioClassification.ears = staticmethod(predict_recordings)

@@ -11,7 +11,7 @@ from typing import Any
 from ssast.errors import Interrupted
 
 # SIGHUP, which Windows lacks, comes when a terminal is closed.
-ENDING = tuple(getattr(signal, name) for name in ("SIGTERM", "SIGHUP") if hasattr(signal, name))
+_ENDING = tuple(getattr(signal, name) for name in ("SIGTERM", "SIGHUP") if hasattr(signal, name))
 SAME_SECONDS = 2.0
 """A second signal within this time is the same one: `timeout` and launchers send theirs to a process and its group."""
 
@@ -35,7 +35,7 @@ def asked_to_stop() -> Iterator[StopRequest]:
         asked.set()
         signal.signal(signal.SIGINT, signal.default_int_handler)
 
-    with _handled(note, (signal.SIGINT, *ENDING), lambda handler: handler != signal.SIG_IGN):
+    with _handled(note, (signal.SIGINT, *_ENDING), lambda handler: handler != signal.SIG_IGN):
         yield asked
 
 
@@ -53,7 +53,7 @@ def ended_by_signals() -> Iterator[None]:
             name = signal.Signals(number).name
             raise Interrupted(f"ended by {name}; the same command goes on from what was saved", number)
 
-    with _handled(end, ENDING, lambda handler: handler == signal.SIG_DFL):
+    with _handled(end, _ENDING, lambda handler: handler == signal.SIG_DFL):
         yield
 
 

@@ -15,10 +15,17 @@ from torch import Tensor, nn
 from tqdm import tqdm
 
 from ssast.engine import distributed
-from ssast.engine.averages import Means, Sums
-from ssast.engine.checkpoint import Keeper, Progress, load_trainable, read_state, sweep_strays, trainable_state
-from ssast.engine.hardware import chance, own_chance, to_device
-from ssast.engine.optimiser import Recipe, optimiser, schedule
+from ssast.engine.averages import Averages, Means
+from ssast.engine.checkpoint import (
+    CheckpointWriter,
+    TrainState,
+    load_trainable,
+    read_state,
+    sweep_strays,
+    trainable_state,
+)
+from ssast.engine.hardware import chance_generator, own_chance, to_device
+from ssast.engine.optimiser import TrainingSettings, optimiser, schedule
 from ssast.engine.run_log import RunLog
 from ssast.engine.signals import StopRequest, asked_to_stop
 from ssast.errors import Interrupted, UserError
@@ -37,7 +44,7 @@ class Trainable(Protocol):
 
 
 @dataclass(frozen=True)
-class Feed:
+class TrainingBatches:
     """The batches: `train(epoch, start)` yields those of an epoch's `steps` from number `start` on.
 
     A step's batch comes in `pieces`, one after the other, which go through the model one at a time; of several
@@ -62,21 +69,27 @@ class Outcome:
 
 @torch.no_grad()
 def validate(
-    model: Trainable, feed: Feed, accelerator: Accelerator, seed: int, seen: list[tuple[Tensor, list[str]]]
+    model: Trainable,
+    batches: TrainingBatches,
+    accelerator: Accelerator,
+    seed: int,
+    seen: list[tuple[Tensor, list[str]]],
 ) -> dict[str, float]:
     """Mean of each number of `model.loss` over the validation clips of all processes; {} without clips.
 
     The loss of each batch of this process goes to `seen`, with its uids: where the mean is not finite, they are asked.
     """
-    sums = Sums(accelerator.device)
+    sums = Averages(accelerator.device)
     with own_chance(accelerator.device):
-        for index, batch in enumerate(feed.validation()):
+        for index, batch in enumerate(batches.validation()):
             if not batch["uid"]:  # all its recordings were skipped, or the clips ended with another process
                 continue
             # The same masks every epoch, so that epochs can be compared, whoever computes them.
-            generator = chance(accelerator.device, seed, VALIDATION, index * distributed.size() + distributed.rank())
+            generator = chance_generator(
+                accelerator.device, seed, VALIDATION, index * distributed.size() + distributed.rank()
+            )
             with accelerator.autocast():
-                losses = model.loss(feed.prepare(to_device(batch, accelerator.device)), generator)
+                losses = model.loss(batches.prepare(to_device(batch, accelerator.device)), generator)
             sums.add(losses, len(batch["uid"]))
             seen.append((losses["loss"].detach(), batch["uid"]))
     return sums.means().numbers
@@ -91,14 +104,22 @@ def gradient_norm(parameters: Iterable[nn.Parameter]) -> Tensor:
 class Run:
     """One training run: its optimiser, where it stands, and the folder that holds its checkpoints."""
 
-    def __init__(self, model: nn.Module, feed: Feed, recipe: Recipe, folder: Path, accelerator: Accelerator, key: str):
-        self.model, self.feed, self.recipe, self.accelerator, self.key = model, feed, recipe, accelerator, key
+    def __init__(
+        self,
+        model: nn.Module,
+        batches: TrainingBatches,
+        settings: TrainingSettings,
+        folder: Path,
+        accelerator: Accelerator,
+        key: str,
+    ):
+        self.model, self.batches, self.settings, self.accelerator, self.key = model, batches, settings, accelerator, key
         self.trained: Any = model  # the same object, seen as something with a loss
-        self.optimizer = optimiser(model, recipe)
+        self.optimizer = optimiser(model, settings)
         self.parameters = [one for group in self.optimizer.param_groups for one in group["params"]]
-        self.scheduler = schedule(self.optimizer, recipe, recipe.epochs * feed.steps)
-        self.progress = Progress()
-        self.keeper = Keeper(folder / "checkpoints", older=recipe.keep_checkpoints - 1)
+        self.scheduler = schedule(self.optimizer, settings, settings.epochs * batches.steps)
+        self.progress = TrainState()
+        self.checkpoints = CheckpointWriter(folder / "checkpoints", older=settings.keep_checkpoints - 1)
         self.saved_at = time.monotonic()
         self.first_step = 0
 
@@ -115,14 +136,14 @@ class Run:
     @property
     def is_over(self) -> bool:
         """Whether all epochs are done, or the validation loss has not fallen for `patience` of them."""
-        place, patience = self.progress, self.recipe.patience
-        return place.epoch >= self.recipe.epochs or bool(patience and place.epoch - 1 - place.best_epoch >= patience)
+        place, patience = self.progress, self.settings.patience
+        return place.epoch >= self.settings.epochs or bool(patience and place.epoch - 1 - place.best_epoch >= patience)
 
     def restore(self) -> bool:
         """Go on from `last.pt` where there is one; UserError where it is another run's, or nothing to go on from."""
         if distributed.is_main():
-            sweep_strays(self.keeper.folder)
-        state = read_state(self.keeper.last)
+            sweep_strays(self.checkpoints.folder)
+        state = read_state(self.checkpoints.last)
         if state is None:
             return False
         try:
@@ -131,7 +152,7 @@ class Run:
             if isinstance(error, UserError):
                 raise
             raise UserError(
-                f"{self.keeper.last} is not a state that this version can go on from; go on with the version that "
+                f"{self.checkpoints.last} is not a state that this version can go on from; go on with the version that "
                 "run.yaml names, or start anew with --resume never."
             ) from error
         self.first_step = self.progress.step
@@ -140,14 +161,14 @@ class Run:
     def _take_up(self, state: dict[str, Any]) -> None:
         if state["key"] != self.key:
             raise UserError(
-                f"{self.keeper.last} is of a run with other options, data or model; "
+                f"{self.checkpoints.last} is of a run with other options, data or model; "
                 "give another --exp_dir, or --resume never to replace it."
             )
         load_trainable(self.model, state["model"])
         self.optimizer.load_state_dict(state["optimizer"])
         if self.scheduler is not None:
             self.scheduler.load_state_dict(state["scheduler"])
-        self.progress = Progress(**state["progress"])
+        self.progress = TrainState(**state["progress"])
 
     def save(self) -> None:
         """Write `last.pt` in the background, whole or not at all. UserError where the weights are not finite."""
@@ -163,7 +184,7 @@ class Run:
             "optimizer": self.optimizer.state_dict(),
             "scheduler": scheduler,
         }
-        self.keeper.write_last(state, self.progress.step)
+        self.checkpoints.write_last(state, self.progress.step)
 
     def step(self, pieces: list[Batch], *, stop: bool = False) -> Means:
         """One optimiser step on a batch in pieces; the means of `model.loss` over all of it, on all processes.
@@ -171,7 +192,7 @@ class Run:
         `stop` says that this process was asked to stop. UserError with the uids, and no step, where the loss or the
         gradient is not finite.
         """
-        place, sums = self.progress, Sums(self.accelerator.device)
+        place, sums = self.progress, Averages(self.accelerator.device)
         self.optimizer.zero_grad(set_to_none=True)
         for number, piece in enumerate(pieces):
             if piece["uid"]:  # else all its recordings were skipped, or the epoch ended before it
@@ -191,19 +212,19 @@ class Run:
         place.step_in_epoch += 1  # batches after one that was skipped keep their numbers
         return means
 
-    def _add_gradients(self, piece: Batch, number: int, sums: Sums) -> None:
+    def _add_gradients(self, piece: Batch, number: int, sums: Averages) -> None:
         """Gradients and numbers of piece `number` of the step, which draws its own chance."""
         place, device = self.progress, self.accelerator.device
-        generator = chance(device, self.recipe.seed, place.epoch, place.step_in_epoch, number)
+        generator = chance_generator(device, self.settings.seed, place.epoch, place.step_in_epoch, number)
         with self.accelerator.autocast():
-            losses = self.trained.loss(self.feed.prepare(to_device(piece, device), generator), generator)
+            losses = self.trained.loss(self.batches.prepare(to_device(piece, device), generator), generator)
         weight = sums.add(losses, len(piece["uid"]))
         self.accelerator.backward(losses["loss"] if self._is_whole else losses["loss"] * weight)
 
     @property
     def _is_whole(self) -> bool:
         """Whether a step's batch goes through the model at once, so that its mean needs no other's."""
-        return self.feed.pieces == 1 and distributed.size() == 1
+        return self.batches.pieces == 1 and distributed.size() == 1
 
     def _descend(self, count: float) -> None:
         """The optimiser's step with the gradients of all pieces, whose losses are means of `count` values in all."""
@@ -211,8 +232,8 @@ class Run:
         gradients = [parameter.grad for parameter in self.parameters if parameter.grad is not None]
         if not self._is_whole:
             torch._foreach_mul_(gradients, 1 / max(count, 1.0))
-        if self.recipe.clip_grad:
-            nn.utils.clip_grad_norm_(self.parameters, self.recipe.clip_grad)
+        if self.settings.clip_grad:
+            nn.utils.clip_grad_norm_(self.parameters, self.settings.clip_grad)
         self.optimizer.step()
         if self.scheduler is not None:
             self.scheduler.step()
@@ -236,8 +257,8 @@ class Run:
 
     def _kept(self) -> str:
         """What is said of the last state that was good."""
-        self.keeper.flush()
-        return f"; the last good state is in {self.keeper.folder}" if self.keeper.last.exists() else ""
+        self.checkpoints.flush()
+        return f"; the last good state is in {self.checkpoints.folder}" if self.checkpoints.last.exists() else ""
 
     def end_epoch(self) -> dict[str, Any]:
         """Validate, keep the weights where they are the best so far, and turn to the next epoch; the epoch's report."""
@@ -247,7 +268,7 @@ class Run:
         self.model.eval()
         self._check_weights()
         seen: list[tuple[Tensor, list[str]]] = []
-        found = validate(self.trained, self.feed, self.accelerator, self.recipe.seed, seen)
+        found = validate(self.trained, self.batches, self.accelerator, self.settings.seed, seen)
         self.model.train()
         if not all(map(math.isfinite, found.values())):
             behind = [uid for loss, uids in seen if not loss.isfinite() for uid in uids]
@@ -258,14 +279,20 @@ class Run:
             place.best_loss, place.best_epoch = found.get("loss", float("nan")), place.epoch
             best = {"key": self.key, "epoch": place.epoch, "model": trainable_state(self.model), "report": report}
             if distributed.is_main():
-                self.keeper.write_best(best)
+                self.checkpoints.write_best(best)
         place.epoch, place.step_in_epoch, place.sums = place.epoch + 1, 0, {}
         self.save()
         return report
 
 
 def train(
-    model: nn.Module, feed: Feed, recipe: Recipe, folder: Path, accelerator: Accelerator, *, key: str = ""
+    model: nn.Module,
+    batches: TrainingBatches,
+    settings: TrainingSettings,
+    folder: Path,
+    accelerator: Accelerator,
+    *,
+    key: str = "",
 ) -> Outcome:
     """Train `model` in place and leave the best weights in it; checkpoints and `log.jsonl` go to `folder`.
 
@@ -274,11 +301,11 @@ def train(
     loss, a gradient or a weight is not finite, and then the last good state is what is kept.
     """
     model.to(accelerator.device).train()
-    run = Run(model, feed, recipe, folder, accelerator, key)
+    run = Run(model, batches, settings, folder, accelerator, key)
     try:
         _run(run, folder)
     finally:
-        run.keeper.close()
+        run.checkpoints.close()
     best = _best(run)
     load_trainable(model, best["model"])
     model.eval()
@@ -290,7 +317,7 @@ def _run(run: Run, folder: Path) -> None:
     resumed = run.restore()
     distributed.wait()  # before the first checkpoint is replaced, all have read it
     log = (
-        RunLog(folder, resume_step=run.progress.step, tensorboard=run.recipe.tensorboard)
+        RunLog(folder, resume_step=run.progress.step, tensorboard=run.settings.tensorboard)
         if distributed.is_main()
         else None
     )
@@ -300,21 +327,23 @@ def _run(run: Run, folder: Path) -> None:
         while not run.is_over:
             _epoch(run, log, asked)
     if log:
-        if run.progress.epoch < run.recipe.epochs:
-            tqdm.write(f"stopped early: no better validation loss in the last {run.recipe.patience} epochs")
+        if run.progress.epoch < run.settings.epochs:
+            tqdm.write(f"stopped early: no better validation loss in the last {run.settings.patience} epochs")
         log.close()
-    run.keeper.flush()
+    run.checkpoints.flush()
     distributed.wait()
 
 
 def _best(run: Run) -> dict[str, Any]:
-    best = read_state(run.keeper.best)
+    best = read_state(run.checkpoints.best)
     if best is None:
         raise UserError(
-            f"{run.keeper.best} is gone, and with it the best weights of this run; start anew with --resume never."
+            f"{run.checkpoints.best} is gone, and with it the best weights of this run; start anew with --resume never."
         )
     if not {"model", "report"} <= best.keys():
-        raise UserError(f"{run.keeper.best} does not hold the best weights of a run; start anew with --resume never.")
+        raise UserError(
+            f"{run.checkpoints.best} does not hold the best weights of a run; start anew with --resume never."
+        )
     return best
 
 
@@ -322,7 +351,7 @@ def _where(run: Run) -> str:
     place = run.progress
     if run.is_over:
         return "this run is trained already; --resume never trains it anew"
-    return f"going on in epoch {place.epoch + 1}, after {place.step_in_epoch} of {run.feed.steps} batches"
+    return f"going on in epoch {place.epoch + 1}, after {place.step_in_epoch} of {run.batches.steps} batches"
 
 
 def _steps(batches: Iterable[Batch], pieces: int) -> Iterator[list[Batch]]:
@@ -335,20 +364,20 @@ def _steps(batches: Iterable[Batch], pieces: int) -> Iterator[list[Batch]]:
 def _epoch(run: Run, log: RunLog | None, asked: StopRequest) -> None:
     """The rest of the epoch that the run stands in, with its bar, its checkpoints and its report."""
     place, began, seen = run.progress, time.monotonic(), 0
-    title = f"epoch {place.epoch + 1}/{run.recipe.epochs}"
-    how: dict[str, Any] = {"total": run.feed.steps, "initial": place.step_in_epoch, "desc": title, "unit": "batch"}
-    batches = run.feed.train(place.epoch, place.step_in_epoch)
+    title = f"epoch {place.epoch + 1}/{run.settings.epochs}"
+    how: dict[str, Any] = {"total": run.batches.steps, "initial": place.step_in_epoch, "desc": title, "unit": "batch"}
+    batches = run.batches.train(place.epoch, place.step_in_epoch)
     with tqdm(**how, dynamic_ncols=True, disable=not distributed.is_main()) as bar:
-        for pieces in _steps(batches, run.feed.pieces):
+        for pieces in _steps(batches, run.batches.pieces):
             means = run.step(pieces, stop=asked.is_set())
             seen += means.clips
             _show(bar, means, run.rate, seen / (time.monotonic() - began))
             if means.stops or (distributed.size() == 1 and asked.is_set()):
                 run.save()
-                run.keeper.flush()
+                run.checkpoints.flush()
                 said = f"stopped after step {place.step}; the same command goes on from there"
                 raise Interrupted(said, asked.number or signal.SIGTERM)
-            if time.monotonic() - run.saved_at > run.recipe.save_every_seconds:
+            if time.monotonic() - run.saved_at > run.settings.save_every_seconds:
                 run.save()
     speed = seen / (time.monotonic() - began)
     epoch, step = place.epoch + 1, place.step

@@ -167,7 +167,7 @@ def step_rows(cutter: Cutter, middle_T: Tensor, batch: Batch, values_BTD: Tensor
 
 
 @dataclass(frozen=True)
-class Heard:
+class WindowedRecording:
     """What was said of a whole recording: its length, how many windows it had, and one value (N,) a label."""
 
     uid: str
@@ -176,18 +176,20 @@ class Heard:
     values: np.ndarray
 
 
-POOLINGS: dict[str, Callable[[np.ndarray], np.ndarray]] = {
+WINDOW_POOLINGS: dict[str, Callable[[np.ndarray], np.ndarray]] = {
     "mean": lambda values_WN: values_WN.mean(axis=0, dtype=np.float64),
     "max": lambda values_WN: values_WN.max(axis=0),
 }
 """How the values of windows become those of the recording."""
 
 
-def pool_windows(tables: Iterable[pa.Table], pooling: str) -> Iterator[Heard]:
+def pool_windows(tables: Iterable[pa.Table], pooling: str) -> Iterator[WindowedRecording]:
     """The recordings of tables of `window_rows`, one after the other, each made of all its windows."""
     for uid, rows in itertools.groupby(_rows(tables), key=lambda row: row[0]):
         ends, values = zip(*((end, values_N) for _, end, values_N in rows), strict=True)
-        yield Heard(uid, max(ends), len(ends), POOLINGS[pooling](np.stack(values)).astype(np.float32))
+        yield WindowedRecording(
+            uid, max(ends), len(ends), WINDOW_POOLINGS[pooling](np.stack(values)).astype(np.float32)
+        )
 
 
 def _rows(tables: Iterable[pa.Table]) -> Iterator[tuple[str, float, np.ndarray]]:

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from ssast.metrics.measures import SOFT_POSITIVE, Draws, Floats, Measure, auc, divide, tie_groups
 
 LEVEL = 0.95
-CHUNK_CELLS = 20_000
+_CHUNK_CELLS = 20_000
 """Clips times resamples in one go: small arrays stay in the cache and are not handed back to the system each time."""
 
 
@@ -57,7 +57,7 @@ def shuffle(subject_N: NDArray[np.intp], shuffles: int, rng: np.random.Generator
 
 
 def _chunks(total: int, clips: int) -> Iterator[int]:
-    step = max(1, CHUNK_CELLS // max(clips, 1))
+    step = max(1, _CHUNK_CELLS // max(clips, 1))
     for done in range(0, total, step):
         yield min(step, total - done)
 
@@ -71,7 +71,7 @@ def bootstrap(measures: Sequence[Measure], subject_N: NDArray[np.intp], resample
     return [{name: np.concatenate([draw[name] for draw in own]) for name in own[0]} for own in chunks]
 
 
-def chance(
+def chance_level(
     targets: Floats, scores: Floats, subject_N: NDArray[np.intp], loss: str, shuffles: int, seed: int
 ) -> tuple[list[dict[str, float | None]], dict[str, float | None]]:
     """The level that 95 % of shuffles stay below, by label and for the mean: of AUC, or of Pearson for values."""

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 
 TABLES = ("predictions.parquet", "predictions.csv")
-MOST_VALUES, VALUES_A_BYTE = 5_000_000, 8
+_MOST_VALUES, VALUES_A_BYTE = 5_000_000, 8
 """A table of one number a million times takes a few bytes: more than this no real scores shrink to."""
 
 
@@ -128,7 +128,7 @@ def _table(folder: Path) -> tuple["pd.DataFrame", str]:
 
     with pq.ParquetFile(parquet) as file:
         values = file.metadata.num_rows * file.metadata.num_columns
-        if values > MOST_VALUES + VALUES_A_BYTE * parquet.stat().st_size:
+        if values > _MOST_VALUES + VALUES_A_BYTE * parquet.stat().st_size:
             raise ValueError(f"it unfolds to {values:,} values")
         content = file.read()
     return content.to_pandas(), (content.schema.metadata or {}).get(b"unit", b"clip").decode()

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 Thresholds = Mapping[str, float | Floats]
 """By label; an array holds one a clip, as when clips were scored by the models of several folds."""
-NOTES = {
+_NOTES = {
     "BCE": f"A target of {SOFT_POSITIVE} or more counts as positive and a score at the threshold or above as called. "
     "ECE: 10 bins of equal width from 0 to 1, |mean score - share of positives| weighted by the clips in the bin.",
     "MSE": "CCC is Lin's concordance correlation.",
@@ -69,7 +69,7 @@ def score(
         spans = [
             _label_intervals(point, draw, count) for point, draw, count in zip(points, draws, bearing, strict=True)
         ]
-        chance, mean_chance = intervals.chance(targets, scores, subject_N, loss, resamples, seed)
+        chance, mean_chance = intervals.chance_level(targets, scores, subject_N, loss, resamples, seed)
         for entry, span, level in zip(entries, spans, chance, strict=True):
             entry |= {"intervals": span, "chance": level}
         mean |= {"intervals": _mean_intervals(points, draws, bearing), "chance": mean_chance}
@@ -78,7 +78,7 @@ def score(
         "subjects": None if subjects is None else int(subject_N.max(initial=-1)) + 1,
         "loss": loss,
         "resamples": resamples,
-        "notes": NOTES[loss],
+        "notes": _NOTES[loss],
         "mean": mean,
         "labels": dict(zip(labels, entries, strict=True)),
     }
@@ -152,7 +152,7 @@ def aucs_table(scores: Mapping[str, Any]) -> "pd.DataFrame":
 
 def _table(targets_NL: ArrayLike, scores_NL: ArrayLike, labels: Sequence[str], loss: str) -> tuple[Floats, Floats]:
     targets, scores = np.asarray(targets_NL, dtype=np.float64), np.asarray(scores_NL, dtype=np.float64)
-    if loss not in NOTES:
+    if loss not in _NOTES:
         raise UserError(f"Loss {loss!r} has no scores; use BCE or MSE.")
     if targets.ndim != 2 or targets.shape != scores.shape or targets.shape[1] != len(labels):
         raise UserError(

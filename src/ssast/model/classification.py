@@ -299,7 +299,7 @@ class SSASTForAudioClassification(nn.Module, EmbeddingMixin, FolderMixin):
         """Probabilities (BCE) or values (MSE) of recordings as a pandas table: a row a recording, a column a label.
 
         `recordings` is an audio file or folder (local or an address such as gs://bucket/folder), a waveform (S,) or
-        (C, S) with its `sample_rate` in Hz, or a list of either. `how` are the keywords of `ssast.engine.predictor.hear`:
+        (C, S) with its `sample_rate` in Hz, or a list of either. `how` are the keywords of `ssast.engine.predictor.predict_recordings`:
         window_overlap, window_pooling, mask_padding, windows, batch_size, num_workers, on_bad_audio. UserError: a model
         that was not imported from `ssast`, whatever `hear` cannot use.
         """

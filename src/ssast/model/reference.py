@@ -13,7 +13,7 @@ from torch.nn import functional as F
 Tensors = Mapping[str, Tensor]
 ENCODER_EPS, HEAD_EPS = 1e-6, 1e-5
 BLOCKS = 12
-ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
+_ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
     "relu": F.relu,
     "gelu": F.gelu,
     "silu": F.silu,
@@ -21,7 +21,7 @@ ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
 }
 
 
-def states(
+def reference_states(
     tensors: Tensors, fbank_BTF: Tensor, *, heads: int, stride: tuple[int, int], masked_M: Tensor | None = None
 ) -> list[Tensor]:
     """The 14 states (B, L, D): embedded input, 12 block outputs, the last of them normalised.
@@ -69,11 +69,11 @@ def logits(
 ) -> Tensor:
     """Logits (B, labels) of a fine-tuned file's head, whichever of the two kinds it has."""
     prefix = sum(name in tensors for name in PREFIX)
-    pooled = [(x[:, :prefix] if task == "ft_cls" else x[:, prefix:]).mean(dim=1) for x in states]
+    pooled = [(x[:, :prefix] if task == "ft_cls" else x[:, prefix:]).mean(dim=1) for x in reference_states]
     x_BD = torch.einsum("n,nbd->bd", tensors["weightsum"], torch.stack(pooled[:13])) if weighted else pooled[layer]
     if "mlp_head.1.weight" in tensors:
         return _linear(tensors, "mlp_head.1", _norm(tensors, "mlp_head.0", x_BD, HEAD_EPS))
-    x_BD = ACTIVATIONS[activation](_linear(tensors, "mlp_head.head.dense", x_BD))
+    x_BD = _ACTIVATIONS[activation](_linear(tensors, "mlp_head.head.dense", x_BD))
     if "mlp_head.head.norm.weight" in tensors:
         x_BD = _norm(tensors, "mlp_head.head.norm", x_BD, HEAD_EPS)
     return _linear(tensors, "mlp_head.head.outproj", x_BD)
@@ -83,7 +83,7 @@ def pretext_losses(
     tensors: Tensors, fbank_BTF: Tensor, masked_M: Tensor, *, heads: int, shape: tuple[int, int]
 ) -> tuple[Tensor, Tensor]:
     """(discriminative, generative) loss of the same masked patches in every clip."""
-    found = states(tensors, fbank_BTF, heads=heads, stride=shape, masked_M=masked_M)[-1]
+    found = reference_states(tensors, fbank_BTF, heads=heads, stride=shape, masked_M=masked_M)[-1]
     prefix = sum(name in tensors for name in PREFIX)
     hidden_BMD = found[:, prefix + masked_M]
     target_BMK = F.unfold(fbank_BTF.transpose(1, 2).unsqueeze(1), shape, stride=shape).transpose(1, 2)[:, masked_M]

@@ -16,13 +16,14 @@ from tqdm import tqdm
 from ssast import redaction
 from ssast.audio.decode import blocks
 from ssast.data.audio_files import find_audio
-from ssast.data.layout.file_column import Named, Table, name_files
+from ssast.data.layout.file_column import FileColumn, TableOfFiles, name_files
 from ssast.data.layout.filenames import FileNames, in_formats, is_audio, printable, quoted
 from ssast.data.layout.labels import Labels, find_labels
 from ssast.data.layout.people import doubtful, find_person
 from ssast.data.layout.uids import Row, name_rows, uid_column
 from ssast.data.recordings import naming
-from ssast.data.storage.location import Location, whole_folder
+from ssast.data.storage.atomic_writes import atomic_folder
+from ssast.data.storage.location import Location
 from ssast.data.tables.people import SUBJECTS, is_naming
 from ssast.data.tables.splits import read_labels, read_table, some
 from ssast.errors import AudioError, UserError
@@ -33,7 +34,7 @@ from ssast.runs.arranged import Arranged
 from ssast.runs.context import say
 from ssast.runs.output.folder import fingerprint, versions
 from ssast.runs.output.lock import BESIDE, alone
-from ssast.runs.output.skipped_recordings import BadAudio
+from ssast.runs.output.skipped_recordings import SkippedRecordings
 from ssast.runs.paths import at, recordings
 
 ROW_UID = "row_uid"
@@ -51,7 +52,7 @@ def arrange(options: Options | None = None, /, **overrides: Any) -> Path:
     folder = Path(options.exp_dir)
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise UserError(f"the folder {folder} holds files already; give the name of a new one.")
-    source, place, bad = recordings(options), at(options, options.data_split_root or ""), BadAudio()
+    source, place, bad = recordings(options), at(options, options.data_split_root or ""), SkippedRecordings()
     table = _read(place)
     person = find_person(table, options.subject_column)
     names = FileNames(find_audio([source]), source)
@@ -64,7 +65,7 @@ def arrange(options: Options | None = None, /, **overrides: Any) -> Path:
         person = named.column  # the files of one row belong together, whatever the column is called
     labels = _labels(table, options, named, person)
     columns, subject = _columns(table, named, labels, person)
-    with whole_folder(folder) as beside:
+    with atomic_folder(folder) as beside:
         kept = _copy(rows, beside / "recordings", options, bad)
         made = Arranged.of(_frame(columns, kept), list(labels.cells), subject, options)
         made.write(beside)
@@ -76,23 +77,23 @@ def arrange(options: Options | None = None, /, **overrides: Any) -> Path:
     return folder
 
 
-def _read(place: Location) -> Table:
+def _read(place: Location) -> TableOfFiles:
     table = read_table(place)
     if not any(table.values()):
         raise UserError(f"{place} has a header but no rows; add one row a recording, or one a person.")
     return table
 
 
-def _hide(table: Table, names: FileNames, person: str | None) -> None:
+def _hide(table: TableOfFiles, names: FileNames, person: str | None) -> None:
     """Tell a veil, where one is worn, which words of the table and of the files are names."""
-    if redaction.worn():
+    if redaction.redaction_in_use():
         redaction.learn("file", (part for file in names.files for part in (file.shown, *file.path)))
         redaction.learn("subject", table[person].values() if person else ())
         cells = {cell for column in table.values() for cell in column.values()}
         redaction.learn("file", (cell for cell in cells if is_audio(cell) or names.meant(cell) or names.nearly(cell)))
 
 
-def _labels(table: Table, options: Options, named: Named, person: str | None) -> Labels:
+def _labels(table: TableOfFiles, options: Options, named: FileColumn, person: str | None) -> Labels:
     """The labels that the options name, else all columns of yes/no answers."""
     given = read_labels(at(options, options.label_txt or "")) if "label_txt" in options.given else None
     spread = [] if options.label_column is None else _listed(options.label_column, table)
@@ -103,7 +104,7 @@ def _labels(table: Table, options: Options, named: Named, person: str | None) ->
     return find_labels(table, given, spread, leave)
 
 
-def _listed(text: str, table: Table) -> list[str]:
+def _listed(text: str, table: TableOfFiles) -> list[str]:
     """The columns that an option names, one a line or with commas between; a name may hold a comma itself."""
     lines = [line.strip() for line in text.splitlines()]
     found = (name for line in lines for name in ([line] if line in table else line.split(",")))
@@ -111,7 +112,7 @@ def _listed(text: str, table: Table) -> list[str]:
 
 
 def _columns(
-    table: Table, named: Named, labels: Labels, person: str | None
+    table: TableOfFiles, named: FileColumn, labels: Labels, person: str | None
 ) -> tuple[dict[str, Mapping[int, Any]], str | None]:
     """The columns of all.csv in their order: who speaks, under a name that every mode knows, the labels, the others."""
     subject = person if person is None or person == find_person(table, None) else SUBJECTS[0]
@@ -135,7 +136,7 @@ def _columns(
     return {**first, **labels.cells, **rest}, subject
 
 
-def _note_lacking(named: Named, place: Location, options: Options, bad: BadAudio) -> None:
+def _note_lacking(named: FileColumn, place: Location, options: Options, bad: SkippedRecordings) -> None:
     """Note the rows without a file of their own; UserError unless bad recordings are to be skipped."""
     lines = sorted({*named.lacking, *named.unclear})
     if lines and options.on_bad_audio == "error":
@@ -144,14 +145,14 @@ def _note_lacking(named: Named, place: Location, options: Options, bad: BadAudio
         _note(bad, named.cells[line], line, f"line {line} {_why(named, line)}")
 
 
-def _note(bad: BadAudio, name: str, line: int, reason: str) -> None:
+def _note(bad: SkippedRecordings, name: str, line: int, reason: str) -> None:
     """Note one of several of one name too: each is a row that is left out."""
     shown = printable(name)
     is_new = shown and redaction.shown_name("uid", shown) not in bad.reasons
     bad(shown if is_new else f"{shown} line {line}".strip(), reason)
 
 
-def _first_lacking(named: Named) -> str:
+def _first_lacking(named: FileColumn) -> str:
     """What is wrong with the rows that have no file, or more than one, and the first of them."""
     if named.unclear:
         line = min(named.unclear)
@@ -169,14 +170,14 @@ def _first_lacking(named: Named) -> str:
     )
 
 
-def _why(named: Named, line: int) -> str:
+def _why(named: FileColumn, line: int) -> str:
     if line in named.unclear:
         files = named.unclear[line]
         return f"fits {len(files)} files: {some([file.shown for file in files], 3)}"
     return f"names no audio file{f' ({near})' if (near := named.lacking[line]) else ''}"
 
 
-def _copy(rows: Sequence[Row], root: Path, options: Options, bad: BadAudio) -> list[Row]:
+def _copy(rows: Sequence[Row], root: Path, options: Options, bad: SkippedRecordings) -> list[Row]:
     """Every recording in a folder of its own, decoded once for its rate; those that can be used."""
     kept, keep = [], partial(_keep, root)
     with ThreadPoolExecutor(max(1, options.num_workers)) as threads:
@@ -238,7 +239,7 @@ def _frame(columns: Mapping[str, Mapping[int, Any]], rows: Sequence[Row]) -> pd.
     return frame
 
 
-def _tell_files(named: Named, kept: int, files: int, folder: Path) -> None:
+def _tell_files(named: FileColumn, kept: int, files: int, folder: Path) -> None:
     """On the screen: which column names the files, how many came, and which were left."""
     how = "names the files"
     if any(len(own) > 1 for own in named.files_of.values()):

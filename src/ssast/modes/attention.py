@@ -10,7 +10,7 @@ import torch
 from tqdm import tqdm
 
 from ssast.data.loader import loader
-from ssast.data.storage.location import whole_file
+from ssast.data.storage.atomic_writes import atomic_file
 from ssast.data.tables.splits import check_targets, label_values, some
 from ssast.errors import UserError
 from ssast.model.classification import SSASTForAudioClassification
@@ -20,13 +20,13 @@ from ssast.options.options import Options
 from ssast.pages.attention_page import attention_page
 from ssast.pages.clip_figure import can_draw, clip_figure
 from ssast.pages.html import write_page
-from ssast.pages.maps import BY_LABEL, Group, bin_hz, frame_seconds, summary
+from ssast.pages.maps import BY_LABEL, ClipGroup, attention_summary, bin_hz, frame_seconds
 from ssast.pages.tables import counted
 from ssast.runs.audio_settings import Settings, model_settings
 from ssast.runs.batches import loading, prepare
-from ssast.runs.context import Work, say
+from ssast.runs.context import RunContext, say
 from ssast.runs.explaining.clips import Chosen, chosen
-from ssast.runs.explaining.explainer import Finetuned, Found, Looker, Pretrained
+from ssast.runs.explaining.explainer import ClipExplainer, Explanation, Finetuned, Pretrained
 from ssast.runs.models import finetuned_model
 from ssast.runs.output.folder import fingerprint, nothing_half_written, open_folder
 from ssast.runs.output.lock import alone
@@ -34,8 +34,8 @@ from ssast.runs.output.notes import note_recordings
 from ssast.runs.output.uploads import uploaded
 from ssast.runs.paths import local_model, model_source
 
-MOST_LABELS = 10
-Model = SSASTForAudioClassification | SSASTForPreTraining
+_MOST_LABELS = 10
+_Model = SSASTForAudioClassification | SSASTForPreTraining
 
 
 @alone("attention")
@@ -47,8 +47,8 @@ def attention(options: Options | None = None, /, **overrides: Any) -> Path:
     A fine-tuned model gets relevance, input x gradient, occlusion, rollout and raw attention, each tested by removal;
     a pretrained one rollout, raw attention and its guesses at hidden patches. Takes the command line's options by name.
     """
-    work = Work.of(options, "attention", overrides)
-    options = work.options
+    context = RunContext.of(options, "attention", overrides)
+    options = context.options
     model = _model(options)
     settings = model_settings(options, model.frontend)
     clips = chosen(options, settings)
@@ -59,23 +59,23 @@ def attention(options: Options | None = None, /, **overrides: Any) -> Path:
     draws = can_draw()
     if not draws:
         say("no PNG pictures: they need matplotlib, pip install 'ssast[report]'; the page and the values need none")
-    model.eval().to(work.accelerator.device)
-    look = _looker(work, model, clips, settings)
+    model.eval().to(context.accelerator.device)
+    look = _looker(context, model, clips, settings)
     found = []
-    bar = tqdm(_batches(work, clips, settings), "attention", len(clips.frame), unit="clip", dynamic_ncols=True)
+    bar = tqdm(_batches(context, clips, settings), "attention", len(clips.frame), unit="clip", dynamic_ncols=True)
     for batch in bar:
         found.append(look(batch))
         _write_clip(folder, found[-1], draws=draws)
     _write_tables(folder, found, look)
     write_page(folder / "attention.html", _page(options, look, found, {**clips.told, **settings}))
-    note_recordings(work, root, clips.frame.index)
+    note_recordings(context, root, clips.frame.index)
     say(
         f"{counted(len(found), 'clip')} in {folder / 'attention.html'}, which opens in any browser and needs no network"
     )
     return folder
 
 
-def _model(options: Options) -> Model:
+def _model(options: Options) -> _Model:
     if options.finetuned_mdl_path:
         return finetuned_model(options)
     given = {name: getattr(options, name) for name in ("num_mel_bins", "target_length") if name in options.given}
@@ -90,26 +90,28 @@ def _address(options: Options) -> str:
     return address
 
 
-def _batches(work: Work, clips: Chosen, settings: Settings) -> Iterator[dict[str, Any]]:
+def _batches(context: RunContext, clips: Chosen, settings: Settings) -> Iterator[dict[str, Any]]:
     """One prepared clip after the other, under its output's name; those that cannot be used are noted."""
-    options = work.options
-    made = prepare(options, settings, work.accelerator.device, augment=False)
-    for batch in loader(clips.data, batch_size=1, **loading(work)):
+    options = context.options
+    made = prepare(options, settings, context.accelerator.device, augment=False)
+    for batch in loader(clips.data, batch_size=1, **loading(context)):
         if batch["uid"]:
             uid = batch["uid"][0]
             yield {**made(batch), "sample_rate": settings["sample_rate"], "name": clips.names[uid]}
 
 
-def _looker(work: Work, model: Model, clips: Chosen, settings: Settings) -> Looker:
-    seed = work.options.seed
+def _looker(context: RunContext, model: _Model, clips: Chosen, settings: Settings) -> ClipExplainer:
+    seed = context.options.seed
     if isinstance(model, SSASTForPreTraining):
         return Pretrained(model, seed)
     labels = model.labels or []
     explained = list(range(model.num_labels))
-    if len(explained) > MOST_LABELS:
-        best = [model.predict_scores(batch["fbank"], batch["frames"])[0] for batch in _batches(work, clips, settings)]
-        explained = sorted(torch.stack(best).amax(dim=0).topk(MOST_LABELS).indices.tolist())
-        say(f"{MOST_LABELS} of {model.num_labels} labels are explained, those with the highest scores in these clips")
+    if len(explained) > _MOST_LABELS:
+        best = [
+            model.predict_scores(batch["fbank"], batch["frames"])[0] for batch in _batches(context, clips, settings)
+        ]
+        explained = sorted(torch.stack(best).amax(dim=0).topk(_MOST_LABELS).indices.tolist())
+        say(f"{_MOST_LABELS} of {model.num_labels} labels are explained, those with the highest scores in these clips")
     known = [label for label in labels if label in clips.frame.columns]
     check_targets(clips.frame, known, model.config["loss"])
     _say_lacking(labels, known)
@@ -125,7 +127,7 @@ def _say_lacking(labels: Sequence[str], known: Sequence[str]) -> None:
         say(f"the csv has no column {some(lacking)}, so the page cannot show the true answers of these labels")
 
 
-def _groups(look: Looker, found: Sequence[Found]) -> list[tuple[Group, Group]]:
+def _groups(look: ClipExplainer, found: Sequence[Explanation]) -> list[tuple[ClipGroup, ClipGroup]]:
     """For each label the mean of the clips that have it and of those that have not; of numbers, by their median."""
     pairs = []
     for label in look.explained:
@@ -144,7 +146,7 @@ def _groups(look: Looker, found: Sequence[Found]) -> list[tuple[Group, Group]]:
     return pairs
 
 
-def _mean(look: Looker, label: int, title: str, found: Sequence[Found]) -> Group:
+def _mean(look: ClipExplainer, label: int, title: str, found: Sequence[Explanation]) -> ClipGroup:
     """The group's mean, as long as its longest clip; each clip's relevance counts as 1 in all, padding left out."""
     frames, bins = max(one.clip.frames for one in found), found[0].clip.picture.shape[1]
     pictures, shares, count_T1 = np.zeros((frames, bins)), np.zeros((frames, bins)), np.zeros((frames, 1))
@@ -154,23 +156,23 @@ def _mean(look: Looker, label: int, title: str, found: Sequence[Found]) -> Group
         pictures[:own] += one.clip.picture[:own]
         shares[:own] += relevance / max(float(relevance.sum()), 1e-12) / len(found)
         count_T1[:own] += 1
-    return Group(title, len(found), pictures / np.maximum(count_T1, 1), look.grid(shares))
+    return ClipGroup(title, len(found), pictures / np.maximum(count_T1, 1), look.grid(shares))
 
 
-def _write_clip(folder: Path, found: Found, *, draws: bool) -> None:
+def _write_clip(folder: Path, found: Explanation, *, draws: bool) -> None:
     """UID.png and UID.npz, each moved into place whole."""
     clip = found.clip
     if draws:
-        with whole_file(folder / f"{clip.uid}.png") as beside:
+        with atomic_file(folder / f"{clip.uid}.png") as beside:
             Path(beside).write_bytes(clip_figure(clip, found.panels))
     frames, bins = clip.picture.shape
     axes = {"hz_edges": bin_hz(clip.sample_rate, bins), "seconds_edges": frame_seconds(frames)}
     values: dict[str, Any] = {"own_frames": np.array(clip.frames), **axes, **found.values}
-    with whole_file(folder / f"{clip.uid}.npz") as beside, open(beside, "wb") as file:
+    with atomic_file(folder / f"{clip.uid}.npz") as beside, open(beside, "wb") as file:
         np.savez_compressed(file, **values)
 
 
-def _write_tables(folder: Path, found: Sequence[Found], look: Looker) -> None:
+def _write_tables(folder: Path, found: Sequence[Explanation], look: ClipExplainer) -> None:
     """faithfulness.csv: how far each tested map of each clip moves each label's logit, beside chance."""
     if not look.explained:
         return
@@ -185,15 +187,15 @@ def _write_tables(folder: Path, found: Sequence[Found], look: Looker) -> None:
     table = pd.DataFrame(lines)
     method = table["map"].str.split("/").str[0]
     table["map"] = table["map"].where(~method.isin(BY_LABEL), method)
-    with whole_file(folder / "faithfulness.csv") as beside:
+    with atomic_file(folder / "faithfulness.csv") as beside:
         table.to_csv(beside, index=False)
-    for one in summary([each.clip for each in found], SHARES, look.blocks):
+    for one in attention_summary([each.clip for each in found], SHARES, look.blocks):
         if one["method"] == "relevance":
             wins = f"{one['beats_random']:.0%} of clips"
             say(f"relevance: removing its top {one['share']:.0%} moves the highest label more than chance in {wins}")
 
 
-def _page(options: Options, look: Looker, found: Sequence[Found], told: Settings) -> str:
+def _page(options: Options, look: ClipExplainer, found: Sequence[Explanation], told: Settings) -> str:
     sizes = {name: look.model.config[name] for name in ("model_size", "fshape", "tshape")}
     facts = {"model": _address(options), "seed": options.seed, **sizes, **told}
     return attention_page(

@@ -11,15 +11,16 @@ import pandas as pd
 from tqdm import tqdm
 
 from ssast import redaction
-from ssast.data.storage.location import forget, whole_file
+from ssast.data.storage.atomic_writes import atomic_file
+from ssast.data.storage.location import forget
 from ssast.data.tables.people import find_all_people, subject_names
 from ssast.data.tables.splits import check_targets, label_values, read_labels, read_split, some
 from ssast.dataset_audit.advice import next_steps
 from ssast.dataset_audit.analysis import Clips
-from ssast.dataset_audit.analysis import audit as audit_clips
-from ssast.dataset_audit.listening import Heard
-from ssast.dataset_audit.page import audit_page, csv_rows, screen_rows
-from ssast.dataset_audit.sentences import ACROSS, summary
+from ssast.dataset_audit.analysis import analyse as audit_clips
+from ssast.dataset_audit.listening import ListenedRecording
+from ssast.dataset_audit.page import audit_page, audit_screen_rows, csv_rows
+from ssast.dataset_audit.sentences import ACROSS, audit_summary
 from ssast.dataset_audit.survey import FAULTS, NOTES, Finding, findings
 from ssast.errors import UserError
 from ssast.metrics.predictions import read_predictions
@@ -111,7 +112,7 @@ def _progress(labels: Sequence[str]) -> Iterable[str]:
 
 
 def _clips(
-    heard: Mapping[str, Heard],
+    heard: Mapping[str, ListenedRecording],
     splits: Mapping[str, pd.DataFrame],
     labels: Sequence[str],
     columns: Sequence[str] | None,
@@ -154,7 +155,7 @@ SPLIT = "\0split"
 
 
 def _table(
-    heard: Sequence[Heard], rows: pd.DataFrame, labels: Sequence[str], columns: Sequence[str] | None
+    heard: Sequence[ListenedRecording], rows: pd.DataFrame, labels: Sequence[str], columns: Sequence[str] | None
 ) -> tuple[pd.DataFrame, dict[str, str]]:
     """What is known of each clip beside its sound, by column, and where each column comes from."""
     sounds = [one.sound for one in heard if one.sound is not None]
@@ -197,7 +198,7 @@ def _leaks(found: Sequence[Finding]) -> dict[str, dict[str, Any]]:
     }
 
 
-def _doubts(heard: Mapping[str, Heard]) -> dict[str, dict[str, str]]:
+def _doubts(heard: Mapping[str, ListenedRecording]) -> dict[str, dict[str, str]]:
     """What is doubtful about recordings as a model hears them: by kind, the details by uid as it may be shown."""
     found: dict[str, dict[str, str]] = {}
     for uid, one in heard.items():
@@ -206,7 +207,7 @@ def _doubts(heard: Mapping[str, Heard]) -> dict[str, dict[str, str]]:
     return found
 
 
-def _not_read(heard: Mapping[str, Heard]) -> dict[str, str]:
+def _not_read(heard: Mapping[str, ListenedRecording]) -> dict[str, str]:
     return {one.uid: one.reason for one in heard.values() if not one.digest}
 
 
@@ -219,19 +220,19 @@ def _facts(folder: Path) -> list[tuple[str, Any]]:
 
 def _write(folder: Path, found: dict[str, Any], clips: Clips, title: str, facts: Sequence[tuple[str, Any]]) -> None:
     found = shown_facts(found)
-    with whole_file(folder / "traits.csv") as beside:
+    with atomic_file(folder / "traits.csv") as beside:
         table = clips.table.rename(index=partial(redaction.shown_name, "uid"))
         table.insert(0, "split", clips.split, allow_duplicates=True)  # a csv may have such a column too
         table.to_csv(beside)
-    with whole_file(folder / "audit.csv") as beside:
+    with atomic_file(folder / "audit.csv") as beside:
         pd.DataFrame(csv_rows(found)).to_csv(beside, index=False)
-    with whole_file(folder / "audit.json") as beside:
+    with atomic_file(folder / "audit.json") as beside:
         Path(beside).write_text(json.dumps(found, indent=1, allow_nan=False) + "\n", encoding="utf-8")
     write_page(folder / "audit.html", audit_page(title, found, clips, facts))
 
 
 def _show(found: Mapping[str, Any], folder: Path) -> None:
-    say(text_table(screen_rows(found)))
-    for sentence in (*summary(found), *(f"next: {step}" for step in next_steps(found))):
+    say(text_table(audit_screen_rows(found)))
+    for sentence in (*audit_summary(found), *(f"next: {step}" for step in next_steps(found))):
         say(sentence)
     say(f"every number in {folder / 'audit.csv'}, the page in {folder / 'audit.html'}")

@@ -9,9 +9,10 @@ from tqdm import tqdm
 
 from ssast import redaction
 from ssast.data.dataset import AudioConf
-from ssast.data.storage.location import Location, forget, whole_file
+from ssast.data.storage.atomic_writes import atomic_file
+from ssast.data.storage.location import Location, forget
 from ssast.data.tables.splits import read_labels, read_split
-from ssast.dataset_audit.listening import Heard, listen_to_all
+from ssast.dataset_audit.listening import ListenedRecording, listen_to_all
 from ssast.dataset_audit.survey import FAULTS, Finding, findings, label_counts
 from ssast.errors import UserError
 from ssast.options.options import Options
@@ -85,7 +86,7 @@ def _read(places: dict[str, Location]) -> tuple[dict[str, pd.DataFrame], list[Fi
 
 def listen_as_told(
     root: Location, splits: Mapping[str, pd.DataFrame], options: Options, **how: bool
-) -> dict[str, Heard]:
+) -> dict[str, ListenedRecording]:
     """Every recording of the splits, judged as a model hears it that is trained with these options."""
     uids = list(dict.fromkeys(uid for frame in splits.values() for uid in frame.index))
     names = ("resample_rate", "reduce", "clip_length", "target_length")
@@ -96,7 +97,7 @@ def listen_as_told(
         return {one.uid: one for one in bar}
 
 
-def _unlisted(root: Location, heard: dict[str, Heard]) -> list[str]:
+def _unlisted(root: Location, heard: dict[str, ListenedRecording]) -> list[str]:
     """Folders of recordings that no csv names; a bucket's files are told by their ending, without a request each."""
     others = [place for place in root.list() if place.name not in heard and not place.name.startswith(".")]
     return [place.name for place in others if (place.is_dir() if root.is_local else "." not in place.name)]
@@ -110,7 +111,7 @@ def _findings_table(found: Sequence[Finding]) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=["uid", "split", "weight", "finding", "detail"])
 
 
-def _recordings_table(heard: dict[str, Heard], splits: dict[str, pd.DataFrame]) -> pd.DataFrame:
+def _recordings_table(heard: dict[str, ListenedRecording], splits: dict[str, pd.DataFrame]) -> pd.DataFrame:
     rows = [
         {
             "uid": _shown(uid),
@@ -141,12 +142,12 @@ def _told(detail: str) -> str:
 
 
 def _write(path: Any, table: pd.DataFrame) -> None:
-    with whole_file(path) as beside:
+    with atomic_file(path) as beside:
         table.to_csv(beside, index=False)
 
 
 def _show(
-    heard: dict[str, Heard],
+    heard: dict[str, ListenedRecording],
     splits: dict[str, pd.DataFrame],
     labels: list[str],
     found: Sequence[Finding],
@@ -182,7 +183,7 @@ def _as_heard(options: Options) -> str:
     )
 
 
-def _line(split: str, heard: list[Heard]) -> str:
+def _line(split: str, heard: list[ListenedRecording]) -> str:
     """How much of a split can be used, and what it is like."""
     usable = [one for one in heard if one.digest]
     parts = [f"{split}: {len(heard)} rows, {len(usable)} recordings read"]

@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 from ssast import redaction
-from ssast.data.storage.location import whole_file, writable_folder
+from ssast.data.storage.atomic_writes import atomic_file, writable_folder
 from ssast.data.tables.label_columns import MEAN, check_label_names, score_table
 from ssast.errors import UserError
 from ssast.metrics.predictions import Predictions, read_predictions
@@ -46,7 +46,7 @@ def compare(options: Options | None = None, /, **overrides: Any) -> Path:
     alone = [_alone(run, how) for run in runs]
     against = [None, *(_against(runs[0], run, how) for run in runs[1:])]
     path = writable_folder(options.exp_dir) / "compare.csv"
-    with whole_file(path) as beside:
+    with atomic_file(path) as beside:
         pd.DataFrame(_long_rows(runs, alone, against)).to_csv(beside, index=False)
     print(text_table(_screen_rows(runs, alone, against)))
     for run, differences in zip(runs[1:], against[1:], strict=True):

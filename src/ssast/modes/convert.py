@@ -8,12 +8,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ssast.data.storage.atomic_writes import at_home
-from ssast.data.storage.location import whole_folder
+from ssast.data.storage.atomic_writes import at_home, atomic_folder
 from ssast.errors import UserError
 from ssast.model import reference
-from ssast.model.checkpoints.detect import FINETUNED, FOREIGN, OLDER, PUBLISHED, STATE, Recognised, recognise
-from ssast.model.checkpoints.legacy import own_name
+from ssast.model.checkpoints.detect import FINETUNED, FOREIGN, OLDER_FILE, PUBLISHED_FILE, STATE, Detected, detect
+from ssast.model.checkpoints.legacy import own_parameter_name
 from ssast.model.checkpoints.model_card import PUBLIC
 from ssast.model.checkpoints.published import read_checkpoint
 from ssast.model.checkpoints.torch_file import load_tensors
@@ -24,14 +23,14 @@ from ssast.options.options import Options
 from ssast.options.resolve import public_options, resolve, write_record
 from ssast.runs.audio_settings import audio_settings
 from ssast.runs.context import say
-from ssast.runs.legacy_models import older_model
+from ssast.runs.legacy_models import legacy_model
 from ssast.runs.output.folder import fingerprint, versions
 from ssast.runs.output.lock import BESIDE, alone
 from ssast.runs.paths import local_model
 
-Model = SSASTForPreTraining | SSASTForAudioClassification
-CLIPS, SEED = 2, 0
-CLOSE = 1e-4
+_Model = SSASTForPreTraining | SSASTForAudioClassification
+_CLIPS, _SEED = 2, 0
+_CLOSE = 1e-4
 """How far outputs may be apart, as a share of the largest: float32 added up in another order stays far below."""
 
 
@@ -45,7 +44,7 @@ class Proof:
 
     def __str__(self) -> str:
         return (
-            f"{self.tensors} tensors are equal bit by bit; on {CLIPS} random spectrograms the folder's outputs are "
+            f"{self.tensors} tensors are equal bit by bit; on {_CLIPS} random spectrograms the folder's outputs are "
             f"within {self.largest:.1e} of the original's formula, of values up to {self.of_up_to:.3g}"
         )
 
@@ -56,9 +55,9 @@ def convert(options: Options | None = None, /, **overrides: Any) -> Path:
     options = resolve(options, mode="convert", **overrides)
     folder, address = free_folder(options.exp_dir), options.checkpoint or ""
     with local_model(options, address) as path:
-        found = _convertible(recognise(path), address)
+        found = _convertible(detect(path), address)
         model = model_of(options, found)
-        with whole_folder(folder) as beside:
+        with atomic_folder(folder) as beside:
             model.save_pretrained(beside)
             proof = prove(type(model).from_pretrained(beside), load_tensors(found.path))
             extra = {"files": fingerprint(str(found.path)), "versions": versions(), "proof": str(proof)}
@@ -77,15 +76,15 @@ def free_folder(exp_dir: str) -> Path:
     return folder
 
 
-def _convertible(found: Recognised, address: str) -> Recognised:
+def _convertible(found: Detected, address: str) -> Detected:
     """UserError with what it is instead, unless it is a single file that can become a folder."""
     check_model(found, address)
-    if found.kind in (PUBLISHED, FINETUNED, OLDER):
+    if found.kind in (PUBLISHED_FILE, FINETUNED, OLDER_FILE):
         return found
     raise UserError(f"{address} is a model folder of ssast already; copy it to have it in another place.")
 
 
-def check_model(found: Recognised, address: str) -> None:
+def check_model(found: Detected, address: str) -> None:
     """UserError with what it is instead, unless it is a model."""
     if found.kind == STATE:
         raise UserError(
@@ -100,13 +99,13 @@ def check_model(found: Recognised, address: str) -> None:
         )
 
 
-def model_of(options: Options, found: Recognised) -> Model:
+def model_of(options: Options, found: Detected) -> _Model:
     """The model of a single file, fine-tuned or published."""
-    if found.kind == PUBLISHED:
+    if found.kind == PUBLISHED_FILE:
         checkpoint = read_checkpoint(found.path)
         sizes = {name: checkpoint.config[name] for name in ("num_mel_bins", "target_length")}
         return SSASTForPreTraining.from_checkpoint(checkpoint, frontend=audio_settings(options) | sizes)
-    tuned, sentence = older_model(options, str(found.path))
+    tuned, sentence = legacy_model(options, str(found.path))
     say(sentence)
     if tuned.labels is None:
         names = [f"label_{number}" for number in range(tuned.num_labels)]
@@ -115,37 +114,37 @@ def model_of(options: Options, found: Recognised) -> Model:
     return tuned
 
 
-def prove(model: Model, tensors: dict[str, Tensor]) -> Proof:
+def prove(model: _Model, tensors: dict[str, Tensor]) -> Proof:
     """Compare a saved model with the tensors of its file; UserError where they do not answer the same."""
     tensors = {name: value.float() for name, value in tensors.items()}
     own = model.state_dict()
-    kept = {name: value for name, value in tensors.items() if own_name(name) in own}
-    changed = [name for name, value in kept.items() if not torch.equal(own[own_name(name)], value)]
-    missing = own.keys() - {own_name(name) for name in kept}
+    kept = {name: value for name, value in tensors.items() if own_parameter_name(name) in own}
+    changed = [name for name, value in kept.items() if not torch.equal(own[own_parameter_name(name)], value)]
+    missing = own.keys() - {own_parameter_name(name) for name in kept}
     if changed or missing:
         first = sorted({*changed, *missing})[0]
         raise UserError(f"the folder would hold another {first} than the file, so it was not made; report this file.")
     fbank_BTF = torch.randn(
-        CLIPS, model.v.target_length, model.v.num_mel_bins, generator=torch.Generator().manual_seed(SEED)
+        _CLIPS, model.v.target_length, model.v.num_mel_bins, generator=torch.Generator().manual_seed(_SEED)
     )
     with torch.no_grad():
         pairs = _pairs(model, tensors, fbank_BTF)
     largest, of_up_to = farthest(pairs)
-    if not largest <= CLOSE * max(of_up_to, 1.0):
+    if not largest <= _CLOSE * max(of_up_to, 1.0):
         raise UserError(f"the folder's outputs would be {largest:.1e} off the original's formula, so it was not made.")
     return Proof(len(kept), largest, of_up_to)
 
 
-def _pairs(model: Model, tensors: dict[str, Tensor], fbank_BTF: Tensor) -> list[tuple[Tensor, Tensor]]:
+def _pairs(model: _Model, tensors: dict[str, Tensor], fbank_BTF: Tensor) -> list[tuple[Tensor, Tensor]]:
     """(output of the model, the same by the original's formula): the last state, and logits or pretext losses."""
     heads = model.v.heads
-    states = reference.states(tensors, fbank_BTF, heads=heads, stride=model.v.stride)
+    states = reference.reference_states(tensors, fbank_BTF, heads=heads, stride=model.v.stride)
     pairs = [(model.v(fbank_BTF)[-1], states[-1])]
     if isinstance(model, SSASTForAudioClassification):
         names = ("task", "layer", "weighted", "activation")
         asked = {name: model.config[name] for name in names}
         return [*pairs, (model(fbank_BTF), reference.logits(tensors, states, **asked))]
     masked_M = torch.arange(0, model.v.num_patches, 2)
-    output = model(fbank_BTF, mask_index=masked_M.expand(CLIPS, -1))
+    output = model(fbank_BTF, mask_index=masked_M.expand(_CLIPS, -1))
     nce, mse = reference.pretext_losses(tensors, fbank_BTF, masked_M, heads=heads, shape=model.v.shape)
     return [*pairs, (output.nce, nce), (output.mse, mse)]

@@ -6,10 +6,8 @@ from typing import Any
 from ssast.data.tables.label_columns import check_label_names, predictions_table
 from ssast.options.options import Options
 from ssast.runs.audio_settings import model_settings
-from ssast.runs.context import Work
-from ssast.runs.models import (
-    finetuned_model,
-)
+from ssast.runs.context import RunContext
+from ssast.runs.models import finetuned_model
 from ssast.runs.output.folder import nothing_half_written, open_folder, used_files
 from ssast.runs.output.lock import alone
 from ssast.runs.output.uploads import uploaded
@@ -22,13 +20,13 @@ from ssast.runs.scoring import evaluate_model
 @nothing_half_written
 def evaluate(options: Options | None = None, /, **overrides: Any) -> Path:
     """Score a fine-tuned model on labelled recordings; the folder with metrics.json, aucs.csv and predictions.csv."""
-    work = Work.of(options, "evaluate", overrides)
-    options = work.options
+    context = RunContext.of(options, "evaluate", overrides)
+    options = context.options
     model = finetuned_model(options)
     settings = model_settings(options, model.frontend)
     remedy = "fine-tune the model with another name for the label"
     check_label_names(model.labels or [], [predictions_table], source="the model", remedy=remedy)
     test = rows(options, target_labels(options, model.labels), model.config["loss"], in_part=True)
     folder = open_folder(options, clips={"test": len(test.frame)}, files=used_files(options, test.source), trains=False)
-    evaluate_model(work, model, test, settings, folder)
+    evaluate_model(context, model, test, settings, folder)
     return folder

@@ -4,9 +4,9 @@ from pathlib import Path
 from typing import Any
 
 from ssast.adapters.hugging_face_ast import to_ast
-from ssast.adapters.onnx import Model, to_onnx
-from ssast.data.storage.location import whole_folder
-from ssast.model.checkpoints.detect import OWN_FINETUNED, OWN_PRETRAINED, Recognised, recognise
+from ssast.adapters.onnx import _Model, to_onnx
+from ssast.data.storage.atomic_writes import atomic_folder
+from ssast.model.checkpoints.detect import OWN_FINETUNED, OWN_PRETRAINED, Detected, detect
 from ssast.model.classification import SSASTForAudioClassification
 from ssast.model.pretraining import SSASTForPreTraining
 from ssast.modes.convert import check_model, free_folder, model_of
@@ -25,10 +25,10 @@ def export(options: Options | None = None, /, **overrides: Any) -> Path:
     options = resolve(options, mode="export", **overrides)
     folder, address = free_folder(options.exp_dir), options.checkpoint or ""
     with local_model(options, address) as path:
-        found = recognise(path)
+        found = detect(path)
         check_model(found, address)
         model = _model(options, found).eval()
-        with whole_folder(folder) as beside:
+        with atomic_folder(folder) as beside:
             made = WAYS[options.format](model, beside)
     for remark in made.remarks:
         say(remark)
@@ -37,7 +37,7 @@ def export(options: Options | None = None, /, **overrides: Any) -> Path:
     return folder
 
 
-def _model(options: Options, found: Recognised) -> Model:
+def _model(options: Options, found: Detected) -> _Model:
     if found.kind == OWN_FINETUNED:
         return SSASTForAudioClassification.from_pretrained(found.path)
     if found.kind == OWN_PRETRAINED:

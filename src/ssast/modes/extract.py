@@ -12,12 +12,9 @@ from ssast.model.classification import SSASTForAudioClassification
 from ssast.options.options import Options
 from ssast.runs.audio_settings import Settings, audio_settings, model_settings
 from ssast.runs.batches import dataset, loading, prepare
-from ssast.runs.context import Work, say
-from ssast.runs.models import (
-    classification_model,
-    finetuned_model,
-)
-from ssast.runs.output.changed_recordings import Remembered
+from ssast.runs.context import RunContext, say
+from ssast.runs.models import classification_model, finetuned_model
+from ssast.runs.output.changed_recordings import RememberedRecordings
 from ssast.runs.output.folder import nothing_half_written, open_folder, used_files
 from ssast.runs.output.lock import alone
 from ssast.runs.output.notes import note_recordings
@@ -35,8 +32,8 @@ def extract(options: Options | None = None, /, **overrides: Any) -> Path:
 
     With `over_time` one for each step of time, and a column `time` with its middle in seconds.
     """
-    work = Work.of(options, "extract", overrides)
-    options = work.options
+    context = RunContext.of(options, "extract", overrides)
+    options = context.options
     model, settings = _extraction_model(options)
     source = rows(options, [], "MSE")
     layer = model.layer if "layer" not in options.given else options.layer
@@ -57,13 +54,13 @@ def extract(options: Options | None = None, /, **overrides: Any) -> Path:
         return model.extract_embedding(batch["fbank"], frames=batch["frames"], **kind)
 
     if options.over_time:
-        done = step_values(work, model, source, settings, folder, key, kind)
+        done = step_values(context, model, source, settings, folder, key, kind)
     else:
-        done = clip_values(work, embed, model, source, settings, folder, key)
+        done = clip_values(context, embed, model, source, settings, folder, key)
     if distributed.is_main():
         count = done.write_parquet(folder / name, "embedding")
         done.remove()
-        note_recordings(work, folder, source.frame.index)
+        note_recordings(context, folder, source.frame.index)
         say(f"{count} embeddings in {folder / name}")
     return folder / name
 
@@ -83,24 +80,24 @@ def _embedding_name(dataset: str, model_size: str, *, embedding_type: str, layer
 
 
 def step_values(
-    work: Work,
+    context: RunContext,
     model: SSASTForAudioClassification,
     source: Rows,
     settings: Settings,
     folder: Path,
     key: str,
     kind: dict[str, Any],
-) -> inference.Rows:
+) -> inference.FinishedPass:
     """Rows of uid, time and values; recordings longer than the model's input are heard in windows."""
-    options = work.options
-    ready(work, model)
-    prepared = prepare(options, settings, work.accelerator.device, augment=False)
+    options = context.options
+    ready(context, model)
+    prepared = prepare(options, settings, context.accelerator.device, augment=False)
     cutter = Cutter.in_steps(prepared.frontend, options.window_overlap, model.v)
     data = dataset(options, source, settings, augment=False, hold="windows")
-    size = inference.loader_size(options.batch_size, work.accelerator.device)
+    size = inference.loader_size(options.batch_size, context.accelerator.device)
 
     def batches(start: int, stop: int | None = None) -> Any:
-        return window_batches(loader(data, batch_size=1, start=start, stop=stop, **loading(work)), cutter, size)
+        return window_batches(loader(data, batch_size=1, start=start, stop=stop, **loading(context)), cutter, size)
 
     def embed(batch: inference.Batch) -> torch.Tensor:
         made = prepared(batch)
@@ -109,7 +106,7 @@ def step_values(
     def rows(batch: inference.Batch, values_BTD: torch.Tensor) -> Any:
         return step_rows(cutter, model.v.middles, batch, values_BTD)
 
-    def heard() -> Remembered:
-        return Remembered.of(options, source)
+    def heard() -> RememberedRecordings:
+        return RememberedRecordings.of(options, source)
 
-    return one_pass(work, embed, batches, len(data), folder, key, rows=rows, heard=heard, unit="recording")
+    return one_pass(context, embed, batches, len(data), folder, key, rows=rows, heard=heard, unit="recording")

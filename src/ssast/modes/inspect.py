@@ -13,15 +13,15 @@ from ssast.errors import UserError
 from ssast.model.checkpoints.detect import (
     FINETUNED,
     FOREIGN,
-    OLDER,
+    KIND_TITLES,
+    OLDER_FILE,
     OWN_FINETUNED,
     OWN_PRETRAINED,
-    PUBLISHED,
+    PUBLISHED_FILE,
     STATE,
-    TITLES,
-    Recognised,
+    Detected,
     checkpoints_in,
-    recognise,
+    detect,
 )
 from ssast.model.checkpoints.legacy import ARGUMENTS, lengths_for, read_arguments, read_sizes
 from ssast.model.checkpoints.model_folder import CONFIG, WEIGHTS, read_folder
@@ -59,7 +59,7 @@ def _show(options: Options, address: str) -> int:
         path = Path(local)
         if path.is_dir() and not _holds_model(path):
             return _show_folder(options, path)
-        found = recognise(path)
+        found = detect(path)
         facts = list(_facts(options, found))
     say(address)
     for name, value in facts:
@@ -85,18 +85,18 @@ def _show_folder(options: Options, folder: Path) -> int:
     known = 0
     for place in places:
         try:
-            found = recognise(place)
+            found = detect(place)
             known += found.kind != FOREIGN
-            text = TITLES[found.kind] + (f": {found.looks_like}" if found.looks_like else "")
+            text = KIND_TITLES[found.kind] + (f": {found.looks_like}" if found.looks_like else "")
         except UserError as error:
             text = f"cannot be read: {str(error).removeprefix(f'{place} ')}"
         say(f"  {place.relative_to(folder)}: {text}")
     return 0 if known else UNKNOWN
 
 
-def _facts(options: Options, found: Recognised) -> Facts:
+def _facts(options: Options, found: Detected) -> Facts:
     looks = f", but looks like {found.looks_like}" if found.looks_like else ""
-    yield "kind", TITLES[found.kind] + looks
+    yield "kind", KIND_TITLES[found.kind] + looks
     if found.kind == FOREIGN:
         yield from _listed(found)
     elif found.kind == STATE:
@@ -108,7 +108,7 @@ def _facts(options: Options, found: Recognised) -> Facts:
     yield "SHA-256", next(iter(fingerprint(at(options, str(found.weights))).values()))
 
 
-def _listed(found: Recognised) -> Facts:
+def _listed(found: Detected) -> Facts:
     """What there is in a file that is none of ours."""
     tensors = found.shapes
     yield "tensors", f"{len(tensors)}"
@@ -120,14 +120,14 @@ def _listed(found: Recognised) -> Facts:
         yield "besides", ", ".join(rest[:4]) + (" and others" if len(rest) > 4 else "")
 
 
-def _state(found: Recognised) -> Facts:
+def _state(found: Detected) -> Facts:
     told = {name: str(found.listing.get(f"progress.{name}", "?")) for name in ("epoch", "step", "best_epoch")}
     best = str(int(told["best_epoch"]) + 1) if told["best_epoch"].isdecimal() else "none yet"
     yield "stands at", f"{told['epoch']} whole epochs, step {told['step']}; best epoch: {best}"
     yield "trains", f"{sum(name.startswith('model.') for name in found.shapes)} tensors of the model"
 
 
-def _model(found: Recognised) -> Facts:
+def _model(found: Detected) -> Facts:
     config, count = _config(found)
     size = SIZES[config["model_size"]]
     yield (
@@ -138,16 +138,16 @@ def _model(found: Recognised) -> Facts:
         ),
     )
     yield from _extent(config, found)
-    if found.kind in (OWN_FINETUNED, OLDER, FINETUNED):
+    if found.kind in (OWN_FINETUNED, OLDER_FILE, FINETUNED):
         yield from _head(config, found)
     yield "precision", ", ".join(sorted(_precisions(found)))
     if config.get("frontend"):
         yield "heard as", ", ".join(f"{name} {value}" for name, value in config["frontend"].items())
 
 
-def _config(found: Recognised) -> tuple[dict[str, Any], int]:
+def _config(found: Detected) -> tuple[dict[str, Any], int]:
     """What is known of the model, and how many parameters it has."""
-    if found.kind in (OLDER, FINETUNED):
+    if found.kind in (OLDER_FILE, FINETUNED):
         tensors, sizes = read_sizes(found.path)
         record = found.path.parent / ARGUMENTS
         remembered = read_arguments(record) if record.is_file() else {}
@@ -156,11 +156,11 @@ def _config(found: Recognised) -> tuple[dict[str, Any], int]:
         names = ("task", "layer", "weighted", "target_length", "fstride", "tstride", "num_mel_bins", "loss")
         kept = {name: remembered[name] for name in names if remembered.get(name) is not None}
         return {**sizes, **kept}, sum(value.numel() for value in tensors.values())
-    checkpoint = read_checkpoint(found.path) if found.kind == PUBLISHED else read_folder(found.path)
+    checkpoint = read_checkpoint(found.path) if found.kind == PUBLISHED_FILE else read_folder(found.path)
     return checkpoint.config, sum(value.numel() for value in checkpoint.state_dict.values())
 
 
-def _extent(config: dict[str, Any], found: Recognised) -> Facts:
+def _extent(config: dict[str, Any], found: Detected) -> Facts:
     """Patches, and the length that they cover."""
     shape = (config["fshape"], config["tshape"])
     steps = tuple(config.get(name) or own for name, own in zip(("fstride", "tstride"), shape, strict=True))
@@ -180,7 +180,7 @@ def _extent(config: dict[str, Any], found: Recognised) -> Facts:
     yield "length", f"not in the file; its {patches} patches fit {', or '.join(fitting) or 'no usual setting'}"
 
 
-def _head(config: dict[str, Any], found: Recognised) -> Facts:
+def _head(config: dict[str, Any], found: Detected) -> Facts:
     """What a fine-tuned model answers, and from what."""
     labels = config.get("labels")
     more = ", ..." if labels and len(labels) > MOST_NAMED else ""
@@ -191,7 +191,7 @@ def _head(config: dict[str, Any], found: Recognised) -> Facts:
         state = "the last state" if layer in (-1, NUM_STATES - 1) else f"state {layer}"
         of = "the learned sum of states 0 to 12" if config.get("weighted") else state
         yield "pooled", f"{config['task']}, {of}; loss {config.get('loss', 'BCE')}"
-    elif found.kind == OLDER:
+    elif found.kind == OLDER_FILE:
         yield "pooled", f"not in the file, and there is no {ARGUMENTS} beside it"
     else:
         yield "pooled", "not in the file: ft_avgtok or ft_cls, of the last state"
@@ -202,7 +202,7 @@ def _head(config: dict[str, Any], found: Recognised) -> Facts:
         yield "thresholds", ", ".join(own[:MOST_NAMED])
 
 
-def _precisions(found: Recognised) -> set[str]:
+def _precisions(found: Detected) -> set[str]:
     if found.weights.suffix == ".safetensors":
         with safe_open(found.weights, framework="pt") as opened:
             found_here = {str(opened.get_slice(name).get_dtype()) for name in opened.keys()}  # noqa: SIM118 - no dict
@@ -212,19 +212,19 @@ def _precisions(found: Recognised) -> set[str]:
     return {str(value.dtype).removeprefix("torch.") for value in tensors.values() if value.is_floating_point()}
 
 
-def _commands(found: Recognised, address: str) -> Iterator[str]:
+def _commands(found: Detected, address: str) -> Iterator[str]:
     """What to type, for each mode that takes it."""
     path = shlex.quote(address)
     if found.kind == STATE:
         run = found.path.parent.parent / "run.yaml"
         yield f"ssast finetune --config {shlex.quote(str(run))}    (or pretrain: goes on with the run)"
-    elif found.kind in (PUBLISHED, OWN_PRETRAINED):
+    elif found.kind in (PUBLISHED_FILE, OWN_PRETRAINED):
         wanted = f"--pretrained_mdl_path {path} {DATA}"
         yield f"ssast finetune {wanted} -l labels.txt -o OUT"
         yield f"ssast pretrain {wanted} -o OUT"
         yield f"ssast extract {wanted} --embedding_type pt -o OUT"
         yield f"ssast attention {wanted} -o OUT"
-    elif found.kind in (OLDER, FINETUNED, OWN_FINETUNED):
+    elif found.kind in (OLDER_FILE, FINETUNED, OWN_FINETUNED):
         wanted = f"--finetuned_mdl_path {path} {DATA}"
         has_no_ft = found.kind == FINETUNED or found.config.get("head") == PUBLISHED_HEAD
         kind = " --embedding_type pt" if has_no_ft else ""
@@ -234,5 +234,5 @@ def _commands(found: Recognised, address: str) -> Iterator[str]:
         yield f"ssast predict {path} FILES"
     if found.kind not in (STATE, FOREIGN):
         yield f"ssast export {path} OUT    (as ONNX, or --format ast)"
-    if found.kind in (PUBLISHED, OLDER, FINETUNED):
+    if found.kind in (PUBLISHED_FILE, OLDER_FILE, FINETUNED):
         yield f"ssast convert {path} OUT    (a folder that knows its own settings)"

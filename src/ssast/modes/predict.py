@@ -15,24 +15,25 @@ import pyarrow.parquet as pq
 
 from ssast import redaction
 from ssast.data.audio_files import FileDataset, look_for_audio
-from ssast.data.storage.location import Location, whole_file
+from ssast.data.storage.atomic_writes import atomic_file
+from ssast.data.storage.location import Location
 from ssast.data.tables.label_columns import NOTE, WINDOW, call_column, check_label_names, predicted_table, score_columns
 from ssast.engine import distributed, inference
 from ssast.engine.predictor import Ears, label_names
-from ssast.engine.windows import Heard, pool_windows
+from ssast.engine.windows import WindowedRecording, pool_windows
 from ssast.errors import UserError
 from ssast.options.options import Options
 from ssast.pages.sound_finding_sentences import doubt_note
 from ssast.pages.tables import number, text_table
 from ssast.runs.audio_settings import model_settings
 from ssast.runs.batches import loading
-from ssast.runs.context import Work, say
+from ssast.runs.context import RunContext, say
 from ssast.runs.models import finetuned_model
-from ssast.runs.output.changed_recordings import Remembered
+from ssast.runs.output.changed_recordings import RememberedRecordings
 from ssast.runs.output.folder import fingerprint, nothing_half_written, open_folder
 from ssast.runs.output.lock import alone
 from ssast.runs.output.notes import note_recordings
-from ssast.runs.output.skipped_recordings import BadAudio
+from ssast.runs.output.skipped_recordings import SkippedRecordings
 from ssast.runs.output.uploads import uploaded
 from ssast.runs.paths import at, model_source
 from ssast.runs.resumable_inference import one_pass
@@ -41,8 +42,8 @@ from ssast.runs.thresholds import read_thresholds
 
 PREDICTED, WINDOWS = "predicted", "predicted_windows"
 """The tables' names; apart from predictions.csv, which knows the truth beside each score and is compared by."""
-ROWS_AT_ONCE = 4096
-ON_SCREEN, MOST_LABELS, BEST = 20, 8, 3
+_ROWS_AT_ONCE = 4096
+_ON_SCREEN, MOST_LABELS, BEST = 20, 8, 3
 _USUAL_TEXT = pd.Series([""]).dtype
 TEXT = _USUAL_TEXT if isinstance(_USUAL_TEXT, pd.StringDtype) else pd.StringDtype()
 HOW_POOLED = {"mean": "the mean of its windows'", "max": "the highest of its windows'"}
@@ -56,8 +57,8 @@ def predict(options: Options | None = None, /, **overrides: Any) -> Path:
 
     Takes the command line's options by name: `finetuned_mdl_path` and `files`, which may be a list, are needed.
     """
-    work = Work.of(options, "predict", overrides)
-    options = work.options
+    context = RunContext.of(options, "predict", overrides)
+    options = context.options
     model = finetuned_model(options)
     check_label_names(
         label_names(model),
@@ -72,16 +73,16 @@ def predict(options: Options | None = None, /, **overrides: Any) -> Path:
         say(remark)
     used = fingerprint(model_source(options, options.finetuned_mdl_path or ""))
     folder = open_folder(options, clips={"predict": len(files)}, files=used, trains=False)
-    ready(work, model)
-    ears = Ears.of(model, settings, options.window_overlap, work.accelerator.device)
+    ready(context, model)
+    ears = Ears.of(model, settings, options.window_overlap, context.accelerator.device)
     data = FileDataset(files, ears.conf, librosa=options.lib, hold="windows")
     data.judges = True
-    done = _heard(work, ears, data, folder, str(sorted(used.values())))
+    done = _heard(context, ears, data, folder, str(sorted(used.values())))
     thresholds = read_thresholds(model_home(options, folder)) if model.config["loss"] == "BCE" else {}
     if distributed.is_main():
-        _write(work, done, folder, label_names(model), thresholds)
+        _write(context, done, folder, label_names(model), thresholds)
         done.remove()
-        note_recordings(work, folder, data.uids)
+        note_recordings(context, folder, data.uids)
     distributed.wait()
     return folder
 
@@ -93,53 +94,58 @@ def _named(options: Options) -> list[Location]:
     return [at(options, line) for line in lines]
 
 
-def _heard(work: Work, ears: Ears, data: FileDataset, folder: Path, model: str) -> inference.Rows:
+def _heard(context: RunContext, ears: Ears, data: FileDataset, folder: Path, model: str) -> inference.FinishedPass:
     """Every window's scores, in parts; a pass over the same files with the same model goes on."""
-    size = inference.loader_size(work.options.batch_size, work.accelerator.device)
+    size = inference.loader_size(context.options.batch_size, context.accelerator.device)
 
     def batches(start: int, stop: int | None = None) -> Iterator[inference.Batch]:
-        return ears.batches(data, size, start, stop, **loading(work))
+        return ears.batches(data, size, start, stop, **loading(context))
 
     key = f"{model} {hashlib.sha256(repr(data.uids).encode()).hexdigest()}"
-    how: dict[str, Any] = {"heard": lambda: Remembered.of_files(work.options, data.files), "unit": "recording"}
-    return one_pass(work, ears.scores, batches, len(data), folder, key, rows=ears.rows, **how)
+    how: dict[str, Any] = {
+        "heard": lambda: RememberedRecordings.of_files(context.options, data.files),
+        "unit": "recording",
+    }
+    return one_pass(context, ears.scores, batches, len(data), folder, key, rows=ears.rows, **how)
 
 
-def _write(work: Work, done: inference.Rows, folder: Path, labels: list[str], thresholds: Mapping[str, float]) -> None:
+def _write(
+    context: RunContext, done: inference.FinishedPass, folder: Path, labels: list[str], thresholds: Mapping[str, float]
+) -> None:
     """Both tables as csv and parquet, each moved into place whole; the first rows on the screen."""
-    heard = pool_windows(done.tables(), work.options.window_pooling)
-    first = list(itertools.islice(heard, ON_SCREEN))
+    heard = pool_windows(done.tables(), context.options.window_pooling)
+    first = list(itertools.islice(heard, _ON_SCREEN))
     if not first:
-        work.bad.write(folder)
+        context.skipped.write(folder)
         raise UserError(f"no recording could be used; bad_audio.csv in {folder} says why.")
-    work.bad.gather()
+    context.skipped.gather()
     seen: Counter[str] = Counter()
-    frames = _recordings(_counted(itertools.chain(first, heard), seen), labels, thresholds, work.bad)
+    frames = _recordings(_counted(itertools.chain(first, heard), seen), labels, thresholds, context.skipped)
     count = _save(frames, folder / PREDICTED)
     windows = _save((_windows(table, labels) for table in done.tables()), folder / WINDOWS)
     say(text_table(_screen_rows(first, labels, thresholds)))
     more = f" and {count - len(first)} more" if count > len(first) else ""
     say(f"{len(first)}{more} recordings in {folder / PREDICTED}.csv, their {windows} windows in {WINDOWS}.csv")
     if seen["in windows"]:
-        how = HOW_POOLED[work.options.window_pooling]
+        how = HOW_POOLED[context.options.window_pooling]
         say(f"{seen['in windows']} of {count} longer than the model's input, heard whole in windows: a score is {how}")
 
 
-def _counted(heard: Iterable[Heard], seen: Counter[str]) -> Iterator[Heard]:
+def _counted(heard: Iterable[WindowedRecording], seen: Counter[str]) -> Iterator[WindowedRecording]:
     for one in heard:
         seen["in windows"] += one.windows > 1
         yield one
 
 
 def _recordings(
-    heard: Iterable[Heard], labels: list[str], thresholds: Mapping[str, float], bad: BadAudio
+    heard: Iterable[WindowedRecording], labels: list[str], thresholds: Mapping[str, float], bad: SkippedRecordings
 ) -> Iterator[pd.DataFrame]:
     """predicted.csv in pieces: file, seconds, windows, the labels' scores, yes or no where there is a threshold, note.
 
     The note comes last and is always there, so that the other columns keep their names and places.
     """
     heard = iter(heard)
-    while piece := list(itertools.islice(heard, ROWS_AT_ONCE)):
+    while piece := list(itertools.islice(heard, _ROWS_AT_ONCE)):
         frame = pd.DataFrame({"file": [one.uid for one in piece], "seconds": [round(one.seconds, 4) for one in piece]})
         frame["windows"] = [one.windows for one in piece]
         scores = pd.DataFrame(np.stack([one.values for one in piece]), columns=score_columns(labels))
@@ -166,8 +172,8 @@ def _save(frames: Iterable[pd.DataFrame], path: Path) -> int:
     """The pieces of a table as path.csv and path.parquet, one piece in memory at a time; the number of rows."""
     count = 0
     with ExitStack() as open_files:
-        beside = open_files.enter_context(whole_file(path.with_suffix(".parquet")))
-        text = open_files.enter_context(whole_file(path.with_suffix(".csv")))
+        beside = open_files.enter_context(atomic_file(path.with_suffix(".parquet")))
+        text = open_files.enter_context(atomic_file(path.with_suffix(".csv")))
         rows = open_files.enter_context(open(text, "w", encoding="utf-8", newline=""))
         writer: pq.ParquetWriter | None = None
         for frame in frames:
@@ -179,7 +185,7 @@ def _save(frames: Iterable[pd.DataFrame], path: Path) -> int:
     return count
 
 
-def _screen_rows(heard: list[Heard], labels: list[str], thresholds: Mapping[str, float]) -> list[list[str]]:
+def _screen_rows(heard: list[WindowedRecording], labels: list[str], thresholds: Mapping[str, float]) -> list[list[str]]:
     """A row a recording: all scores with their calls, or of many labels the highest."""
     many = len(labels) > MOST_LABELS
     header = ["file", "seconds", "windows", *([f"label {place}" for place in range(1, BEST + 1)] if many else labels)]

@@ -8,19 +8,14 @@ from ssast.model.masking import check_mask_patch
 from ssast.options.options import Options
 from ssast.pages.remarks import best_is_first
 from ssast.runs.audio_settings import audio_settings
-from ssast.runs.context import Work, say
-from ssast.runs.models import (
-    compiled,
-    in_pieces,
-    pretraining_model,
-    save,
-)
+from ssast.runs.context import RunContext, say
+from ssast.runs.models import compiled, in_pieces, pretraining_model, save
 from ssast.runs.output.folder import nothing_half_written
 from ssast.runs.output.lock import alone
 from ssast.runs.output.notes import note_recordings
 from ssast.runs.output.uploads import uploaded
 from ssast.runs.rows import training_rows
-from ssast.runs.training import _start, feed, recipe
+from ssast.runs.training import start_training, training_batches, training_settings
 
 
 @alone("pretrain")
@@ -28,20 +23,20 @@ from ssast.runs.training import _start, feed, recipe
 @nothing_half_written
 def pretrain(options: Options | None = None, /, **overrides: Any) -> Path:
     """Learn from unlabelled recordings; the model folder. Takes the command line's options by name."""
-    work = Work.of(options, "pretrain", overrides)
-    options = work.options
+    context = RunContext.of(options, "pretrain", overrides)
+    options = context.options
     settings = audio_settings(options)
     train_rows, held_out = training_rows(options, [])
     model = pretraining_model(options, settings)
     check_mask_patch(options.mask_patch, model.v.num_patches)
-    work = in_pieces(work, model)
-    options = work.options
+    context = in_pieces(context, model)
+    options = context.options
     compiled(options, model.v)
-    batches = feed(work, train_rows, held_out, settings)
-    folder, key = _start(options, train_rows, held_out)
-    outcome = train(model, batches, recipe(options), folder, work.accelerator, key=key)
+    batches = training_batches(context, train_rows, held_out, settings)
+    folder, key = start_training(options, train_rows, held_out)
+    outcome = train(model, batches, training_settings(options), folder, context.accelerator, key=key)
     save(model, folder)
-    note_recordings(work, folder, train_rows.frame.index, held_out.frame.index)
+    note_recordings(context, folder, train_rows.frame.index, held_out.frame.index)
     if outcome.best_epoch == 0 and options.epochs > 1:
         say(best_is_first(options.epochs))
     if "validation_accuracy" in outcome.report:

@@ -21,7 +21,7 @@ from ssast.options.options import SPECS, Options
 from ssast.options.yaml_file import write_mapping
 from ssast.runs.audio_settings import audio_settings
 from ssast.runs.batches import dataset, loading
-from ssast.runs.context import Work, say
+from ssast.runs.context import RunContext, say
 from ssast.runs.output.folder import fingerprint, nothing_half_written, open_folder
 from ssast.runs.output.lock import alone
 from ssast.runs.output.notes import note_recordings
@@ -30,7 +30,7 @@ from ssast.runs.paths import at
 from ssast.runs.rows import Rows
 
 STATS = "stats.yaml"
-SOUND = ("resample_rate", "reduce", "clip_length", "num_mel_bins", "target_length", "lib")
+_SOUND = ("resample_rate", "reduce", "clip_length", "num_mel_bins", "target_length", "lib")
 
 
 @dataclass(frozen=True)
@@ -70,17 +70,17 @@ def stats(options: Options | None = None, /, **overrides: Any) -> Path:
 
     Takes the command line's options by name.
     """
-    work = Work.of(options, "stats", overrides)
-    options = work.options
+    context = RunContext.of(options, "stats", overrides)
+    options = context.options
     place = find_split(at(options, options.data_split_root or ""), "train")
     source = Rows(read_split(place), [], place)
     folder = open_folder(options, clips={"stats": len(source.frame)}, files=fingerprint(place), trains=False)
     own, padding, used = Moments(), Moments(), 0
-    for fbank_TF in _fbanks(work, source):
+    for fbank_TF in _fbanks(context, source):
         own += Moments.of(fbank_TF)
         padding += Moments((options.target_length - len(fbank_TF)) * options.num_mel_bins)
         used += 1
-    note_recordings(work, folder, source.frame.index)
+    note_recordings(context, folder, source.frame.index)
     if not used or own.std == 0:
         what = "nothing but silence" if used else "no recording that can be used"
         raise UserError(f"{source.source} names {what}; look into it with `ssast check`.")
@@ -91,16 +91,16 @@ def stats(options: Options | None = None, /, **overrides: Any) -> Path:
     return folder / STATS
 
 
-def _fbanks(work: Work, source: Rows) -> Iterator[torch.Tensor]:
+def _fbanks(context: RunContext, source: Rows) -> Iterator[torch.Tensor]:
     """The raw log-mel (T, F) of each recording as a model would see it, without the padding."""
-    options, device = work.options, work.accelerator.device
+    options, device = context.options, context.accelerator.device
     settings = audio_settings(options)
     names = ("sample_rate", "num_mel_bins", "target_length")
     # With these two the normalisation changes nothing.
     prepare = Prepare(Frontend(**{name: settings[name] for name in names}, mean=0.0, std=0.5)).to(device)
     data = dataset(options, source, settings, augment=False)
     with tqdm(total=len(data), desc="stats", unit="clip", dynamic_ncols=True) as bar:
-        for batch in loader(data, batch_size=options.batch_size, **loading(work)):
+        for batch in loader(data, batch_size=options.batch_size, **loading(context)):
             if batch["uid"]:
                 made = prepare(batch)
                 yield from (
@@ -112,7 +112,7 @@ def _fbanks(work: Work, source: Rows) -> Iterator[torch.Tensor]:
 
 def _write(options: Options, path: Path, own: Moments, padded: Moments, clips: int) -> None:
     """stats.yaml: the two options, those of the sound that they hold for, and what else was measured."""
-    given = {name: getattr(options, name) for name in SOUND if getattr(options, name) != SPECS[name].default}
+    given = {name: getattr(options, name) for name in _SOUND if getattr(options, name) != SPECS[name].default}
     record = {
         "clips": clips,
         "frames": own.count // options.num_mel_bins,

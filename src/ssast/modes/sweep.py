@@ -17,14 +17,14 @@ from torch import nn
 from tqdm import tqdm
 
 from ssast import __version__
-from ssast.data.features import States, Table
-from ssast.data.storage.location import whole_file
+from ssast.data.features import States, StatesTable
+from ssast.data.storage.atomic_writes import atomic_file
 from ssast.data.tables.balance import positive_weights
 from ssast.data.tables.label_columns import MEAN
 from ssast.engine import distributed
-from ssast.engine.optimiser import Recipe
-from ssast.engine.parallel_heads import HeadsBeside
-from ssast.engine.train import Feed, train
+from ssast.engine.optimiser import TrainingSettings
+from ssast.engine.parallel_heads import ParallelHeads
+from ssast.engine.train import TrainingBatches, train
 from ssast.errors import UserError
 from ssast.metrics.measures import SOFT_POSITIVE
 from ssast.metrics.scores import score
@@ -37,17 +37,17 @@ from ssast.options.declaration import altering
 from ssast.options.options import SPECS, Options
 from ssast.pages.tables import TITLES, number, text_table
 from ssast.runs.audio_settings import Settings, audio_settings
-from ssast.runs.context import Work, say
+from ssast.runs.context import RunContext, say
 from ssast.runs.cross_validation import spread
 from ssast.runs.features import Pooler, all_states, check_some, own_states, pooled_table, with_pooled
 from ssast.runs.models import classification_model
-from ssast.runs.output.changed_recordings import Remembered
+from ssast.runs.output.changed_recordings import RememberedRecordings
 from ssast.runs.output.folder import nothing_half_written, open_folder, run_key, used_files
 from ssast.runs.output.lock import alone
 from ssast.runs.output.notes import note_recordings
 from ssast.runs.output.uploads import uploaded
 from ssast.runs.rows import Rows, target_labels, training_rows
-from ssast.runs.training import feed, recipe
+from ssast.runs.training import training_batches, training_settings
 
 MEASURES = {"BCE": ("auc",), "MSE": ("spearman", "rmse")}
 """What sweep.csv holds; the first is on the screen and says what is best."""
@@ -80,32 +80,32 @@ CHOICES = [Choice(task, layer) for layer in (*range(NUM_STATES), None) for task 
 @nothing_half_written
 def sweep(options: Options | None = None, /, **overrides: Any) -> Path:
     """Train a head on each layer and pooling of a pretrained model and score it on validation clips; sweep.csv."""
-    work = Work.of(options, "sweep", overrides)
+    context = RunContext.of(options, "sweep", overrides)
     if distributed.size() > 1:
         raise UserError("sweep is one process's work; start it without accelerate launch or torchrun.")
-    options = work.options
+    options = context.options
     settings, labels = audio_settings(options), target_labels(options)
     splits = [training_rows(replace(options, seed=options.seed + number), labels) for number in range(options.seeds)]
     train_rows, held_out = splits[0]
     model = classification_model(replace(options, freeze=True), labels, settings)
-    runs = [_run(work, options.seed + number, split, settings) for number, split in enumerate(splits)]
+    runs = [_run(context, options.seed + number, split, settings) for number, split in enumerate(splits)]
     files = used_files(options, train_rows.source)
     clips = {"train": len(train_rows.frame), "validation": len(held_out.frame)}
     folder = open_folder(options, clips=clips, files=files, trains=False)
     _say_left_aside(options)
     _check_held_out([held_out.targets for _, held_out in splits], options)
     # The splits of all seeds are made of the same recordings.
-    table = pooled_table(Pooler(work, model, settings, all_states(model), autocast=True), train_rows, held_out)
-    check_some(work, table)
-    heard = Remembered.of(options, train_rows, held_out)
+    table = pooled_table(Pooler(context, model, settings, all_states(model), autocast=True), train_rows, held_out)
+    check_some(context, table)
+    heard = RememberedRecordings.of(options, train_rows, held_out)
     journal = opened(folder / ".parts" / "sweep", f"{run_key(options, files)} {__version__}", heard, options)
     found = _all_heads(runs, model, table, journal)
     best = _best(found, options, clips["validation"])
-    with whole_file(folder / "sweep.csv") as beside:
+    with atomic_file(folder / "sweep.csv") as beside:
         _csv(found, options).to_csv(beside, index=False)
     journal.remove()
-    note_recordings(work, folder, train_rows.frame.index, held_out.frame.index)
-    work.bad.leave()
+    note_recordings(context, folder, train_rows.frame.index, held_out.frame.index)
+    context.skipped.leave()
     _show(found, best, options, clips["validation"], folder / "sweep.csv")
     return folder / "sweep.csv"
 
@@ -114,19 +114,19 @@ def sweep(options: Options | None = None, /, **overrides: Any) -> Path:
 class _Run:
     """What the heads of one seed have in common."""
 
-    work: Work
-    feed: Feed
+    context: RunContext
+    training_batches: TrainingBatches
     positives: Sequence[float] | None
 
     @property
     def name(self) -> str:
-        return f"seed-{self.work.options.seed}"
+        return f"seed-{self.context.options.seed}"
 
 
-def _run(work: Work, seed: int, split: tuple[Rows, Rows], settings: Settings) -> _Run:
-    own = replace(work, options=replace(work.options, seed=seed))
+def _run(context: RunContext, seed: int, split: tuple[Rows, Rows], settings: Settings) -> _Run:
+    own = replace(context, options=replace(context.options, seed=seed))
     positives = positive_weights(split[0].targets).tolist() if own.options.pos_weight else None
-    return _Run(own, feed(own, *split, settings), positives)
+    return _Run(own, training_batches(own, *split, settings), positives)
 
 
 def _check_held_out(targets: Sequence[NDArray[np.float64]], options: Options) -> None:
@@ -157,12 +157,12 @@ def _say_left_aside(options: Options) -> None:
 
 
 def _all_heads(
-    runs: Sequence[_Run], model: SSASTForAudioClassification, table: Table, journal: Journal
+    runs: Sequence[_Run], model: SSASTForAudioClassification, table: StatesTable, journal: Journal
 ) -> dict[Choice, dict[str, Scores]]:
     """The scores of each choice, by the name of the seed."""
     found: dict[Choice, dict[str, Scores]] = {choice: {} for choice in CHOICES}
     with tqdm(total=len(CHOICES) * len(runs), desc="sweep", unit="head", dynamic_ncols=True) as bar:
-        for run, together in itertools.product(runs, _groups(runs[0].work.options)):
+        for run, together in itertools.product(runs, _groups(runs[0].context.options)):
             names = {choice: f"{choice.task} {choice.shown} {run.name}" for choice in together}
             if any(name not in journal.done for name in names.values()):
                 for choice, scores in _train_heads(run, model, table, together).items():
@@ -182,19 +182,19 @@ def _groups(options: Options) -> list[list[Choice]]:
 
 
 def _train_heads(
-    run: _Run, model: SSASTForAudioClassification, table: Table, together: list[Choice]
+    run: _Run, model: SSASTForAudioClassification, table: StatesTable, together: list[Choice]
 ) -> dict[Choice, Scores]:
     """Train heads as finetune would, and score the best epoch of each on the validation clips."""
     if len(together) == 1:
         _renew(run, model, together[0])
-        _train(run, model, with_pooled(run.feed, table, own_states(model)), recipe(run.work.options))
+        _train(run, model, with_pooled(run.feed, table, own_states(model)), training_settings(run.context.options))
         return {together[0]: _score(run, model, table)}
-    options, layers = run.work.options, [choice.layer for choice in together if choice.layer is not None]
+    options, layers = run.context.options, [choice.layer for choice in together if choice.layer is not None]
     _renew(run, model, together[0])
     kind: dict[str, Any] = {"task": together[0].task, "layers": layers, "seed": options.seed}
-    heads = HeadsBeside(model, **kind, patience=options.patience)
+    heads = ParallelHeads(model, **kind, patience=options.patience)
     states = States((together[0].task,), tuple(layers), model.v.width)
-    _train(run, heads, with_pooled(run.feed, table, states), replace(recipe(options), patience=0))
+    _train(run, heads, with_pooled(run.feed, table, states), replace(training_settings(options), patience=0))
     found = {}
     for place, choice in enumerate(together):
         _renew(run, model, choice)
@@ -205,20 +205,20 @@ def _train_heads(
 
 def _renew(run: _Run, model: SSASTForAudioClassification, choice: Choice) -> None:
     layer = -1 if choice.layer is None else choice.layer
-    model.renew_head(task=choice.task, layer=layer, weighted=choice.layer is None, seed=run.work.options.seed)
+    model.renew_head(task=choice.task, layer=layer, weighted=choice.layer is None, seed=run.context.options.seed)
     if run.positives is not None:
         model.weigh_positives(run.positives)
 
 
-def _train(run: _Run, heads: nn.Module, batches: Feed, how: Recipe) -> None:
+def _train(run: _Run, heads: nn.Module, batches: TrainingBatches, how: TrainingSettings) -> None:
     """`train` without its words and its checkpoints."""
     how = replace(how, tensorboard=False, save_every_seconds=float("inf"))
     with TemporaryDirectory(prefix="ssast-sweep-") as folder, _silence():
-        train(heads, batches, how, Path(folder), run.work.accelerator)
+        train(heads, batches, how, Path(folder), run.context.accelerator)
 
 
-def _score(run: _Run, model: SSASTForAudioClassification, table: Table) -> Scores:
-    options, device = run.work.options, run.work.accelerator.device
+def _score(run: _Run, model: SSASTForAudioClassification, table: StatesTable) -> Scores:
+    options, device = run.context.options, run.context.accelerator.device
     model.eval()
     seen = [batch for batch in with_pooled(run.feed, table, own_states(model)).validation() if batch["uid"]]
     scores = torch.cat(

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from ssast.options.options import Options
 from ssast.runs.context import say
-from ssast.runs.output.changed_recordings import HEARD, Remembered
+from ssast.runs.output.changed_recordings import HEARD_CONTENTS, RememberedRecordings
 from ssast.safe_reading import json_of
 
 Scores = dict[str, dict[str, float | None]]
@@ -40,20 +40,20 @@ class Journal:
             self.path.parent.parent.rmdir()
 
 
-def opened(parts: Path, key: str, heard: Remembered, options: Options) -> Journal:
+def opened(parts: Path, key: str, heard: RememberedRecordings, options: Options) -> Journal:
     """The journal of an unfinished sweep, or a new one where it is not of this sweep; that is said."""
     if options.resume == "never":
         shutil.rmtree(parts, ignore_errors=True)
-    changed = heard.changed_since(parts / HEARD)
+    changed = heard.changed_since(parts / HEARD_CONTENTS)
     if changed:
         say(f"{heard.sentence(changed)}; the sweep begins anew")
         shutil.rmtree(parts, ignore_errors=True)
     journal = Journal(parts / "heads.jsonl", key)
     if changed is None and journal.done:
-        say(f"{parts / HEARD} is missing or damaged, so recordings may have changed: the sweep begins anew")
+        say(f"{parts / HEARD_CONTENTS} is missing or damaged, so recordings may have changed: the sweep begins anew")
         shutil.rmtree(parts, ignore_errors=True)
         journal = Journal(parts / "heads.jsonl", key)
     if journal.path.exists() and not journal.done:
         say(f"what lies in {parts} was computed with other options, files or versions: the sweep begins anew")
-    heard.write(parts / HEARD)
+    heard.write(parts / HEARD_CONTENTS)
     return journal

@@ -3,16 +3,15 @@
 from pathlib import Path
 from typing import Any
 
-from ssast.data.storage.location import Location
 from ssast.errors import UserError
 from ssast.options.options import Options
 from ssast.options.privacy import revealed
 from ssast.options.resolve import resolve
 from ssast.options.yaml_file import read_mapping
 from ssast.runs.output.lock import THERE, alone
-from ssast.runs.output.uploads import LEDGER, Uploads, target
+from ssast.runs.output.uploads import LEDGER, Uploads, _check_recorded, target
 from ssast.runs.paths import at
-from ssast.safe_reading import brief, json_file
+from ssast.safe_reading import json_file
 
 
 @alone("upload", lock=THERE)
@@ -35,16 +34,6 @@ def upload(options: Options | None = None, /, **overrides: Any) -> Path:
     return folder
 
 
-def _check_recorded(folder: Path, to: Location) -> None:
-    """Say where a folder's own files send it; UserError where that is no bucket, which only the command may name."""
-    if not to.address.startswith(BUCKETS):
-        raise UserError(
-            f"the record in {folder} names {brief(to.address)}, which is no gs:// or s3:// bucket; "
-            "give -b/--bucket_name."
-        )
-    print(f"sending to {to}, as the record in {folder} says; -b/--bucket_name names another", flush=True)
-
-
 def _noted(folder: Path) -> str:
     """Where a mode that leaves no record was sending its results; empty where nothing says so."""
     try:
@@ -62,7 +51,3 @@ def _recorded(folder: Path, given: frozenset[str]) -> dict[str, Any]:
             names = {"bucket_name", "cloud_dir", "project_name"} - given
             return {name: found[name] for name in names if found.get(name) is not None}
     return {}
-
-
-BUCKETS = ("gs://", "gcs://", "s3://", "s3a://")
-"""Where the record of a folder, which may be a stranger's, can send it without the command's naming the place."""

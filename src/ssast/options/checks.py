@@ -7,7 +7,7 @@ from typing import Any
 from ssast.errors import UserError
 from ssast.options.records import FINETUNING_TASKS, PRETEXT_TASKS
 
-WINDOW_SECONDS = 0.025
+_WINDOW_SECONDS = 0.025
 LEAST_SHUFFLES = 100
 
 
@@ -172,9 +172,9 @@ def _spectrogram(options: Any) -> Iterator[str]:
 
 
 def _clip_length(options: Any) -> Iterator[str]:
-    if 0 < options.clip_length < WINDOW_SECONDS:
+    if 0 < options.clip_length < _WINDOW_SECONDS:
         yield (
-            f"--clip_length {options.clip_length} is shorter than one window of {WINDOW_SECONDS} seconds; "
+            f"--clip_length {options.clip_length} is shorter than one window of {_WINDOW_SECONDS} seconds; "
             "give more, or 0 for whole recordings"
         )
 

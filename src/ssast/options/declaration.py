@@ -18,7 +18,7 @@ TRUTH = {"true": True, "1": True, "false": False, "0": False}
 
 
 @dataclass(frozen=True)
-class Group:
+class OptionGroup:
     """A section of the help; its options are shown in the help of these modes unless an option says otherwise.
 
     Where it `alters`, each of its options makes a training clip sound or look otherwise whenever it comes up.
@@ -43,7 +43,7 @@ class Spec:
     """
 
     help: str
-    group: Group
+    group: OptionGroup
     short: str = ""
     unit: str = ""
     low: float | None = None
@@ -166,7 +166,7 @@ class Spec:
         )
 
 
-def option(default: Any, help: str, group: Group, **rest: Any) -> Any:
+def option(default: Any, help: str, group: OptionGroup, **rest: Any) -> Any:
     """A dataclass field that declares an option; `rest` are the further fields of `Spec`."""
     return field(default=default, metadata={"spec": Spec(help, group, default=default, **rest)})
 

@@ -1,6 +1,6 @@
 """The modes in; the sections of the options and which modes each belongs to out."""
 
-from ssast.options.declaration import Group
+from ssast.options.declaration import OptionGroup
 from ssast.options.records import MODES
 
 EVERY = tuple(mode for mode in MODES if mode != "inspect")  # which only looks
@@ -18,19 +18,19 @@ BUCKET = (*READ, "predict", "compare", "upload")
 
 NOWHERE = ("",)
 
-LOADING = Group("Loading data", READ)
-CLOUD = Group("Google cloud storage", (*WORK, *HEAR, "check", "compare", "audit"))
-SAVING = Group("Saving data", WORK)
-RUN = Group("Run mode", EVERY)
-AUDIO = Group("Audio and spectrogram", (*WORK, "stats", "convert"))
-WAVEFORM = Group("Waveform augmentation (training only)", TRAIN, alters=True)
-FBANK = Group("Spectrogram augmentation (training only)", TRAIN, alters=True)
-MODEL = Group("Model", (*TRAIN, "sweep"))
-TRAINING = Group("Training", (*TRAIN, "sweep"))
-PRETRAINING = Group("Pretraining", ("pretrain",))
-HEAD = Group("Classification head", HEADS)
-CHECKPOINT = Group("Checkpoint", ("inspect", "convert", "export"))
-SCORES = Group("Scores", ("finetune", "evaluate", "compare", "audit"))
-ATTENTION = Group("Attention", ("attention",))
-MACHINE = Group("Machine", EVERY)
-DEMO = Group("Demo", ("demo",))
+LOADING = OptionGroup("Loading data", READ)
+CLOUD = OptionGroup("Google cloud storage", (*WORK, *HEAR, "check", "compare", "audit"))
+SAVING = OptionGroup("Saving data", WORK)
+RUN = OptionGroup("Run mode", EVERY)
+AUDIO = OptionGroup("Audio and spectrogram", (*WORK, "stats", "convert"))
+WAVEFORM = OptionGroup("Waveform augmentation (training only)", TRAIN, alters=True)
+FBANK = OptionGroup("Spectrogram augmentation (training only)", TRAIN, alters=True)
+MODEL = OptionGroup("Model", (*TRAIN, "sweep"))
+TRAINING = OptionGroup("Training", (*TRAIN, "sweep"))
+PRETRAINING = OptionGroup("Pretraining", ("pretrain",))
+HEAD = OptionGroup("Classification head", HEADS)
+CHECKPOINT = OptionGroup("Checkpoint", ("inspect", "convert", "export"))
+SCORES = OptionGroup("Scores", ("finetune", "evaluate", "compare", "audit"))
+ATTENTION = OptionGroup("Attention", ("attention",))
+MACHINE = OptionGroup("Machine", EVERY)
+DEMO = OptionGroup("Demo", ("demo",))

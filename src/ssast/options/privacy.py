@@ -12,14 +12,14 @@ from pathlib import Path
 from typing import Any
 
 from ssast import redaction
-from ssast.data.storage.atomic_writes import at_home
+from ssast.data.storage.atomic_writes import at_home, writable_folder
 from ssast.data.storage.cache import own_folder
-from ssast.data.storage.location import Location, locate, writable_folder
+from ssast.data.storage.location import Location, locate
 from ssast.errors import UserError
 from ssast.options.options import SPECS, Options
-from ssast.redaction import HIDDEN, OWN, Veil
+from ssast.redaction import HIDDEN, OWN, Redaction
 
-KEYS = "keys.csv"
+_KEYS = "keys.csv"
 
 
 NAMES = ("study", "bucket_name", "project_name", "cloud_dir")
@@ -41,7 +41,7 @@ class Keys:
     """The key file: a salt, and what each hash that was shown stands for; for this user's eyes only."""
 
     def __init__(self, folder: Path):
-        self.path = folder / KEYS
+        self.path = folder / _KEYS
         self.salt = b""
         self.names: dict[str, str] = {}
         self._read()
@@ -98,7 +98,7 @@ def keys() -> Keys:
     return Keys(own_folder("SSAST_KEYS", "~/.config/ssast"))
 
 
-def _learn_given(worn: Veil, given: Mapping[str, Any]) -> None:
+def _learn_given(worn: Redaction, given: Mapping[str, Any]) -> None:
     known = set(SPECS) - set(secret_options())
     for name, value in given.items():
         for part in value if isinstance(value, list | tuple) else [value]:
@@ -106,7 +106,7 @@ def _learn_given(worn: Veil, given: Mapping[str, Any]) -> None:
                 _learn_value(worn, name if name in SPECS else "path", os.fspath(part))
 
 
-def _learn_value(worn: Veil, name: str, value: str) -> None:
+def _learn_value(worn: Redaction, name: str, value: str) -> None:
     """One option's value in all its spellings."""
     parts = _parts(name, value)
     if name in LISTS:
@@ -135,7 +135,7 @@ def _parts(name: str, value: str) -> list[str]:
 
 def settled(options: Options) -> Options:
     """Options of a private run with their paths absolute, so that none can hide as a word; and the veil knows them."""
-    worn = redaction.worn()
+    worn = redaction.redaction_in_use()
     if worn is None and not options.private:
         return options
     if worn is None:
@@ -164,7 +164,7 @@ def _in_full(name: str, value: str) -> str:
     return str(path.absolute()) if "://" not in value and (path.exists() or name == "exp_dir") else value
 
 
-def _learn_recordings(worn: Veil, options: Options) -> None:
+def _learn_recordings(worn: Redaction, options: Options) -> None:
     """Every name in the local folder of the recordings, whether a csv has it or not; of a bucket the addresses."""
     if options.bucket_name:
         worn.learn_place("bucket", str(locate("x", None, options.bucket_name)).removesuffix("/x"))
@@ -182,7 +182,7 @@ def _spellings(root: Location) -> list[str]:
 
 def shown_record(values: Mapping[str, Any]) -> dict[str, Any]:
     """Options as they may be written down; `revealed` brings them back on this machine."""
-    worn = redaction.worn()
+    worn = redaction.redaction_in_use()
     if worn is None:
         return dict(values)
     secret = set(secret_options())
@@ -194,16 +194,16 @@ def shown_record(values: Mapping[str, Any]) -> dict[str, Any]:
 
 def shown_facts(facts: Mapping[str, Any]) -> dict[str, Any]:
     """What a record holds beside options, as it may be written down."""
-    worn = redaction.worn()
+    worn = redaction.redaction_in_use()
     return dict(facts) if worn is None else _deep(worn, facts)
 
 
-def _hidden(worn: Veil, name: str, value: str) -> str:
+def _hidden(worn: Redaction, name: str, value: str) -> str:
     hidden = [worn.hidden(LISTS.get(name, name), part) for part in _parts(name, value)]
     return ("," if name in LISTS else "\n").join(hidden)
 
 
-def _deep(worn: Veil, value: Any) -> Any:
+def _deep(worn: Redaction, value: Any) -> Any:
     if isinstance(value, Mapping):
         return {_deep(worn, str(name)): _deep(worn, inner) for name, inner in value.items()}
     if isinstance(value, list | tuple):

@@ -4,7 +4,8 @@ import os
 from collections.abc import Mapping
 from typing import Any
 
-from ssast.data.storage.location import Location, whole_file
+from ssast.data.storage.atomic_writes import atomic_file
+from ssast.data.storage.location import Location
 from ssast.errors import UserError
 from ssast.safe_reading import MOST_BYTES, yaml_of
 
@@ -35,5 +36,5 @@ def write_mapping(path: str | os.PathLike[str], comment: str, sections: Mapping[
     for title, values in sections.items():
         body = yaml.safe_dump(dict(values), sort_keys=False, allow_unicode=True, width=120)
         parts.append(f"\n# {title}\n{body}")
-    with whole_file(path) as beside:
+    with atomic_file(path) as beside:
         beside.write_text("".join(parts), encoding="utf-8")

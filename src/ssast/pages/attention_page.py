@@ -10,7 +10,18 @@ import numpy as np
 
 from ssast.audio.frontend import SHIFT_MS
 from ssast.pages.html import embed, escape, levels, page, sound_uri, table
-from ssast.pages.maps import BY_LABEL, FIRST_EDGE, METHODS, SIGNED, Clip, Grid, Group, bin_hz, is_signed, summary
+from ssast.pages.maps import (
+    BY_LABEL,
+    FIRST_EDGE,
+    METHODS,
+    SIGNED,
+    Clip,
+    ClipGroup,
+    Grid,
+    attention_summary,
+    bin_hz,
+    is_signed,
+)
 
 GROUP_ROWS, GROUP_CELLS = 64, 16384
 
@@ -24,7 +35,7 @@ def attention_page(
     layers: int,
     heads: int,
     shares: Sequence[float],
-    groups: Sequence[tuple[Group, Group]] = (),
+    groups: Sequence[tuple[ClipGroup, ClipGroup]] = (),
     facts: Sequence[tuple[str, str]] = (),
 ) -> str:
     """The whole page (html) for a batch of clips of one model; every uid and label in it is escaped.
@@ -53,7 +64,7 @@ def attention_page(
             _controls(named, labels, explained, layers, heads, clips),
             *(_section(number, clip, labels) for number, clip in enumerate(clips)),
             _groups(groups),
-            HOW_TO_READ if explained else HOW_TO_READ_PRETRAINED,
+            _HOW_TO_READ if explained else HOW_TO_READ_PRETRAINED,
             f"<details><summary>What made this page</summary>{table(['what', 'value'], facts)}</details>",
             embed("data", data),
         ]
@@ -61,7 +72,7 @@ def attention_page(
     return page(title, body, scripts=["attention_draw.js", "attention.js"], styles=["attention.css"])
 
 
-HOW_TO_READ = """<section class="note"><h2>How to read this, and how not to</h2><ul>
+_HOW_TO_READ = """<section class="note"><h2>How to read this, and how not to</h2><ul>
 <li>Orange is where the map says the model found something that speaks <em>for</em> the label, blue (gradients of the
 input and occlusion only) what speaks <em>against</em> it. It says nothing about whether the label is right.</li>
 <li>A map is a guess about the model. The test beside it removes the marked parts: where that lowers the label's score
@@ -116,12 +127,12 @@ def _short(values: Sequence[float]) -> list[float]:
     return [float(f"{value:.4g}") for value in values]
 
 
-def _top(pair: tuple[Group, Group]) -> float:
+def _top(pair: tuple[ClipGroup, ClipGroup]) -> float:
     """One scale for the two groups of a label, so that they can be compared."""
     return max(float(group.relevance.values.max(initial=0)) for group in pair)
 
 
-def _group(group: Group, top: float) -> dict[str, Any]:
+def _group(group: ClipGroup, top: float) -> dict[str, Any]:
     frames, bins = group.picture.shape
     small = Grid.of(group.picture, -(-bins // GROUP_ROWS), 1, GROUP_CELLS)
     low, high = float(small.values.min()), float(small.values.max())
@@ -135,7 +146,7 @@ def _group(group: Group, top: float) -> dict[str, Any]:
 
 
 def _summary(clips: Sequence[Clip], shares: Sequence[float], layers: int) -> str:
-    found = summary(clips, shares, layers)
+    found = attention_summary(clips, shares, layers)
     if not found:
         return f"<p>{len(clips)} clips.</p>"
     by_method: dict[str, list[dict[str, Any]]] = {}
@@ -208,7 +219,7 @@ def _truth(clip: Clip, labels: Sequence[str]) -> str:
     return f"In the csv: {', '.join(f'{name} {value:g}' for name, value in list(known.items())[:5])}."
 
 
-def _groups(groups: Sequence[tuple[Group, Group]]) -> str:
+def _groups(groups: Sequence[tuple[ClipGroup, ClipGroup]]) -> str:
     if not groups:
         return ""
     figures = "".join(_figure(at, group) for at, group in enumerate(one for both in groups for one in both))
@@ -217,7 +228,7 @@ clip's relevance counting as 1 in all; both groups of a label share one colour s
 from their beginnings, so sounds at changing times blur.</p><div class="groups">{figures}</div></section>"""
 
 
-def _figure(at: int, group: Group) -> str:
+def _figure(at: int, group: ClipGroup) -> str:
     title, clips = escape(group.title), "clip" if group.count == 1 else "clips"
     return (
         f'<figure data-group="{at}"><figcaption>{title}, {group.count} {clips}</figcaption>'

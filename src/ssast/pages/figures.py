@@ -8,7 +8,7 @@ import numpy as np
 from ssast.pages.html import escape
 
 WIDTH, HEIGHT = 320.0, 250.0
-LEFT, RIGHT, TOP, BOTTOM = 44.0, 12.0, 10.0, 40.0
+LEFT, _RIGHT, TOP, BOTTOM = 44.0, 12.0, 10.0, 40.0
 
 
 class Plot:
@@ -28,7 +28,7 @@ class Plot:
         """Pixels of a point, or of arrays of them."""
         across = (np.asarray(x, dtype=float) - self.x[0]) / (self.x[1] - self.x[0])
         up = (np.asarray(y, dtype=float) - self.y[0]) / (self.y[1] - self.y[0])
-        return LEFT + across * (WIDTH - LEFT - RIGHT), HEIGHT - BOTTOM - up * (HEIGHT - TOP - BOTTOM)
+        return LEFT + across * (WIDTH - LEFT - _RIGHT), HEIGHT - BOTTOM - up * (HEIGHT - TOP - BOTTOM)
 
     def line(self, x: Any, y: Any, kind: str = "first") -> "Plot":
         """A line through the points."""
@@ -83,9 +83,9 @@ class Plot:
             parts.append(f'<text x="{across:.1f}" y="{foot + 14:.1f}" text-anchor="middle">{value:g}</text>')
         for value in ticks(*self.y):
             left, up = self.at(self.x[0], value)
-            parts.append(f'<line class="grid" x1="{left:.1f}" x2="{WIDTH - RIGHT:.0f}" y1="{up:.1f}" y2="{up:.1f}"/>')
+            parts.append(f'<line class="grid" x1="{left:.1f}" x2="{WIDTH - _RIGHT:.0f}" y1="{up:.1f}" y2="{up:.1f}"/>')
             parts.append(f'<text x="{left - 5:.1f}" y="{up + 4:.1f}" text-anchor="end">{value:g}</text>')
-        middle_x, middle_y = (LEFT + WIDTH - RIGHT) / 2, (TOP + HEIGHT - BOTTOM) / 2
+        middle_x, middle_y = (LEFT + WIDTH - _RIGHT) / 2, (TOP + HEIGHT - BOTTOM) / 2
         x_name, y_name = (escape(name) for name in self.names)
         parts.append(f'<text x="{middle_x:.0f}" y="{HEIGHT - 6:.0f}" text-anchor="middle">{x_name}</text>')
         turn = f'transform="rotate(-90 11 {middle_y:.0f})"'

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from ssast import redaction
-from ssast.data.storage.location import whole_file
+from ssast.data.storage.atomic_writes import atomic_file
 
 # What a page may load: nothing but what it carries itself.
 POLICY = (
@@ -63,7 +63,7 @@ def page(title: str, body: str, *, scripts: Sequence[str] = (), styles: Sequence
 </head>
 <body>
 <main>
-{PRIVATE if redaction.worn() else ""}{body}
+{PRIVATE if redaction.redaction_in_use() else ""}{body}
 </main>
 {code}
 </body>
@@ -73,7 +73,7 @@ def page(title: str, body: str, *, scripts: Sequence[str] = (), styles: Sequence
 
 def write_page(path: Path, text: str) -> None:
     """Write a page, as it may be shown, whole or not at all."""
-    with whole_file(path) as beside:
+    with atomic_file(path) as beside:
         Path(beside).write_text(redaction.shown_page(text), encoding="utf-8")
 
 
@@ -114,7 +114,7 @@ def sound_uri(waveform_S: Any, sample_rate: int) -> str:
     import soxr
 
     samples_S = np.asarray(waveform_S, dtype=np.float32)
-    if redaction.worn():
+    if redaction.redaction_in_use():
         samples_S = np.zeros_like(samples_S)
     if sample_rate > SOUND_RATE:
         samples_S, sample_rate = soxr.resample(samples_S, sample_rate, SOUND_RATE), SOUND_RATE

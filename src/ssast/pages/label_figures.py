@@ -15,7 +15,7 @@ from ssast.pages.html import escape, table
 from ssast.pages.sentences import label_sentence
 from ssast.pages.tables import number
 
-MOST_DOTS = 800
+_MOST_DOTS = 800
 UNIT_SQUARE: dict[str, Any] = {"x": (0, 1), "y": (0, 1)}
 
 
@@ -84,7 +84,7 @@ def value_figures(targets_N: Floats, scores_N: Floats, entry: Mapping[str, Any])
     valid_n = np.flatnonzero(~np.isnan(targets_N))
     if len(valid_n) == 0:
         return "<p>No figures: no clip has a target.</p>"
-    drawn = valid_n[np.unique(np.linspace(0, len(valid_n) - 1, MOST_DOTS).round().astype(np.intp))]
+    drawn = valid_n[np.unique(np.linspace(0, len(valid_n) - 1, _MOST_DOTS).round().astype(np.intp))]
     truth, value = targets_N[drawn], scores_N[drawn]
     error_n = scores_N[valid_n] - targets_N[valid_n]
     ends = float(min(truth.min(), value.min())), float(max(truth.max(), value.max()))

@@ -109,7 +109,7 @@ class Clip:
 
 
 @dataclass(frozen=True)
-class Group:
+class ClipGroup:
     """The mean of several clips: spectrogram (T, F) and relevance for a label."""
 
     title: str
@@ -146,7 +146,7 @@ def beats_random(clips: Sequence[Clip], key: str, at: slice) -> list[tuple[float
     return pairs
 
 
-def summary(clips: Sequence[Clip], shares: Sequence[float], layers: int) -> list[dict[str, Any]]:
+def attention_summary(clips: Sequence[Clip], shares: Sequence[float], layers: int) -> list[dict[str, Any]]:
     """For each method and share: in how many clips it beats chance for the clip's highest label, and by how much.
 
     `overall` is the same for the mean drop of all shares, as in Samek et al. 2017, arXiv 1509.06321.

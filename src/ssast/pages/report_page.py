@@ -16,10 +16,10 @@ from ssast.metrics.predictions import Predictions
 from ssast.pages.html import Breakable, escape, page, table
 from ssast.pages.label_figures import training_figures, value_figures, yes_no_figures
 from ssast.pages.remarks import first_epoch
-from ssast.pages.sentences import cautions, how_sure, summary
+from ssast.pages.sentences import cautions, how_sure, score_summary
 from ssast.pages.tables import BASELINE, LEADING, TITLES, UNDEFINED, number, span
 
-MOST_LABELS = 60
+_MOST_LABELS = 60
 """Labels with figures: more would make the page too large to open."""
 HARD_CLIPS = 8
 HARD_A_LABEL = 2
@@ -27,7 +27,7 @@ EVERY_MEASURE = {
     "BCE": ("auc", "average_precision", "f1", "sensitivity", "specificity", "brier", "ece"),
     "MSE": ("pearson", "spearman", "ccc", "mae", "rmse"),
 }
-READING = {
+_READING = {
     "BCE": """AUC: of a clip with the label and one without, how often the first gets the higher score; 0.5 is a coin.
 AP (average precision): how clean the list of clips is when it is sorted by score; a coin gives the prevalence.
 Sensitivity: share of the clips with the label that are called. Specificity: share of those without it that are not.
@@ -73,7 +73,7 @@ def report_page(
         _labels(predictions, metrics),
         _training(log),
         _hardest(predictions, metrics, sounds or {}),
-        f"<h2>How to read the numbers</h2><ul>{_items(READING[metrics['loss']].splitlines())}</ul>",
+        f"<h2>How to read the numbers</h2><ul>{_items(_READING[metrics['loss']].splitlines())}</ul>",
         _record(record or {}),
     ]
     return page(title, "\n".join(filter(None, sections)), styles=("report.css",))
@@ -126,7 +126,7 @@ def _opening(title: str, metrics: Mapping[str, Any], remark: str, more: Sequence
     warnings = [*cautions(metrics), *more]
     careful = f"<h2>Be careful</h2><ul>{_items(warnings)}</ul>" if warnings else ""
     last = f'<p class="soft">{escape(how_sure(metrics))} {escape(remark)}</p>'
-    first = "".join(f"<p>{escape(sentence)}</p>" for sentence in summary(metrics))
+    first = "".join(f"<p>{escape(sentence)}</p>" for sentence in score_summary(metrics))
     return f'<h1>{escape(title)}</h1><div class="note">{first}</div>{careful}{last}'
 
 
@@ -182,9 +182,9 @@ def _by_subject(metrics: Mapping[str, Any]) -> str:
 def _labels(predictions: Predictions, metrics: Mapping[str, Any]) -> str:
     """A section a label, its figures in a box that opens."""
     parts = ["<h2>Label by label</h2>"]
-    labels = predictions.labels[:MOST_LABELS]
+    labels = predictions.labels[:_MOST_LABELS]
     if len(labels) < len(predictions.labels):
-        parts.append(f"<p>Figures of the first {MOST_LABELS} of {len(predictions.labels)} labels.</p>")
+        parts.append(f"<p>Figures of the first {_MOST_LABELS} of {len(predictions.labels)} labels.</p>")
     draw = yes_no_figures if metrics["loss"] == "BCE" else value_figures
     for at, label in enumerate(labels):
         body = draw(predictions.targets[:, at], predictions.scores[:, at].astype(np.float64), metrics["labels"][label])

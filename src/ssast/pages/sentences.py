@@ -7,8 +7,8 @@ from ssast.metrics.curves import Confusion
 from ssast.pages.remarks import is_told_from_luck, remarks
 from ssast.pages.tables import LEADING, TITLES, number, reasons, span
 
-FEW_SUBJECTS = 10
-FEW_CLIPS = 10
+_FEW_SUBJECTS = 10
+_FEW_CLIPS = 10
 NO_EFFECT = {"BCE": 0.5, "MSE": 0.0}
 """What the leading measure is where score and truth have nothing to do with each other."""
 
@@ -27,7 +27,7 @@ def how_sure(metrics: Mapping[str, Any]) -> str:
     )
 
 
-def summary(metrics: Mapping[str, Any]) -> list[str]:
+def score_summary(metrics: Mapping[str, Any]) -> list[str]:
     """The result in plain sentences, the most important first."""
     found = [_size(metrics), _not_scored(metrics), _average(metrics), *_against_chance(metrics)]
     return [sentence for sentence in found if sentence]
@@ -36,11 +36,11 @@ def summary(metrics: Mapping[str, Any]) -> list[str]:
 def cautions(metrics: Mapping[str, Any]) -> list[str]:
     """What speaks against leaning on the numbers, a sentence each."""
     found = [*(f"{sentence}." for sentence in reasons(metrics)), *remarks(metrics)]
-    if metrics["subjects"] is not None and metrics["subjects"] < FEW_SUBJECTS:
+    if metrics["subjects"] is not None and metrics["subjects"] < _FEW_SUBJECTS:
         found.append(f"Only {metrics['subjects']} {metrics['unit']}s were tested: take every number as a first look.")
     rare = [label for label, entry in metrics["labels"].items() if _is_rare(entry)]
     if rare:
-        found.append(f"Fewer than {FEW_CLIPS} clips with or without the label: {', '.join(rare)}.")
+        found.append(f"Fewer than {_FEW_CLIPS} clips with or without the label: {', '.join(rare)}.")
     return found
 
 
@@ -57,7 +57,7 @@ def label_sentence(entry: Mapping[str, Any], counts: Confusion) -> str:
 
 def _is_rare(entry: Mapping[str, Any]) -> bool:
     positives = entry.get("n_positive")
-    return positives is not None and 0 < min(positives, entry["n"] - positives) < FEW_CLIPS
+    return positives is not None and 0 < min(positives, entry["n"] - positives) < _FEW_CLIPS
 
 
 def _size(metrics: Mapping[str, Any]) -> str:

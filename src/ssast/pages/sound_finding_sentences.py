@@ -2,9 +2,9 @@
 
 from collections.abc import Mapping, Sequence
 
-from ssast.audio.sound_findings import CLIPPED_SHARE, FACTS, LOUD, ODDITIES, QUIET_DB, STILL_SECONDS, WRONGS
+from ssast.audio.sound_findings import CLIPPED_SHARE, FINDING_FACTS, LOUD, ODDITIES, QUIET_DB, STILL_SECONDS, WRONGS
 
-NAMED = 3
+_NAMED = 3
 """Recordings that a sentence names."""
 # Of one recording, and of several.
 SAID = {
@@ -39,20 +39,20 @@ SAID = {
         f"hold digital silence of {STILL_SECONDS * 1000:g} ms or more, whose amount can tell a label",
     ),
 }
-KINDS = (*WRONGS, *ODDITIES, *FACTS)
+KINDS = (*WRONGS, *ODDITIES, *FINDING_FACTS)
 
 Doubts = Mapping[str, Mapping[str, str]]
 """The details of each kind, by uid."""
 
 
-def doubt_sentences(doubts: Doubts, total: int, what: str = "recordings") -> list[str]:
+def finding_sentences(doubts: Doubts, total: int, what: str = "recordings") -> list[str]:
     """A sentence for each kind that a run should hear of, the worst first, with the first few recordings' names."""
     return [
         f"{_head(kind, len(doubts[kind]), total, what)}: {_named(doubts[kind])}." for kind in SAID if doubts.get(kind)
     ]
 
 
-def doubt_counts(doubts: Doubts) -> dict[str, int]:
+def finding_counts(doubts: Doubts) -> dict[str, int]:
     """How many recordings there are of each kind, for a record; kinds without any are left out."""
     return {kind: len(doubts[kind]) for kind in KINDS if doubts.get(kind)}
 
@@ -62,7 +62,7 @@ def doubt_note(details: Mapping[str, str]) -> str:
     return "; ".join(f"{kind}: {details[kind]}" for kind in SAID if kind in details)
 
 
-def named(names: Sequence[str], most: int = NAMED) -> str:
+def named(names: Sequence[str], most: int = _NAMED) -> str:
     """`a, b, c and 24 more`."""
     more = f" and {len(names) - most} more" if len(names) > most else ""
     return ", ".join(names[:most]) + more

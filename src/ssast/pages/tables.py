@@ -22,7 +22,7 @@ TITLES = {
 }
 LEADING = {"BCE": "auc", "MSE": "pearson"}
 """The measure whose interval and level of chance stand first."""
-ON_SCREEN = {
+_ON_SCREEN = {
     "BCE": ("average_precision", "sensitivity", "specificity"),
     "MSE": ("spearman", "ccc", "mae", "rmse"),
 }
@@ -53,7 +53,7 @@ def screen_rows(metrics: Mapping[str, Any]) -> list[list[str]]:
     loss, leading = metrics["loss"], LEADING[metrics["loss"]]
     is_sure = "intervals" in metrics["mean"]
     header = ["label", "clips"] + (["positive"] if loss == "BCE" else []) + [TITLES[leading]]
-    header += (["95 % interval", "chance up to"] if is_sure else []) + [TITLES[name] for name in ON_SCREEN[loss]]
+    header += (["95 % interval", "chance up to"] if is_sure else []) + [TITLES[name] for name in _ON_SCREEN[loss]]
     rows = [
         header
         + (["threshold"] if loss == "BCE" else [f"{TITLES[name]} {answer}" for name, answer in BASELINE[loss].items()])
@@ -63,7 +63,7 @@ def screen_rows(metrics: Mapping[str, Any]) -> list[list[str]]:
         own.append(number(entry[leading]))
         if is_sure:
             own += [span(entry["intervals"][leading]), number(entry["chance"][leading])]
-        own += [number(entry[name]) for name in ON_SCREEN[loss]]
+        own += [number(entry[name]) for name in _ON_SCREEN[loss]]
         own += [number((entry.get("baseline") or {}).get(name)) for name in (BASELINE[loss] if loss == "MSE" else ())]
         threshold = number(entry["threshold"]) if "threshold" in entry else ""
         rows.append(own + ([threshold] if loss == "BCE" else []))

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from ssast.data.layout.filenames import printable, quoted
 from ssast.data.layout.held_out import choose_test
-from ssast.data.layout.labels import MOST_VALUES, Labels, nearly_answers
+from ssast.data.layout.labels import MOST_LABEL_VALUES, Labels, nearly_answers
 from ssast.data.tables.people import ENOUGH_SUBJECTS, NO_VALUE, grouped, people_in, spelled_twice
 from ssast.data.tables.splits import some
 from ssast.errors import UserError
@@ -22,9 +22,9 @@ from ssast.runs.context import say
 
 RECIPE = "--epochs 20 --learning_rate 0.001"
 """What to begin with, as the README does."""
-FEW_SUBJECTS = 3 * ENOUGH_SUBJECTS
+_FEW_SUBJECTS = 3 * ENOUGH_SUBJECTS
 """With fewer people a test of a quarter of them says little; each is better tested once, in folds."""
-SHOWN = 3
+_SHOWN = 3
 """So many of a kind are named on the screen."""
 
 
@@ -85,12 +85,12 @@ class Arranged:
     def _warn_of_codes(self, doubts: Sequence[str]) -> None:
         """Codes that may stand for two people, and people who may have two codes."""
         if doubts:
-            told = "; ".join(doubts[:SHOWN]) + (f"; and {len(doubts) - SHOWN} more" if len(doubts) > SHOWN else "")
+            told = "; ".join(doubts[:_SHOWN]) + (f"; and {len(doubts) - _SHOWN} more" if len(doubts) > _SHOWN else "")
             say(
                 f"warning: one code may stand for two people: {told}; if so, give each a code of their own in the table"
             )
         alike = spelled_twice(people_in(self.frame, self.subject).known) if self.subject else ()
-        if told := some([" and ".join(own) for own in alike], SHOWN):
+        if told := some([" and ".join(own) for own in alike], _SHOWN):
             say(f"warning: one person may have two codes: {told}; if so, write one of them into the table")
 
     def _whose(self, rows: pd.DataFrame) -> str:
@@ -145,7 +145,7 @@ class Arranged:
         lacking = [label for label in self.labels if any(rows[label].nunique() < 2 for rows in self.halves.values())]
         if lacking and self.is_test is not None:
             say(f"warning: train or test holds only one answer for {some(lacking)}, which then cannot be scored")
-        is_few = self.subject is not None and len(people_in(self.frame, self.subject).known) < FEW_SUBJECTS
+        is_few = self.subject is not None and len(people_in(self.frame, self.subject).known) < _FEW_SUBJECTS
         in_folds = self.is_test is None or bool(lacking) or is_few
         named = shlex.quote(str(folder))
         where = f"-i {named}/recordings -d {named}/{'all.csv' if in_folds else 'splits'}"
@@ -167,7 +167,7 @@ def _told(label: str, made: Mapping[str, tuple[str, str]]) -> str:
 def _has_groups(cells: Sequence[str]) -> bool:
     """Whether words of a column stand for groups of rows."""
     words = {cell for cell in cells if cell.lower() not in NO_VALUE}
-    return 2 <= len(words) <= min(MOST_VALUES, len(cells) / 2) and not all(map(_is_number, words))
+    return 2 <= len(words) <= min(MOST_LABEL_VALUES, len(cells) / 2) and not all(map(_is_number, words))
 
 
 def _is_number(word: str) -> bool:

@@ -15,7 +15,7 @@ from ssast.engine.inference import loader_size
 from ssast.options.declaration import specs
 from ssast.options.options import Options
 from ssast.runs.audio_settings import OPTION_OF, Settings
-from ssast.runs.context import Work
+from ssast.runs.context import RunContext
 from ssast.runs.paths import recordings
 from ssast.runs.rows import Rows
 
@@ -52,27 +52,27 @@ def prepare(options: Options, settings: Settings, device: torch.device, *, augme
     return Prepare(frontend, **chance).to(device)
 
 
-def loading(work: Work) -> Settings:
+def loading(context: RunContext) -> Settings:
     """How every loader of a mode reads."""
-    options = work.options
+    options = context.options
     return {
         "num_workers": options.num_workers,
         "on_bad_audio": options.on_bad_audio,
-        "report": work.bad,
-        "note": work.bad.doubt,
+        "report": context.skipped,
+        "note": context.skipped.doubt,
         "context": None if options.worker_start == "auto" else options.worker_start,
     }
 
 
 def row_batches(
-    work: Work, source: Rows, settings: Settings
+    context: RunContext, source: Rows, settings: Settings
 ) -> tuple[Callable[[int, int], Iterable[dict[str, Any]]], int, Prepare]:
     """The batches of these rows in their order, from one up to another; how many in all; and what prepares them."""
-    options, device = work.options, work.accelerator.device
+    options, device = context.options, context.accelerator.device
     data = dataset(options, source, settings, augment=False)
     size = loader_size(options.batch_size, device)
 
     def batches(start: int, stop: int) -> Iterable[dict[str, Any]]:
-        return loader(data, batch_size=size, start=start, stop=stop, **loading(work))
+        return loader(data, batch_size=size, start=start, stop=stop, **loading(context))
 
     return batches, math.ceil(len(data) / size), prepare(options, settings, device, augment=False)

@@ -11,23 +11,23 @@ from ssast.engine.hardware import engine
 from ssast.errors import UserError
 from ssast.options.options import Options
 from ssast.options.resolve import resolve
-from ssast.runs.output.skipped_recordings import BadAudio
+from ssast.runs.output.skipped_recordings import SkippedRecordings
 
 
 @dataclass(frozen=True)
-class Work:
+class RunContext:
     """What a mode carries along: its options, the engine they lead to, and the recordings that it leaves out."""
 
     options: Options
     accelerator: Accelerator
-    bad: BadAudio
+    skipped: SkippedRecordings
 
     @classmethod
-    def of(cls, options: Options | None, mode: str, overrides: dict[str, Any]) -> "Work":
+    def of(cls, options: Options | None, mode: str, overrides: dict[str, Any]) -> "RunContext":
         """The work of a mode, its options checked; UserError where they do not go together."""
         resolved = resolve(options, mode=mode, **overrides)
         forget()
-        return cls(resolved, engine(resolved.device, resolved.precision, resolved.threads), BadAudio())
+        return cls(resolved, engine(resolved.device, resolved.precision, resolved.threads), SkippedRecordings())
 
 
 def say(text: str) -> None:

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from ssast.data.storage.location import whole_file
+from ssast.data.storage.atomic_writes import atomic_file
 from ssast.data.tables.folds import assign_folds
 from ssast.data.tables.label_columns import MEAN
 from ssast.data.tables.splits import check_targets, find_split, read_split, targets
@@ -20,7 +20,7 @@ from ssast.pages.tables import LEADING, TITLES, number, text_table
 from ssast.runs.audio_settings import audio_settings
 from ssast.runs.context import say
 from ssast.runs.output.folder import open_folder, used_files
-from ssast.runs.results import measure, write_report, write_scores
+from ssast.runs.results import score_predictions, write_report, write_scores
 from ssast.runs.rows import Rows, data_name, target_labels
 from ssast.runs.scoring import named_subjects
 from ssast.runs.thresholds import read_thresholds
@@ -75,7 +75,7 @@ def _over_folds(options: Options, finetune: Finetune) -> Path:
     predictions, thresholds = _pooled(homes, labels, frame)
     left_out = len(frame) - len(predictions.uids)
     called = thresholds if options.loss == "BCE" else {}
-    metrics = measure(predictions, options.loss, called, options.resamples, left_out=left_out)
+    metrics = score_predictions(predictions, options.loss, called, options.resamples, left_out=left_out)
     say(f"all {options.folds} folds together")
     write_scores(folder, predictions, metrics)
     whole, settings = Rows(frame, labels, place), audio_settings(options)
@@ -88,7 +88,7 @@ def _over_folds(options: Options, finetune: Finetune) -> Path:
 def _write_split(folder: Path, frame: pd.DataFrame, is_test_R: Any) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     for name, rows in (("train", frame[~is_test_R]), ("test", frame[is_test_R])):
-        with whole_file(folder / f"{name}.csv") as beside:
+        with atomic_file(folder / f"{name}.csv") as beside:
             rows.to_csv(beside)
 
 
@@ -116,12 +116,13 @@ def _write_spread(path: Path, homes: Sequence[Path]) -> None:
     loss = next(iter(found.values()))["loss"]
     entries = {name: {**own["labels"], MEAN: own["mean"]} for name, own in found.items()}
     rows = [
-        {"label": label, "measure": measure} | spread({name: own[label][measure] for name, own in entries.items()})
+        {"label": label, "measure": score_predictions}
+        | spread({name: own[label][score_predictions] for name, own in entries.items()})
         for label in next(iter(entries.values()))
-        for measure in TITLES
-        if measure in next(iter(entries.values()))["mean"]
+        for score_predictions in TITLES
+        if score_predictions in next(iter(entries.values()))["mean"]
     ]
-    with whole_file(path) as beside:
+    with atomic_file(path) as beside:
         pd.DataFrame(rows).to_csv(beside, index=False)
     shown = [row for row in rows if row["measure"] == LEADING[loss]]
     names = ("mean", "sd", "low", "high")

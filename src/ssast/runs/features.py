@@ -14,15 +14,15 @@ import torch
 from tqdm import tqdm
 
 from ssast import __version__
-from ssast.audio.sound_findings import Doubt
-from ssast.data.features import FeatureStore, PooledBatches, States, Table, Values, weights_name
-from ssast.data.kept_findings import KeptDoubts
+from ssast.audio.sound_findings import SoundFinding
+from ssast.data.features import FeatureStore, PooledBatches, States, StatesTable, Values, weights_name
+from ssast.data.kept_findings import KeptFindings
 from ssast.data.loader import Loader, loader
 from ssast.data.storage.cache import cache
-from ssast.data.storage.fingerprints import contents, name_of
+from ssast.data.storage.fingerprints import fingerprint_of, recording_fingerprints
 from ssast.engine import distributed, inference
 from ssast.engine.hardware import uses_bf16
-from ssast.engine.train import Feed
+from ssast.engine.train import TrainingBatches
 from ssast.errors import UserError
 from ssast.model.classification import SSASTForAudioClassification
 from ssast.model.encoder import NUM_STATES, SSASTEncoder
@@ -30,19 +30,19 @@ from ssast.model.head import POOLINGS
 from ssast.options.declaration import altering
 from ssast.runs.audio_settings import Settings
 from ssast.runs.batches import dataset, loading, prepare
-from ssast.runs.context import Work, say
+from ssast.runs.context import RunContext, say
 from ssast.runs.paths import recordings
 from ssast.runs.rows import Rows
 
-T = TypeVar("T")
+_T = TypeVar("T")
 JUDGED_AT_ONCE = 16
 SHAPE = (*signature(SSASTEncoder).parameters, "mask_padding")
 """The settings of a model that its pooled states depend on, beside the weights."""
 
 
-def keeps_features(work: Work, model: SSASTForAudioClassification) -> bool:
+def keeps_features(context: RunContext, model: SSASTForAudioClassification) -> bool:
     """Whether a clip's pooled states are the same in every epoch, and are to be kept."""
-    options = work.options
+    options = context.options
     is_still = options.freeze and not options.unfreeze_last and not options.lora_rank
     is_still = is_still and not any(parameter.requires_grad for parameter in model.v.parameters())
     return options.features == "auto" and is_still and not altering(options)
@@ -65,7 +65,7 @@ class Pooler:
     With `autocast` they are as the training loop computes them, else as scoring does: the same in fp32, not in bf16.
     """
 
-    work: Work
+    context: RunContext
     model: SSASTForAudioClassification
     settings: Settings
     states: States
@@ -73,21 +73,21 @@ class Pooler:
 
     def made_by(self) -> str:
         """A name for all that the states depend on beside the recording and which of them are asked for."""
-        half = uses_bf16(self.work.accelerator)
+        half = uses_bf16(self.context.accelerator)
         arithmetic = ("bf16 by autocast" if self.autocast else "bf16") if half else "fp32"
         shape = [(name, self.model.config[name]) for name in SHAPE]
-        sound = [*sorted(self.settings.items()), ("lib", self.work.options.lib)]
-        ran_on = (self.work.accelerator.device.type, arithmetic, __version__, str(torch.__version__))
-        return name_of(weights_name(self.model.v), shape, sound, ran_on)
+        sound = [*sorted(self.settings.items()), ("lib", self.context.options.lib)]
+        ran_on = (self.context.accelerator.device.type, arithmetic, __version__, str(torch.__version__))
+        return fingerprint_of(weights_name(self.model.v), shape, sound, ran_on)
 
     def heard_as(self) -> str:
         """A name for all that decides what is heard of a recording."""
         names = ("sample_rate", "reduce", "clip_length", "target_length")
-        return name_of([self.settings[name] for name in names], self.work.options.lib, __version__)
+        return fingerprint_of([self.settings[name] for name in names], self.context.options.lib, __version__)
 
     def compute(self, source: Rows) -> Iterator[tuple[str, Values]]:
         """The uid and the states (K, N, D) of each recording that can be used, batch by batch through the model."""
-        options, device = self.work.options, self.work.accelerator.device
+        options, device = self.context.options, self.context.accelerator.device
         data = dataset(options, Rows(source.frame, [], source.source), self.settings, augment=False)
         size = inference.loader_size(options.batch_size, device)
         batches = loader(data, batch_size=size, is_part=True, **loading(self.work))  # notes doubts on the way
@@ -96,20 +96,20 @@ class Pooler:
             total=len(data), desc="pooling", unit="clip", dynamic_ncols=True, disable=not distributed.is_main()
         ) as bar:
             for number, batch in enumerate(batches):
-                values_BKND = inference.values(apply, batch, self.work.accelerator).numpy()
+                values_BKND = inference.values(apply, batch, self.context.accelerator).numpy()
                 yield from zip(batch["uid"], values_BKND, strict=False)
                 bar.update(min(size, len(data) - number * size))
 
     def judge(self, uids: list[str], source: Rows) -> Iterator[tuple[str, dict[str, str]]]:
         """The uid and the doubts of recordings that are read for nothing else."""
         rows = Rows(source.frame.loc[uids], [], source.source)
-        data = dataset(self.work.options, rows, self.settings, augment=False)
+        data = dataset(self.context.options, rows, self.settings, augment=False)
         for batch in loader(data, batch_size=JUDGED_AT_ONCE, is_part=True, **loading(self.work)):
-            yield from ((uid, self.work.bad.about(uid)) for uid in batch["uid"])
+            yield from ((uid, self.context.skipped.about(uid)) for uid in batch["uid"])
 
     def _apply(self) -> Callable[[dict[str, Any]], torch.Tensor]:
-        ready = prepare(self.work.options, self.settings, self.work.accelerator.device, augment=False)
-        around = self.work.accelerator.autocast if self.autocast else nullcontext
+        ready = prepare(self.context.options, self.settings, self.context.accelerator.device, augment=False)
+        around = self.context.accelerator.autocast if self.autocast else nullcontext
 
         def pool(batch: dict[str, Any]) -> torch.Tensor:
             with around():
@@ -120,17 +120,17 @@ class Pooler:
         return pool
 
 
-def pooled_table(pooler: Pooler, *sources: Rows) -> Table:
+def pooled_table(pooler: Pooler, *sources: Rows) -> StatesTable:
     """The states of these rows' recordings: from the cache as far as it has them, the others computed and kept."""
-    options, model, root = pooler.work.options, pooler.model, recordings(pooler.work.options)
-    model.to(pooler.work.accelerator.device).eval()
+    options, model, root = pooler.context.options, pooler.model, recordings(pooler.context.options)
+    model.to(pooler.context.accelerator.device).eval()
     disk = cache(options.cache_gb)
     store = FeatureStore(disk, pooler.made_by(), pooler.states, all_states(model))
     rows = Rows(pd.concat([source.frame for source in sources]), [], sources[0].source)
     uids = list(rows.frame.index)
     keeps = options.features == "auto"
-    content_of = dict(zip(uids, contents(root, uids, disk) if keeps else [None] * len(uids), strict=True))
-    table, doubts = Table(disk, uids, pooler.states), KeptDoubts(disk, pooler.heard_as())
+    content_of = dict(zip(uids, recording_fingerprints(root, uids, disk) if keeps else [None] * len(uids), strict=True))
+    table, doubts = StatesTable(disk, uids, pooler.states), KeptFindings(disk, pooler.heard_as())
     missing = _anywhere([uid for uid, content in content_of.items() if not table.put(uid, store.find(content))])
     if pooler.autocast:
         say(_sentence(len(missing), len(uids), disk.folder if keeps else None))
@@ -143,7 +143,7 @@ def pooled_table(pooler: Pooler, *sources: Rows) -> Table:
     return table.finish()
 
 
-def _judge_kept(pooler: Pooler, rows: Rows, kept: dict[str, str | None], doubts: KeptDoubts) -> None:
+def _judge_kept(pooler: Pooler, rows: Rows, kept: dict[str, str | None], doubts: KeptFindings) -> None:
     """Note what is doubtful about recordings whose states are kept; those that were never judged are read for it."""
     known = {uid: doubts.find(content) for uid, content in kept.items()}
     for uid, details in known.items():
@@ -155,8 +155,8 @@ def _judge_kept(pooler: Pooler, rows: Rows, kept: dict[str, str | None], doubts:
         doubts.keep(kept.get(uid), details)
 
 
-def _doubt(work: Work, uid: str, details: dict[str, str]) -> None:
-    work.bad.doubt(uid, [Doubt(kind, detail) for kind, detail in details.items()])
+def _doubt(context: RunContext, uid: str, details: dict[str, str]) -> None:
+    context.skipped.doubt(uid, [SoundFinding(kind, detail) for kind, detail in details.items()])
 
 
 def _anywhere(missing: list[str]) -> list[str]:
@@ -166,8 +166,8 @@ def _anywhere(missing: list[str]) -> list[str]:
 
 def _computed(pooler: Pooler, rows: Rows, missing: list[str]) -> Iterator[tuple[str, Values, dict[str, str]]]:
     """The uid, the states and the doubts of these recordings, each computed by one process and handed to all."""
-    bad = pooler.work.bad
-    size = inference.loader_size(pooler.work.options.batch_size, pooler.work.accelerator.device)
+    bad = pooler.context.skipped
+    size = inference.loader_size(pooler.context.options.batch_size, pooler.context.accelerator.device)
 
     def compute(own: list[str]) -> Iterator[tuple[str, Values, dict[str, str]]]:
         for uid, values_KND in pooler.compute(replace(rows, frame=rows.frame.loc[own])):
@@ -176,7 +176,7 @@ def _computed(pooler: Pooler, rows: Rows, missing: list[str]) -> Iterator[tuple[
     return _in_shares(missing, compute, size)
 
 
-def _in_shares(uids: list[str], make: Callable[[list[str]], Iterator[T]], size: int) -> Iterator[T]:
+def _in_shares(uids: list[str], make: Callable[[list[str]], Iterator[_T]], size: int) -> Iterator[_T]:
     """What is made of some recordings, each process doing its share, handed to all of them `size` at a time."""
     own = [uids[number] for numbers in distributed.share([range(len(uids))]) for number in numbers]
     made = make(own) if own else iter(())
@@ -192,7 +192,7 @@ def _sentence(missing: int, clips: int, folder: Path | None) -> str:
     return f"{once} ({known} of the {clips} did before), and its pooled states are kept in {folder}"
 
 
-def with_pooled(feed: Feed, table: Table, states: States) -> Feed:
+def with_pooled(feed: TrainingBatches, table: StatesTable, states: States) -> TrainingBatches:
     """The same batches in the same order, with pooled states in place of recordings."""
 
     def swapped(batches: Iterable[dict[str, Any]]) -> PooledBatches:
@@ -206,28 +206,30 @@ def with_pooled(feed: Feed, table: Table, states: States) -> Feed:
     )
 
 
-def pooled_feed(work: Work, model: SSASTForAudioClassification, feed: Feed, settings: Settings, *sources: Rows) -> Feed:
+def pooled_feed(
+    context: RunContext, model: SSASTForAudioClassification, feed: TrainingBatches, settings: Settings, *sources: Rows
+) -> TrainingBatches:
     """`with_pooled` for a model's own head, the recordings of these rows pooled first."""
     states = own_states(model)
-    table = pooled_table(Pooler(work, model, settings, states, autocast=True), *sources)
-    check_some(work, table)
+    table = pooled_table(Pooler(context, model, settings, states, autocast=True), *sources)
+    check_some(context, table)
     return with_pooled(feed, table, states)
 
 
-def check_some(work: Work, table: Table) -> None:
+def check_some(context: RunContext, table: StatesTable) -> None:
     """UserError where not one of the recordings could be used."""
     if not table.is_there.any():
-        first = next(iter(work.bad.reasons.values()), "")
+        first = next(iter(context.skipped.reasons.values()), "")
         raise UserError(f"none of the {len(table.is_there)} recordings can be used; the first: {first}")
 
 
 def pooled_rows(
-    work: Work, model: SSASTForAudioClassification, source: Rows, settings: Settings
+    context: RunContext, model: SSASTForAudioClassification, source: Rows, settings: Settings
 ) -> tuple[Callable[..., Iterable[dict[str, Any]]], int, Callable[[dict[str, Any]], dict[str, Any]]]:
     """As `row_batches`, with pooled states in place of recordings."""
     states, uids = own_states(model), list(source.frame.index)
-    table = pooled_table(Pooler(work, model, settings, states, autocast=False), source)
-    size = inference.loader_size(work.options.batch_size, work.accelerator.device)
+    table = pooled_table(Pooler(context, model, settings, states, autocast=False), source)
+    size = inference.loader_size(context.options.batch_size, context.accelerator.device)
 
     def batches(start: int, stop: int | None = None) -> Iterator[dict[str, Any]]:
         for first in range(start * size, len(uids) if stop is None else min(stop * size, len(uids)), size):

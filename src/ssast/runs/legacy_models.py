@@ -6,14 +6,14 @@ from typing import Any
 
 from ssast.data.tables.splits import read_labels
 from ssast.errors import UserError
-from ssast.model.checkpoints.legacy import ARGUMENTS, read_arguments, read_older
+from ssast.model.checkpoints.legacy import ARGUMENTS, read_arguments, read_legacy
 from ssast.model.classification import SSASTForAudioClassification
 from ssast.options.options import SPECS, Options
 from ssast.options.records import FINETUNING_TASKS
 
-MODEL = ("task", "layer", "weighted", "freeze", "activation", "final_dropout", "loss", "mask_padding")
+_MODEL = ("task", "layer", "weighted", "freeze", "activation", "final_dropout", "loss", "mask_padding")
 PATCHES = ("fstride", "tstride", "target_length", "num_mel_bins")
-SOUND = {
+_SOUND = {
     "resample_rate": "sample_rate",
     "num_mel_bins": "num_mel_bins",
     "target_length": "target_length",
@@ -22,27 +22,27 @@ SOUND = {
     "reduce": "reduce",
     "clip_length": "clip_length",
 }
-SHOWN = ("task", "layer", "weighted", "target_length", "resample_rate", "dataset_mean", "dataset_std", "loss")
+_SHOWN = ("task", "layer", "weighted", "target_length", "resample_rate", "dataset_mean", "dataset_std", "loss")
 
 
-def older_model(options: Options, path: str) -> tuple[SSASTForAudioClassification, str]:
+def legacy_model(options: Options, path: str) -> tuple[SSASTForAudioClassification, str]:
     """The model of a `.pt` that the seed's program wrote, and the sentence that says whose options it was made with."""
     record = Path(path).parent / ARGUMENTS
     kept = _checked(read_arguments(record), record) if record.exists() else {}
-    values = {name: kept.get(name, getattr(options, name)) for name in {*MODEL, *PATCHES, *SOUND}}
+    values = {name: kept.get(name, getattr(options, name)) for name in {*_MODEL, *PATCHES, *_SOUND}}
     if not kept and "weighted" not in options.given:
         values["weighted"] = None  # the file tells
-    settings: dict[str, Any] = {name: values[name] for name in (*MODEL, *PATCHES)}
-    settings["frontend"] = {name: values[option] for option, name in SOUND.items()}
+    settings: dict[str, Any] = {name: values[name] for name in (*_MODEL, *PATCHES)}
+    settings["frontend"] = {name: values[option] for option, name in _SOUND.items()}
     settings["labels"] = _labels(options, kept)
-    model = SSASTForAudioClassification.from_checkpoint(read_older(path, settings))
+    model = SSASTForAudioClassification.from_checkpoint(read_legacy(path, settings))
     values["weighted"] = model.weighted
     return model, _sentence(path, record if kept else None, values)
 
 
 def _checked(values: dict[str, Any], record: Path) -> dict[str, Any]:
     """Those of the remembered values that a model depends on, each checked as an option is."""
-    names = [name for name in (*MODEL, *SOUND, *PATCHES) if values.get(name) is not None]
+    names = [name for name in (*_MODEL, *_SOUND, *PATCHES) if values.get(name) is not None]
     kept = {name: SPECS[name].check(values[name], f"{record}: {name}") for name in names}
     if kept.get("task", "ft_cls") not in FINETUNING_TASKS:
         raise UserError(f"{record}: task is {kept['task']}, expected {' or '.join(FINETUNING_TASKS)}; remove the file.")
@@ -61,7 +61,7 @@ def _labels(options: Options, kept: dict[str, Any]) -> list[str] | None:
 
 
 def _sentence(path: str, record: Path | None, values: dict[str, Any]) -> str:
-    shown = ", ".join(f"{name} {values[name]}" for name in SHOWN)
+    shown = ", ".join(f"{name} {values[name]}" for name in _SHOWN)
     if record is not None:
         return f"{os.path.basename(path)} is taken as {record} says: {shown}"
     return (

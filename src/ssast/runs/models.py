@@ -9,7 +9,7 @@ from ssast.data.tables.balance import positive_weights
 from ssast.engine import distributed
 from ssast.engine.memory_probe import clips_that_fit
 from ssast.errors import UserError
-from ssast.model.checkpoints.legacy import is_older
+from ssast.model.checkpoints.legacy import is_legacy
 from ssast.model.checkpoints.model_folder import CONFIG
 from ssast.model.classification import SSASTForAudioClassification
 from ssast.model.encoder import SSASTEncoder
@@ -17,8 +17,8 @@ from ssast.model.lora import add_lora
 from ssast.model.pretraining import SSASTForPreTraining
 from ssast.options.options import Options
 from ssast.runs.audio_settings import OPTION_OF, Settings
-from ssast.runs.context import Work, needed, say
-from ssast.runs.legacy_models import older_model
+from ssast.runs.context import RunContext, needed, say
+from ssast.runs.legacy_models import legacy_model
 from ssast.runs.output.folder import kept_pieces
 from ssast.runs.paths import local_model
 from ssast.runs.rows import Rows
@@ -85,8 +85,8 @@ def finetuned_model(options: Options) -> SSASTForAudioClassification:
 def _finetuned(options: Options) -> SSASTForAudioClassification:
     address = needed(options.finetuned_mdl_path, "finetuned_mdl_path", "the folder that fine-tuning wrote")
     with local_model(options, address) as path:
-        if is_older(path):
-            older, sentence = older_model(options, path)
+        if is_legacy(path):
+            older, sentence = legacy_model(options, path)
             say(sentence)
             return older
         folder = os.path.dirname(path) if os.path.basename(path) == "model.safetensors" else path
@@ -109,18 +109,18 @@ def trained_parts(options: Options, model: SSASTForAudioClassification, train: R
         model.weigh_positives(weights.tolist())
 
 
-def in_pieces(work: Work, model: SSASTForPreTraining | SSASTForAudioClassification) -> Work:
+def in_pieces(context: RunContext, model: SSASTForPreTraining | SSASTForAudioClassification) -> RunContext:
     """The work with the size of a batch's pieces settled: each process its share, on a GPU as much as it can hold.
 
     A run that goes on keeps its size, so that it may go on with other GPUs.
     """
-    if work.options.micro_batch is not None:
-        return work
-    own = kept_pieces(work.options) or -(-work.options.batch_size // distributed.size())
-    clips = clips_that_fit(model, own, work.accelerator) if work.accelerator.device.type == "cuda" else own
+    if context.options.micro_batch is not None:
+        return context
+    own = kept_pieces(context.options) or -(-context.options.batch_size // distributed.size())
+    clips = clips_that_fit(model, own, context.accelerator) if context.accelerator.device.type == "cuda" else own
     if clips < own:
         say(f"the GPU holds {clips} clips at once: a batch goes through the model in pieces (--micro_batch {clips})")
-    return dataclasses.replace(work, options=dataclasses.replace(work.options, micro_batch=clips))
+    return dataclasses.replace(context, options=dataclasses.replace(context.options, micro_batch=clips))
 
 
 def compiled(options: Options, encoder: SSASTEncoder) -> None:

@@ -12,7 +12,7 @@ from ssast.data.storage.location import Location, locate
 from ssast.errors import UserError
 from ssast.model.checkpoints.legacy import ARGUMENTS
 from ssast.model.checkpoints.model_folder import CONFIG, THRESHOLDS, WEIGHTS
-from ssast.model.checkpoints.published import ENDING, PUBLISHED, published_name
+from ssast.model.checkpoints.published import PUBLISHED, PUBLISHED_ENDING, published_name
 from ssast.options.declaration import suggestion
 from ssast.options.options import Options
 
@@ -67,7 +67,7 @@ def model_path(options: Options, address: str) -> str:
         if os.path.exists(there.address):
             return address
         if published_name(address):
-            beside = f"{published_name(address)}{ENDING}"
+            beside = f"{published_name(address)}{PUBLISHED_ENDING}"
             return beside if os.path.exists(beside) else str(weights(address))
         if os.path.basename(address) == address and suggestion(address, PUBLISHED):
             raise UserError(f"{address} does not exist{suggestion(address, PUBLISHED)}")

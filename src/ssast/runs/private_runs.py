@@ -13,12 +13,12 @@ from ssast.options.options import SPECS, Options
 from ssast.options.privacy import _learn_given, keys
 from ssast.options.records import SPELLINGS
 from ssast.options.yaml_file import read_mapping
-from ssast.redaction import Veil
+from ssast.redaction import Redaction
 from ssast.runs.environment import look_around
-from ssast.runs.terminal import Passing, steady
+from ssast.runs.terminal import PassingStream, robust_terminal
 
 
-class _Veiled(Passing):
+class _Veiled(PassingStream):
     """A text stream through which nothing passes unveiled."""
 
     def write(self, text: str) -> int:
@@ -32,11 +32,11 @@ def veiled(given: Mapping[str, Any], options: Options | None = None) -> Iterator
 
     An error that is no UserError keeps its traceback, but neither its kind nor what caused it: both may hold names.
     """
-    if redaction.worn() or not _is_asked(given, options):
+    if redaction.redaction_in_use() or not _is_asked(given, options):
         yield
         return
     with ExitStack() as stack:
-        worn = stack.enter_context(redaction.wearing(Veil(keys().digest)))
+        worn = stack.enter_context(redaction.redacting(Redaction(keys().digest)))
         _learn_given(worn, given)
         stack.enter_context(redirect_stdout(_Veiled(sys.stdout)))
         stack.enter_context(redirect_stderr(_Veiled(sys.stderr)))
@@ -54,7 +54,7 @@ def guarded(function: Callable[..., Any]) -> Callable[..., Any]:
 
     @functools.wraps(function)
     def run(options: Options | None = None, /, **overrides: Any) -> Any:
-        with steady(), veiled(overrides, options):
+        with robust_terminal(), veiled(overrides, options):
             look_around()
             return function(options, **overrides)
 

@@ -9,7 +9,8 @@ import numpy as np
 import pandas as pd
 
 from ssast import redaction
-from ssast.data.storage.location import Location, whole_file
+from ssast.data.storage.atomic_writes import atomic_file
+from ssast.data.storage.location import Location
 from ssast.metrics.predictions import Predictions, first_clips, pool
 from ssast.metrics.scores import Thresholds, aucs_table, score
 from ssast.model.checkpoints.model_card import PUBLIC
@@ -31,17 +32,17 @@ from ssast.safe_reading import json_lines
 RESAMPLES_SEED = 0
 
 
-FRAME_SECONDS, WINDOW_SECONDS = 0.01, 0.025
+_FRAME_SECONDS, _WINDOW_SECONDS = 0.01, 0.025
 
 
-FRAME_SECONDS, WINDOW_SECONDS = 0.01, 0.025
+_FRAME_SECONDS, _WINDOW_SECONDS = 0.01, 0.025
 
 
 SOUND_CHARACTERS = 3_500_000
 """Room for sounds in the report page, which stays below 5 MB."""
 
 
-def measure(
+def score_predictions(
     predictions: Predictions, loss: str, thresholds: Thresholds, resamples: int, *, left_out: int = 0
 ) -> dict[str, Any]:
     """metrics.json: the scores of the clips, and under "by_subject" those of their subjects where these are named.
@@ -71,13 +72,13 @@ def measure(
 
 def write_scores(folder: Path, predictions: Predictions, metrics: dict[str, Any]) -> None:
     """predictions.csv and .parquet, metrics.json and aucs.csv, each moved into place whole; a table on the screen."""
-    with whole_file(folder / "predictions.csv") as beside:
+    with atomic_file(folder / "predictions.csv") as beside:
         predictions.table().to_csv(beside)
-    with whole_file(folder / "predictions.parquet") as beside:
+    with atomic_file(folder / "predictions.parquet") as beside:
         predictions.write_parquet(beside)
-    with whole_file(folder / "metrics.json") as beside:
+    with atomic_file(folder / "metrics.json") as beside:
         Path(beside).write_text(json.dumps(metrics, indent=1, allow_nan=False) + "\n", encoding="utf-8")
-    with whole_file(folder / "aucs.csv") as beside:
+    with atomic_file(folder / "aucs.csv") as beside:
         aucs_table(metrics).to_csv(beside, index=False)
     say(text_table(screen_rows(metrics)))
     for sentence in (*reasons(metrics), *remarks(metrics), how_sure(metrics)):
@@ -147,10 +148,10 @@ def _flat(nested: Mapping[str, Any], above: str = "") -> dict[str, Any]:
 
 def _sounds(options: Options, frame: pd.DataFrame, source: Location, settings: Settings) -> dict[str, str]:
     """As much of each recording as the model hears, as data URIs by uid, while they fit into SOUND_CHARACTERS."""
-    if frame.empty or redaction.worn():
+    if frame.empty or redaction.redaction_in_use():
         return {}
     data = dataset(options, Rows(frame, [], source), settings, augment=False)
-    heard = int((settings["target_length"] * FRAME_SECONDS + WINDOW_SECONDS) * settings["sample_rate"])
+    heard = int((settings["target_length"] * _FRAME_SECONDS + _WINDOW_SECONDS) * settings["sample_rate"])
     sounds: dict[str, str] = {}
     for index, uid in enumerate(frame.index):
         sound = sound_uri(data[index]["waveform"][0, :heard].numpy(), settings["sample_rate"])

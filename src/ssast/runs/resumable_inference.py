@@ -7,63 +7,63 @@ from typing import Any
 
 from ssast import __version__
 from ssast.engine import distributed, inference
-from ssast.runs.context import Work, say
-from ssast.runs.output.changed_recordings import HEARD, Remembered
+from ssast.runs.context import RunContext, say
+from ssast.runs.output.changed_recordings import HEARD_CONTENTS, RememberedRecordings
 from ssast.runs.output.folder import run_key
 from ssast.runs.output.skipped_recordings import JOURNAL
 
 
 def one_pass(
-    work: Work,
+    context: RunContext,
     apply: Any,
     batches: Any,
     steps: int,
     folder: Path,
     key: str,
     *,
-    heard: Callable[[], Remembered],
+    heard: Callable[[], RememberedRecordings],
     clips_a_step: int = 1,
     aside: str = "",
     **how: Any,
-) -> inference.Rows:
+) -> inference.FinishedPass:
     """`infer` with its parts and the reasons of recordings left out below `folder`; `how` as it takes it.
 
     Passes of one mode lie apart where they differ in `aside`. Of one that goes on, what was computed of recordings that
     changed is computed again.
     """
-    parts = folder / ".parts" / f"{work.options.mode}{aside}"
-    if work.options.resume == "never" and distributed.is_main():
+    parts = folder / ".parts" / f"{context.options.mode}{aside}"
+    if context.options.resume == "never" and distributed.is_main():
         shutil.rmtree(parts, ignore_errors=True)
 
     def opened() -> None:
         now = heard()
-        changed = now.changed_since(parts / HEARD)
+        changed = now.changed_since(parts / HEARD_CONTENTS)
         if changed is None:
             _forget_all(parts)
         elif changed:
             inference.forget_steps(parts, {row // clips_a_step for row in changed})
-            work.bad.forget(parts / JOURNAL, [now.uids[row] for row in changed])
+            context.skipped.forget(parts / JOURNAL, [now.uids[row] for row in changed])
             say(f"{now.sentence(changed)}; they are computed again")
-        now.write(parts / HEARD)
+        now.write(parts / HEARD_CONTENTS)
 
     def batches_from(start: int, stop: int) -> Iterable[inference.Batch]:
         # Parts that a killed pass left come with the reasons of the recordings that they lack.
-        work.bad.remember(parts / JOURNAL)
+        context.skipped.remember(parts / JOURNAL)
         return batches(start, stop)
 
-    done = inference.infer(
+    done = inference.run_inference(
         apply,
         batches_from,
         steps=steps,
         folder=parts,
         # On another kind of device batches hold other numbers of clips, and steps other clips.
-        key=f"{key} {run_key(work.options, {})} {__version__} {work.accelerator.device.type} {steps}",
-        accelerator=work.accelerator,
-        title=work.options.mode,
+        key=f"{key} {run_key(context.options, {})} {__version__} {context.accelerator.device.type} {steps}",
+        accelerator=context.accelerator,
+        title=context.options.mode,
         opened=opened,
         **how,
     )
-    work.bad.remember(parts / JOURNAL)  # with what other processes noted there
+    context.skipped.remember(parts / JOURNAL)  # with what other processes noted there
     return done
 
 
@@ -71,6 +71,8 @@ def _forget_all(parts: Path) -> None:
     """Delete what earlier starts computed, since what was in the recordings then is not known."""
     computed = list(parts.glob("part-*.parquet"))
     if computed:
-        say(f"{parts / HEARD} is missing or damaged, so recordings may have changed: everything is computed again")
+        say(
+            f"{parts / HEARD_CONTENTS} is missing or damaged, so recordings may have changed: everything is computed again"
+        )
     for part in [*computed, parts / JOURNAL]:
         part.unlink(missing_ok=True)

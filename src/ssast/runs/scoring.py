@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 import torch
 
-from ssast.data.storage.location import whole_file
+from ssast.data.storage.atomic_writes import atomic_file
 from ssast.data.tables.people import find_people
 from ssast.data.tables.splits import label_values
 from ssast.engine import distributed, inference
@@ -21,36 +21,36 @@ from ssast.model.checkpoints.model_folder import THRESHOLDS
 from ssast.model.classification import SSASTForAudioClassification
 from ssast.options.options import Options
 from ssast.pages.remarks import unchosen_sentence
-from ssast.pages.sound_finding_sentences import doubt_counts, doubt_sentences
+from ssast.pages.sound_finding_sentences import finding_counts, finding_sentences
 from ssast.runs.audio_settings import Settings
 from ssast.runs.batches import row_batches
-from ssast.runs.context import Work, say
+from ssast.runs.context import RunContext, say
 from ssast.runs.features import keeps_features, pooled_rows
 from ssast.runs.models import compiled
-from ssast.runs.output.changed_recordings import Remembered
+from ssast.runs.output.changed_recordings import RememberedRecordings
 from ssast.runs.output.folder import fingerprint
 from ssast.runs.output.notes import note_recordings
 from ssast.runs.output.skipped_recordings import JOURNAL
 from ssast.runs.overlap import say_overlap
 from ssast.runs.paths import at, model_path
-from ssast.runs.results import measure, write_report, write_scores
+from ssast.runs.results import score_predictions, write_report, write_scores
 from ssast.runs.resumable_inference import one_pass
 from ssast.runs.rows import Rows
 from ssast.runs.thresholds import read_thresholds, read_unchosen, thresholds_from
 from ssast.runs.training_rows import trained_rows
 
 
-def ready(work: Work, model: SSASTForAudioClassification) -> None:
+def ready(context: RunContext, model: SSASTForAudioClassification) -> None:
     """Bring the model to where it runs, as it runs there."""
-    model.eval().to(work.accelerator.device)
-    compiled(work.options, model.v)
-    if uses_bf16(work.accelerator):
+    model.eval().to(context.accelerator.device)
+    compiled(context.options, model.v)
+    if uses_bf16(context.accelerator):
         # Autocast would cast the weights in every batch. The head keeps fp32, else scores come in coarse steps.
         model.v.to(torch.bfloat16)
 
 
 def clip_values(
-    work: Work,
+    context: RunContext,
     apply: Any,
     model: SSASTForAudioClassification,
     source: Rows,
@@ -60,21 +60,21 @@ def clip_values(
     *,
     pooled: bool = False,
     aside: str = "",
-) -> inference.Rows:
+) -> inference.FinishedPass:
     """One value a clip of `source`, in the run folder's parts; `pooled` gives `apply` batches of pooled states."""
-    ready(work, model)
-    given = pooled_rows(work, model, source, settings) if pooled else row_batches(work, source, settings)
+    ready(context, model)
+    given = pooled_rows(context, model, source, settings) if pooled else row_batches(context, source, settings)
     batches, steps, prepare = given
     kind: dict[str, Any] = {
-        "heard": lambda: Remembered.of(work.options, source),
+        "heard": lambda: RememberedRecordings.of(context.options, source),
         "aside": aside,
-        "clips_a_step": inference.loader_size(work.options.batch_size, work.accelerator.device),
+        "clips_a_step": inference.loader_size(context.options.batch_size, context.accelerator.device),
     }
-    return one_pass(work, lambda batch: apply(prepare(batch)), batches, steps, folder, key, **kind)
+    return one_pass(context, lambda batch: apply(prepare(batch)), batches, steps, folder, key, **kind)
 
 
 def predict_rows(
-    work: Work,
+    context: RunContext,
     model: SSASTForAudioClassification,
     source: Rows,
     settings: Settings,
@@ -82,26 +82,26 @@ def predict_rows(
     beside: Sequence[pd.DataFrame] = (),
     *,
     aside: str = "",
-) -> tuple[Predictions, inference.Rows] | None:
+) -> tuple[Predictions, inference.FinishedPass] | None:
     """What the model says of these rows, and the parts in `folder`, to be removed once the results are in place.
 
     `beside` are the other tables that tell who speaks. None in a process that only does its share.
     """
-    pooled = work.options.mode == "finetune" and keeps_features(work, model)
+    pooled = context.options.mode == "finetune" and keeps_features(context, model)
 
     def predict(batch: dict[str, Any]) -> torch.Tensor:
         if pooled:
             return model.score_pooled(batch["pooled"])
         return model.predict_scores(batch["fbank"], frames=batch["frames"])
 
-    files = fingerprint(source.source, at(work.options, work.options.finetuned_mdl_path or str(folder)))
+    files = fingerprint(source.source, at(context.options, context.options.finetuned_mdl_path or str(folder)))
     key = f"{sorted(files.values())} {len(source.frame)}"
-    done = clip_values(work, predict, model, source, settings, folder, key, pooled=pooled, aside=aside)
+    done = clip_values(context, predict, model, source, settings, folder, key, pooled=pooled, aside=aside)
     if not distributed.is_main():
         return None
     rows = [row for table in done.tables() for row in table.to_pylist()]
     if not rows:
-        work.bad.write(folder)
+        context.skipped.write(folder)
         raise UserError(f"no recording of {source.source} could be used; bad_audio.csv in {folder} says why.")
     uids = [row["uid"] for row in rows]
     frame, labels = source.frame.loc[uids], list(source.labels)
@@ -118,7 +118,7 @@ def named_subjects(frame: pd.DataFrame, beside: Sequence[pd.DataFrame] = ()) -> 
 
 
 def save_thresholds(
-    work: Work, model: SSASTForAudioClassification, held_out: Rows, settings: Settings, folder: Path
+    context: RunContext, model: SSASTForAudioClassification, held_out: Rows, settings: Settings, folder: Path
 ) -> None:
     """Choose each label's threshold on the held-out validation rows and keep it in the model folder."""
     if distributed.is_main():
@@ -126,7 +126,7 @@ def save_thresholds(
     if model.config["loss"] != "BCE":
         return
     # Aside, so that a kill while the test is scored leaves those parts to go on from.
-    predicted = predict_rows(work, model, held_out, settings, folder, aside="-validation")
+    predicted = predict_rows(context, model, held_out, settings, folder, aside="-validation")
     if predicted is None:
         return
     predictions, done = predicted
@@ -138,9 +138,9 @@ def save_thresholds(
     }
     if unchosen := unchosen_thresholds(predictions.targets, predictions.scores, predictions.labels):
         content["unchosen"] = unchosen
-    with whole_file(folder / THRESHOLDS) as beside:
+    with atomic_file(folder / THRESHOLDS) as beside:
         Path(beside).write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
-    work.bad.close(done.folder / JOURNAL)
+    context.skipped.close(done.folder / JOURNAL)
     done.remove()
 
 
@@ -151,7 +151,7 @@ def model_home(options: Options, folder: Path) -> Path:
 
 
 def evaluate_model(
-    work: Work,
+    context: RunContext,
     model: SSASTForAudioClassification,
     test: Rows,
     settings: Settings,
@@ -163,19 +163,21 @@ def evaluate_model(
 
     `also` are the rows that this run trained on, whose recordings are named too.
     """
-    home = model_home(work.options, folder)
-    trained = trained_rows(work.options, home)
-    predicted = predict_rows(work, model, test, settings, folder, trained.rows)
+    home = model_home(context.options, folder)
+    trained = trained_rows(context.options, home)
+    predicted = predict_rows(context, model, test, settings, folder, trained.rows)
     if predicted is None:
         return
     predictions, done = predicted
     thresholds = read_thresholds(home)
     left_out = len(test.frame) - len(predictions.uids)
-    metrics = measure(predictions, model.config["loss"], thresholds, work.options.resamples, left_out=left_out)
+    metrics = score_predictions(
+        predictions, model.config["loss"], thresholds, context.options.resamples, left_out=left_out
+    )
     if lacking := [label for label in model.labels or [] if label not in test.labels]:
         metrics["not_scored"] = lacking
-    work.bad.gather()
-    metrics["heard"] = doubt_counts(work.bad.of(predictions.uids))
+    context.skipped.gather()
+    metrics["heard"] = finding_counts(context.skipped.of(predictions.uids))
     write_scores(folder, predictions, metrics)
     chosen = thresholds_from(home) if metrics["loss"] == "BCE" else ""
     unchosen = unchosen_sentence(read_unchosen(home, test.labels)) if metrics["loss"] == "BCE" else ""
@@ -186,16 +188,16 @@ def evaluate_model(
         say(trained.note)
     remark = " ".join(filter(None, [careful, chosen, unchosen]))
     told: dict[str, Any] = {"log": home / "log.jsonl", "remark": remark}
-    told["careful"] = _heard_sentences(work, predictions.uids, also)
-    write_report(work.options, test, settings, folder, predictions, metrics, **told)
+    told["careful"] = _heard_sentences(context, predictions.uids, also)
+    write_report(context.options, test, settings, folder, predictions, metrics, **told)
     done.remove()
-    note_recordings(work, folder, *(rows.frame.index for rows in (*also, test)))
+    note_recordings(context, folder, *(rows.frame.index for rows in (*also, test)))
 
 
-def _heard_sentences(work: Work, scored: Sequence[str], also: Sequence[Rows]) -> list[str]:
+def _heard_sentences(context: RunContext, scored: Sequence[str], also: Sequence[Rows]) -> list[str]:
     """What is doubtful about the recordings that were scored, and about those that the run trained on."""
-    uids = [uid for rows in also for uid in rows.frame.index if uid not in work.bad.reasons]
+    uids = [uid for rows in also for uid in rows.frame.index if uid not in context.skipped.reasons]
     return [
-        *doubt_sentences(work.bad.of(scored), len(scored)),
-        *doubt_sentences(work.bad.of(uids), len(uids), "training recordings"),
+        *finding_sentences(context.skipped.of(scored), len(scored)),
+        *finding_sentences(context.skipped.of(uids), len(uids), "training recordings"),
     ]

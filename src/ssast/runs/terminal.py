@@ -24,7 +24,7 @@ class ReaderGone(BaseException):
     """Nobody reads on, and printing was all there was to do."""
 
 
-class Passing(io.TextIOBase):
+class PassingStream(io.TextIOBase):
     """A text stream that hands on to another what goes through it."""
 
     def __init__(self, stream: TextIO):
@@ -54,7 +54,7 @@ class Passing(io.TextIOBase):
         return self.stream.encoding
 
 
-class Steady(Passing):
+class RobustStream(PassingStream):
     """A text stream whose failures end nothing, unless it `matters`; letters that it cannot encode come as escapes."""
 
     def __init__(self, stream: TextIO):
@@ -109,15 +109,15 @@ def nowhere(stream: TextIO) -> None:
 
 
 @contextmanager
-def steady() -> Iterator[Steady]:
+def robust_terminal() -> Iterator[RobustStream]:
     """Inside, a screen that fails ends nothing, unless the output, which comes back, is said to matter."""
     output, errors = _opened(sys.stdout), _opened(sys.stderr)
     with redirect_stdout(output), redirect_stderr(errors):
         yield output
 
 
-def _opened(stream: TextIO | None) -> Steady:
-    return Steady(stream if stream is not None else io.StringIO())  # it was closed, as in `ssast inspect X >&-`
+def _opened(stream: TextIO | None) -> RobustStream:
+    return RobustStream(stream if stream is not None else io.StringIO())  # it was closed, as in `ssast inspect X >&-`
 
 
 def fill_closed() -> None:

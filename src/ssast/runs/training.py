@@ -4,27 +4,27 @@ import math
 from pathlib import Path
 
 from ssast.data.loader import loader
-from ssast.data.storage.location import whole_file
+from ssast.data.storage.atomic_writes import atomic_file
 from ssast.data.tables.balance import clip_weights
 from ssast.engine import distributed
-from ssast.engine.optimiser import Recipe
-from ssast.engine.train import Feed
+from ssast.engine.optimiser import TrainingSettings
+from ssast.engine.train import TrainingBatches
 from ssast.options.options import Options
 from ssast.runs.audio_settings import Settings
 from ssast.runs.batches import dataset, loading, prepare
-from ssast.runs.context import Work
-from ssast.runs.output.changed_recordings import Remembered
+from ssast.runs.context import RunContext
+from ssast.runs.output.changed_recordings import RememberedRecordings
 from ssast.runs.output.folder import open_folder, run_key, used_files
 from ssast.runs.output.skipped_recordings import JOURNAL
 from ssast.runs.rows import Rows
 
 
-def feed(work: Work, train: Rows, held_out: Rows, settings: Settings) -> Feed:
+def training_batches(context: RunContext, train: Rows, held_out: Rows, settings: Settings) -> TrainingBatches:
     """The batches of a training run."""
-    options, share, how = work.options, (distributed.rank(), distributed.size()), loading(work)
+    options, share, how = context.options, (distributed.rank(), distributed.size()), loading(context)
     state = Path(options.exp_dir) / "checkpoints"
     goes_on = options.resume != "never" and (state / "last.pt").exists()
-    work.bad.remember(state / JOURNAL, goes_on=goes_on)
+    context.skipped.remember(state / JOURNAL, goes_on=goes_on)
     drawn: Settings = {"shuffle_seed": options.seed, "piece_size": options.micro_batch}
     if options.balanced:
         drawn["weights"] = clip_weights(train.targets).tolist()
@@ -38,34 +38,38 @@ def feed(work: Work, train: Rows, held_out: Rows, settings: Settings) -> Feed:
         share=share,
         **how,
     )
-    return Feed(
+    return TrainingBatches(
         train=training.at,
         validation=lambda: validation,
         steps=math.ceil(len(train.frame) / options.batch_size),
-        prepare=prepare(options, settings, work.accelerator.device, augment=True),
+        prepare=prepare(options, settings, context.accelerator.device, augment=True),
         pieces=training.batches.each,
     )
 
 
-def recipe(options: Options) -> Recipe:
+def training_settings(options: Options) -> TrainingSettings:
     """How to train, of all the options."""
-    names = (field for field in Recipe.__dataclass_fields__)
-    return Recipe(**{name: getattr(options, name) for name in names})
+    names = (field for field in TrainingSettings.__dataclass_fields__)
+    return TrainingSettings(**{name: getattr(options, name) for name in names})
 
 
 TRAINED_ON = 2
 """Training goes on from what it heard of train.csv; the test's recordings are heard after it."""
 
 
-def _start(options: Options, *sources: Rows) -> tuple[Path, str]:
+def start_training(options: Options, *sources: Rows) -> tuple[Path, str]:
     """The folder of a training run, with its record and the rows held out, and the key of its result."""
     files = used_files(options, *(source.source for source in sources))
     names = ("train", "validation", "test")
     clips = {name: len(source.frame) for name, source in zip(names, sources, strict=False)}
     folder = open_folder(
-        options, clips=clips, files=files, trains=True, heard=lambda: Remembered.of(options, *sources[:TRAINED_ON])
+        options,
+        clips=clips,
+        files=files,
+        trains=True,
+        heard=lambda: RememberedRecordings.of(options, *sources[:TRAINED_ON]),
     )
     if distributed.is_main():
-        with whole_file(folder / "validation.csv") as beside:
+        with atomic_file(folder / "validation.csv") as beside:
             sources[1].frame.to_csv(beside)
     return folder, run_key(options, files)

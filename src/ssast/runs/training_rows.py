@@ -44,7 +44,7 @@ def trained_rows(options: Options, home: Path) -> Trained:
         return Trained(found, _note(str(error).rstrip(".")))
     if not isinstance(root, str) or not root:
         return Trained(found)
-    shown = "its table" if redaction.worn() else brief(root)
+    shown = "its table" if redaction.redaction_in_use() else brief(root)
     if not is_named(options, at(options, root), home):
         return Trained(
             found,
@@ -63,7 +63,7 @@ def _recorded_root(record: Path) -> Any:
     if not record.is_file():
         return None
     found = read_mapping(record)
-    return (revealed(found, record) if redaction.worn() else found).get("data_split_root")
+    return (revealed(found, record) if redaction.redaction_in_use() else found).get("data_split_root")
 
 
 def _note(reason: str) -> str:

@@ -4,7 +4,7 @@ import unicodedata
 
 import pytest
 
-from ssast.data.layout.file_column import Named, name_files
+from ssast.data.layout.file_column import FileColumn, name_files
 from ssast.data.layout.filenames import FileNames
 from ssast.data.layout.people import doubtful, find_person
 from ssast.data.layout.uids import name_rows
@@ -21,13 +21,13 @@ def table_of(**columns) -> dict[str, dict[int, str]]:
     return {name: dict(enumerate(map(str, cells), 2)) for name, cells in columns.items()}
 
 
-def named(files: list[str], table: dict[str, dict[int, str]], column: str | None = None, **rest) -> Named:
+def named(files: list[str], table: dict[str, dict[int, str]], column: str | None = None, **rest) -> FileColumn:
     folder = Location("/x/mine")
     names = FileNames([folder / file for file in files], folder)
     return name_files(table, names, folder, column, rest.get("person", find_person(table, None)))
 
 
-def pairs(found: Named) -> dict[int, str]:
+def pairs(found: FileColumn) -> dict[int, str]:
     return {line: " ".join(file.shown for file in files) for line, files in found.files_of.items()}
 
 

@@ -11,7 +11,7 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from ssast.data.storage.atomic_writes import disk_error, while_the_disk_has_room, whole_file, whole_folder
+from ssast.data.storage.atomic_writes import atomic_file, atomic_folder, disk_error, while_the_disk_has_room
 from ssast.errors import UserError
 
 ROOM = 20_000
@@ -67,7 +67,7 @@ WRITERS = [each for name, each in list(globals().items()) if name.startswith("by
 @pytest.mark.parametrize("write", WRITERS)
 def test_each_writer_on_a_full_disk_gives_a_sentence_and_leaves_what_was_there(write, tmp_path, room_for):
     (tmp_path / "result").write_text("before")
-    with room_for(ROOM), pytest.raises(UserError) as caught, whole_file(tmp_path / "result") as beside:
+    with room_for(ROOM), pytest.raises(UserError) as caught, atomic_file(tmp_path / "result") as beside:
         write(beside)
     expected = (
         f"cannot write {tmp_path / 'result'}: file too large; free space, mend the rights or choose another place."
@@ -82,7 +82,7 @@ def test_each_writer_in_a_folder_that_is_made_whole_gives_a_sentence(write, tmp_
     with (
         room_for(ROOM),
         pytest.raises(UserError, match="folder: file too large"),
-        whole_folder(tmp_path / "folder") as new,
+        atomic_folder(tmp_path / "folder") as new,
     ):
         write(new / "result")
     assert not list(tmp_path.iterdir())

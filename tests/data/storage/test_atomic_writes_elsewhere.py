@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from ssast.data.storage.atomic_writes import is_orphan, own_name, whole_file, whole_folder
-from ssast.data.storage.location import atomic_writes
+from ssast.data.storage import atomic_writes
+from ssast.data.storage.atomic_writes import atomic_file, atomic_folder, is_orphan, own_name
 from ssast.errors import UserError
 
 
@@ -26,7 +26,7 @@ def windows(monkeypatch):
         pytest.fail("a signal was sent to find out whether a process lives")
 
     monkeypatch.setattr(atomic_writes, "ON_WINDOWS", True)
-    monkeypatch.setattr(atomic_writes, "PAUSE_SECONDS", 0.001)
+    monkeypatch.setattr(atomic_writes, "_PAUSE_SECONDS", 0.001)
     monkeypatch.setattr(os, "fsync", fsync)
     monkeypatch.setattr(os, "kill", kill)
     monkeypatch.setattr(atomic_writes, "_alive_on_windows", lambda pid: pid == os.getpid())
@@ -35,11 +35,11 @@ def windows(monkeypatch):
 @pytest.mark.usefixtures("windows")
 def test_files_and_folders_are_written_on_windows_too(tmp_path):
     """os.fsync on a file that was opened for reading fails there, so that no mode worked."""
-    with whole_file(tmp_path / "a.csv") as beside:
+    with atomic_file(tmp_path / "a.csv") as beside:
         beside.write_text("one")
-    with whole_file(tmp_path / "a.csv") as beside:
+    with atomic_file(tmp_path / "a.csv") as beside:
         beside.write_text("two")
-    with whole_folder(tmp_path / "folder") as beside:
+    with atomic_folder(tmp_path / "folder") as beside:
         (beside / "b").touch()
     assert (tmp_path / "a.csv").read_text() == "two"
     assert sorted(os.listdir(tmp_path)) == ["a.csv", "folder"]
@@ -63,12 +63,12 @@ def test_a_file_that_somebody_reads_is_replaced_when_he_is_done_or_named(tmp_pat
         replace(source, target)
 
     monkeypatch.setattr(os, "replace", held)
-    with whole_file(tmp_path / "a.csv") as beside:
+    with atomic_file(tmp_path / "a.csv") as beside:
         beside.write_text("one")
     assert (tmp_path / "a.csv").read_text() == "one"
     moves[:] = []
     monkeypatch.setattr(atomic_writes, "TRIES", 2)
-    with pytest.raises(UserError, match="being used"), whole_file(tmp_path / "a.csv") as beside:
+    with pytest.raises(UserError, match="being used"), atomic_file(tmp_path / "a.csv") as beside:
         beside.write_text("two")
     assert (tmp_path / "a.csv").read_text() == "one"
     assert os.listdir(tmp_path) == ["a.csv"]
@@ -80,7 +80,7 @@ def test_a_name_of_255_bytes_can_be_written_and_what_a_kill_left_of_it_is_swept(
     stray = tmp_path / own_name(path.name)
     monkeypatch.undo()
     stray.touch()
-    with whole_file(path) as beside:
+    with atomic_file(path) as beside:
         beside.write_text("all")
     assert os.listdir(tmp_path) == [path.name]
     assert own_name("short.csv").endswith("-short.csv")

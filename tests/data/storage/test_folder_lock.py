@@ -15,8 +15,8 @@ from dataclasses import asdict, replace
 
 import pytest
 
+from ssast.data.storage import folder_lock as module
 from ssast.data.storage.folder_lock import LOCK, Holder, in_use
-from ssast.data.storage.location import folder_lock as module
 from ssast.errors import UserError
 
 BY = LOCK + module.BY
@@ -24,7 +24,7 @@ BY = LOCK + module.BY
 HOLDS = """
 import sys, time
 from pathlib import Path
-from ssast.data.storage.folder_lock import LOCK, in_use
+from ssast.data.in_use import LOCK, in_use
 
 folder = Path(sys.argv[1])
 with in_use(folder, folder / LOCK, "finetune"):
@@ -41,7 +41,7 @@ def enter(folder, by="extract"):
 def quick(monkeypatch):
     """A run that is silent for half a second counts as ended."""
     monkeypatch.setattr(module, "BEAT_SECONDS", 0.05)
-    monkeypatch.setattr(module, "SILENT_SECONDS", 0.5)
+    monkeypatch.setattr(module, "_SILENT_SECONDS", 0.5)
 
 
 @pytest.fixture(params=["locks", "no locks"])

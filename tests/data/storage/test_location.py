@@ -7,15 +7,8 @@ from types import SimpleNamespace
 
 import pytest
 
-from ssast.data.storage.location import (
-    Location,
-    Missing,
-    as_location,
-    locate,
-    whole_file,
-    whole_folder,
-    writable_folder,
-)
+from ssast.data.storage.atomic_writes import atomic_file, atomic_folder, writable_folder
+from ssast.data.storage.location import Location, Missing, as_location, locate
 from ssast.errors import UserError
 
 
@@ -112,7 +105,7 @@ def test_a_bucket_makes_the_prefix_a_folder_in_it_unless_it_says_where_it_lies(p
 
 def test_a_whole_file_replaces_the_old_one_in_one_step(tmp_path):
     target = tmp_path / "new" / "x.txt"
-    with whole_file(target) as beside:
+    with atomic_file(target) as beside:
         beside.write_text("first")
         assert not target.exists()
         assert beside.suffix == ".txt"  # what writers choose a format by
@@ -123,7 +116,7 @@ def test_a_whole_file_replaces_the_old_one_in_one_step(tmp_path):
 def test_an_error_while_writing_leaves_the_old_file_and_nothing_else(tmp_path):
     target = tmp_path / "x.txt"
     target.write_text("old")
-    with pytest.raises(RuntimeError), whole_file(target) as beside:
+    with pytest.raises(RuntimeError), atomic_file(target) as beside:
         fail_after(beside.write_text("half"))
     assert target.read_text() == "old"
     assert [path.name for path in tmp_path.iterdir()] == ["x.txt"]
@@ -133,26 +126,26 @@ def test_a_whole_folder_replaces_the_old_one(tmp_path):
     target = tmp_path / "model"
     target.mkdir()
     (target / "old").touch()
-    with whole_folder(target) as beside:
+    with atomic_folder(target) as beside:
         (beside / "new").touch()
         assert (target / "old").exists()
     assert [path.name for path in target.iterdir()] == ["new"]
-    with pytest.raises(RuntimeError), whole_folder(target) as beside:
+    with pytest.raises(RuntimeError), atomic_folder(target) as beside:
         fail_after((beside / "newer").touch())
     assert [path.name for path in target.iterdir()] == ["new"]
     assert [path.name for path in tmp_path.iterdir()] == ["model"]
 
 
 def test_a_full_disk_is_one_sentence(tmp_path):
-    with pytest.raises(UserError, match=r"cannot write .*no space left"), whole_file(tmp_path / "x"):
+    with pytest.raises(UserError, match=r"cannot write .*no space left"), atomic_file(tmp_path / "x"):
         raise OSError(28, "No space left on device")
-    with pytest.raises(FileNotFoundError), whole_file(tmp_path / "x"):
+    with pytest.raises(FileNotFoundError), atomic_file(tmp_path / "x"):
         raise FileNotFoundError(2, "No such file", "another file")
 
 
 def test_a_folder_that_cannot_be_made_is_one_sentence(tmp_path):
     (tmp_path / "file").touch()
-    for write in (writable_folder, lambda path: whole_file(path).__enter__()):
+    for write in (writable_folder, lambda path: atomic_file(path).__enter__()):
         with pytest.raises(UserError, match="cannot write"):
             write(tmp_path / "file" / "run")
     assert writable_folder(tmp_path / "a" / "b").is_dir()
@@ -161,7 +154,7 @@ def test_a_folder_that_cannot_be_made_is_one_sentence(tmp_path):
 def test_a_link_stays_and_the_file_behind_it_is_replaced(tmp_path):
     (tmp_path / "real.txt").write_text("old")
     (tmp_path / "link.txt").symlink_to("real.txt")
-    with whole_file(tmp_path / "link.txt") as beside:
+    with atomic_file(tmp_path / "link.txt") as beside:
         beside.write_text("new")
     assert (tmp_path / "link.txt").is_symlink()
     assert (tmp_path / "real.txt").read_text() == "new"
@@ -171,8 +164,8 @@ def test_what_a_killed_process_left_is_swept_and_what_it_set_aside_is_put_back(t
     script = (
         "import os, sys\n"
         "from pathlib import Path\n"
-        "from ssast.data.storage.location import whole_file\n"
-        "with whole_file(Path(sys.argv[1])) as beside:\n"
+        "from ssast.data.storage.atomic_writes import atomic_file\n"
+        "with atomic_file(Path(sys.argv[1])) as beside:\n"
         "    beside.write_text('half')\n"
         "    os.kill(os.getpid(), 9)\n"
     )
@@ -182,20 +175,20 @@ def test_what_a_killed_process_left_is_swept_and_what_it_set_aside_is_put_back(t
     assert left.name.startswith(".unfinished")
     # A replacement of a folder that was killed between its two moves.
     (tmp_path / left.name.replace("x.txt", "model.old")).mkdir()
-    with whole_folder(tmp_path / "other") as beside:
+    with atomic_folder(tmp_path / "other") as beside:
         (beside / "y").touch()
     assert len(strays(tmp_path)) == 2  # another target's are left alone
-    with whole_file(target) as beside:
+    with atomic_file(target) as beside:
         beside.write_text("whole")
-    with whole_folder(tmp_path / "model"):
+    with atomic_folder(tmp_path / "model"):
         assert (tmp_path / "model").is_dir()
     assert strays(tmp_path) == []
 
 
 def test_an_unfinished_write_of_a_living_process_is_left_alone(tmp_path):
-    with whole_file(tmp_path / "x") as first:
+    with atomic_file(tmp_path / "x") as first:
         first.write_text("1")
-        with whole_file(tmp_path / "x") as second:
+        with atomic_file(tmp_path / "x") as second:
             second.write_text("2")
         assert first.exists()
     assert (tmp_path / "x").read_text() == "1"

@@ -11,7 +11,7 @@ import torch
 
 from ssast.errors import UserError
 from ssast.model import reference
-from ssast.model.checkpoints.legacy import is_older, lengths_for, read_arguments, read_older
+from ssast.model.checkpoints.legacy import is_legacy, lengths_for, read_arguments, read_legacy
 from ssast.model.checkpoints.torch_file import load_tensors
 from ssast.model.classification import SSASTForAudioClassification
 
@@ -44,7 +44,7 @@ def saved(tmp_path):
 
 
 def loaded(path, **settings):
-    return SSASTForAudioClassification.from_checkpoint(read_older(path, {**SETTINGS, **settings}))
+    return SSASTForAudioClassification.from_checkpoint(read_legacy(path, {**SETTINGS, **settings}))
 
 
 @pytest.mark.parametrize("prefix", ["", "module."])
@@ -119,9 +119,9 @@ def test_a_missing_file_is_one_sentence(tmp_path):
 
 
 def test_a_single_file_is_told_from_a_folder():
-    assert is_older("a/b.pt")
-    assert is_older("b.PTH")
-    assert not is_older("a/model")
+    assert is_legacy("a/b.pt")
+    assert is_legacy("b.PTH")
+    assert not is_legacy("a/model")
 
 
 @pytest.mark.parametrize("protocol", range(pickle.HIGHEST_PROTOCOL + 1))
@@ -171,7 +171,7 @@ def test_a_file_fine_tuned_by_the_published_code_gives_its_logits(saved, noise, 
     assert after(fbank).equal(before(fbank))
     tensors = load_tensors(path)
     with torch.no_grad():
-        states = reference.states(tensors, fbank, heads=3, stride=(128, 2))
+        states = reference.reference_states(tensors, fbank, heads=3, stride=(128, 2))
         expected = reference.logits(tensors, states, task=task, layer=-1, weighted=False, activation="relu")
     assert (after(fbank) - expected).abs().max() < 1e-5
     assert after.config["head"] == "published"
@@ -187,7 +187,7 @@ def test_logits_of_an_older_head_are_those_of_its_formula(saved, noise, activati
     tensors = load_tensors(saved(older_state(before)))
     fbank = noise(2, 32, 128)
     with torch.no_grad():
-        states = reference.states(tensors, fbank, heads=3, stride=(128, 2))
+        states = reference.reference_states(tensors, fbank, heads=3, stride=(128, 2))
         settings = {"task": "ft_avgtok", "layer": 5, "weighted": weighted, "activation": activation}
         assert (before(fbank) - reference.logits(tensors, states, **settings)).abs().max() < 1e-5
 

@@ -126,7 +126,7 @@ def test_rows_of_a_pretraining_models_attention_sum_to_one(masks, noise):
 def test_what_pooled_tokens_attend_to_and_rollout_are_shares(kind, noise):
     """With the prefix, which is not shown, they sum to 1."""
     model = classifier(**KINDS[kind])
-    attention_BNHP, rollout_BP = relevance.look(model, noise(2, FRAMES, BINS), torch.tensor([FRAMES, 9]))
+    attention_BNHP, rollout_BP = relevance.relevance_of_clip(model, noise(2, FRAMES, BINS), torch.tensor([FRAMES, 9]))
     assert attention_BNHP.shape[2:] == (model.v.heads, model.v.num_patches)
     assert ((attention_BNHP.sum(dim=-1) > 0.4) & (attention_BNHP.sum(dim=-1) < 1)).all()
     assert ((rollout_BP.sum(dim=-1) > 0.001) & (rollout_BP.sum(dim=-1) < 1)).all()
@@ -294,7 +294,7 @@ def test_guesses_are_those_of_pretraining(objective, noise):
 
 def test_a_pretrained_model_can_be_looked_at(noise):
     model = SSASTForPreTraining("tiny", **FRAME, num_mel_bins=BINS, target_length=FRAMES, seed=0).eval()
-    attention_BNHP, rollout_BP = relevance.look(model, noise(2, FRAMES, BINS), torch.tensor([32, 16]))
+    attention_BNHP, rollout_BP = relevance.relevance_of_clip(model, noise(2, FRAMES, BINS), torch.tensor([32, 16]))
     assert attention_BNHP.shape == (2, 12, 3, 8)
     assert rollout_BP.shape == (2, 8)
 

@@ -14,7 +14,7 @@ import ssast
 from ssast.engine import inference, train
 from ssast.errors import UserError
 from ssast.model.classification import SSASTForAudioClassification
-from ssast.runs.output.skipped_recordings import BadAudio
+from ssast.runs.output.skipped_recordings import SkippedRecordings
 
 torch.set_num_threads(1)
 
@@ -108,17 +108,17 @@ def test_without_skip_the_first_one_ends_the_run_in_a_sentence(usual, model):
 
 
 def test_a_journal_cut_by_a_kill_is_read_as_far_as_it_goes(tmp_path):
-    first = BadAudio()
+    first = SkippedRecordings()
     first.remember(tmp_path / "j.jsonl")
     first("1", "reason, with\nlines and ü")
     first("1", "another reason")
     with open(tmp_path / "j.jsonl", "a") as file:
         file.write('\n["2", "rea')
-    second = BadAudio()
+    second = SkippedRecordings()
     second.remember(tmp_path / "j.jsonl")
     second("3", "later")
     assert second.reasons == {"1": "reason, with\nlines and ü", "3": "later"}
-    third = BadAudio()
+    third = SkippedRecordings()
     third.remember(tmp_path / "j.jsonl")
     assert third.reasons == second.reasons
     second.remember(tmp_path / "j.jsonl", goes_on=False)

@@ -4,7 +4,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from ssast.data.layout.filenames import NUMBER, File, FileNames, filled, is_audio, plain
+from ssast.data.layout.filenames import _NUMBER, File, FileNames, filled, is_audio, plain
 
 VARIED = 0.8
 """A column with at least this share of different cells could name files, however few it fits."""
@@ -50,7 +50,7 @@ class Claim:
     @property
     def is_by_numbers(self) -> bool:
         """Whether it names files by nothing but numbers, which ages and row numbers are too."""
-        return all(NUMBER.fullmatch(self.cells[line]) for line in self.of_line)
+        return all(_NUMBER.fullmatch(self.cells[line]) for line in self.of_line)
 
     @property
     def is_called_so(self) -> bool:

@@ -7,18 +7,18 @@ from dataclasses import dataclass
 
 from ssast.data.layout.claims import Claim
 from ssast.data.layout.filenames import File, FileNames, filled, is_answered, plain, quoted
-from ssast.data.layout.person_files import Gathered, gather
+from ssast.data.layout.person_files import Gathered, files_of_persons
 from ssast.data.tables.splits import some
 from ssast.errors import UserError
 
-Table = Mapping[str, Mapping[int, str]]
+TableOfFiles = Mapping[str, Mapping[int, str]]
 """The cells of each column by the lines they stand in."""
 COLUMNS = 20
 """So many columns of a table are named at most where one is missing."""
 
 
 @dataclass(frozen=True)
-class Named:
+class FileColumn:
     """The column that names the files, the files of each line (several for a row a person), and why others have none.
 
     `unnamed` are the files that no row names; `begun` are those of them that begin as the names in the column do.
@@ -34,7 +34,9 @@ class Named:
     is_of_people: bool
 
 
-def name_files(table: Table, names: FileNames, folder: object, column: str | None, person: str | None) -> Named:
+def name_files(
+    table: TableOfFiles, names: FileNames, folder: object, column: str | None, person: str | None
+) -> FileColumn:
     """The files of each row, by the column asked for or by the only one that can name them; `person` says who speaks.
 
     Each cell is the name of a file, or, where none is, the code of a person with several files. UserError where no
@@ -45,7 +47,7 @@ def name_files(table: Table, names: FileNames, folder: object, column: str | Non
     chosen = claims[0] if column else _chosen(claims, person, folder)
     gathered: tuple[str, Gathered] | None
     if chosen is not None:
-        gathered = (chosen.column, gather(table[chosen.column], names))
+        gathered = (chosen.column, files_of_persons(table[chosen.column], names))
     else:
         gathered = _only_gatherer(table, names, claims, folder, person)
         own = [claim for claim in claims if gathered and claim.column == gathered[0]]
@@ -57,7 +59,7 @@ def name_files(table: Table, names: FileNames, folder: object, column: str | Non
     return _named_one_by_one(table, names, chosen, gathered[1] if gathered else Gathered())
 
 
-def check_column(table: Table, name: str | None, option: str) -> None:
+def check_column(table: TableOfFiles, name: str | None, option: str) -> None:
     """UserError where the column that an option names is not there."""
     if name is not None and name not in table:
         raise UserError(f"the table has no column {name!r}, only {some(list(table), COLUMNS)}; mend {option}.")
@@ -139,13 +141,13 @@ def _refuse_chance(best: Claim, others: Sequence[Claim], folder: object) -> None
 
 
 def _only_gatherer(
-    table: Table, names: FileNames, claims: Sequence[Claim], folder: object, person: str | None
+    table: TableOfFiles, names: FileNames, claims: Sequence[Claim], folder: object, person: str | None
 ) -> tuple[str, Gathered] | None:
     """The one column of codes whose files lie in folders, or begin, so; UserError where two could be that."""
     could = [
         claim for claim in claims if claim.cells and not claim.is_explicit and not is_answered(claim.cells.values())
     ]
-    found = {claim.column: gather(claim.cells, names) for claim in could}
+    found = {claim.column: files_of_persons(claim.cells, names) for claim in could}
     found = {name: one for name, one in found.items() if one.of_line or (name == person and one.unclear)}
     varied = [claim.column for claim in could if claim.column in found and claim.is_varied]
     rivals = varied or [name for name in found if name == person]
@@ -166,13 +168,13 @@ def _only_gatherer(
     return best, found[best]
 
 
-def _named_by_people(table: Table, names: FileNames, column: str, gathered: Gathered) -> Named:
+def _named_by_people(table: TableOfFiles, names: FileNames, column: str, gathered: Gathered) -> FileColumn:
     if gathered.unclear:
         raise _shared_by_people(gathered, table[column], column)
     taken = {file for files in gathered.of_line.values() for file in files}
     unnamed = [file for file in names.files if file not in taken]
     lacking = _lacking(table[column], gathered.of_line, names)
-    return Named(column, table[column], gathered.of_line, lacking, {}, unnamed, [], True)
+    return FileColumn(column, table[column], gathered.of_line, lacking, {}, unnamed, [], True)
 
 
 def _shared_by_people(gathered: Gathered, cells: Mapping[int, str], column: str) -> UserError:
@@ -195,7 +197,7 @@ def _shared_by_people(gathered: Gathered, cells: Mapping[int, str], column: str)
     )
 
 
-def _named_one_by_one(table: Table, names: FileNames, chosen: Claim, gathered: Gathered) -> Named:
+def _named_one_by_one(table: TableOfFiles, names: FileNames, chosen: Claim, gathered: Gathered) -> FileColumn:
     rows: dict[File, list[int]] = {}
     for line, file in chosen.of_line.items():
         rows.setdefault(file, []).append(line)
@@ -206,7 +208,7 @@ def _named_one_by_one(table: Table, names: FileNames, chosen: Claim, gathered: G
     files_of = {line: [file] for line, file in chosen.of_line.items()}
     stems = {plain(file.stem) for file in rows}
     ours = [file for file in unnamed if file in begun and plain(file.stem) not in stems]
-    return Named(chosen.column, table[chosen.column], files_of, lacking, chosen.unclear, unnamed, ours, False)
+    return FileColumn(chosen.column, table[chosen.column], files_of, lacking, chosen.unclear, unnamed, ours, False)
 
 
 def _refuse_doubled(doubled: Mapping[File, Sequence[int]]) -> None:
@@ -236,7 +238,7 @@ def _lacking(cells: Mapping[int, str], having: Mapping[int, object], names: File
     return lacking
 
 
-def _names_nothing(table: Table, names: FileNames, claims: Sequence[Claim], folder: object) -> UserError:
+def _names_nothing(table: TableOfFiles, names: FileNames, claims: Sequence[Claim], folder: object) -> UserError:
     shown = some([file.shown for file in names.files], 3)
     nearly = Counter(
         {claim.column: sum(names.nearly(cell) is not None for cell in claim.cells.values()) for claim in claims}

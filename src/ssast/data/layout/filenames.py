@@ -10,9 +10,9 @@ from ssast.audio.decode import EXTENSIONS
 from ssast.data.storage.location import Location
 from ssast.data.tables.people import NO_VALUE, answer_of
 
-NUMBER = re.compile(r"([0-9]+)(?:\.0)?")
+_NUMBER = re.compile(r"([0-9]+)(?:\.0)?")
 """A whole number, as a spreadsheet or pandas leaves it of a code with leading zeros."""
-LONGEST = 80
+_LONGEST = 80
 """A sentence shows so many letters of a cell."""
 Path = tuple[str, ...]
 """The folders of a file and its name, or what a cell says of them."""
@@ -40,7 +40,7 @@ class FileNames:
     """The audio files of a folder by every way to write them: whole paths, names alone, and both without the ending."""
 
     def __init__(self, files: Sequence[Location], folder: Location):
-        self.files = [File(file, parts(str(file).removeprefix(str(folder)))) for file in files]
+        self.files = [File(file, name_parts(str(file).removeprefix(str(folder)))) for file in files]
         self.whole: list[dict[Path, list[File]]] = [defaultdict(list), defaultdict(list)]
         self.tails: list[dict[Path, list[File]]] = [defaultdict(list), defaultdict(list)]
         self.numbered: dict[str, list[File]] = defaultdict(list)
@@ -60,7 +60,7 @@ class FileNames:
         and the two ways to write an accent matter only between names that are alike otherwise. The folders of another
         computer, such as C:\\data, are passed over; folders that contradict the file's are not.
         """
-        written = parts(cell)
+        written = name_parts(cell)
         path = plain_path(written)
         if not path or is_nothing(cell):
             return []
@@ -74,7 +74,7 @@ class FileNames:
 
     def nearly(self, cell: str) -> tuple[File, str] | None:
         """A file of the same name with another ending or in another folder, and which of the two."""
-        path = plain_path(parts(cell))
+        path = plain_path(name_parts(cell))
         if not path:
             return None
         if elsewhere := self.tails[0].get(path[-1:]) or self.tails[1].get(path[-1:]):
@@ -100,7 +100,7 @@ def _as_written(found: Sequence[File], written: Path, by: int) -> list[File]:
     return list(found)
 
 
-def parts(path: str) -> Path:
+def name_parts(path: str) -> Path:
     """The folders and the name in a path of any system."""
     return tuple(part for part in re.split(r"[/\\]", path.strip()) if part not in ("", "."))
 
@@ -126,7 +126,7 @@ def bare(name: str) -> str:
 
 def without_zeros(text: str) -> str | None:
     """A whole number without leading zeros; None for other texts."""
-    found = NUMBER.fullmatch(text)
+    found = _NUMBER.fullmatch(text)
     return (found[1].lstrip("0") or "0") if found else None
 
 
@@ -153,7 +153,7 @@ def is_answered(cells: Iterable[str]) -> bool:
 def quoted(text: str) -> str:
     """A cell as a sentence names it."""
     shown = printable(text)
-    return f"'{shown[:LONGEST]}...'" if len(shown) > LONGEST else f"'{shown}'"
+    return f"'{shown[:_LONGEST]}...'" if len(shown) > _LONGEST else f"'{shown}'"
 
 
 def printable(text: str) -> str:

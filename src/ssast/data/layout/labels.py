@@ -9,17 +9,17 @@ from unicodedata import normalize
 
 import numpy as np
 
-from ssast.data.layout.file_column import Table, check_column
+from ssast.data.layout.file_column import TableOfFiles, check_column
 from ssast.data.layout.filenames import filled, printable, quoted
 from ssast.data.tables.label_columns import check_label_names
 from ssast.data.tables.people import NO_VALUE, answer_of
 from ssast.data.tables.splits import some
 from ssast.errors import UserError
 
-NOTHING = float("nan")
-MOST_VALUES = 20
+_NOTHING = float("nan")
+MOST_LABEL_VALUES = 20
 """A column of more different words is free text, or names something."""
-LONGEST = 60
+_LONGEST = 60
 """A label's name is part of file names and tables."""
 NEARLY = 5
 """A column with at most one other word in so many yes/no answers was probably meant to hold nothing else."""
@@ -40,7 +40,9 @@ class Labels:
     made: dict[str, tuple[str, str]]
 
 
-def find_labels(table: Table, given: Sequence[str] | None, spread: Sequence[str], leave: Sequence[str]) -> Labels:
+def find_labels(
+    table: TableOfFiles, given: Sequence[str] | None, spread: Sequence[str], leave: Sequence[str]
+) -> Labels:
     """The labels that were asked for, else each column of yes/no answers but those to `leave`.
 
     `given` are columns of numbers or answers; each column of `spread` gives one yes/no label a word, or stays one
@@ -72,7 +74,7 @@ def find_labels(table: Table, given: Sequence[str] | None, spread: Sequence[str]
     return Labels(found, made)
 
 
-def _given(table: Table, name: str, option: str) -> Numbers:
+def _given(table: TableOfFiles, name: str, option: str) -> Numbers:
     """A column that was asked for, as numbers."""
     check_column(table, name, option)
     numbers = {line: _number(cell) for line, cell in table[name].items()}
@@ -90,7 +92,7 @@ def _answers(cells: Mapping[int, str]) -> Numbers | None:
     """A column of 0 and 1, yes and no, or the like, with both of them; None for any other."""
     numbers = {line: _number(cell) for line, cell in cells.items()}
     known = {line: number for line, number in numbers.items() if number is not None}
-    return known if len(known) == len(numbers) and {*known.values()} - {NOTHING} == {0, 1} else None
+    return known if len(known) == len(numbers) and {*known.values()} - {_NOTHING} == {0, 1} else None
 
 
 def nearly_answers(cells: Mapping[int, str]) -> str:
@@ -106,7 +108,7 @@ def _number(cell: str) -> float | None:
     """What a cell stands for, NaN for nothing; None where it is no number and no answer."""
     cell = cell.strip().lower()
     if cell in NO_VALUE:
-        return NOTHING
+        return _NOTHING
     if (answer := answer_of(cell)) is not None:
         return answer
     try:
@@ -116,7 +118,7 @@ def _number(cell: str) -> float | None:
     return number if np.isfinite(number) and "_" not in cell else None
 
 
-def _words(table: Table, column: str) -> list[str]:
+def _words(table: TableOfFiles, column: str) -> list[str]:
     """The different words of a column in their order; UserError where they make no labels."""
     cells = {line: cell for line, cell in table[column].items() if cell and _is_known(cell)}
     words = sorted(dict.fromkeys(cells.values()), key=lambda word: (word.casefold(), word))
@@ -125,14 +127,14 @@ def _words(table: Table, column: str) -> list[str]:
 
 
 def _check_words(words: Sequence[str], cells: Mapping[int, str], column: str) -> None:
-    shown = some([printable(word[:LONGEST]) for word in words], 3)
+    shown = some([printable(word[:_LONGEST]) for word in words], 3)
     if len(words) < 2:
         what = f"only '{shown}'" if words else "nothing"
         raise UserError(f"the column {column!r} holds {what}, and a label needs two answers; name another column.")
     held = f"the column {column!r} holds {len(words)} different entries ({shown})"
-    if len(words) > MOST_VALUES:
+    if len(words) > MOST_LABEL_VALUES:
         raise UserError(
-            f"{held}, and at most {MOST_VALUES} can become labels; write groups of them into a new column, or, if "
+            f"{held}, and at most {MOST_LABEL_VALUES} can become labels; write groups of them into a new column, or, if "
             "they are numbers, name the column in a file for --label_txt."
         )
     alike = Counter(map(_alike, words)).most_common(1)[0]
@@ -157,7 +159,7 @@ def _is_known(cell: str) -> bool:
 
 
 def _is_word(cell: str, word: str) -> float:
-    return float(cell == word) if cell and _is_known(cell) else NOTHING
+    return float(cell == word) if cell and _is_known(cell) else _NOTHING
 
 
 def _alike(word: str) -> str:
@@ -168,7 +170,7 @@ def _names(column: str, words: Sequence[str], taken: set[str]) -> Iterator[tuple
     """A label's name for each word: column_word, with a number behind it where another column is called so."""
     used = {name.casefold() for name in taken}
     for word in words:
-        plain = re.sub(r"[^\w.+-]+", "_", normalize("NFC", f"{column}_{word}"))[:LONGEST].strip("_.") or "label"
+        plain = re.sub(r"[^\w.+-]+", "_", normalize("NFC", f"{column}_{word}"))[:_LONGEST].strip("_.") or "label"
         numbered = (plain if number == 1 else f"{plain}_{number}" for number in range(1, len(words) + len(used) + 2))
         name = next(name for name in numbered if not _is_taken(name.casefold(), used))
         used.add(name.casefold())

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 import pandas as pd
 
-from ssast.data.layout.file_column import Table, check_column
+from ssast.data.layout.file_column import TableOfFiles, check_column
 from ssast.data.layout.filenames import filled
 from ssast.data.tables.people import find_people
 from ssast.data.tables.splits import some
@@ -22,14 +22,14 @@ TRAITS = {
 """What stays as it is for one person, and how columns of it are called."""
 
 
-def find_person(table: Table, column: str | None) -> str | None:
+def find_person(table: TableOfFiles, column: str | None) -> str | None:
     """The column that says who speaks: the one asked for, else one of a known name (speaker, subject, ...)."""
     check_column(table, column, "--subject_column")
     people = find_people(pd.DataFrame({name: list(cells.values()) for name, cells in table.items()}, dtype="str"))
     return column or (people.column if people else None)
 
 
-def doubtful(table: Table, person: str) -> list[str]:
+def doubtful(table: TableOfFiles, person: str) -> list[str]:
     """A sentence's part for each code that may stand for two people, such as "01 (site A and B)"."""
     lines: dict[str, list[int]] = defaultdict(list)
     for line, code in filled(table[person]).items():

@@ -4,7 +4,7 @@ from collections import defaultdict
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
-from ssast.data.layout.filenames import File, FileNames, Path, filled, parts, plain_path, without_zeros
+from ssast.data.layout.filenames import File, FileNames, Path, filled, name_parts, plain_path, without_zeros
 
 BY_NAME = -1
 """The way of a file whose name begins with a code; ways from 0 on are the level of a folder that is called so."""
@@ -25,7 +25,7 @@ class _Codes:
         self.written: dict[Path, list[int]] = defaultdict(list)
         self.numbers: dict[Path, list[int]] = defaultdict(list)
         for line, cell in filled(cells).items():
-            path = plain_path(parts(cell))
+            path = plain_path(name_parts(cell))
             self.written[path].append(line)
             if len(path) == 1 and (number := without_zeros(path[0])) is not None:
                 self.numbers[number,].append(line)
@@ -38,7 +38,7 @@ class _Codes:
         return [] if number is None else self.numbers.get((number,), [])
 
 
-def gather(cells: Mapping[int, str], names: FileNames) -> Gathered:
+def files_of_persons(cells: Mapping[int, str], names: FileNames) -> Gathered:
     """The files that belong to the code in each cell: in a folder of that name, or beginning with it.
 
     What follows a code must be no letter and no digit, so P1 is not taken for P10. A file whose whole name is a code

@@ -4,13 +4,13 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from unicodedata import normalize
 
-from ssast.data.layout.file_column import Named, Table
+from ssast.data.layout.file_column import FileColumn, TableOfFiles
 from ssast.data.layout.filenames import File, filled, plain, printable
 from ssast.data.recordings import check_uid
 from ssast.data.tables.splits import some
 from ssast.errors import UserError
 
-LONGEST = 250
+_LONGEST = 250
 """Disks take hardly more bytes in the name of a folder."""
 
 
@@ -23,14 +23,14 @@ class Row:
     uid: str
 
 
-def uid_column(table: Table) -> str | None:
+def uid_column(table: TableOfFiles) -> str | None:
     """The table's own column of uids, if it has one."""
     return next((name for name in table if name == "uid"), None) or next(
         (name for name in table if name.lower() == "uid"), None
     )
 
 
-def name_rows(table: Table, named: Named) -> list[Row]:
+def name_rows(table: TableOfFiles, named: FileColumn) -> list[Row]:
     """The recordings with their uids: of the table's own column `uid`, else the file's name, with folders if need be.
 
     UserError where that gives a name twice, or one that is no plain folder name.
@@ -87,8 +87,8 @@ def _check(row: Row) -> None:
     except UnicodeEncodeError as error:
         raise UserError(f"the name of {row.file.shown} is not text in UTF-8; give the file another name.") from error
     check_uid(row.uid)
-    if length > LONGEST:
+    if length > _LONGEST:
         raise UserError(
             f"the uid of line {row.line}, {printable(row.uid[:40])}..., has {length} bytes, and folders take at most "
-            f"{LONGEST}; give the file a shorter name, or the table a column uid."
+            f"{_LONGEST}; give the file a shorter name, or the table a column uid."
         )

@@ -24,7 +24,7 @@ CAUSES = 5
 LONGEST_REST = 150
 """So many bytes of a name stand in the name of its unfinished file; disks take 255 in all."""
 ON_WINDOWS = os.name == "nt"
-TRIES, PAUSE_SECONDS = 20, 0.1
+TRIES, _PAUSE_SECONDS = 20, 0.1
 
 
 def writable_folder(path: StrPath) -> Path:
@@ -39,7 +39,7 @@ def writable_folder(path: StrPath) -> Path:
 
 
 @contextmanager
-def whole_file(path: StrPath) -> Iterator[Path]:
+def atomic_file(path: StrPath) -> Iterator[Path]:
     """A path to write a file to, beside `path`; it takes the place of `path` at the end, or vanishes on any error.
 
     UserError where the folder cannot be written to or the disk is full.
@@ -56,7 +56,7 @@ def whole_file(path: StrPath) -> Iterator[Path]:
 
 
 @contextmanager
-def whole_folder(path: StrPath) -> Iterator[Path]:
+def atomic_folder(path: StrPath) -> Iterator[Path]:
     """A new empty folder beside `path`; it takes the place of `path` (with all in it) at the end, or vanishes."""
     target, beside = _beside(path)
     aside = beside.with_name(f"{beside.name}.old")
@@ -176,7 +176,7 @@ def _patiently(move: Callable[[], object]) -> None:
         with suppress(PermissionError):
             move()
             return
-        time.sleep(PAUSE_SECONDS)
+        time.sleep(_PAUSE_SECONDS)
     move()
 
 

@@ -13,7 +13,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-PIECE = 1 << 20
+_PIECE = 1 << 20
 
 
 class DamagedError(OSError):
@@ -68,7 +68,7 @@ def crc32(file: Path) -> int:
     """The CRC-32 of a file, as zlib computes it."""
     value = 0
     with open(file, "rb") as content:
-        while piece := content.read(PIECE):
+        while piece := content.read(_PIECE):
             value = zlib.crc32(piece, value)
     return value
 
@@ -81,7 +81,7 @@ def _crc32c(file: Path) -> str:
         return ""
     checksum = google_crc32c.Checksum()
     with open(file, "rb") as content:
-        while piece := content.read(PIECE):
+        while piece := content.read(_PIECE):
             checksum.update(piece)
     return _base64(checksum.digest())
 

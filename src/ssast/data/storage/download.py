@@ -16,20 +16,20 @@ from typing import Any
 from urllib.error import HTTPError, URLError
 from urllib.request import HTTPRedirectHandler, Request, build_opener
 
-from ssast.data.storage.atomic_writes import OUT_OF_ROOM, first_line, whole_file
+from ssast.data.storage.atomic_writes import OUT_OF_ROOM, atomic_file, first_line
 from ssast.data.storage.cache import cache_folder, locked
 from ssast.data.storage.stores import DamagedError, again
 from ssast.errors import UserError
-from ssast.model.checkpoints.published import ENDING, PUBLISHED, check_sizes, read_checkpoint
+from ssast.model.checkpoints.published import PUBLISHED, PUBLISHED_ENDING, check_sizes, read_checkpoint
 from ssast.safe_reading import json_file
 
 MIRROR = "SSAST_WEIGHTS_URL"
 TIMEOUT_SECONDS = 20.0
-PIECE = 1 << 18
+_PIECE = 1 << 18
 SPENT = 416  # "range not satisfiable": there is nothing after what we have
 
 Say = Callable[[str], None]
-Progress = Callable[[int, int | None], None]
+DownloadProgress = Callable[[int, int | None], None]
 """Called with the bytes that are here and, where it is known, of how many."""
 
 
@@ -37,13 +37,15 @@ class _WebPageError(Exception):
     """A page came where weights were expected."""
 
 
-def weights_file(name: str, *, say: Say = lambda text: None, progress: Progress = lambda done, total: None) -> Path:
+def weights_file(
+    name: str, *, say: Say = lambda text: None, progress: DownloadProgress = lambda done, total: None
+) -> Path:
     """The file of a name in `PUBLISHED`, fetched where it is not here yet; one process does, others wait for it.
 
     A fetch that was cut goes on where it stopped. UserError where it cannot be had, naming the way by hand, and where
     the file is not the one that was pinned.
     """
-    place = cache_folder() / "weights" / f"{name}{ENDING}"
+    place = cache_folder() / "weights" / f"{name}{PUBLISHED_ENDING}"
     if not (place.exists() and _pin(place).exists()):
         with _writing(place.parent):
             place.parent.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -64,11 +66,13 @@ def address_of(name: str) -> str:
     if not mirror:
         return PUBLISHED[name].address(name)
     if not mirror.startswith(("http://", "https://")):
-        raise UserError(f"{MIRROR} is {mirror}, expected http:// or https:// and the folder that holds {name}{ENDING}.")
-    return f"{mirror}/{name}{ENDING}"
+        raise UserError(
+            f"{MIRROR} is {mirror}, expected http:// or https:// and the folder that holds {name}{PUBLISHED_ENDING}."
+        )
+    return f"{mirror}/{name}{PUBLISHED_ENDING}"
 
 
-def _fetch(name: str, place: Path, say: Say, progress: Progress) -> None:
+def _fetch(name: str, place: Path, say: Say, progress: DownloadProgress) -> None:
     """Bring the file to its place, checked; what arrived of one that was cut stays beside it for the next try."""
     address, part = address_of(name), place.with_name(f"{place.name}.part")
     say(f"fetching {name} from {address}")
@@ -104,7 +108,7 @@ def _by_hand(name: str, address: str, place: Path, why: str, part: Path | None =
     )
 
 
-def _receive(address: str, part: Path, progress: Progress) -> None:
+def _receive(address: str, part: Path, progress: DownloadProgress) -> None:
     """Write what `part` lacks; DamagedError, with all that came kept, where less came than was said."""
     known = _tag(part, address)
     here = part.stat().st_size if known and part.exists() else 0
@@ -120,7 +124,7 @@ def _receive(address: str, part: Path, progress: Progress) -> None:
         _keep_tag(part, address, answer, total)
         with open(part, "r+b" if start else "wb") as file:
             file.seek(start)
-            while piece := answer.read(PIECE):
+            while piece := answer.read(_PIECE):
                 file.write(piece)
                 progress(file.tell(), total)
             file.flush()
@@ -217,7 +221,7 @@ def _pin(place: Path) -> Path:
 def _keep_pin(place: Path, file: Path, say: Say) -> None:
     """Write the file's SHA-256 down as sha256sum does, and say so."""
     digest = _sha256(file)
-    with whole_file(_pin(place)) as beside:
+    with atomic_file(_pin(place)) as beside:
         beside.write_text(f"{digest}  {place.name}\n", encoding="utf-8")
     say(
         f"{place.name} has SHA-256 {digest}; its authors publish none to compare with, so this one is pinned in "

@@ -20,29 +20,29 @@ from ssast.data.storage.cache import Cache
 from ssast.data.storage.location import Location
 from ssast.errors import AudioError, UserError
 
-AT_ONCE = 8
+_AT_ONCE = 8
 SETTLED_SECONDS = 2.0
 """A file that changed no longer ago than this [s] may change again within the same tick of the disk's clock."""
 
 
-def name_of(*parts: Any) -> str:
+def fingerprint_of(*parts: Any) -> str:
     """A name for plain values that changes with any of them."""
     return hashlib.sha256(repr(parts).encode()).hexdigest()
 
 
-def contents(root: Location, uids: Sequence[str], cache: Cache) -> Iterator[str | None]:
+def recording_fingerprints(root: Location, uids: Sequence[str], cache: Cache) -> Iterator[str | None]:
     """A name for what is in each recording, its metadata.json included; None where it cannot be read."""
     return _each(partial(_content, root, cache), uids)
 
 
-def file_contents(files: Sequence[Location], cache: Cache) -> Iterator[str | None]:
+def file_fingerprints(files: Sequence[Location], cache: Cache) -> Iterator[str | None]:
     """The same for audio files without metadata.json."""
     return _each(partial(_file_content, cache), files)
 
 
 def _each(one: Callable[[Any], str | None], of: Iterable[Any]) -> Iterator[str | None]:
     """In order; several at once, since disks and stores keep one waiting."""
-    with ThreadPoolExecutor(AT_ONCE) as threads:
+    with ThreadPoolExecutor(_AT_ONCE) as threads:
         yield from threads.map(one, of)
 
 
@@ -52,7 +52,7 @@ def _content(root: Location, cache: Cache, uid: str) -> str | None:
         held = _held(found.location, cache)
     except (AudioError, FileNotFoundError):
         return None  # said when it is read
-    return name_of(held, found.extension, found.sample_rate)
+    return fingerprint_of(held, found.extension, found.sample_rate)
 
 
 def _file_content(cache: Cache, file: Location) -> str | None:
@@ -72,7 +72,7 @@ def _local_content(place: Location, cache: Cache) -> str:
     if odd := not_plain(place.path):
         raise AudioError(f"{place} is {odd}, not a file")  # opening a pipe would wait for ever
     stat = os.stat(place.path)
-    known = name_of("content", str(place), stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns, stat.st_ino)
+    known = fingerprint_of("content", str(place), stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns, stat.st_ino)
     size = hashlib.sha256().digest_size * 2
     kept = cache.find(known, size)
     with suppress(FileNotFoundError):

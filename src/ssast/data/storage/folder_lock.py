@@ -27,7 +27,7 @@ BY = ".by"
 """What follows the name of the lock in the name of the file that says who has it."""
 BEAT_SECONDS = 2.0
 """How often a run renews the time of that file."""
-SILENT_SECONDS = 10.0
+_SILENT_SECONDS = 10.0
 """A run whose file was not renewed for so long has ended."""
 TRY_SECONDS = 0.25
 """How long the lock is tried: the file of a run that ends this very moment may vanish under the first try."""
@@ -202,9 +202,9 @@ def _read_soon(by: Path) -> Holder | None:
 
 def _beats(by: Path) -> bool:
     """Whether a run still renews its file; no two clocks are compared."""
-    before, until = _renewed(by), time.monotonic() + SILENT_SECONDS
+    before, until = _renewed(by), time.monotonic() + _SILENT_SECONDS
     while time.monotonic() < until:
-        time.sleep(min(0.25, SILENT_SECONDS / 4))
+        time.sleep(min(0.25, _SILENT_SECONDS / 4))
         if (now := _renewed(by)) != before:
             return now is not None
     return False

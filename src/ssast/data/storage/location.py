@@ -11,9 +11,9 @@ from functools import partial
 from pathlib import Path
 from typing import IO, Any, Union
 
-from ssast.data.storage.atomic_writes import at_home, first_line, whole_file, whole_folder, writable_folder
+from ssast.data.storage import stores
+from ssast.data.storage.atomic_writes import at_home, first_line
 from ssast.data.storage.cache import cache
-from ssast.data.storage.location import stores
 from ssast.data.storage.stores import Stored
 from ssast.errors import UserError
 
@@ -25,9 +25,6 @@ __all__ = [
     "bucket_address",
     "forget",
     "locate",
-    "whole_file",
-    "whole_folder",
-    "writable_folder",
 ]
 
 Address = Union[str, "os.PathLike[str]", "Location"]
@@ -99,7 +96,7 @@ class Location:
         return replace(self, address=f"{scheme}://{rest.rsplit('/', 1)[0]}")
 
     def open(self, mode: str = "rb") -> IO[Any]:
-        """An open file; text is UTF-8. For whole local writes see `whole_file`."""
+        """An open file; text is UTF-8. For whole local writes see `atomic_file`."""
         encoding = None if "b" in mode else "utf-8"
         with self._sentences("read" if "r" in mode else "write"):
             if self.is_local:
@@ -212,7 +209,7 @@ class Location:
         if kept is not None:
             return kept.get(self.name)
         try:
-            return stores.look(self.address, self.project)
+            return stores.ask_store(self.address, self.project)
         except FileNotFoundError:
             return None
 

@@ -24,7 +24,7 @@ BUSY = {408, 429, *range(500, 600)}
 SLIPS = {errno.EIO, errno.EBUSY, errno.ETIMEDOUT, errno.ECONNRESET, errno.EPIPE}
 DAMAGED_TRIES, OTHER_TRIES = 6, 3
 """How often a transfer is tried. The clients themselves try refused and busy requests six times before they give up."""
-PAUSE_SECONDS = 0.2
+_PAUSE_SECONDS = 0.2
 """Half of the pause before the second try; it doubles from try to try."""
 CONNECT_SECONDS, READ_SECONDS = 10.0, 20.0
 """How long a connection may take, and how long nothing may arrive on it, before the client tries again."""
@@ -39,7 +39,7 @@ CHECKSUM_ERRORS = {"ChecksumError", "FlexibleChecksumError"}
 DROPPED_ERRORS = {"ConnectionClosedError", "HTTPClientError", "IncompleteReadError", "ResponseParserError"}
 """botocore's names for a connection that was lost, or an answer that is none."""
 
-T = TypeVar("T")
+_T = TypeVar("T")
 
 
 class ReplacedError(Exception):
@@ -84,7 +84,7 @@ class Stored:
 FOLDER = Stored(None, "", "", "", is_folder=True)
 
 
-def look(address: str, project: str | None) -> Stored:
+def ask_store(address: str, project: str | None) -> Stored:
     """What the store says of one address; FileNotFoundError where nothing is."""
     client, path = client_of(address, project)
     return again(lambda: _look(client, path))
@@ -175,9 +175,9 @@ def _asked(client: Any, name: str, *arguments: Any, seconds: float | None = None
     return _in_a_thread(lambda: getattr(client, name)(*arguments, **how), seconds)
 
 
-def _in_a_thread(call: Callable[[], T], seconds: float) -> T:
+def _in_a_thread(call: Callable[[], _T], seconds: float) -> _T:
     """What a call gives that cannot be interrupted; after `seconds` it is left behind, and UnansweredError raised."""
-    given: list[T] = []
+    given: list[_T] = []
     raised: list[BaseException] = []
 
     def run() -> None:
@@ -196,7 +196,7 @@ def _in_a_thread(call: Callable[[], T], seconds: float) -> T:
     return given[0]
 
 
-def again(attempt: Callable[[], T]) -> T:
+def again(attempt: Callable[[], _T]) -> _T:
     """The result of `attempt`, made again after a growing while for as long as a next try can help."""
     started = time.monotonic()
     for number in range(1, DAMAGED_TRIES):
@@ -206,7 +206,7 @@ def again(attempt: Callable[[], T]) -> T:
             is_patient = time.monotonic() - started < ANSWER_SECONDS
             if not passing(error) or not is_patient or (number >= OTHER_TRIES and not is_damaged(error)):
                 raise
-            time.sleep(PAUSE_SECONDS * min(40, 2**number) * random.uniform(0.5, 1.0))
+            time.sleep(_PAUSE_SECONDS * min(40, 2**number) * random.uniform(0.5, 1.0))
     return attempt()
 
 

@@ -3,10 +3,10 @@
 import numpy as np
 from numpy.typing import NDArray
 
-Floats = NDArray[np.float64]
+_Floats = NDArray[np.float64]
 
 
-def positive_weights(targets_RN: Floats) -> Floats:
+def positive_weights(targets_RN: _Floats) -> _Floats:
     """For each label how many no there are for one yes (N,); 1 where it has but one of the two. NaN cells are left out.
 
     A soft label counts for both sides by its share.
@@ -16,7 +16,7 @@ def positive_weights(targets_RN: Floats) -> Floats:
     return np.divide(no_N, yes_N, out=np.ones_like(yes_N), where=both_N)
 
 
-def clip_weights(targets_RN: Floats) -> Floats:
+def clip_weights(targets_RN: _Floats) -> _Floats:
     """For each clip how often to draw it (R,), so that each label's yes and no come about equally often.
 
     Of each label a clip has 1 / (2 x the share of clips with its value), of several labels their mean; 1 without any.

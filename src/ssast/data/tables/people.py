@@ -77,7 +77,7 @@ def is_naming(values: Iterable[Any]) -> bool:
     return any(answer_of(value) is None and value not in NO_VALUE for value in plain)
 
 
-def name_of(cell: Any) -> str | None:
+def cell_name(cell: Any) -> str | None:
     """The person that a cell names, as it is written; None where it is empty or says so, as R's NA does."""
     if cell is None or cell is pd.NA or cell != cell or str(cell).strip().lower() in NO_VALUE:
         return None
@@ -86,7 +86,7 @@ def name_of(cell: Any) -> str | None:
 
 def people_in(frame: pd.DataFrame, column: str) -> People:
     """Who speaks in each row, as this column says."""
-    return People(column, [name_of(cell) for cell in frame[column].tolist()])
+    return People(column, [cell_name(cell) for cell in frame[column].tolist()])
 
 
 def find_people(frame: pd.DataFrame, beside: Iterable[pd.DataFrame] = (), *, least: int = 1) -> People | None:

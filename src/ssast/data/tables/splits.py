@@ -23,9 +23,9 @@ from ssast.data.tables.people import (
     ENOUGH_SUBJECTS,
     NO_VALUE,
     People,
+    cell_name,
     find_people,
     grouped,
-    name_of,
     number_for,
     people_in,
     subject_names,
@@ -78,10 +78,10 @@ def read_split(place: Address) -> pd.DataFrame:
 
 def _learn(header: list[str], rows: list[tuple[int, list[str]]], uids: list[str]) -> None:
     """Tell a veil, where one is worn, who is in the table."""
-    if redaction.worn():
+    if redaction.redaction_in_use():
         redaction.learn("uid", uids)
         for at in (at for at, name in enumerate(header) if subject_names([name])):
-            redaction.learn("subject", {row[at].strip() for _, row in rows if name_of(row[at])})
+            redaction.learn("subject", {row[at].strip() for _, row in rows if cell_name(row[at])})
 
 
 def read_table(place: Address) -> dict[str, dict[int, str]]:
@@ -178,7 +178,7 @@ def answer_cells(frame: pd.DataFrame, label: str) -> pd.Series:
     cells = frame[label]
     if not subject_names([label]):
         return cells
-    return pd.Series(_numbers_or_text([name_of(cell) or "" for cell in cells]).array, index=cells.index, name=label)
+    return pd.Series(_numbers_or_text([cell_name(cell) or "" for cell in cells]).array, index=cells.index, name=label)
 
 
 def read_labels(place: Address) -> list[str]:

@@ -8,10 +8,10 @@ from ssast.errors import UserError
 from ssast.model.encoder import SIZES
 from ssast.safe_reading import UNSEEN, brief
 
-MOST = 1_000_000
+MOST_OF_ENTRY = 1_000_000
 """Above any size, count or number of labels that a model can have: memory is not asked for what cannot be."""
 COUNTS = {"num_labels", "fshape", "tshape", "num_mel_bins", "target_length", "mask_patch", "cluster_factor"}
-STEPS = {"fstride", "tstride"}
+_STEPS = {"fstride", "tstride"}
 SWITCHES = {"weighted", "freeze", "layernorm", "mask_padding"}
 WORDS = {"class", "model_size", "task", "activation", "loss", "objective", "head"}
 USUAL = {"fshape": 128, "tshape": 2, "num_mel_bins": 128, "target_length": 1024}
@@ -21,10 +21,10 @@ FRONTEND = {
     "sample_rate": ("a whole number from 1 to 1000000", lambda value: _is_count(value)),
     "num_mel_bins": ("a whole number from 1 to 1000000", lambda value: _is_count(value)),
     "target_length": ("a whole number from 1 to 1000000", lambda value: _is_count(value)),
-    "mean": ("a number", lambda value: _is_number(value) and abs(value) < MOST),
-    "std": ("a number above 0", lambda value: _is_number(value) and 0 < value < MOST),
+    "mean": ("a number", lambda value: _is_number(value) and abs(value) < MOST_OF_ENTRY),
+    "std": ("a number above 0", lambda value: _is_number(value) and 0 < value < MOST_OF_ENTRY),
     "reduce": ("true or false", lambda value: isinstance(value, bool)),
-    "clip_length": ("a number of seconds, 0 for all", lambda value: _is_number(value) and 0 <= value < MOST),
+    "clip_length": ("a number of seconds, 0 for all", lambda value: _is_number(value) and 0 <= value < MOST_OF_ENTRY),
 }
 
 
@@ -72,9 +72,9 @@ def _check_frontend(config: Mapping[str, Any], source: str) -> None:
 def _expected(name: str, value: Any) -> str:
     """What is expected where the value is something else; empty where it is right, or the entry is not known."""
     if name in COUNTS and not _is_count(value):
-        return f"a whole number from 1 to {MOST}"
-    if name in STEPS and not (_is_count(value) or value is None):
-        return f"a whole number from 1 to {MOST}, or null"
+        return f"a whole number from 1 to {MOST_OF_ENTRY}"
+    if name in _STEPS and not (_is_count(value) or value is None):
+        return f"a whole number from 1 to {MOST_OF_ENTRY}, or null"
     if name in SWITCHES and not isinstance(value, bool):
         return "true or false"
     if name in WORDS and not isinstance(value, str):
@@ -93,7 +93,7 @@ def _expected(name: str, value: Any) -> str:
 
 
 def _is_count(value: Any) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool) and 1 <= value <= MOST
+    return isinstance(value, int) and not isinstance(value, bool) and 1 <= value <= MOST_OF_ENTRY
 
 
 def _is_number(value: Any) -> bool:

@@ -14,12 +14,12 @@ from ssast.model.checkpoints.model_folder import CONFIG, WEIGHTS, check_header
 from ssast.model.checkpoints.torch_file import outline
 from ssast.safe_reading import brief, json_file
 
-PUBLISHED, FINETUNED, OLDER = "published", "published, fine-tuned", "older"
+PUBLISHED_FILE, FINETUNED, OLDER_FILE = "published", "published, fine-tuned", "older"
 OWN_PRETRAINED, OWN_FINETUNED, STATE, FOREIGN = "own, pretrained", "own, fine-tuned", "state", "foreign"
-TITLES = {
-    PUBLISHED: "a pretrained model, as the authors of SSAST publish it",
+KIND_TITLES = {
+    PUBLISHED_FILE: "a pretrained model, as the authors of SSAST publish it",
     FINETUNED: "fine-tuned by the published code of SSAST, or of AST, whose files are alike",
-    OLDER: "fine-tuned by the earlier run.py",
+    OLDER_FILE: "fine-tuned by the earlier run.py",
     OWN_PRETRAINED: "a model folder of ssast, pretrained",
     OWN_FINETUNED: "a model folder of ssast, fine-tuned",
     STATE: "the state of a training run of ssast, to go on from; not a model",
@@ -27,7 +27,7 @@ TITLES = {
 }
 _OWN = {"SSASTForPreTraining": OWN_PRETRAINED, "SSASTForAudioClassification": OWN_FINETUNED}
 SAFE = ".safetensors"
-ENDINGS = (".pth", ".pt", ".bin", ".ckpt", SAFE)
+_ENDINGS = (".pth", ".pt", ".bin", ".ckpt", SAFE)
 ACCELERATE = "the state that accelerate saves of a training"
 WITHOUT_CONFIG = f"the weights of a model folder of ssast, whose {CONFIG} is missing or damaged"
 _RUN = {"key", "progress", "model", "optimizer"}
@@ -38,8 +38,8 @@ Listing = Mapping[str, Shape | str]
 
 
 @dataclass(frozen=True)
-class Recognised:
-    """What a path is: its kind, one of `TITLES`; the file of its weights; what that lists; what it looks like else.
+class Detected:
+    """What a path is: its kind, one of `KIND_TITLES`; the file of its weights; what that lists; what it looks like else.
 
     `config` is what the config.json of a folder holds.
     """
@@ -57,7 +57,7 @@ class Recognised:
         return {name: shape for name, shape in self.listing.items() if isinstance(shape, tuple)}
 
 
-def recognise(path: str | os.PathLike) -> Recognised:
+def detect(path: str | os.PathLike) -> Detected:
     """What kind of checkpoint a file or folder is; UserError where nothing is there, or it cannot be read.
 
     For a folder without a model of its own see `checkpoints_in`.
@@ -72,7 +72,7 @@ def recognise(path: str | os.PathLike) -> Recognised:
     listing = _listing(place)
     # Of our own making are only whole folders: without its config a .safetensors does not say enough.
     kind = FOREIGN if place.suffix == SAFE else _kind(listing)
-    return Recognised(place, kind, place, listing, _looks(listing) if kind == FOREIGN else "")
+    return Detected(place, kind, place, listing, _looks(listing) if kind == FOREIGN else "")
 
 
 def checkpoints_in(folder: Path) -> list[Path]:
@@ -82,12 +82,12 @@ def checkpoints_in(folder: Path) -> list[Path]:
         return found
     for place in sorted(folder.iterdir()):
         holds = place.is_dir() and any((place / name).is_file() for name in (CONFIG, WEIGHTS, "pytorch_model.bin"))
-        if holds or (place.is_file() and place.suffix in ENDINGS):
+        if holds or (place.is_file() and place.suffix in _ENDINGS):
             found.append(place)
     return found
 
 
-def _folder(folder: Path) -> Recognised:
+def _folder(folder: Path) -> Detected:
     config = _config(folder / CONFIG)
     weights = next((folder / name for name in (WEIGHTS, "pytorch_model.bin") if (folder / name).is_file()), None)
     kind = _OWN.get(brief(config.get("class")), FOREIGN)
@@ -95,10 +95,10 @@ def _folder(folder: Path) -> Recognised:
         missing = f"{WEIGHTS} is missing beside its {CONFIG}" if config else f"it has no {CONFIG} and no {WEIGHTS}"
         raise UserError(f"{folder} is no model folder: {missing}; give a folder that holds a model, or a checkpoint.")
     if kind != FOREIGN and weights.name == WEIGHTS:
-        return Recognised(folder, kind, weights, _listing(weights), config=config)
+        return Detected(folder, kind, weights, _listing(weights), config=config)
     listing = _listing(weights)
     looks_like = ACCELERATE if any(folder.glob("random_states_*.pkl")) else _named_by(config) or _looks(listing)
-    return Recognised(folder, FOREIGN, weights, listing, looks_like, config)
+    return Detected(folder, FOREIGN, weights, listing, looks_like, config)
 
 
 def _config(file: Path) -> dict[str, Any]:
@@ -131,11 +131,11 @@ def _kind(listing: Listing) -> str:
     if {name.split(".")[0] for name in listing} >= _RUN:
         return STATE
     if {"p_input_fdim", "v.pos_embed"} <= names:
-        return PUBLISHED
+        return PUBLISHED_FILE
     if "v.pos_embed" in names and has_numbered_head(names):
         return FINETUNED
     if {"v.pos_embed", OUTPUT} <= names:
-        return OLDER
+        return OLDER_FILE
     return FOREIGN
 
 

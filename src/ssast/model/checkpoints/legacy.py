@@ -13,16 +13,16 @@ import torch
 from torch import Tensor
 
 from ssast.errors import UserError
-from ssast.model.checkpoints.config_entries import MOST
+from ssast.model.checkpoints.config_entries import MOST_OF_ENTRY
 from ssast.model.checkpoints.model_folder import Checkpoint
-from ssast.model.checkpoints.pickles import Made, Named, Refused, read_pickle
+from ssast.model.checkpoints.pickles import Made, NamedObject, Refused, read_pickle
 from ssast.model.checkpoints.torch_file import load_tensors
 from ssast.model.encoder import SIZES, patch_grid
 from ssast.model.head import DENSE, PUBLISHED_HEAD
 from ssast.safe_reading import brief
 
 ARGUMENTS = "args.pkl"
-ENDINGS = (".pt", ".pth")
+LEGACY_ENDINGS = (".pt", ".pth")
 NAMESPACE = "argparse.Namespace"
 # How pickles of protocol 0 and 1 spell "an instance of".
 RECONSTRUCTORS = ("copy_reg._reconstructor", "copyreg._reconstructor")
@@ -32,8 +32,8 @@ PATHS = tuple(
     for name in ("PosixPath", "WindowsPath", "PurePosixPath", "PureWindowsPath")
 )
 FORESEEN = {NAMESPACE, *RECONSTRUCTORS, "__builtin__.object", "builtins.object", *PATHS}
-MOST_BYTES = 1 << 20
-PLAIN = (bool, int, float, str, type(None))
+_MOST_BYTES = 1 << 20
+_PLAIN = (bool, int, float, str, type(None))
 # The image model's own heads stay in the file, unused.
 FRAGMENTS = ("v.head.", "v.head_dist.")
 NEEDED = ("v.cls_token", "v.pos_embed", "v.patch_embed.proj.weight")
@@ -45,9 +45,9 @@ COMMON_LENGTHS = (1024, 512, 256, 128, 100, 400, 800, 200)
 """Lengths in frames that a model is likely to have been made for, the likeliest first."""
 
 
-def is_older(path: str | os.PathLike) -> bool:
+def is_legacy(path: str | os.PathLike) -> bool:
     """Whether the path names a single weights file, not a model folder."""
-    return os.fspath(path).lower().endswith(ENDINGS)
+    return os.fspath(path).lower().endswith(LEGACY_ENDINGS)
 
 
 def read_arguments(place: Path) -> dict[str, Any]:
@@ -60,9 +60,9 @@ def read_arguments(place: Path) -> dict[str, Any]:
         if not place.is_file():
             raise ValueError("it is not a regular file")
         with open(place, "rb") as file:
-            content = file.read(MOST_BYTES + 1)
-        if len(content) > MOST_BYTES:
-            raise ValueError(f"it is larger than {MOST_BYTES:,} bytes")
+            content = file.read(_MOST_BYTES + 1)
+        if len(content) > _MOST_BYTES:
+            raise ValueError(f"it is larger than {_MOST_BYTES:,} bytes")
         values = _values(read_pickle(BytesIO(content), FORESEEN).value)
     except Refused as error:
         raise UserError(
@@ -80,8 +80,8 @@ def read_arguments(place: Path) -> dict[str, Any]:
 def _values(content: Any) -> dict[Any, Any]:
     """The dictionary, or the attributes of the Namespace."""
     if isinstance(content, Made):
-        of = content.arguments[:1] if content.name in RECONSTRUCTORS else (Named(content.name),)
-        if of == (Named(NAMESPACE),) and isinstance(content.state, dict):
+        of = content.arguments[:1] if content.name in RECONSTRUCTORS else (NamedObject(content.name),)
+        if of == (NamedObject(NAMESPACE),) and isinstance(content.state, dict):
             return content.state
     if isinstance(content, dict):
         return content
@@ -89,10 +89,10 @@ def _values(content: Any) -> dict[Any, Any]:
 
 
 def _is_plain(value: Any) -> bool:
-    return isinstance(value, PLAIN) or (isinstance(value, list) and all(isinstance(one, PLAIN) for one in value))
+    return isinstance(value, _PLAIN) or (isinstance(value, list) and all(isinstance(one, _PLAIN) for one in value))
 
 
-def read_older(path: str | os.PathLike, settings: Mapping[str, Any]) -> Checkpoint:
+def read_legacy(path: str | os.PathLike, settings: Mapping[str, Any]) -> Checkpoint:
     """The checkpoint of a fine-tuned `.pt`, for `SSASTForAudioClassification.from_checkpoint`.
 
     The file says the model's size, the shape of its patches, the kind of its head, whether that has a LayerNorm, and
@@ -122,7 +122,7 @@ def read_sizes(place: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
     tensors = {key: value for key, value in load_tensors(place).items() if not key.startswith(FRAGMENTS)}
     head = PUBLISHED_HEAD if has_numbered_head(tensors) else DENSE
     if head == PUBLISHED_HEAD:
-        tensors = {own_name(key): value for key, value in tensors.items()}
+        tensors = {own_parameter_name(key): value for key, value in tensors.items()}
     return tensors, _sizes(tensors, head, str(place))
 
 
@@ -131,7 +131,7 @@ def has_numbered_head(names: Collection[str]) -> bool:
     return "mlp_head.0.weight" in names and "mlp_head.1.weight" in names
 
 
-def own_name(key: str) -> str:
+def own_parameter_name(key: str) -> str:
     """The name here of a tensor of the published head, `module.` taken off; that of any other is its own."""
     start = len("mlp_head.0.")
     return NUMBERED.get(key[:start], key[:start]) + key[start:]
@@ -171,7 +171,7 @@ def width_of(token: Tensor) -> int:
 
 def is_patch(weights: Tensor) -> bool:
     """Whether the weights of a patch embedding have the shape (D, 1, F, T), with a patch that can be."""
-    return weights.dim() == 4 and all(1 <= size <= MOST for size in weights.shape)
+    return weights.dim() == 4 and all(1 <= size <= MOST_OF_ENTRY for size in weights.shape)
 
 
 def _weighted(tensors: Mapping[str, Tensor], asked: bool | None, source: str) -> bool:

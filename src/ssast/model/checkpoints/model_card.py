@@ -8,15 +8,15 @@ from typing import Any
 from ssast.errors import UserError
 from ssast.safe_reading import json_file, text_of, yaml_of
 
-CARD, RECORD, SCORES = "README.md", "run.yaml", "metrics.json"
+CARD, _RECORD, _SCORES = "README.md", "run.yaml", "metrics.json"
 ADDRESS = "ORGANISATION/MODEL"
 """Stands for the model's address on the hub until that is known."""
 PUBLIC = "public"
 """Where a run's record lists the options that may be told: those declared so. All others may hold paths and names."""
 MADE_WITH = ("ssast", "torch", "python")
-WORD = re.compile(r"[a-z][a-z0-9_]{0,29}")
+_WORD = re.compile(r"[a-z][a-z0-9_]{0,29}")
 """What the text of an option may look like on a card: one of its choices, never a path or a sentence."""
-SHOWN = {
+_SHOWN = {
     "BCE": {"auc": "AUC", "sensitivity": "sensitivity", "specificity": "specificity"},
     "MSE": {"mae": "MAE", "pearson": "Pearson", "ccc": "CCC"},
 }
@@ -24,14 +24,14 @@ SHOWN = {
 
 def model_card(config: Mapping[str, Any], folder: Path | None = None) -> str:
     """The card of a model: what it is, what the files of its run in `folder` say, and what only its makers know."""
-    record, scores = _read(folder, RECORD), _read(folder, SCORES)
+    record, scores = _read(folder, _RECORD), _read(folder, _SCORES)
     is_pretrained = "num_labels" not in config
     parts = [_head(is_pretrained), _about(config, is_pretrained), _use(is_pretrained)]
     try:
         parts += filter(None, [_data(record), _scores(scores), _training(record)])
     except (TypeError, ValueError, AttributeError, KeyError, IndexError) as error:
         raise UserError(
-            f"{RECORD} or {SCORES} in {folder} was not written by ssast; mend or remove it to share this model."
+            f"{_RECORD} or {_SCORES} in {folder} was not written by ssast; mend or remove it to share this model."
         ) from error
     return "\n\n".join([*parts, _limits(is_pretrained)]) + "\n"
 
@@ -108,7 +108,7 @@ def _scores(scores: Mapping[str, Any]) -> str:
     labels = scores.get("labels") or {}
     if not labels:
         return ""
-    shown = SHOWN.get(scores.get("loss", "BCE"), SHOWN["BCE"])
+    shown = _SHOWN.get(scores.get("loss", "BCE"), _SHOWN["BCE"])
     unit = scores.get("unit")
     of = f"{scores.get('n')} test clips" + (f" of {scores.get('subjects')} {unit}s" if unit else "")
     drawn = f"drawn by {unit}" if unit else "drawn by clip"
@@ -151,7 +151,7 @@ def _told(record: Mapping[str, Any]) -> dict[str, Any]:
 def _options(record: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
     """What was switched on, of the options that may be told; the data set has its own place."""
     for name, value in _told(record).items():
-        is_plain = isinstance(value, bool | int | float) or (isinstance(value, str) and WORD.fullmatch(value))
+        is_plain = isinstance(value, bool | int | float) or (isinstance(value, str) and _WORD.fullmatch(value))
         if is_plain and value not in (False, 0) and name != "dataset":
             yield name, value
 

@@ -20,14 +20,14 @@ from torch import Tensor, nn
 
 from ssast.errors import UserError
 from ssast.model.checkpoints.config_entries import USUAL, check_entries
-from ssast.model.checkpoints.model_card import ADDRESS, CARD, RECORD, model_card
+from ssast.model.checkpoints.model_card import _RECORD, ADDRESS, CARD, model_card
 from ssast.model.encoder import SSASTEncoder, fit_positions, patch_grid
 from ssast.model.finite import check_weights
 from ssast.safe_reading import brief, json_file, text_of
 
 CONFIG, WEIGHTS = "config.json", "model.safetensors"
 THRESHOLDS = "thresholds.json"
-BESIDE = (THRESHOLDS, CARD)
+_BESIDE = (THRESHOLDS, CARD)
 """Text files that travel with a model."""
 MOST_HEADER_BYTES = 4 << 20
 """Of a safetensors file: 20,000 are usual."""
@@ -128,7 +128,7 @@ def read_folder(folder: str | os.PathLike) -> Checkpoint:
     lacking = [name for name in (CONFIG, WEIGHTS) if not os.path.isfile(path / name)]
     if lacking:
         raise UserError(f"{path} has no {' and no '.join(lacking)}; give {_instead_of(path)}.")
-    beside = {name: _read_text(path / name) for name in BESIDE if os.path.isfile(path / name)}
+    beside = {name: _read_text(path / name) for name in _BESIDE if os.path.isfile(path / name)}
     for name in beside:
         _stay_inside(path, path / name)
     return _read_files(path / CONFIG, path / WEIGHTS, str(path), beside=beside, home=path)
@@ -188,7 +188,7 @@ def read_hub(name: str, **hub: Any) -> Checkpoint:
     """Config and weights of a model on the Hugging Face hub; UserError where they cannot be had."""
     try:
         files = [Path(hf_hub_download(name, filename, **hub)) for filename in (CONFIG, WEIGHTS)]
-        beside = {filename: _hub_text(name, filename, hub) for filename in BESIDE}
+        beside = {filename: _hub_text(name, filename, hub) for filename in _BESIDE}
     except Exception as error:  # the hub's client raises several families
         reason = str(error).strip().split("\n")[0]
         raise UserError(
@@ -228,7 +228,7 @@ def _built_beside(folder: Path) -> Iterator[Path]:
     try:
         yield temporary
         if beside == folder:
-            for name in (WEIGHTS, CONFIG, *BESIDE):
+            for name in (WEIGHTS, CONFIG, *_BESIDE):
                 if (temporary / name).exists():
                     os.replace(temporary / name, folder / name)
         else:
@@ -294,7 +294,7 @@ class FolderMixin(PyTorchModelHubMixin):
 
     def _own_card(self) -> dict[str, str]:
         """The card that the run recorded in its folder fills; empty where it has a card already, or no run."""
-        if CARD in self.beside or self._home is None or not (self._home / RECORD).is_file():
+        if CARD in self.beside or self._home is None or not (self._home / _RECORD).is_file():
             return {}
         return {CARD: model_card(self.config, self._home)}
 

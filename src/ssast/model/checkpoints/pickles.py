@@ -1,7 +1,7 @@
 """Read the plain values that a pickle describes, with nothing of it ever imported, called or built.
 
 A pickle is a program for a small stack machine; two kinds of its steps fetch something by name and call it. Here such
-steps only leave a note (`Named`, `Made`) of what they ask for, and a name that was not foreseen ends the reading.
+steps only leave a note (`NamedObject`, `Made`) of what they ask for, and a name that was not foreseen ends the reading.
 A few bytes can describe values without end, since what was made once can be named again: so the steps, the numbers and
 the names are bounded here, and who walks over the values must not follow the same one twice, nor print it unseen.
 """
@@ -16,7 +16,7 @@ MOST_STEPS = 300_000
 """A list of 5,000 tensors takes 200,000."""
 MOST_BITS = 128
 """Of a whole number: torch marks its files by one of 77."""
-MOST_KEY, KEY_BITS = 512, 60
+_MOST_KEY, KEY_BITS = 512, 60
 """Characters of a name in a dictionary, and bits of a number there: hashes of larger ones can be made equal."""
 SPOKEN = re.compile(r"[\w.]{1,200}")
 """What the name of a class or function looks like."""
@@ -27,7 +27,7 @@ class Refused(Exception):  # noqa: N818 - it is not always the file's fault
 
 
 @dataclass(frozen=True)
-class Named:
+class NamedObject:
     """A class or function that the pickle names, such as torch.FloatStorage."""
 
     name: str
@@ -66,7 +66,7 @@ VALUES = {
     "SHORT_BINSTRING", "UNICODE", "BINUNICODE", "SHORT_BINUNICODE", "BINUNICODE8", "BINBYTES", "SHORT_BINBYTES",
     "BINBYTES8",
 }  # fmt: skip
-EMPTY: dict[str, Callable[[], Any]] = {"EMPTY_LIST": list, "EMPTY_DICT": dict, "EMPTY_TUPLE": tuple}
+_EMPTY: dict[str, Callable[[], Any]] = {"EMPTY_LIST": list, "EMPTY_DICT": dict, "EMPTY_TUPLE": tuple}
 SHORT_TUPLES = {"TUPLE1": 1, "TUPLE2": 2, "TUPLE3": 3}
 PUTS, GETS = {"PUT", "BINPUT", "LONG_BINPUT"}, {"GET", "BINGET", "LONG_BINGET"}
 SKIPPED = {"FRAME"}
@@ -111,8 +111,8 @@ class _Machine:
             self.stack.append(argument)
         elif step in CONSTANTS:
             self.stack.append(CONSTANTS[step])
-        elif step in EMPTY:
-            self.stack.append(EMPTY[step]())
+        elif step in _EMPTY:
+            self.stack.append(_EMPTY[step]())
         elif step in SHORT_TUPLES:
             self.stack.append(tuple(self._take(SHORT_TUPLES[step])))
         elif step in PUTS:
@@ -198,13 +198,13 @@ class _Machine:
     def _stack_global(self, _: Any) -> None:
         self.stack.append(self._named(*self._take(2)))
 
-    def _named(self, module: Any, name: Any) -> Named:
+    def _named(self, module: Any, name: Any) -> NamedObject:
         if not (isinstance(module, str) and isinstance(name, str) and SPOKEN.fullmatch(f"{module[:200]}.{name[:200]}")):
             raise ValueError("it asks for a class or function by an invalid name")
         full = f"{module}.{name}"
         if full not in self.names:
             raise Refused(full)
-        return Named(full)
+        return NamedObject(full)
 
     def _reduce(self, _: Any) -> None:
         self._make(*self._take(2))
@@ -219,7 +219,7 @@ class _Machine:
         self._make(maker, tuple(arguments))
 
     def _make(self, maker: Any, arguments: Any) -> None:
-        if not isinstance(maker, Named) or not isinstance(arguments, tuple):
+        if not isinstance(maker, NamedObject) or not isinstance(arguments, tuple):
             raise TypeError("it calls what is no name")
         self.made.append(Made(maker.name, arguments))
         self.stack.append(self.made[-1])
@@ -238,4 +238,4 @@ class _Machine:
 
 
 def _is_key(key: Any) -> bool:
-    return (isinstance(key, str) and len(key) <= MOST_KEY) or (isinstance(key, int) and key.bit_length() <= KEY_BITS)
+    return (isinstance(key, str) and len(key) <= _MOST_KEY) or (isinstance(key, int) and key.bit_length() <= KEY_BITS)

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from ssast.errors import UserError
-from ssast.model.checkpoints.config_entries import MOST
+from ssast.model.checkpoints.config_entries import MOST_OF_ENTRY
 from ssast.model.checkpoints.legacy import is_patch, width_of
 from ssast.model.checkpoints.model_folder import WEIGHTS, Checkpoint, difference, read_folder, shapes
 from ssast.model.checkpoints.torch_file import load_tensors
@@ -20,7 +20,7 @@ IMAGENET_CLASSES = (
     1000  # Published: the heads of the image model that the encoder was made from stay in the file, unused
 )
 _FRAGMENTS = ("v.head.", "v.head_dist.", "p_input_")
-ENDING = ".pth"
+PUBLISHED_ENDING = ".pth"
 
 
 @dataclass(frozen=True)
@@ -35,7 +35,7 @@ class Published:
 
     def address(self, name: str) -> str:
         """Where the authors' page leads for it."""
-        return f"https://www.dropbox.com/s/{self.where}/{name}{ENDING}?dl=1"
+        return f"https://www.dropbox.com/s/{self.where}/{name}{PUBLISHED_ENDING}?dl=1"
 
 
 # Source: the tables of github.com/YuanGongND/ssast. The number in a name counts the hidden patches of pretraining; the
@@ -59,7 +59,7 @@ PUBLISHED = {
 
 def published_name(text: str) -> str | None:
     """The name in the table that a bare word means, whatever its capitals, with or without .pth; None for others."""
-    bare = text[: -len(ENDING)] if text.lower().endswith(ENDING) else text
+    bare = text[: -len(PUBLISHED_ENDING)] if text.lower().endswith(PUBLISHED_ENDING) else text
     return next((name for name in PUBLISHED if name.casefold() == bare.casefold()), None)
 
 
@@ -145,7 +145,7 @@ def _sizes(tensors: dict[str, Tensor], source: str) -> dict[str, Any]:
 
 
 def _is_size(value: Tensor) -> bool:
-    return value.numel() == 1 and not value.is_complex() and 1 <= float(value) <= MOST
+    return value.numel() == 1 and not value.is_complex() and 1 <= float(value) <= MOST_OF_ENTRY
 
 
 def _published_shapes(config: dict[str, Any]) -> dict[str, torch.Size]:

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from ssast.errors import UserError
-from ssast.model.checkpoints.pickles import Made, Named, Outside, Pickle, Refused, read_pickle
+from ssast.model.checkpoints.pickles import Made, NamedObject, Outside, Pickle, Refused, read_pickle
 from ssast.safe_reading import brief
 
 ITEMS = {
@@ -27,7 +27,7 @@ ITEMS = {
 }  # fmt: skip
 TENSOR, PARAMETER = "torch._utils._rebuild_tensor_v2", "torch._utils._rebuild_parameter"
 ORDERED = "collections.OrderedDict"
-NAMES = {TENSOR, PARAMETER, ORDERED, *ITEMS}
+_NAMES = {TENSOR, PARAMETER, ORDERED, *ITEMS}
 LEGACY_MAGIC = 0x1950A86A20F9469CFC6C
 LEGACY_PICKLES = 5
 MOST_PICKLE_BYTES = 1 << 24
@@ -39,7 +39,7 @@ TORCHS_PROTOCOL = 2
 """The pickle protocol that torch.save writes unless told otherwise, and the only one that torch.load reads safely."""
 MOST_UNFOLDED = 16
 """How many times its bytes a file's values may take as float32: twice for half precision, the rest for shared ones."""
-DEEPEST, MOST_LISTED = 6, 20_000
+_DEEPEST, MOST_LISTED = 6, 20_000
 
 
 class _DoubtfulError(ValueError):
@@ -49,7 +49,7 @@ class _DoubtfulError(ValueError):
 def load_tensors(file: Path) -> dict[str, Tensor]:
     """Named tensors of a torch file, `module.` taken off their names; UserError where it holds anything else."""
     try:
-        found = inspect(file)
+        found = check_torch_file(file)
         if found.protocol > TORCHS_PROTOCOL:
             content: object = _built(file, found)
         else:
@@ -144,7 +144,7 @@ def _named(content: object) -> Iterator[tuple[str, tuple[int, ...] | str]]:
             return
         name, one, depth = waiting.pop()
         items = one.items if isinstance(one, Made) and one.items else one
-        if isinstance(items, dict) and items and depth < DEEPEST:
+        if isinstance(items, dict) and items and depth < _DEEPEST:
             inside = [(f"{name}.{key}" if name else str(key), value, depth + 1) for key, value in items.items()]
             waiting += inside[: MOST_LISTED - len(waiting)][::-1]
         else:
@@ -157,13 +157,15 @@ def _told(one: object) -> tuple[int, ...] | str:
         inner = one.arguments[0] if one.name == PARAMETER and one.arguments else one
         is_tensor = isinstance(inner, Made) and inner.name == TENSOR and len(inner.arguments) > 2
         return inner.arguments[2] if is_tensor else one.name
-    return "a part of the file" if isinstance(one, Outside) else one.name if isinstance(one, Named) else brief(one)
+    return (
+        "a part of the file" if isinstance(one, Outside) else one.name if isinstance(one, NamedObject) else brief(one)
+    )
 
 
-def inspect(file: Path) -> Pickle:
+def check_torch_file(file: Path) -> Pickle:
     """The notes of a file; ValueError, an error of zip's or `Refused` unless all it names is harmless and is there."""
     with open(file, "rb") as opened:
-        return _listed(opened, file.stat().st_size, NAMES, is_loaded=True)
+        return _listed(opened, file.stat().st_size, _NAMES, is_loaded=True)
 
 
 def _listed(file: IO[bytes], size: int, names: Container[str], *, is_loaded: bool) -> Pickle:
@@ -289,7 +291,7 @@ def _storage(storage: Any) -> tuple[str, str, int]:
     """(kind, key, number of values) of what a tensor says it lies in."""
     if isinstance(storage, Outside) and isinstance(storage.address, tuple) and len(storage.address) >= 5:
         word, kind, key, _, count = storage.address[:5]
-        is_named = isinstance(kind, Named) and kind.name in ITEMS and isinstance(key, str) and len(key) < 100
+        is_named = isinstance(kind, NamedObject) and kind.name in ITEMS and isinstance(key, str) and len(key) < 100
         if word == "storage" and is_named and _is_shape((count,)):
             return kind.name, key, count
     raise _DoubtfulError("declares a tensor without a part to lie in")

@@ -21,7 +21,7 @@ SHARES = (0.1, 0.2, 0.3)
 RANDOM_SETS = 5
 MOST_BLOCKS = 64
 MOST_ROWS = 4
-AT_ONCE = 16
+_AT_ONCE = 16
 
 
 @dataclass(frozen=True)
@@ -37,7 +37,7 @@ class Faithfulness:
 
 
 @dataclass(frozen=True)
-class Guesses:
+class RandomOrders:
     """A clip with hidden patches: `hidden` and `drawn` (T, F), the hidden ones 0 or as the model draws them.
 
     `mask_index` (P,) names the hidden patches and `right` (P,) says where the model told its patch from all others.
@@ -74,7 +74,7 @@ def logits_without(
     """The logits (K, N) of the clip without each of these sets of cells (True: taken away)."""
     cells_TF = cells_TF.to(fbank_TF.device)
     parts = []
-    for gone_kC in gone_KC.to(fbank_TF.device).split(AT_ONCE):
+    for gone_kC in gone_KC.to(fbank_TF.device).split(_AT_ONCE):
         batch_kTF = fbank_TF.masked_fill(gone_kC[:, cells_TF], 0)
         parts.append(model(batch_kTF, torch.full((len(batch_kTF),), frames, device=fbank_TF.device)).float())
     return torch.cat(parts)
@@ -151,7 +151,7 @@ def faithfulness(
 
 
 @torch.no_grad()
-def guesses(model: SSASTForPreTraining, fbank_TF: Tensor, mask_index_M: Tensor, frames: int) -> Guesses:
+def guesses(model: SSASTForPreTraining, fbank_TF: Tensor, mask_index_M: Tensor, frames: int) -> RandomOrders:
     """Hide these patches of a normalised fbank (T, F) and let a pretraining model guess them.
 
     As in pretraining: a patch counts as told apart where, among all hidden patches of the clip, its own is the most
@@ -170,7 +170,7 @@ def guesses(model: SSASTForPreTraining, fbank_TF: Tensor, mask_index_M: Tensor, 
         likely_1MM = (target_1MK @ model.cpredlayer(hidden_1MD).float().transpose(1, 2)).softmax(dim=2)
         right = likely_1MM.argmax(dim=1)[0].cpu() == torch.arange(mask_1M.shape[1])
     hidden = _with_patches(model.v, patches_1PK, mask_1M, torch.zeros_like(target_1MK))
-    return Guesses(hidden, drawn, right, mask_1M[0].cpu())
+    return RandomOrders(hidden, drawn, right, mask_1M[0].cpu())
 
 
 def _with_patches(encoder: SSASTEncoder, patches_1PK: Tensor, mask_1M: Tensor, values_1MK: Tensor) -> Tensor:

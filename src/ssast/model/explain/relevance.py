@@ -19,13 +19,13 @@ from ssast.model.classification import SSASTForAudioClassification
 from ssast.model.encoder import DEPTH, SSASTEncoder, Trace
 from ssast.model.pretraining import SSASTForPreTraining
 
-Model = SSASTForAudioClassification | SSASTForPreTraining
-STEPS = 8
+_Model = SSASTForAudioClassification | SSASTForPreTraining
+RELEVANCE_STEPS = 8
 """Points on the way from the mean of the data to a clip at which gradients are taken."""
 
 
 @dataclass(frozen=True)
-class Explanation:
+class Relevance:
     """What a model made of a batch: logits (B, all labels) and, for the labels asked for, what they came from.
 
     `relevance` and `published` (B, G, P), the same by the rule as published, are at least 0; `input_x_gradient` and
@@ -49,7 +49,7 @@ def valid_patches(encoder: SSASTEncoder, frames_B: Tensor) -> Tensor:
     return start_P < frames_B.reshape(-1, 1)
 
 
-def pooled_tokens(model: Model, batch: int, frames: Tensor | None = None) -> Tensor:
+def pooled_tokens(model: _Model, batch: int, frames: Tensor | None = None) -> Tensor:
     """How much each token counts where the model pools, (B, L) with rows that sum to 1.
 
     The prefix tokens of ft_cls, all patches of ft_avgtok, those with own frames where the model masks padding. A
@@ -66,7 +66,7 @@ def pooled_tokens(model: Model, batch: int, frames: Tensor | None = None) -> Ten
     return weight_BL / weight_BL.sum(dim=1, keepdim=True).clamp(min=1)
 
 
-def pooled_states(model: Model) -> dict[int, float]:
+def pooled_states(model: _Model) -> dict[int, float]:
     """The number of blocks behind each state that is pooled, with its share; shares sum to 1.
 
     One state for a model of one layer (13 is state 12 after its LayerNorm), 13 of them for a weighted one, each with
@@ -80,7 +80,7 @@ def pooled_states(model: Model) -> dict[int, float]:
     return dict(enumerate((size_N / size_N.sum().clamp(min=1e-12)).tolist()))
 
 
-def attention_to_patches(model: Model, attentions: Sequence[Tensor], frames: Tensor | None = None) -> Tensor:
+def attention_to_patches(model: _Model, attentions: Sequence[Tensor], frames: Tensor | None = None) -> Tensor:
     """Raw attention of the pooled tokens to each patch, (B, N, H, P); what goes to the prefix is not in it."""
     if not attentions:
         return torch.zeros(1, 0, model.v.heads, model.v.num_patches)
@@ -106,7 +106,7 @@ def through_blocks(flows: Sequence[Tensor], starts: Mapping[int, Tensor], *, mix
     return row_BL
 
 
-def rollout(model: Model, attentions: Sequence[Tensor], frames: Tensor | None = None) -> Tensor:
+def rollout(model: _Model, attentions: Sequence[Tensor], frames: Tensor | None = None) -> Tensor:
     """Attention rollout, mean of the heads and half of it the residual, from the pooled tokens to patches: (B, P).
 
     Source: Abnar and Zuidema 2020, "Quantifying Attention Flow in Transformers", arXiv 2005.00928.
@@ -116,12 +116,12 @@ def rollout(model: Model, attentions: Sequence[Tensor], frames: Tensor | None = 
     return through_blocks(flows, _starts(model, batch, frames), mixed=True)[:, model.v.num_prefix :]
 
 
-def _starts(model: Model, batch: int, frames: Tensor | None) -> dict[int, Tensor]:
+def _starts(model: _Model, batch: int, frames: Tensor | None) -> dict[int, Tensor]:
     weight_BL = pooled_tokens(model, batch, frames)
     return {blocks: share * weight_BL for blocks, share in pooled_states(model).items()}
 
 
-def look(model: Model, fbank_BTF: Tensor, frames: Tensor | None = None) -> tuple[Tensor, Tensor]:
+def relevance_of_clip(model: _Model, fbank_BTF: Tensor, frames: Tensor | None = None) -> tuple[Tensor, Tensor]:
     """`attention_to_patches` (B, N, H, P) and `rollout` (B, P) of any model, which need no label."""
     masks = frames if model.mask_padding else None
     with torch.no_grad():
@@ -135,8 +135,8 @@ def explain(
     labels: Sequence[int],
     frames: Tensor | None = None,
     *,
-    steps: int = STEPS,
-) -> Explanation:
+    steps: int = RELEVANCE_STEPS,
+) -> Relevance:
     """Everything that passes forward, and one back for each label, can tell of a normalised fbank (B, T, F).
 
     Gradient-weighted attention is the rule of Chefer et al. 2021, "Generic Attention-model Explainability", ICCV, arXiv
@@ -160,8 +160,8 @@ def explain(
     """
     here = _local(model, fbank_BTF, labels, frames)
     way = [_local(model, fbank_BTF * ((step + 0.5) / steps), labels, frames) for step in range(steps)]
-    attention_BNHP, rollout_BP = look(model, fbank_BTF, frames)
-    return Explanation(
+    attention_BNHP, rollout_BP = relevance_of_clip(model, fbank_BTF, frames)
+    return Relevance(
         here.logits,
         torch.stack([each.relevance for each in way]).mean(dim=0),
         here.published,

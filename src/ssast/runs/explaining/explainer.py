@@ -26,7 +26,7 @@ Planes = dict[str, np.ndarray]
 
 
 @dataclass
-class Found:
+class Explanation:
     """What was found in one clip: the page's clip, arrays for its file, panels for its picture.
 
     `relevance` holds the planes (T, F) by label's number, for the group averages.
@@ -38,7 +38,7 @@ class Found:
     relevance: dict[int, np.ndarray] = field(default_factory=dict)
 
 
-class Looker:
+class ClipExplainer:
     """One model's way of looking at clips; `labels` are all of its labels, `explained` the numbers of those shown."""
 
     labels: Sequence[str] = ()
@@ -48,7 +48,7 @@ class Looker:
         self.model, self.encoder, self.seed = model, model.v, seed
         self.blocks = max(relevance.pooled_states(model))
 
-    def __call__(self, batch: dict[str, Any]) -> Found:
+    def __call__(self, batch: dict[str, Any]) -> Explanation:
         """Look at a batch of one clip: "uid" (or a shorter "name"), "fbank", "frames", "waveform", "lengths".
 
         AudioError where what is found is NaN or infinite.
@@ -59,7 +59,7 @@ class Looker:
                 self._check(batch, torch.from_numpy(values), f"{name} of this model")
         return found
 
-    def _found(self, batch: dict[str, Any]) -> Found:
+    def _found(self, batch: dict[str, Any]) -> Explanation:
         raise NotImplementedError
 
     def _check(self, batch: dict[str, Any], values: Tensor, what: str) -> Tensor:
@@ -95,15 +95,15 @@ class Looker:
         return [(key, title) for key, title in shown if key in planes]
 
 
-class Pretrained(Looker):
+class Pretrained(ClipExplainer):
     """Rollout, raw attention and guesses at hidden patches of a model that knows no label."""
 
     model: SSASTForPreTraining
 
-    def _found(self, batch: dict[str, Any]) -> Found:
-        """What `Looker` says; the same patches are hidden in every clip."""
+    def _found(self, batch: dict[str, Any]) -> Explanation:
+        """What `ClipExplainer` says; the same patches are hidden in every clip."""
         fbank_TF, frames = batch["fbank"][0], int(batch["frames"][0])
-        attention_BNHP, rollout_BP = relevance.look(self.model, batch["fbank"], batch["frames"])
+        attention_BNHP, rollout_BP = relevance.relevance_of_clip(self.model, batch["fbank"], batch["frames"])
         self._check(batch, rollout_BP[0], "the rollout")
         planes, values = self._without_labels(attention_BNHP[0], rollout_BP[0])
         guess = self._guess(fbank_TF, frames)
@@ -124,16 +124,16 @@ class Pretrained(Looker):
             in_padding=in_padding(planes, frames),
             **sound | {"remark": sound["remark"] + remark},
         )
-        return Found(clip, values, self._last(planes))
+        return Explanation(clip, values, self._last(planes))
 
-    def _guess(self, fbank_TF: Tensor, frames: int) -> occlusion.Guesses:
+    def _guess(self, fbank_TF: Tensor, frames: int) -> occlusion.RandomOrders:
         """As many patches hidden as in pretraining, or three quarters where a shorter clip has too few."""
         count = min(self.model.mask_patch, max(1, int(HIDDEN_SHARE * self.encoder.num_patches)))
         mask_1M = self.model.draw_masks(1, count, torch.Generator().manual_seed(self.seed))
         return occlusion.guesses(self.model, fbank_TF, mask_1M[0], frames)
 
 
-class Finetuned(Looker):
+class Finetuned(ClipExplainer):
     """Everything, for the labels numbered `explained`; `targets` gives what the csv says of a uid, by label."""
 
     model: SSASTForAudioClassification
@@ -143,7 +143,7 @@ class Finetuned(Looker):
         self.labels = model.labels or [f"label {number}" for number in range(model.num_labels)]
         self.explained, self.targets = explained, targets
 
-    def _found(self, batch: dict[str, Any]) -> Found:
+    def _found(self, batch: dict[str, Any]) -> Explanation:
         fbank_BTF, frames_B = batch["fbank"], batch["frames"]
         # First of all: maps of an answer that is none cannot be tested by removal.
         score_N = self._check(batch, self.model.predict_scores(fbank_BTF, frames_B)[0], "the score").tolist()
@@ -166,9 +166,9 @@ class Finetuned(Looker):
         panels = [(f"{key}/{clip.best}", f"{METHODS[key]} for {name}") for key in BY_LABEL if key != "published"]
         planes_by_label = {label: planes[f"relevance/{label}"] for label in self.explained}
         values |= self._values(told, planes, clip)
-        return Found(clip, values, panels + self._last(planes), planes_by_label)
+        return Explanation(clip, values, panels + self._last(planes), planes_by_label)
 
-    def _by_label(self, told: relevance.Explanation, fbank_TF: Tensor, frames: int) -> Planes:
+    def _by_label(self, told: relevance.Relevance, fbank_TF: Tensor, frames: int) -> Planes:
         covered_NTF = occlusion.occlusion(self.model, fbank_TF, frames)
         planes = {}
         for at, label in enumerate(self.explained):
@@ -200,7 +200,7 @@ class Finetuned(Looker):
             drops[key] = {label: top_SN[:, label].tolist() for label in labels}
         return drops, {label: found.random[:, :, label].mean(dim=0).tolist() for label in self.explained}
 
-    def _values(self, told: relevance.Explanation, planes: Planes, clip: Clip) -> Planes:
+    def _values(self, told: relevance.Relevance, planes: Planes, clip: Clip) -> Planes:
         by_label = {
             IN_FILE.get(key, key): np.stack([planes[f"{key}/{label}"] for label in self.explained]) for key in BY_LABEL
         }

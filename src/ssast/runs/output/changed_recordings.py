@@ -7,43 +7,44 @@ from pathlib import Path
 
 from tqdm import tqdm
 
+from ssast.data.storage.atomic_writes import atomic_file
 from ssast.data.storage.cache import cache
-from ssast.data.storage.fingerprints import contents, file_contents
-from ssast.data.storage.location import Location, whole_file
+from ssast.data.storage.fingerprints import file_fingerprints, recording_fingerprints
+from ssast.data.storage.location import Location
 from ssast.data.tables.splits import some
 from ssast.options.options import Options
 from ssast.pages.tables import counted
 from ssast.runs.paths import recordings
 from ssast.runs.rows import Rows
 
-HEARD = "heard.json"
+HEARD_CONTENTS = "heard.json"
 """What was in each recording, in the order of the rows; beside the state that a run goes on from."""
 LETTERS = 16
-SILENT_SECONDS = 3.0
+_SILENT_SECONDS = 3.0
 
 
 @dataclass(frozen=True)
-class Remembered:
+class RememberedRecordings:
     """The recordings of a run in the order of its rows, and a name for what is in each; empty where it has none."""
 
     uids: Sequence[str]
     names: list[str]
 
     @classmethod
-    def of(cls, options: Options, *sources: Rows) -> "Remembered":
+    def of(cls, options: Options, *sources: Rows) -> "RememberedRecordings":
         """What the recordings of these rows hold now; nothing is decoded."""
         uids = [uid for source in sources for uid in source.frame.index]
-        return cls(uids, _names(contents(recordings(options), uids, cache(options.cache_gb)), len(uids)))
+        return cls(uids, _names(recording_fingerprints(recordings(options), uids, cache(options.cache_gb)), len(uids)))
 
     @classmethod
-    def of_files(cls, options: Options, files: Sequence[Location]) -> "Remembered":
+    def of_files(cls, options: Options, files: Sequence[Location]) -> "RememberedRecordings":
         """The same of audio files."""
-        return cls([str(file) for file in files], _names(file_contents(files, cache(options.cache_gb)), len(files)))
+        return cls([str(file) for file in files], _names(file_fingerprints(files, cache(options.cache_gb)), len(files)))
 
     def write(self, place: Path) -> None:
         """Keep the names for the next start."""
         place.parent.mkdir(parents=True, exist_ok=True)
-        with whole_file(place) as beside:
+        with atomic_file(place) as beside:
             beside.write_text(json.dumps(self.names), encoding="utf-8")
 
     def changed_since(self, place: Path) -> list[int] | None:
@@ -64,5 +65,5 @@ class Remembered:
 
 def _names(found: Iterable[str | None], count: int) -> list[str]:
     """Short names; the bar shows up only where there is much to read."""
-    bar = tqdm(found, desc="look at recordings", total=count, unit="clip", dynamic_ncols=True, delay=SILENT_SECONDS)
+    bar = tqdm(found, desc="look at recordings", total=count, unit="clip", dynamic_ncols=True, delay=_SILENT_SECONDS)
     return [(name or "")[:LETTERS] for name in bar]

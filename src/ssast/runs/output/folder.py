@@ -15,8 +15,8 @@ import torch
 from accelerate.utils.memory import should_reduce_batch_size
 
 from ssast import __version__
-from ssast.data.storage.atomic_writes import while_the_disk_has_room
-from ssast.data.storage.location import Location, as_location, writable_folder
+from ssast.data.storage.atomic_writes import while_the_disk_has_room, writable_folder
+from ssast.data.storage.location import Location, as_location
 from ssast.engine import distributed
 from ssast.errors import UserError
 from ssast.model.checkpoints.model_card import PUBLIC
@@ -24,7 +24,7 @@ from ssast.options.options import SPECS, Options
 from ssast.options.privacy import shown_facts, shown_record
 from ssast.options.resolve import RECORD, public_options, record, resolve, write_record
 from ssast.options.yaml_file import read_mapping
-from ssast.runs.output.changed_recordings import HEARD, Remembered
+from ssast.runs.output.changed_recordings import HEARD_CONTENTS, RememberedRecordings
 from ssast.runs.paths import at, model_source
 from ssast.safe_reading import brief
 
@@ -129,7 +129,7 @@ def open_folder(
     files: dict[str, str],
     trains: bool,
     table: str = "",
-    heard: Callable[[], Remembered] | None = None,
+    heard: Callable[[], RememberedRecordings] | None = None,
 ) -> Path:
     """Make the output folder and leave the record in it; UserError where it holds another training run's state.
 
@@ -213,12 +213,12 @@ def _agree(options: Options, path: Path, checkpoints: Path, files: dict[str, str
         )
 
 
-def _heard_the_same(now: Remembered, checkpoints: Path) -> None:
+def _heard_the_same(now: RememberedRecordings, checkpoints: Path) -> None:
     """UserError that names what changed where training would go on with other recordings than it began with."""
-    changed = now.changed_since(checkpoints / HEARD) if (checkpoints / LAST).exists() else []
+    changed = now.changed_since(checkpoints / HEARD_CONTENTS) if (checkpoints / LAST).exists() else []
     if changed is None:
         print(
-            f"note: {checkpoints / HEARD} is missing or damaged, so whether recordings changed since this run began is "
+            f"note: {checkpoints / HEARD_CONTENTS} is missing or damaged, so whether recordings changed since this run began is "
             "not known; --resume never begins anew",
             flush=True,
         )
@@ -227,7 +227,7 @@ def _heard_the_same(now: Remembered, checkpoints: Path) -> None:
             f"{now.sentence(changed)}; restore them, give another --exp_dir, "
             f"or pass --resume never to train on them as they are now."
         )
-    now.write(checkpoints / HEARD)
+    now.write(checkpoints / HEARD_CONTENTS)
 
 
 def kept_pieces(options: Options) -> int | None:

@@ -6,8 +6,8 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, TypeVar
 
+from ssast.data.storage.atomic_writes import writable_folder
 from ssast.data.storage.folder_lock import LOCK, in_use
-from ssast.data.storage.location import writable_folder
 from ssast.engine import distributed
 from ssast.options.options import Options
 from ssast.options.resolve import resolve

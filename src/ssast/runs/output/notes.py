@@ -5,14 +5,14 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from ssast.engine import distributed
-from ssast.pages.sound_finding_sentences import doubt_counts
-from ssast.runs.context import Work
+from ssast.pages.sound_finding_sentences import finding_counts
+from ssast.runs.context import RunContext
 from ssast.runs.output.folder import add_to_record
 
 
-def note_recordings(work: Work, folder: Path, *sources: Iterable[str]) -> None:
+def note_recordings(context: RunContext, folder: Path, *sources: Iterable[str]) -> None:
     """Write and say what was noted of the recordings with these uids, and count it in the run's record."""
     if distributed.is_main():
         uids = dict.fromkeys(itertools.chain.from_iterable(sources))
-        work.bad.write(folder, uids)
-        add_to_record(work.options, folder, {"heard": doubt_counts(work.bad.of(uids))})
+        context.skipped.write(folder, uids)
+        add_to_record(context.options, folder, {"heard": finding_counts(context.skipped.of(uids))})

@@ -8,19 +8,19 @@ from pathlib import Path
 import pandas as pd
 
 from ssast import redaction
-from ssast.audio.sound_findings import Doubt
-from ssast.data.storage.location import whole_file
+from ssast.audio.sound_findings import SoundFinding
+from ssast.data.storage.atomic_writes import atomic_file
 from ssast.engine import distributed
-from ssast.pages.sound_finding_sentences import KINDS, doubt_sentences
+from ssast.pages.sound_finding_sentences import KINDS, finding_sentences
 from ssast.pages.tables import counted
 from ssast.safe_reading import json_of
 
-BAD_AUDIO, HEARD = "bad_audio.csv", "heard.csv"
+BAD_AUDIO, HEARD_TABLE = "bad_audio.csv", "heard.csv"
 JOURNAL = "bad_audio.jsonl"
 """What is noted while a run goes on: one line a recording."""
 
 
-class BadAudio:
+class SkippedRecordings:
     """The recordings that were left out, each with its reason, and what is doubtful about others; told by the loader.
 
     `doubts` holds for each kind the details by uid. Uids are as they may be shown.
@@ -38,7 +38,7 @@ class BadAudio:
             self.reasons[uid] = reason
             self._append(uid, reason)
 
-    def doubt(self, uid: str, doubts: Sequence[Doubt]) -> None:
+    def doubt(self, uid: str, doubts: Sequence[SoundFinding]) -> None:
         """Note what is doubtful about one that is used."""
         uid = redaction.shown_name("uid", uid)
         for doubt in doubts:
@@ -76,7 +76,7 @@ class BadAudio:
     def forget(journal: Path, uids: Collection[str]) -> None:
         """Drop from `journal` what was noted of these recordings: they are others now."""
         shown = {redaction.shown_name("uid", uid) for uid in uids}
-        noted = BadAudio()
+        noted = SkippedRecordings()
         noted.remember(journal)
         journal.unlink(missing_ok=True)
         told = [(uid, kind, detail) for kind, own in noted.doubts.items() for uid, detail in own.items()]
@@ -131,16 +131,16 @@ class BadAudio:
             print(f"{counted(len(self.reasons), 'recording')} left out: {folder / BAD_AUDIO} says why", flush=True)
         own = self.of(uids)
         rows = [(uid, kind, detail) for kind in KINDS for uid, detail in own.get(kind, {}).items()]
-        _write(folder / HEARD, rows, ["uid", "finding", "detail"])
-        sentences = doubt_sentences(own, len(uids) - len(self.reasons))
+        _write(folder / HEARD_TABLE, rows, ["uid", "finding", "detail"])
+        sentences = finding_sentences(own, len(uids) - len(self.reasons))
         for sentence in sentences:
             print(f"Careful: {sentence}", flush=True)
         if sentences:
-            print(f"every such recording is in {folder / HEARD}", flush=True)
+            print(f"every such recording is in {folder / HEARD_TABLE}", flush=True)
 
 
 def _write(path: Path, rows: Collection[tuple[str, ...]], columns: list[str]) -> None:
     path.unlink(missing_ok=True)
     if rows:
-        with whole_file(path) as beside:
+        with atomic_file(path) as beside:
             pd.DataFrame(list(rows), columns=columns).to_csv(beside, index=False)

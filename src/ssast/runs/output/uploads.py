@@ -12,14 +12,15 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, TypeVar
 
-from ssast.data.storage.location import Location, bucket_address, whole_file
+from ssast.data.storage.atomic_writes import atomic_file
+from ssast.data.storage.location import Location, bucket_address
 from ssast.engine import distributed
 from ssast.engine.signals import ended_by_signals
 from ssast.errors import UserError
 from ssast.options.options import Options
 from ssast.options.resolve import resolve
 from ssast.runs.paths import at
-from ssast.safe_reading import json_file
+from ssast.safe_reading import brief, json_file
 
 LEDGER = ".uploaded.json"
 """What lies in the bucket already, or has to: by file its size and time when it was sent, or nothing."""
@@ -28,10 +29,14 @@ LEDGER = ".uploaded.json"
 PROBE = ".ssast"
 
 
-POLL_SECONDS = 5.0
+_POLL_SECONDS = 5.0
 
 
-NAMED = 5
+_NAMED = 5
+
+
+BUCKETS = ("gs://", "gcs://", "s3://", "s3a://")
+"""Where the record of a folder, which may be a stranger's, can send it without the command's naming the place."""
 
 
 # Whether a mode of this thread sends its folder already.
@@ -104,15 +109,15 @@ class Uploads:
 
     def _keep(self) -> None:
         content = {"to": str(self.target), "before": self.before, "files": self.done}
-        with whole_file(self.folder / LEDGER) as beside:
+        with atomic_file(self.folder / LEDGER) as beside:
             beside.write_text(json.dumps(content, indent=1), encoding="utf-8")
 
     def sentence(self, reason: str) -> str:
         """What was not sent, why, and what to do."""
         names = list(self.waiting())
-        more = f" and {len(names) - NAMED} more" if len(names) > NAMED else ""
+        more = f" and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
         return (
-            f"{len(names)} files were not sent to {self.target}: {', '.join(names[:NAMED])}{more} "
+            f"{len(names)} files were not sent to {self.target}: {', '.join(names[:_NAMED])}{more} "
             f"({reason.rstrip('.')}); they are in {self.folder}, and `ssast upload {self.folder}` sends them."
         )
 
@@ -126,7 +131,7 @@ def visible(folder: Path) -> Iterator[str]:
                 yield (Path(root) / name).relative_to(folder).as_posix()
 
 
-def states(folder: Path) -> dict[str, list[int]]:
+def file_states(folder: Path) -> dict[str, list[int]]:
     """How the visible files of a folder are: what differs later was written since, whatever the clock says."""
     return {name: _state((folder / name).stat()) for name in visible(folder)}
 
@@ -166,14 +171,14 @@ def uploaded(mode: str) -> Callable[[Mode], Mode]:
 
 
 @contextmanager
-def uploading(folder: Path, to: Location, *, poll_seconds: float = POLL_SECONDS) -> Iterator[None]:
+def uploading(folder: Path, to: Location, *, poll_seconds: float = _POLL_SECONDS) -> Iterator[None]:
     """Send what the block writes into the folder: each checkpoint soon after it is written, and the rest at the end.
 
     UserError at once where the bucket takes no files, and at the end where some could not be sent.
     """
     print(f"results are also saved to {to}; --cloud False keeps them in {folder} alone", flush=True)
     _probe(to)
-    uploads = Uploads(folder, to, before=states(folder))
+    uploads = Uploads(folder, to, before=file_states(folder))
     ended, problems = threading.Event(), [""]
 
     def watch() -> None:
@@ -215,3 +220,13 @@ def _probe(to: Location) -> None:
             (to / PROBE).send(line)
         except UserError as error:
             raise UserError(f"{str(error).rstrip('.')}, or keep the results here with --cloud False.") from error
+
+
+def _check_recorded(folder: Path, to: Location) -> None:
+    """Say where a folder's own files send it; UserError where that is no bucket, which only the command may name."""
+    if not to.address.startswith(BUCKETS):
+        raise UserError(
+            f"the record in {folder} names {brief(to.address)}, which is no gs:// or s3:// bucket; "
+            "give -b/--bucket_name."
+        )
+    print(f"sending to {to}, as the record in {folder} says; -b/--bucket_name names another", flush=True)
