@@ -4,6 +4,7 @@ A few bytes can nest without end, name one value a thousand times or spell a num
 here answers within a second and a few times the memory of the text, or raises a ValueError that says why not.
 """
 
+import contextlib
 import json
 import math
 import os
@@ -61,6 +62,20 @@ def json_lines(path: Path, most: int = 8 * MOST_BYTES) -> list[dict[str, Any]]:
     for line in text_of(path, most).splitlines():
         if line.startswith("{") and line.endswith("}"):
             found.append(json_of(line))
+    return found
+
+
+def noted_lines(path: Path, most: int = 8 * MOST_BYTES) -> list[list[Any]]:
+    """The lists among the lines of a file that a run notes things in; what a kill or a stranger left is passed over."""
+    found = []
+    try:
+        lines = text_of(path, most).splitlines()
+    except (OSError, ValueError):
+        return []
+    for line in lines:
+        with contextlib.suppress(ValueError):
+            if isinstance(value := json_of(line), list):
+                found.append(value)
     return found
 
 

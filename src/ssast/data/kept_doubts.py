@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
 
+from ssast.bounded import json_file
 from ssast.data.cache import Cache
 from ssast.data.contents import name_of
 
@@ -24,8 +25,9 @@ class KeptDoubts:
         if place is None:
             return None
         with suppress(FileNotFoundError, ValueError):  # another process made room; a disk that failed
-            found = json.loads(place.read_text(encoding="utf-8"))
-            return {str(kind): str(detail) for kind, detail in found.items()}
+            found = json_file(place)
+            if isinstance(found, dict):
+                return {str(kind): str(detail) for kind, detail in found.items()}
         place.unlink(missing_ok=True)
         return None
 

@@ -8,7 +8,7 @@ import hashlib
 import io
 import re
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import numpy as np
@@ -31,10 +31,12 @@ from ssast.data.people import (
 )
 from ssast.data.storage import Address, Location, Missing, as_location
 from ssast.errors import UserError
+from ssast.model.entries import check_labels
 
 SEPARATORS = (",", ";", "\t", "|")
 MOST_LETTERS = 120
 """So much of a name stands in a sentence at most."""
+MOST_COLUMNS = 100_000
 SHEETS = (".xlsx", ".xls", ".ods", ".numbers")
 
 
@@ -54,15 +56,18 @@ def find_split(root: Address, name: str) -> Location:
     return found
 
 
-def read_split(place: Address) -> pd.DataFrame:
+def read_split(
+    place: Address, *, keep: Callable[[str], bool] = lambda name: True, most: int | None = None
+) -> pd.DataFrame:
     """The table of a csv, indexed by `uid` as text; columns that hold only numbers become numbers, empty cells NaN.
 
     Takes a byte-order mark, any line ends, and `,` `;` tab or `|` between cells. A column with leading zeros stays
-    text, as does one whose name says that it tells who speaks. UserError where the file, its `uid` column or its rows
-    are missing, or where a uid appears twice.
+    text, as does one whose name says that it tells who speaks. `keep` says of a column's name whether it is wanted.
+    UserError where the file, its `uid` column or its rows are missing, where a uid appears twice, or where it is larger
+    than `most` bytes.
     """
     place = as_location(place)
-    header, rows = _cells(place)
+    header, rows = _cells(place, most)
     uid_at = _uid_column(header, place)
     uids = [row[uid_at].strip() for _, row in rows]
     _learn(header, rows, uids)
@@ -71,7 +76,7 @@ def read_split(place: Address) -> pd.DataFrame:
     columns = {
         name: (_text if name in told else _numbers_or_text)([row[at].strip() for _, row in rows]).array
         for at, name in enumerate(header)
-        if name and at != uid_at
+        if name and at != uid_at and keep(name)
     }
     return pd.DataFrame(columns, index=pd.Index(uids, name="uid", dtype="str"))
 
@@ -90,12 +95,12 @@ def read_table(place: Address) -> dict[str, dict[int, str]]:
     return {name: {line: row[at].strip() for line, row in rows} for at, name in enumerate(header) if name}
 
 
-def _cells(place: Location) -> tuple[list[str], list[tuple[int, list[str]]]]:
+def _cells(place: Location, most: int | None = None) -> tuple[list[str], list[tuple[int, list[str]]]]:
     """The header and the rows with their line numbers; every row is as long as the header."""
     if place.name.lower().endswith(SHEETS):
         raise UserError(f"{place} is a spreadsheet; save it as csv (UTF-8) and give that.")
     try:
-        text = place.read_text()
+        text = place.read_text(most)
     except Missing as error:
         raise UserError(f"{place} does not exist; give the path of a csv with one row a recording.") from error
     reader = csv.reader(io.StringIO(text, newline=""), delimiter=_separator(text), strict=True)
@@ -108,6 +113,8 @@ def _cells(place: Location) -> tuple[list[str], list[tuple[int, list[str]]]]:
         raise UserError(f"{place} is no readable csv: line {reader.line_num}: {error}; mend that line.") from error
     if not rows:
         raise UserError(f"{place} is empty; it needs a header with a uid column and one row a recording.")
+    if len(rows[0][1]) > MOST_COLUMNS:
+        raise UserError(f"{place} has {len(rows[0][1]):,} columns, expected {MOST_COLUMNS:,} at most; leave some out.")
     header = [cell.strip() for cell in rows.pop(0)[1]]
     twice = [name for name, count in Counter(name for name in header if name).items() if count > 1]
     if twice:
@@ -198,6 +205,7 @@ def read_labels(place: Address) -> list[str]:
     twice = [label for label, count in Counter(labels).items() if count > 1]
     if twice:
         raise UserError(f"{place} names the label {twice[0]!r} more than once; keep one line of it.")
+    check_labels(labels, str(place))
     check_label_names(labels, source=place)
     return labels
 

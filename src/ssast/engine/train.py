@@ -15,7 +15,16 @@ from torch import Tensor, nn
 from tqdm import tqdm
 
 from ssast.engine import crew
-from ssast.engine.checkpoint import Keeper, Progress, load_trainable, read_state, sweep_strays, trainable_state
+from ssast.engine.checkpoint import (
+    Keeper,
+    Progress,
+    check_like,
+    load_optimiser,
+    load_trainable,
+    read_state,
+    sweep_strays,
+    trainable_state,
+)
 from ssast.engine.hardware import chance, own_chance, to_device
 from ssast.engine.log import RunLog
 from ssast.engine.optimise import Recipe, optimiser, schedule
@@ -144,8 +153,9 @@ class Run:
                 "give another --exp_dir, or --resume never to replace it."
             )
         load_trainable(self.model, state["model"])
-        self.optimizer.load_state_dict(state["optimizer"])
+        load_optimiser(self.optimizer, state["optimizer"])
         if self.scheduler is not None:
+            check_like(self.scheduler.state_dict(), state["scheduler"])
             self.scheduler.load_state_dict(state["scheduler"])
         self.progress = Progress(**state["progress"])
 
@@ -309,7 +319,7 @@ def _best(run: Run) -> dict[str, Any]:
         raise UserError(
             f"{run.keeper.best} is gone, and with it the best weights of this run; start anew with --resume never."
         )
-    if not {"model", "report"} <= best.keys():
+    if not {"model", "report"} <= best.keys() or not isinstance(best["report"], dict):
         raise UserError(f"{run.keeper.best} does not hold the best weights of a run; start anew with --resume never.")
     return best
 

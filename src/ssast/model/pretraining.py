@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ssast.errors import UserError
+from ssast.model import entries
 from ssast.model.encoder import DEPTH, SSASTEncoder, check_choice, seeded
 from ssast.model.folder import FolderMixin
 from ssast.model.masking import draw_masks
@@ -104,11 +105,8 @@ def _joint(model: "SSASTForPreTraining", hidden_BMD: Tensor, target_BMK: Tensor,
     return replace(mpc, loss=mpc.loss + GENERATIVE_WEIGHT * mpg.loss, mse=mpg.mse)
 
 
-OBJECTIVES: dict[str, Callable[..., _Losses]] = {
-    "pretrain_mpc": _mpc,
-    "pretrain_mpg": _mpg,
-    "pretrain_joint": _joint,
-}
+_LOSSES: tuple[Callable[..., _Losses], ...] = (_mpc, _mpg, _joint)
+OBJECTIVES = dict(zip(entries.OBJECTIVES, _LOSSES, strict=True))
 UNUSED_HEAD = {"pretrain_mpc": "gpredlayer", "pretrain_mpg": "cpredlayer"}
 
 

@@ -4,6 +4,7 @@ Nothing in the file is executed, and no size that it declares is believed before
 """
 
 import math
+import os
 import struct
 import sys
 import zipfile
@@ -95,10 +96,12 @@ def _unreadable(file: Path, error: Exception) -> UserError:
 def _looks(file: Path) -> str:
     """What a file is by its first bytes, as far as that helps; empty otherwise."""
     try:
-        with open(file, "rb") as opened:
+        with _opened(file) as opened:
             start = opened.read(512)
     except OSError as error:
         return (error.strerror or type(error).__name__).lower()
+    except ValueError as error:
+        return str(error)
     if not start:
         return "it is empty"
     if start.lstrip().lower().startswith((b"<!doctype html", b"<html", b"<?xml")):
@@ -122,7 +125,7 @@ def outline(file: Path) -> dict[str, tuple[int, ...] | str]:
     Nothing of it is imported, called or built, whatever it asks for. UserError where it is no whole file of torch's.
     """
     try:
-        with open(file, "rb") as opened:
+        with _opened(file) as opened:
             content = _listed(opened, file.stat().st_size, _Anything(), is_loaded=False).value
     except Exception as error:  # as in load_tensors
         raise _unreadable(file, error) from error
@@ -162,8 +165,15 @@ def _told(one: object) -> tuple[int, ...] | str:
 
 def inspect(file: Path) -> Pickle:
     """The notes of a file; ValueError, an error of zip's or `Refused` unless all it names is harmless and is there."""
-    with open(file, "rb") as opened:
+    with _opened(file) as opened:
         return _listed(opened, file.stat().st_size, NAMES, is_loaded=True)
+
+
+def _opened(file: Path) -> IO[bytes]:
+    """The file, open to be read; ValueError for a pipe or a device, which may never answer or never end."""
+    if os.path.exists(file) and not os.path.isfile(file) and not os.path.isdir(file):
+        raise ValueError("it is not a regular file")
+    return open(file, "rb")
 
 
 def _listed(file: IO[bytes], size: int, names: Container[str], *, is_loaded: bool) -> Pickle:

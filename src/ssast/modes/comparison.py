@@ -9,10 +9,11 @@ import numpy as np
 import pandas as pd
 
 from ssast import veil
-from ssast.bounded import json_file
+from ssast.bounded import brief, json_file
 from ssast.data.label_columns import MEAN, check_label_names, score_table
 from ssast.data.storage import whole_file, writable_folder
 from ssast.errors import UserError
+from ssast.model.entries import check_labels
 from ssast.modes.holding import alone
 from ssast.modes.options import Options
 from ssast.modes.settle import resolve
@@ -79,7 +80,8 @@ def _read_run(folder: Path, name: str) -> Scored:
             raise ValueError("it names no loss, no labels, or thresholds that are no numbers")
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         reason = error if isinstance(error, OSError | ValueError) else "ssast did not write it"
-        raise UserError(f"{path} cannot be read ({reason}); evaluate that model again.") from error
+        raise UserError(f"{path} cannot be read ({brief(str(reason), 200)}); evaluate that model again.") from error
+    check_labels(labels, str(path))
     check_label_names(
         list(labels), [score_table], source=path, remedy="fine-tune that model with another name for the label"
     )

@@ -8,9 +8,10 @@ from typing import Any, TypeVar
 
 from ssast.data.in_use import LOCK, in_use
 from ssast.data.storage import writable_folder
+from ssast.data.whole import staying_in
 from ssast.engine import crew
+from ssast.modes.earlier import check_open
 from ssast.modes.options import Options
-from ssast.modes.runfolder import check_open
 from ssast.modes.settle import resolve
 
 Mode = TypeVar("Mode", bound=Callable[..., Any])
@@ -28,7 +29,8 @@ def alone(mode: str, *, lock: str = INSIDE) -> Callable[[Mode], Mode]:
         @functools.wraps(function)
         def run(options: Options | None = None, /, **overrides: Any) -> Any:
             resolved = resolve(options, mode=mode, **overrides)
-            with _holding(resolved.exp_dir, mode, lock) if crew.is_main() else contextlib.nullcontext():
+            holding = _holding(resolved.exp_dir, mode, lock) if crew.is_main() else contextlib.nullcontext()
+            with staying_in(resolved.exp_dir), holding:
                 outcome = function(resolved)
                 crew.wait()
             return outcome

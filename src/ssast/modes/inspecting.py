@@ -15,7 +15,7 @@ from ssast.model.encoder import DEPTH, NUM_STATES, SIZES
 from ssast.model.finite import check_weights
 from ssast.model.folder import CONFIG, WEIGHTS, read_folder
 from ssast.model.head import PUBLISHED_HEAD
-from ssast.model.older import ARGUMENTS, lengths_for, read_arguments, read_sizes
+from ssast.model.older import ARGUMENTS, lengths_for, read_sizes
 from ssast.model.published import read_checkpoint
 from ssast.model.recognise import (
     FINETUNED,
@@ -32,6 +32,7 @@ from ssast.model.recognise import (
 )
 from ssast.model.torchfile import load_tensors
 from ssast.modes.assemble import say
+from ssast.modes.inherited import remembered
 from ssast.modes.options import Options
 from ssast.modes.places import at, local_model
 from ssast.modes.runfolder import fingerprint
@@ -112,16 +113,16 @@ def _listed(found: Recognised) -> Facts:
     """What there is in a file that is none of ours."""
     tensors = found.shapes
     yield "tensors", f"{len(tensors)}"
-    shown = [f"{name} {shape}" for name, shape in list(tensors.items())[:4]]
+    shown = [f"{brief(name)} {shape}" for name, shape in list(tensors.items())[:4]]
     if shown:
         yield "the first", ", ".join(shown)
-    rest = [f"{name} ({value})" for name, value in found.listing.items() if isinstance(value, str)]
+    rest = [f"{brief(name)} ({value})" for name, value in found.listing.items() if isinstance(value, str)]
     if rest:
         yield "besides", ", ".join(rest[:4]) + (" and others" if len(rest) > 4 else "")
 
 
 def _state(found: Recognised) -> Facts:
-    told = {name: str(found.listing.get(f"progress.{name}", "?")) for name in ("epoch", "step", "best_epoch")}
+    told = {name: brief(found.listing.get(f"progress.{name}", "?"), 20) for name in ("epoch", "step", "best_epoch")}
     best = str(int(told["best_epoch"]) + 1) if told["best_epoch"].isdecimal() else "none yet"
     yield "stands at", f"{told['epoch']} whole epochs, step {told['step']}; best epoch: {best}"
     yield "trains", f"{sum(name.startswith('model.') for name in found.shapes)} tensors of the model"
@@ -150,11 +151,10 @@ def _config(found: Recognised) -> tuple[dict[str, Any], int]:
     if found.kind in (OLDER, FINETUNED):
         tensors, sizes = read_sizes(found.path)
         record = found.path.parent / ARGUMENTS
-        remembered = read_arguments(record) if record.is_file() else {}
-        labels = remembered.pop("target_labels", None)
-        sizes |= {"labels": labels if isinstance(labels, list) else None, "patches": tensors["v.pos_embed"].shape[1]}
+        kept = remembered(record) if record.is_file() else {}
+        sizes |= {"labels": kept.pop("labels", None), "patches": tensors["v.pos_embed"].shape[1]}
         names = ("task", "layer", "weighted", "target_length", "fstride", "tstride", "num_mel_bins", "loss")
-        kept = {name: remembered[name] for name in names if remembered.get(name) is not None}
+        kept = {name: kept[name] for name in names if name in kept}
         return {**sizes, **kept}, sum(value.numel() for value in tensors.values())
     checkpoint = read_checkpoint(found.path) if found.kind == PUBLISHED else read_folder(found.path)
     return checkpoint.config, sum(value.numel() for value in checkpoint.state_dict.values())

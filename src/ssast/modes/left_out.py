@@ -9,7 +9,7 @@ import pandas as pd
 
 from ssast import veil
 from ssast.audio.doubts import Doubt
-from ssast.bounded import json_of
+from ssast.bounded import noted_lines
 from ssast.data.storage import whole_file
 from ssast.engine import crew
 from ssast.report.doubt_words import KINDS, doubt_sentences
@@ -86,17 +86,12 @@ class BadAudio:
 
     def _read(self, journal: Path) -> None:
         """Take up what this or another process wrote there."""
-        try:
-            lines = journal.read_text(encoding="utf-8").splitlines()
-        except (FileNotFoundError, NotADirectoryError):  # none yet, or the main process has done with it
-            return
-        for line in lines:
-            with contextlib.suppress(ValueError, TypeError):  # the kill may have cut a line, and the first is empty
-                uid, *told = map(str, json_of(line))
-                if len(told) == 1:
-                    self.reasons.setdefault(uid, told[0])
-                elif len(told) == 2 and told[0] in KINDS:
-                    self.doubts.setdefault(told[0], {}).setdefault(uid, told[1])
+        for line in noted_lines(journal):
+            uid, *told = map(str, line) if line else ("",)
+            if len(told) == 1:
+                self.reasons.setdefault(uid, told[0])
+            elif len(told) == 2 and told[0] in KINDS:
+                self.doubts.setdefault(told[0], {}).setdefault(uid, told[1])
 
     def close(self, journal: Path) -> None:
         """Note nothing further in a journal that is about to be removed; what it holds stays known."""

@@ -18,7 +18,7 @@ from ssast.modes.assemble import say
 from ssast.modes.holding import alone
 from ssast.modes.options import Options
 from ssast.modes.places import at, recordings
-from ssast.modes.runfolder import fingerprint, open_folder
+from ssast.modes.runfolder import fingerprint, nothing_half_written, open_folder
 from ssast.modes.settle import resolve
 from ssast.modes.uploads import uploaded
 
@@ -29,6 +29,7 @@ SPLITS = ("train", "test")
 
 @alone("check")
 @uploaded("check")
+@nothing_half_written
 def check(options: Options | None = None, /, **overrides: Any) -> int:
     """Look at a data set before a long run; 1 where a run would stop or report something false, else 0.
 

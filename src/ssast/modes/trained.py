@@ -10,7 +10,8 @@ from typing import Any
 import pandas as pd
 
 from ssast import veil
-from ssast.bounded import brief
+from ssast.bounded import MOST_BYTES, brief
+from ssast.data.people import subject_names
 from ssast.data.splits import find_split, read_split
 from ssast.data.storage import Location, bucket_address
 from ssast.errors import UserError
@@ -37,7 +38,8 @@ def trained_rows(options: Options, home: Path) -> Trained:
     found = []
     with suppress(UserError):
         if (home / "validation.csv").is_file() and _is_below(home / "validation.csv", home):
-            found.append(read_split(home / "validation.csv"))
+            how: dict[str, Any] = {"keep": lambda name: bool(subject_names([name])), "most": MOST_BYTES}
+            found.append(read_split(home / "validation.csv", **how))
     try:
         root = _recorded_root(home / "run.yaml")
     except UserError as error:

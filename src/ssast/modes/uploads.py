@@ -115,12 +115,13 @@ class Uploads:
 
 
 def visible(folder: Path) -> Iterator[str]:
-    """The finished files below a folder; hidden ones, unfinished ones among them, and links are left out."""
+    """The finished files below a folder; hidden ones, unfinished ones among them, links and pipes are left out."""
     for root, folders, files in os.walk(folder):
         folders[:] = sorted(name for name in folders if not name.startswith("."))
         for name in sorted(files):
-            if not name.startswith(".") and not (Path(root) / name).is_symlink():
-                yield (Path(root) / name).relative_to(folder).as_posix()
+            path = Path(root) / name
+            if not name.startswith(".") and not path.is_symlink() and path.is_file():
+                yield path.relative_to(folder).as_posix()
 
 
 def states(folder: Path) -> dict[str, list[int]]:

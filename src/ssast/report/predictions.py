@@ -3,7 +3,8 @@
 Shapes: N clips, L labels, S subjects.
 """
 
-from collections.abc import Sequence
+import csv
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ssast import veil
-from ssast.bounded import brief
+from ssast.bounded import MOST_BYTES, brief
 from ssast.data.label_columns import SUBJECT, UID, target_columns
 from ssast.errors import UserError
 from ssast.report.intervals import number_subjects
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
 TABLES = ("predictions.parquet", "predictions.csv")
 MOST_VALUES, VALUES_A_BYTE = 5_000_000, 8
 """A table of one number a million times takes a few bytes: more than this no real scores shrink to."""
+MOST_COLUMNS, LONGEST_NAME = 100_000, 4096
 
 
 @dataclass(frozen=True)
@@ -88,7 +90,7 @@ def read_predictions(folder: str | Path, labels: Sequence[str], *, in_part: bool
     if not any((folder / name).is_file() for name in TABLES):
         raise UserError(f"{folder} has no predictions; give a folder that finetune or evaluate wrote.")
     try:
-        table, unit = _table(folder)
+        table, unit = _table(folder, {UID, SUBJECT, *labels, *target_columns(labels)})
     except Exception as error:  # pyarrow and pandas have families of their own
         raise UserError(
             f"the predictions in {folder} cannot be read ({brief(str(error), 200)}); evaluate that model again."
@@ -114,21 +116,64 @@ def read_predictions(folder: str | Path, labels: Sequence[str], *, in_part: bool
     return Predictions(uids, list(labels), scores_NL.astype(np.float32), targets_NL, subjects, unit)
 
 
-def _table(folder: Path) -> tuple["pd.DataFrame", str]:
-    """The table of a run folder and what its subjects are called; the errors of its libraries where it is none."""
+def _table(folder: Path, wanted: Collection[str]) -> tuple["pd.DataFrame", str]:
+    """The wanted columns of a run folder's table and what its subjects are called; a ValueError where it is none.
+
+    Other errors are those of the libraries that read it.
+    """
     import pandas as pd
 
-    parquet, csv = (folder / name for name in TABLES)
-    if not parquet.is_file():
-        return pd.read_csv(csv, dtype={UID: str}, keep_default_na=False, na_values=[""]), "clip"
+    parquet, text = (folder / name for name in TABLES)
+    if parquet.is_file():
+        return _parquet(parquet, wanted)
+    columns = [name for name in _header(text) if name in wanted]
+    return pd.read_csv(text, usecols=columns, dtype={UID: str}, keep_default_na=False, na_values=[""]), "clip"
+
+
+def _header(file: Path) -> list[str]:
+    """The names of a csv's columns; ValueError where they are more than any model has labels."""
+    with open(file, "rb") as opened:
+        line = opened.readline(MOST_BYTES + 1)
+    if len(line) > MOST_BYTES or line.count(b",") >= MOST_COLUMNS:
+        raise ValueError(f"it has more than {MOST_COLUMNS:,} columns")
+    return next(csv.reader([line.decode("utf-8-sig")]), [])
+
+
+def _parquet(file: Path, wanted: Collection[str]) -> tuple["pd.DataFrame", str]:
+    import pyarrow as pa
     import pyarrow.parquet as pq
 
-    with pq.ParquetFile(parquet) as file:
-        values = file.metadata.num_rows * file.metadata.num_columns
-        if values > MOST_VALUES + VALUES_A_BYTE * parquet.stat().st_size:
+    with pq.ParquetFile(file, read_dictionary=[UID, SUBJECT]) as opened:
+        values = opened.metadata.num_rows * opened.metadata.num_columns
+        if values > MOST_VALUES + VALUES_A_BYTE * file.stat().st_size:
             raise ValueError(f"it unfolds to {values:,} values")
-        content = file.read()
-    return content.to_pandas(), (content.schema.metadata or {}).get(b"unit", b"clip").decode()
+        schema = opened.schema_arrow
+        columns = [name for name in schema.names if name in wanted]
+        if not all(_is_plain(schema.field(name), pa.types) for name in columns):
+            raise ValueError("they hold more than numbers")
+        content = opened.read(columns=columns)
+    for at, name in enumerate(content.column_names):
+        if pa.types.is_dictionary(content.schema.field(at).type):
+            content = content.set_column(at, name, _unfolded(content.column(at), pa))
+    return content.to_pandas(), brief((schema.metadata or {}).get(b"unit", b"clip").decode())
+
+
+def _is_plain(field: Any, types: Any) -> bool:
+    """Whether a column holds names, where it should, or numbers: a text can unfold to a million times its bytes."""
+    kind = field.type.value_type if types.is_dictionary(field.type) else field.type
+    if field.name in (UID, SUBJECT):
+        return types.is_dictionary(field.type) or types.is_integer(kind) or types.is_null(kind)
+    return any(is_so(kind) for is_so in (types.is_floating, types.is_integer, types.is_boolean, types.is_null))
+
+
+def _unfolded(names: Any, pa: Any) -> Any:
+    """A column of names, each written out; ValueError where they are longer than any file's."""
+    import pyarrow.compute as pc
+
+    longest = max((pc.max(pc.binary_length(part.dictionary)).as_py() or 0 for part in names.chunks), default=0)
+    if longest > LONGEST_NAME:
+        raise ValueError(f"it holds a name of {longest} bytes")
+    return names.cast(pa.string())
 
 
 def pool(predictions: Predictions) -> tuple[Predictions, list[str]]:
