@@ -36,7 +36,7 @@ def left_as_it_was(folder: Path) -> Iterator[None]:
             for name in (*WRITTEN_FOLDERS, "log.jsonl"):
                 check_inside(folder / name)
             yield
-    except BaseException as error:
+    except (Exception, KeyboardInterrupt) as error:
         if crew.is_main():
             earlier.put_back()
             if isinstance(error, UserError):
