@@ -53,10 +53,11 @@ def left_as_it_was(folder: Path) -> Iterator[None]:
 class Earlier:
     """What lay in a folder before a mode began: the records of earlier runs, and how everything else was.
 
-    `progress` is what a run could go on from, `others` what may be a result.
+    `names` are those of all that lay there, `progress` is what a run could go on from, `others` what may be a result.
     """
 
     folder: Path
+    names: frozenset[str]
     records: dict[Path, bytes]
     progress: set[State]
     others: dict[str, State]
@@ -69,7 +70,8 @@ class Earlier:
             with contextlib.suppress(OSError, ValueError):  # what cannot be read is refused where it is needed
                 if path.is_file() and path.stat().st_size <= MOST_BYTES:
                     records[path] = path.read_bytes()
-        return cls(folder, records, _states(folder, PROGRESS), _others(folder))
+        names = frozenset(os.listdir(folder) if folder.is_dir() else ())
+        return cls(folder, names, records, _states(folder, PROGRESS), _others(folder))
 
     def of_no_use(self) -> tuple[str, ...]:
         """Which of the first files a mode without a result need not leave: the next start makes them again."""
@@ -89,7 +91,7 @@ class Earlier:
     def remove_empty(self) -> None:
         """Folders away that were made since and that nothing has been put into."""
         for path in self.folder.iterdir() if self.folder.is_dir() else ():
-            if path.name not in self.others and path.is_dir() and not path.is_symlink():
+            if path.name not in self.names and path.is_dir() and not path.is_symlink():
                 with contextlib.suppress(OSError):
                     path.rmdir()
 

@@ -143,7 +143,8 @@ def _parquet(file: Path, wanted: Collection[str]) -> tuple["pd.DataFrame", str]:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    with pq.ParquetFile(file, read_dictionary=[UID, SUBJECT]) as opened:
+    named = [name for name in (UID, SUBJECT) if name in pq.read_schema(file).names]
+    with pq.ParquetFile(file, read_dictionary=named) as opened:
         values = opened.metadata.num_rows * opened.metadata.num_columns
         if values > MOST_VALUES + VALUES_A_BYTE * file.stat().st_size:
             raise ValueError(f"it unfolds to {values:,} values")
