@@ -38,6 +38,10 @@ OWN = re.compile(
 EMBEDDED = re.compile(r"(data:[\w/+.-]+;base64,[A-Za-z0-9+/=]*)")
 HIDDEN = re.compile(r"\b[a-z_]+-[0-9a-f]{12}\b")
 """What stands in the place of a name: what kind of name it is, and its hash."""
+PLACES = ("path", "bucket")
+"""The kinds of names that errors give of places; all others are of people and cells."""
+CUT = 20
+"""Sentences cut long names; no fewer of their letters stand before the cut."""
 
 
 class Veil:
@@ -49,6 +53,24 @@ class Veil:
         self.places: dict[str, str] = {}
         self.shapes: dict[str, list[tuple[int, int]]] = {}
         self.meant: dict[str, str] = {}
+        self.heads: dict[str, list[str]] = {}
+
+    def know(self, names: Mapping[str, Iterable[str]]) -> None:
+        """Hide from now on what an error says that its sentence names, by kind."""
+        for kind, found in names.items():
+            if kind in PLACES:
+                for place in found:
+                    self._know_place(kind, place.rstrip("/\\"))
+            else:
+                self.learn(kind, found)
+
+    def _know_place(self, kind: str, place: str) -> None:
+        """A place behind a known one keeps that one's name; a word without folders may be no path at all."""
+        if "/" in place or "\\" in place:
+            if not any(place == known or place.startswith((f"{known}/", f"{known}\\")) for known in self.places):
+                self.learn_place(kind, place)
+        elif kind != "path" or ("." in place.strip(".") and not OWN.fullmatch(place)):
+            self.learn(kind, [place])
 
     def learn(self, kind: str, names: Iterable[object]) -> None:
         """Hide these names from now on, however a sentence, a page or an address may spell them."""
@@ -56,6 +78,7 @@ class Veil:
             if name not in self.kinds and WORD.search(name):
                 for spelling in {
                     name,
+                    " ".join(name.splitlines()),
                     html.escape(name),
                     json.dumps(name)[1:-1],
                     repr(name)[1:-1],
@@ -69,6 +92,8 @@ class Veil:
             return
         self.kinds.setdefault(spelling, kind)
         self.meant.setdefault(spelling, name)
+        if len(spelling) - first.start() > CUT:
+            self.heads.setdefault(spelling[first.start() :][:CUT], []).append(spelling)
         shapes = self.shapes.setdefault(first.group(), [])
         if (shape := (first.start(), len(spelling))) not in shapes:
             shapes.append(shape)
@@ -92,10 +117,10 @@ class Veil:
         `names` are known to stand in it, by kind: they are hidden wherever they do, be they short words or numbers.
         """
         told = {name for found in (names or {}).values() for name in found}
-        for kind, found in (names or {}).items():
-            self.learn(kind, found)
+        self.know(names or {})
         text = self._without_places(text)
         text = ANY_PATH.sub(lambda found: self._path(found.group()), text)
+        text = self._without_cut(text)
 
         def is_meant(start: int, end: int) -> bool:
             return self.meant.get(text[start:end], "") in told or self._is_named(text, start, end, is_sentence)
@@ -155,6 +180,22 @@ class Veil:
                 if not (after.isalnum() or after in ("_", "-")):
                     return at + length
         return None
+
+    def _without_cut(self, text: str) -> str:
+        """Names too long for a sentence, of which it has the beginning."""
+        parts, last = [], 0
+        for word in WORD.finditer(text) if self.heads else ():
+            at = word.start()
+            for name in self.heads.get(text[at : at + CUT], ()) if at >= last else ():
+                whole = name[WORD.search(name).start() :]  # type: ignore[union-attr]
+                end = at + CUT
+                while end - at < len(whole) and text[end : end + 1] == whole[end - at]:
+                    end += 1
+                if end - at < len(whole) and not text[end : end + 1].isalnum() and _stands_alone(text, at, end):
+                    parts += [text[last:at], self.hidden(self.kinds[name], name)]
+                    last = end + 3 if text.startswith("...", end) else end
+                    break
+        return "".join([*parts, text[last:]])
 
     def _without_names(self, text: str, is_meant: Callable[[int, int], bool]) -> str:
         parts, last = [], 0
@@ -225,9 +266,20 @@ def learn(kind: str, names: Iterable[object]) -> None:
         _worn.learn(kind, names)
 
 
+def know(names: Mapping[str, Iterable[str]]) -> None:
+    """Names that an error's sentence holds, by kind; a veil, where one is on, hides them from now on."""
+    if _worn is not None:
+        _worn.know(names)
+
+
 def shown(text: str, *, is_sentence: bool = False) -> str:
     """A text as it may be shown."""
     return text if _worn is None else _worn.text(text, is_sentence=is_sentence)
+
+
+def told(error: Exception) -> str:
+    """The sentence of an error as it may be shown, for a place that says it and goes on."""
+    return str(error) if _worn is None else _worn.text(str(error), is_sentence=True, names=getattr(error, "names", {}))
 
 
 def shown_name(kind: str, name: str) -> str:

@@ -92,11 +92,14 @@ def _sentences(folder: Path, place: Path) -> Iterator[None]:
     except _Taken:
         by_whom = brief(str(_read_soon(_by(place)) or "another run"), 200)
         raise UserError(
-            f"{folder} is in use by {by_whom}; wait until that has ended, stop it, or give another --exp_dir."
+            f"{folder} is in use by {by_whom}; wait until that has ended, stop it, or give another --exp_dir.",
+            path=folder,
         ) from None
     except OSError as error:
         why = first_line(error).lower()
-        raise UserError(f"cannot write {place}: {why}; free space, mend the rights or choose another place.") from error
+        raise UserError(
+            f"cannot write {place}: {why}; free space, mend the rights or choose another place.", path=place
+        ) from error
 
 
 def _take(place: Path) -> BaseFileLock:

@@ -12,6 +12,7 @@ import numpy as np
 import torch
 from torch.utils.data import DataLoader, Dataset
 
+from ssast import veil
 from ssast.audio.decode import Recording
 from ssast.audio.doubts import WRONGS, Doubt, Still, clipped_share, still
 from ssast.audio.frontend import WINDOW_MS
@@ -35,7 +36,8 @@ class Heard:
     `peak`, `offset` (the mean) against full scale 1, `clipped` as a share of the samples, all of the whole recording;
     `doubts`, `still` and `bandwidth_hz` are about what a model hears of it. `digest` is the same for the same samples
     at the same rate, in whatever lossless format. `sound`, the file's ending `container` and what else metadata.json
-    says in plain values (`metadata`) are there where `listen` was asked to listen `closely`.
+    says in plain values (`metadata`) are there where `listen` was asked to listen `closely`. `names` are those that the
+    reason holds, by kind.
     """
 
     uid: str
@@ -54,6 +56,7 @@ class Heard:
     container: str = ""
     sound: Sound | None = None
     metadata: Mapping[str, Any] = field(default_factory=dict)
+    names: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
     @property
     def peak_db(self) -> float:
@@ -73,9 +76,9 @@ def listen(
         own: dict[str, Any] = device(root, uid, recording) if closely else {}
         return replace(_measured(uid, recording, conf), **own)
     except AudioError as error:
-        return Heard(uid, _where(root, uid), str(error).removeprefix(f"clip {uid}: "))
+        return Heard(uid, _where(root, uid), str(error).removeprefix(f"clip {uid}: "), names=error.names)
     except UserError as error:
-        return Heard(uid, "refused", str(error))
+        return Heard(uid, "refused", str(error), names=error.names)
 
 
 def _where(root: Location, uid: str) -> str:
@@ -138,4 +141,6 @@ def listen_to_all(root: Location, uids: Sequence[str], *, num_workers: int = 0, 
         "generator": torch.Generator(),
     }
     for heard in _Workers(ears, batch_size=CLIPS_A_MESSAGE, **loading):
-        yield from heard
+        for one in heard:
+            veil.know(one.names)
+            yield one

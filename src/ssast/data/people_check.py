@@ -13,6 +13,7 @@ from unicodedata import category, normalize
 
 import pandas as pd
 
+from ssast import veil
 from ssast.data.people import People, find_all_people, name_of, person_name, plain_name, spelled_twice, subject_names
 
 Remark = tuple[str, str, str, str]
@@ -166,4 +167,6 @@ def _number(cell: Any) -> float | None:
 
 
 def _shown(cell: Any) -> str:
+    if isinstance(cell, str) and _number(cell) is None:
+        return veil.shown_name("cell", cell)
     return f"{cell:g}" if isinstance(cell, float) else str(cell)

@@ -47,12 +47,15 @@ def find_split(root: Address, name: str) -> Location:
         found = root
     elif not root.is_dir():
         raise UserError(
-            f"data_split_root {root} does not exist; give a folder with train.csv and test.csv, or one csv."
+            f"data_split_root {root} does not exist; give a folder with train.csv and test.csv, or one csv.", path=root
         )
     else:
         found = root / f"{name}.csv"
     if not found.exists():
-        raise UserError(f"{found} does not exist; give --data_split_root a folder with {found.name}, or one csv.")
+        raise UserError(
+            f"{found} does not exist; give --data_split_root a folder with {found.name}, or one csv.",
+            path=found,
+        )
     return found
 
 
@@ -98,11 +101,13 @@ def read_table(place: Address) -> dict[str, dict[int, str]]:
 def _cells(place: Location, most: int | None = None) -> tuple[list[str], list[tuple[int, list[str]]]]:
     """The header and the rows with their line numbers; every row is as long as the header."""
     if place.name.lower().endswith(SHEETS):
-        raise UserError(f"{place} is a spreadsheet; save it as csv (UTF-8) and give that.")
+        raise UserError(f"{place} is a spreadsheet; save it as csv (UTF-8) and give that.", path=place)
     try:
         text = place.read_text(most)
     except Missing as error:
-        raise UserError(f"{place} does not exist; give the path of a csv with one row a recording.") from error
+        raise UserError(
+            f"{place} does not exist; give the path of a csv with one row a recording.", path=place
+        ) from error
     reader = csv.reader(io.StringIO(text, newline=""), delimiter=_separator(text), strict=True)
     rows = []
     try:
@@ -110,7 +115,9 @@ def _cells(place: Location, most: int | None = None) -> tuple[list[str], list[tu
             if any(cell.strip() for cell in row):
                 rows.append((reader.line_num, row))
     except csv.Error as error:
-        raise UserError(f"{place} is no readable csv: line {reader.line_num}: {error}; mend that line.") from error
+        raise UserError(
+            f"{place} is no readable csv: line {reader.line_num}: {error}; mend that line.", path=place
+        ) from error
     if not rows:
         raise UserError(f"{place} is empty; it needs a header with a uid column and one row a recording.")
     if len(rows[0][1]) > MOST_COLUMNS:
@@ -118,12 +125,17 @@ def _cells(place: Location, most: int | None = None) -> tuple[list[str], list[tu
     header = [cell.strip() for cell in rows.pop(0)[1]]
     twice = [name for name, count in Counter(name for name in header if name).items() if count > 1]
     if twice:
-        raise UserError(f"{place} has more than one column {twice[0]!r}; rename or remove all but one.")
+        raise UserError(
+            f"{place} has more than one column {veil.shown_name('cell', twice[0])!r}; rename or remove all but one.",
+            path=place,
+        )
     # Some programs end every line with separators; cells that the header leaves unnamed at the end say nothing.
     width = max(at + 1 for at, name in enumerate(header) if name)
     for line, row in rows:
         if len(row) < width or any(cell.strip() for cell in row[width:]):
-            raise UserError(f"{place}, line {line}, has {len(row)} cells; the header has {width}: mend that line.")
+            raise UserError(
+                f"{place}, line {line}, has {len(row)} cells; the header has {width}: mend that line.", path=place
+            )
     return header[:width], rows
 
 
@@ -142,15 +154,21 @@ def _uid_column(header: list[str], place: Location) -> int:
         at for at, name in enumerate(header) if name.lower() == "uid"
     ]
     if not places:
-        raise UserError(f"{place} has no column uid, only {some(header)}; name the column of the folder names uid.")
+        # A csv without a header has names of people there.
+        shown = [veil.shown_name("cell", name) for name in header if name]
+        raise UserError(
+            f"{place} has no column uid, only {some(shown)}; name the column of the folder names uid.", path=place
+        )
     return places[0]
 
 
 def _check_uids(uids: list[str], lines: list[int], place: Location) -> None:
     if not uids:
-        raise UserError(f"{place} has a header but no rows; add one row a recording.")
+        raise UserError(f"{place} has a header but no rows; add one row a recording.", path=place)
     if "" in uids:
-        raise UserError(f"{place}, line {lines[uids.index('')]}, has an empty uid; fill it in or remove the line.")
+        raise UserError(
+            f"{place}, line {lines[uids.index('')]}, has an empty uid; fill it in or remove the line.", path=place
+        )
     twice = [uid for uid, count in Counter(uids).items() if count > 1]
     if twice:
         said = f"{place} names {len(twice)} uid(s) more than once: {some(twice)}; keep one row of each."
@@ -197,11 +215,13 @@ def read_labels(place: Address) -> list[str]:
     try:
         text = place.read_text()
     except Missing as error:
-        raise UserError(f"{place} does not exist; give --label_txt a file with one label a line.") from error
+        raise UserError(
+            f"{place} does not exist; give --label_txt a file with one label a line.", path=place
+        ) from error
     labels = [cell.strip().strip("\"'").strip() for line in text.splitlines() for cell in line.split(",")]
     labels = [label for label in labels if label]
     if not labels:
-        raise UserError(f"{place} holds no label; write one label a line, as the csv names its columns.")
+        raise UserError(f"{place} holds no label; write one label a line, as the csv names its columns.", path=place)
     twice = [label for label, count in Counter(labels).items() if count > 1]
     if twice:
         raise UserError(f"{place} names the label {twice[0]!r} more than once; keep one line of it.")
@@ -227,7 +247,9 @@ def targets(frame: pd.DataFrame, labels: Sequence[str], source: object = "the cs
     missing = [label for label in labels if label not in frame.columns]
     if missing:
         columns = some([str(column) for column in frame.columns]) or "none but uid"
-        raise UserError(f"the label {missing[0]!r} is not in {source}, whose columns are {columns}; mend --label_txt.")
+        raise UserError(
+            f"the label {missing[0]!r} is not in {source}, whose columns are {columns}; mend --label_txt.", path=source
+        )
     values = np.empty((len(frame), len(labels)), dtype=np.float32)
     for at, label in enumerate(labels):
         cells = answer_cells(frame, label)
@@ -262,6 +284,7 @@ def _refuse(label: str, cells: pd.Series, wrong: np.ndarray, expected: str, sour
             f"mend {source}, or leave a cell empty where the label is not known.",
             uid=cells.index[at],
             cell=cells.iloc[at],
+            path=source,
         )
 
 

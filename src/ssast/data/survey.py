@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from ssast import veil
 from ssast.audio.doubts import FACTS, ODDITIES, WRONGS
 from ssast.data.listening import Heard
 from ssast.data.people_check import people_remarks
@@ -173,7 +174,7 @@ def _of_labels(splits: Mapping[str, pd.DataFrame], labels: Sequence[str], loss: 
                 check_targets(frame, [label], loss)
                 usable.append(label)
             except UserError as error:
-                yield Finding("", split, "label not usable", str(error))
+                yield Finding("", split, "label not usable", veil.told(error))
         values_RN = targets(frame, usable).numpy()
         for at, label in enumerate(usable):
             values = np.unique(values_RN[~np.isnan(values_RN[:, at]), at])

@@ -118,7 +118,7 @@ def _is_below(path: str, folder: str) -> bool:
 def _on_disk(path: StrPath) -> Path:
     text = os.fspath(path)
     if "://" in text:
-        raise UserError(f"{text} is not on this machine; give a local path.")
+        raise UserError(f"{text} is not on this machine; give a local path.", path=text)
     return at_home(text)
 
 
@@ -230,7 +230,7 @@ def _writing(target: Path, *, inside: bool = False) -> Iterator[None]:
             raise
         why = os.strerror(number).lower() if number in OUT_OF_ROOM and number is not None else first_line(error).lower()
         raise UserError(
-            f"cannot write {target}: {why}; free space, mend the rights or choose another place."
+            f"cannot write {target}: {why}; free space, mend the rights or choose another place.", path=target
         ) from error
 
 

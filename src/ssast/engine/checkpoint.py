@@ -112,13 +112,13 @@ def read_state(path: Path) -> dict[str, Any] | None:
         state = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # torch raises many kinds for a file that is not one
         raise UserError(
-            f"{path} is not a readable checkpoint; delete it, or start anew with --resume never."
+            f"{path} is not a readable checkpoint; delete it, or start anew with --resume never.", path=path
         ) from error
     if not isinstance(state, dict):
-        raise UserError(f"{path} is no state of a training; delete it, or start anew with --resume never.")
+        raise UserError(f"{path} is no state of a training; delete it, or start anew with --resume never.", path=path)
     found = fault(_tensors(state)) or fault(_tensors(state.get("model")), LARGEST_WEIGHT)
     if found:
-        raise UserError(f"{path} holds a training that diverged ({found}); start anew with --resume never.")
+        raise UserError(f"{path} holds a training that diverged ({found}); start anew with --resume never.", path=path)
     return state
 
 

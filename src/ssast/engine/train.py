@@ -141,7 +141,8 @@ class Run:
                 raise
             raise UserError(
                 f"{self.keeper.last} is not a state that this version can go on from; go on with the version that "
-                "run.yaml names, or start anew with --resume never."
+                "run.yaml names, or start anew with --resume never.",
+                path=self.keeper.last,
             ) from error
         self.first_step = self.progress.step
         return True
@@ -150,7 +151,8 @@ class Run:
         if state["key"] != self.key:
             raise UserError(
                 f"{self.keeper.last} is of a run with other options, data or model; "
-                "give another --exp_dir, or --resume never to replace it."
+                "give another --exp_dir, or --resume never to replace it.",
+                path=self.keeper.last,
             )
         load_trainable(self.model, state["model"])
         load_optimiser(self.optimizer, state["optimizer"])
@@ -229,10 +231,12 @@ class Run:
 
     def _astray(self, what: str, value: float, uids: list[str]) -> UserError:
         """The sentence for a number that is not finite; `uids` are this process's clips behind it."""
-        clips = ", ".join(uid for own in crew.gather(uids) for uid in own)
+        behind = [uid for own in crew.gather(uids) for uid in own]
         return UserError(
-            f"the {what} became {value} in epoch {self.progress.epoch + 1} on the clips {clips}; lower "
-            f"--learning_rate or --max_lr, or look at these clips{self._kept()}."
+            f"the {what} became {value} in epoch {self.progress.epoch + 1} on the clips {', '.join(behind)}; lower "
+            f"--learning_rate or --max_lr, or look at these clips{self._kept()}.",
+            uid=behind,
+            path=self.keeper.folder,
         )
 
     def _check_weights(self) -> None:
@@ -241,7 +245,8 @@ class Run:
         if found:
             raise UserError(
                 f"the training diverged in epoch {self.progress.epoch + 1}: {found}; "
-                f"lower --learning_rate or --max_lr{self._kept()}."
+                f"lower --learning_rate or --max_lr{self._kept()}.",
+                path=self.keeper.folder,
             )
 
     def _kept(self) -> str:
@@ -317,7 +322,8 @@ def _best(run: Run) -> dict[str, Any]:
     best = read_state(run.keeper.best)
     if best is None:
         raise UserError(
-            f"{run.keeper.best} is gone, and with it the best weights of this run; start anew with --resume never."
+            f"{run.keeper.best} is gone, and with it the best weights of this run; start anew with --resume never.",
+            path=run.keeper.best,
         )
     if not {"model", "report"} <= best.keys() or not isinstance(best["report"], dict):
         raise UserError(f"{run.keeper.best} does not hold the best weights of a run; start anew with --resume never.")

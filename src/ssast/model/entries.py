@@ -44,10 +44,13 @@ def check_entries(config: Mapping[str, Any], source: str) -> None:
         expected = _expected(name, value)
         if expected:
             raise UserError(
-                f"config.json of {source} says {name} {brief(value, 40)!r}, expected {expected}; save the model again."
+                f"config.json of {source} says {name} {brief(value, 40)!r}, expected {expected}; save the model again.",
+                path=source,
             )
     if config.get("class") == "SSASTForAudioClassification" and "num_labels" not in config:
-        raise UserError(f"config.json of {source} lacks num_labels, the number of labels; save the model again.")
+        raise UserError(
+            f"config.json of {source} lacks num_labels, the number of labels; save the model again.", path=source
+        )
     _check_frontend(config, source)
     _check_patches(config, source)
     if config.get("labels") is not None:
@@ -83,7 +86,9 @@ def check_label(label: str, source: str) -> None:
     """UserError for a label that no label file can hold: an empty one, one of several lines, an endless one."""
     if not label.strip() or len(label) > LONGEST_LABEL or UNSEEN.search(label):
         raise UserError(
-            f"{source} names the label {brief(label)!r}; expected one line of 1 to {LONGEST_LABEL} characters: mend it."
+            f"{source} names the label {brief(label)!r}; expected one line of 1 to {LONGEST_LABEL} characters: "
+            "mend it.",
+            path=source,
         )
 
 
@@ -98,7 +103,8 @@ def _check_frontend(config: Mapping[str, Any], source: str) -> None:
             expected = f"{brief(own)}, as the model itself" if is_right(value) else expected
             raise UserError(
                 f"config.json of {source} says {brief(name)} {brief(value, 40)} of the spectrogram, expected "
-                f"{expected}; save the model again."
+                f"{expected}; save the model again.",
+                path=source,
             )
 
 

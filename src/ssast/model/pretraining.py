@@ -199,7 +199,8 @@ class SSASTForPreTraining(nn.Module, FolderMixin):
         if checkpoint.config["class"] != cls.__name__:
             raise UserError(
                 f"{checkpoint.source} holds a fine-tuned model, which has no pretraining heads to continue with; "
-                "give a published .pth file or a folder that pretraining wrote."
+                "give a published .pth file or a folder that pretraining wrote.",
+                path=checkpoint.source,
             )
         check_sizes(checkpoint, model_size=model_size, fshape=fshape, tshape=tshape)
         changes = {

@@ -58,14 +58,16 @@ def load_tensors(file: Path) -> dict[str, Tensor]:
     except Refused as error:
         raise UserError(
             f"{file} holds more than tensors ({error}) and could run code when opened, so it was not; "
-            "give a file of tensors only, saved with torch.save(model.state_dict(), ...)."
+            "give a file of tensors only, saved with torch.save(model.state_dict(), ...).",
+            path=file,
         ) from error
     except Exception as error:  # torch, pickle and zip each have their own
         raise _unreadable(file, error) from error
     if not isinstance(content, Mapping) or not all(isinstance(value, Tensor) for value in content.values()):
         raise UserError(
             f"{file} holds {_describe(content)}, not a state dict of named tensors; "
-            "give a file saved with torch.save(model.state_dict(), ...)."
+            "give a file saved with torch.save(model.state_dict(), ...).",
+            path=file,
         )
     _check_repeats(file, content)
     return {str(key).removeprefix("module."): value for key, value in content.items()}
@@ -77,7 +79,8 @@ def _check_repeats(file: Path, content: Mapping[Any, Tensor]) -> None:
     if 4 * values > MOST_UNFOLDED * bytes_there:
         raise UserError(
             f"{file} names {values} values in {bytes_there} bytes, the same ones many times; "
-            "give a file saved with torch.save(model.state_dict(), ...)."
+            "give a file saved with torch.save(model.state_dict(), ...).",
+            path=file,
         )
 
 
@@ -86,10 +89,11 @@ def _unreadable(file: Path, error: Exception) -> UserError:
     if isinstance(error, UserError):
         return error
     if isinstance(error, _DoubtfulError):
-        return UserError(f"{file} {error}, so it was not opened; download it again, or ask who made it.")
+        return UserError(f"{file} {error}, so it was not opened; download it again, or ask who made it.", path=file)
     return UserError(
         f"{file} is not a checkpoint that torch can read ({_looks(file) or type(error).__name__}); "
-        "download it again, or check that the path names the checkpoint itself."
+        "download it again, or check that the path names the checkpoint itself.",
+        path=file,
     )
 
 

@@ -50,7 +50,7 @@ def arrange(options: Options | None = None, /, **overrides: Any) -> Path:
     options = resolve(options, mode="arrange", **overrides)
     folder = Path(options.exp_dir)
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-        raise UserError(f"the folder {folder} holds files already; give the name of a new one.")
+        raise UserError(f"the folder {folder} holds files already; give the name of a new one.", path=folder)
     source, place, bad = recordings(options), at(options, options.data_split_root or ""), BadAudio()
     table = _read(place)
     person = find_person(table, options.subject_column)
@@ -79,7 +79,7 @@ def arrange(options: Options | None = None, /, **overrides: Any) -> Path:
 def _read(place: Location) -> Table:
     table = read_table(place)
     if not any(table.values()):
-        raise UserError(f"{place} has a header but no rows; add one row a recording, or one a person.")
+        raise UserError(f"{place} has a header but no rows; add one row a recording, or one a person.", path=place)
     return table
 
 
@@ -139,7 +139,7 @@ def _note_lacking(named: Named, place: Location, options: Options, bad: BadAudio
     """Note the rows without a file of their own; UserError unless bad recordings are to be skipped."""
     lines = sorted({*named.lacking, *named.unclear})
     if lines and options.on_bad_audio == "error":
-        raise UserError(f"{place} {_first_lacking(named)}, or pass --on_bad_audio skip.")
+        raise UserError(f"{place} {_first_lacking(named)}, or pass --on_bad_audio skip.", path=place)
     for line in lines:
         _note(bad, named.cells[line], line, f"line {line} {_why(named, line)}")
 
@@ -188,7 +188,7 @@ def _copy(rows: Sequence[Row], root: Path, options: Options, bad: BadAudio) -> l
                 elif options.on_bad_audio == "error":
                     raise reason
                 else:
-                    _note(bad, row.uid, row.line, str(reason))
+                    _note(bad, row.uid, row.line, veil.told(reason))
         finally:
             threads.shutdown(cancel_futures=True)
     if not kept:
@@ -221,11 +221,14 @@ def _content(place: Location) -> bytes:
     if not place.is_local:
         return place.read_bytes()
     if not os.path.isfile(place.path):
-        raise AudioError(f"{printable(str(place))} is not a file, or a link to nothing; put the file itself there")
+        raise AudioError(
+            f"{printable(str(place))} is not a file, or a link to nothing; put the file itself there",
+            path=printable(str(place)),
+        )
     try:
         return place.read_bytes()
     except UserError as error:
-        raise AudioError(str(error).rstrip(".")) from error
+        raise AudioError(str(error).rstrip("."), **error.names) from error
 
 
 def _frame(columns: Mapping[str, Mapping[int, Any]], rows: Sequence[Row]) -> pd.DataFrame:

@@ -54,7 +54,7 @@ def audit(options: Options | None = None, /, **overrides: Any) -> Path:
     forget()
     root = recordings(options)
     if not root.is_dir():
-        raise UserError(f"the data folder {root} does not exist; check --prefix, --study and --bucket_name.")
+        raise UserError(f"the data folder {root} does not exist; check --prefix, --study and --bucket_name.", path=root)
     places = split_places(at(options, options.data_split_root or ""))
     label_txt = at(options, options.label_txt or "")
     labels = read_labels(label_txt)
@@ -96,7 +96,9 @@ def _predictions(options: Options, labels: Sequence[str]) -> pd.DataFrame | None
     if not address:
         return None
     if "," in address:
-        raise UserError(f"--runs is {address}, but audit takes one; name one folder that finetune or evaluate wrote.")
+        raise UserError(
+            f"--runs is {address}, but audit takes one; name one folder that finetune or evaluate wrote.", path=address
+        )
     place = at(options, address)
     folder = place.path if place.is_local else place.on_disk("predictions.parquet", "predictions.csv")
     found = read_predictions(folder, labels, in_part=True)
@@ -123,7 +125,7 @@ def _clips(
     if rows.empty:
         first = next(iter(heard.values()))
         said = f"no recording could be read, the first: {first.uid}: {first.reason}; see `ssast check`."
-        raise UserError(said, uid=first.uid)
+        raise UserError(said, **{**first.names, "uid": (*first.names.get("uid", ()), first.uid)})
     table, sources = _table([heard[uid] for uid in rows.index], rows, labels, columns)
     scores = None
     if told is not None:

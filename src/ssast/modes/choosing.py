@@ -70,6 +70,7 @@ def _by_uid(options: Options, source: Rows) -> pd.DataFrame:
         raise UserError(
             f"--uids is {options.uids!r}, but {source.source} has no {missing or 'such uid'}; give its uids.",
             uid=missing,
+            path=source.source,
         )
     return frame.loc[uids]
 

@@ -71,7 +71,7 @@ def _read_runs(words: Sequence[str]) -> list[Scored]:
 def _read_run(folder: Path, name: str) -> Scored:
     path = folder / "metrics.json"
     if not path.is_file():
-        raise UserError(f"{folder} has no metrics.json; give folders that finetune or evaluate wrote.")
+        raise UserError(f"{folder} has no metrics.json; give folders that finetune or evaluate wrote.", path=folder)
     try:
         metrics = json_file(path)
         loss, labels = metrics["loss"], metrics["labels"]
@@ -105,7 +105,7 @@ def _like(first: Scored, run: Scored) -> Scored:
     here, there = first.predictions, run.predictions
     if first.loss != run.loss:
         raise UserError(
-            f"{first.name} was scored under {first.loss} and {run.name} under {run.loss}; compare like runs."
+            f"{first.name} was scored under {first.loss} and {run.name} under {run.loss}; compare like runs.",
         )
     for what, ours, theirs in (("label", here.labels, there.labels), ("clip", here.uids, there.uids)):
         missing, extra = sorted(set(ours) - set(theirs)), sorted(set(theirs) - set(ours))

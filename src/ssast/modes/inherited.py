@@ -47,7 +47,9 @@ def remembered(record: Path) -> dict[str, Any]:
     names = [name for name in (*MODEL, *SOUND, *PATCHES) if values.get(name) is not None]
     kept = {name: SPECS[name].check(values[name], f"{record}: {name}") for name in names}
     if kept.get("task", "ft_cls") not in FINETUNING_TASKS:
-        raise UserError(f"{record}: task is {kept['task']}, expected {' or '.join(FINETUNING_TASKS)}; remove the file.")
+        raise UserError(
+            f"{record}: task is {kept['task']}, expected {' or '.join(FINETUNING_TASKS)}; remove the file.", path=record
+        )
     labels = values.get("target_labels")
     if isinstance(labels, list) and labels and all(isinstance(label, str) for label in labels):
         check_labels(labels, str(record))

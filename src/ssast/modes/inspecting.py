@@ -9,6 +9,7 @@ from typing import Any
 
 from safetensors import safe_open
 
+from ssast import veil
 from ssast.bounded import brief
 from ssast.errors import UserError
 from ssast.model.encoder import DEPTH, NUM_STATES, SIZES
@@ -81,7 +82,9 @@ def _show_folder(options: Options, folder: Path) -> int:
     """One line for each checkpoint in a folder that is no model itself."""
     places = [*checkpoints_in(folder), *checkpoints_in(folder / "checkpoints")]
     if not places:
-        raise UserError(f"{folder} holds no checkpoint; give a file such as x.pth, or the folder of a model.")
+        raise UserError(
+            f"{folder} holds no checkpoint; give a file such as x.pth, or the folder of a model.", path=folder
+        )
     say(f"{folder} is no model itself; it holds")
     known = 0
     for place in places:
@@ -90,6 +93,7 @@ def _show_folder(options: Options, folder: Path) -> int:
             known += found.kind != FOREIGN
             text = TITLES[found.kind] + (f": {found.looks_like}" if found.looks_like else "")
         except UserError as error:
+            veil.know(error.names)
             text = f"cannot be read: {str(error).removeprefix(f'{place} ')}"
         say(f"  {place.relative_to(folder)}: {text}")
     return 0 if known else UNKNOWN

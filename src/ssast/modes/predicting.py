@@ -109,7 +109,7 @@ def _write(work: Work, done: infer.Rows, folder: Path, labels: list[str], thresh
     first = list(itertools.islice(heard, ON_SCREEN))
     if not first:
         work.bad.write(folder)
-        raise UserError(f"no recording could be used; bad_audio.csv in {folder} says why.")
+        raise UserError(f"no recording could be used; bad_audio.csv in {folder} says why.", path=folder)
     work.bad.gather()
     seen: Counter[str] = Counter()
     frames = _recordings(_counted(itertools.chain(first, heard), seen), labels, thresholds, work.bad)

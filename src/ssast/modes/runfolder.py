@@ -159,7 +159,8 @@ def _agree(options: Options, path: Path, checkpoints: Path, files: dict[str, str
     if shown:
         raise UserError(
             f"{checkpoints.parent} holds another run ({shown}); "
-            "give another --exp_dir, or --resume never to replace it."
+            "give another --exp_dir, or --resume never to replace it.",
+            path=checkpoints.parent,
         )
     began_with = before.get("threads")
     if began_with not in (None, options.threads):
@@ -189,7 +190,8 @@ def _heard_the_same(now: Remembered, checkpoints: Path) -> None:
     elif changed:
         raise UserError(
             f"{now.sentence(changed)}; restore them, give another --exp_dir, "
-            f"or pass --resume never to train on them as they are now."
+            f"or pass --resume never to train on them as they are now.",
+            uid=[now.uids[row] for row in changed],
         )
     now.write(checkpoints / HEARD)
 

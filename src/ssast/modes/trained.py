@@ -43,7 +43,7 @@ def trained_rows(options: Options, home: Path) -> Trained:
     try:
         root = _recorded_root(home / "run.yaml")
     except UserError as error:
-        return Trained(found, _note(str(error).rstrip(".")))
+        return Trained(found, _note(veil.told(error).rstrip(".")))
     if not isinstance(root, str) or not root:
         return Trained(found)
     shown = "its table" if veil.worn() else brief(root)

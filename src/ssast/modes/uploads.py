@@ -1,8 +1,9 @@
-"""An output folder and a bucket in; the finished files of the folder in the bucket out, each sent when it changed."""
+"""Send the finished files of an output folder to a bucket, each when it changed."""
 
 import functools
 import json
 import os
+import shlex
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -22,6 +23,7 @@ from ssast.modes.options import Options
 from ssast.modes.places import at
 from ssast.modes.private import revealed
 from ssast.modes.runfile import read_mapping
+from ssast.modes.sent import remember, remembered
 from ssast.modes.settle import resolve
 
 LEDGER = ".uploaded.json"
@@ -29,8 +31,6 @@ LEDGER = ".uploaded.json"
 PROBE = ".ssast"
 POLL_SECONDS = 5.0
 NAMED = 5
-BUCKETS = ("gs://", "gcs://", "s3://", "s3a://")
-"""Where the record of a folder, which may be a stranger's, can send it without the command's naming the place."""
 
 # Whether a mode of this thread sends its folder already.
 _inside: ContextVar[bool] = ContextVar("inside", default=False)
@@ -113,6 +113,10 @@ class Uploads:
             f"({reason.rstrip('.')}); they are in {self.folder}, and `ssast upload {self.folder}` sends them."
         )
 
+    def error(self, reason: str) -> UserError:
+        """The same as an error, with the names that it holds."""
+        return UserError(self.sentence(reason), path=[self.folder, self.target], file=list(self.waiting())[:NAMED])
+
 
 def visible(folder: Path) -> Iterator[str]:
     """The finished files below a folder; hidden ones, unfinished ones among them, links and pipes are left out."""
@@ -171,6 +175,7 @@ def uploading(folder: Path, to: Location, *, poll_seconds: float = POLL_SECONDS)
     """
     print(f"results are also saved to {to}; --cloud False keeps them in {folder} alone", flush=True)
     _probe(to)
+    remember(folder, str(to))
     uploads = Uploads(folder, to, before=states(folder))
     ended, problems = threading.Event(), [""]
 
@@ -195,7 +200,7 @@ def uploading(folder: Path, to: Location, *, poll_seconds: float = POLL_SECONDS)
     _end(ended, watcher)
     reason = uploads.finish()[1]
     if reason:
-        raise UserError(uploads.sentence(reason))
+        raise uploads.error(reason)
     print(f"the results are in {to}", flush=True)
 
 
@@ -212,37 +217,61 @@ def _probe(to: Location) -> None:
         try:
             (to / PROBE).send(line)
         except UserError as error:
-            raise UserError(f"{str(error).rstrip('.')}, or keep the results here with --cloud False.") from error
+            raise UserError(
+                f"{str(error).rstrip('.')}, or keep the results here with --cloud False.", **error.names
+            ) from error
 
 
 @alone("upload", lock=THERE)
 def upload(options: Options | None = None, /, **overrides: Any) -> Path:
-    """Send the files of an output folder to the bucket that its run named, or that is given; the folder."""
+    """Send the files of an output folder to the bucket that its run sent them to, or that is given; the folder."""
     options = resolve(options, mode="upload", **overrides)
     folder = Path(options.exp_dir)
     if not folder.is_dir():
-        raise UserError(f"{folder} is no folder; give the output folder of a run, as in `ssast upload FOLDER`.")
-    known = resolve(options, **_recorded(folder, options.given))
-    noted = "" if known.bucket_name else _noted(folder)
-    to = at(known, noted) if noted else target(known)
-    if "bucket_name" not in options.given:
-        _check_recorded(folder, to)
+        raise UserError(
+            f"{folder} is no folder; give the output folder of a run, as in `ssast upload FOLDER`.", path=folder
+        )
+    to = _place(folder, options)
     uploads = Uploads(folder, to)
     sent, reason = uploads.send()
     if reason:
-        raise UserError(uploads.sentence(reason))
+        raise uploads.error(reason)
     print(f"{sent} files sent to {uploads.target}; {len(uploads.done) - sent} were there already", flush=True)
     return folder
 
 
-def _check_recorded(folder: Path, to: Location) -> None:
-    """Say where a folder's own files send it; UserError where that is no bucket, which only the command may name."""
-    if not to.address.startswith(BUCKETS):
-        raise UserError(
-            f"the record in {folder} names {brief(to.address)}, which is no gs:// or s3:// bucket; "
-            "give -b/--bucket_name."
-        )
-    print(f"sending to {to}, as the record in {folder} says; -b/--bucket_name names another", flush=True)
+def _place(folder: Path, options: Options) -> Location:
+    """Where the folder goes: where the command says, or where a run of this machine sent it before.
+
+    The folder's record may be a stranger's, so it opens no address and names no folder in a bucket by itself.
+    """
+    own = remembered(folder)
+    if "bucket_name" in options.given and not own:
+        return target(options)
+    known = resolve(options, **_recorded(folder, options.given))
+    noted = "" if known.bucket_name else _noted(folder)
+    to = at(known, noted) if noted else target(known)
+    if "bucket_name" not in options.given:
+        bucket = f"{bucket_address(known.bucket_name or noted)}/"
+        if own != str(to) and not ("cloud_dir" in options.given and f"{own}/".startswith(bucket)):
+            raise _not_sent_before(folder, str(to))
+        print(f"sending to {to}, as the run in {folder} did; -b/--bucket_name names another", flush=True)
+    return to
+
+
+def _not_sent_before(folder: Path, address: str) -> UserError:
+    """The sentence for a folder whose record alone says where it goes, with what to add to the command."""
+    kind, _, rest = address.removeprefix("gs://").rpartition("://")
+    bucket, _, below = rest.partition("/")
+    bucket = f"{kind}://{bucket}" if kind else bucket
+    named = {"--bucket_name": bucket, **({"--cloud_dir": below} if below else {})}
+    asked = " ".join(f"{flag} {shlex.quote(brief(value))}" for flag, value in named.items())
+    return UserError(
+        f"the record in {folder} names a bucket, but no run of this machine is known to have sent that folder there, "
+        f"so nothing was sent; if it is yours and the place is right, add {asked}.",
+        path=folder,
+        bucket=[brief(value) for value in named.values()],
+    )
 
 
 def _noted(folder: Path) -> str:

@@ -88,18 +88,21 @@ def read_predictions(folder: str | Path, labels: Sequence[str], *, in_part: bool
     """
     folder = Path(folder)
     if not any((folder / name).is_file() for name in TABLES):
-        raise UserError(f"{folder} has no predictions; give a folder that finetune or evaluate wrote.")
+        raise UserError(f"{folder} has no predictions; give a folder that finetune or evaluate wrote.", path=folder)
     try:
         table, unit = _table(folder, {UID, SUBJECT, *labels, *target_columns(labels)})
     except Exception as error:  # pyarrow and pandas have families of their own
         raise UserError(
-            f"the predictions in {folder} cannot be read ({brief(str(error), 200)}); evaluate that model again."
+            f"the predictions in {folder} cannot be read ({brief(str(error), 200)}); evaluate that model again.",
+            path=folder,
         ) from error
     if in_part:
         labels = [label for label in labels if label in table.columns] or labels
     wanted = [UID, *labels, *target_columns(labels)]
     if missing := [name for name in wanted if name not in table.columns]:
-        raise UserError(f"the predictions in {folder} lack the column {missing[0]!r}; evaluate that model again.")
+        raise UserError(
+            f"the predictions in {folder} lack the column {missing[0]!r}; evaluate that model again.", path=folder
+        )
     subjects = table[SUBJECT].to_numpy(dtype=object) if unit != "clip" and SUBJECT not in wanted else None
     veil.learn("uid", table["uid"])
     veil.learn("subject", [] if subjects is None else set(subjects) - {None})
@@ -107,10 +110,13 @@ def read_predictions(folder: str | Path, labels: Sequence[str], *, in_part: bool
         scores_NL = table[list(labels)].to_numpy(dtype=np.float64)
         targets_NL = table[wanted[1 + len(labels) :]].to_numpy(dtype=np.float64)
     except (ValueError, TypeError) as error:
-        raise UserError(f"the predictions in {folder} hold more than numbers; evaluate that model again.") from error
+        raise UserError(
+            f"the predictions in {folder} hold more than numbers; evaluate that model again.", path=folder
+        ) from error
     if not np.isfinite(scores_NL).all() or np.isinf(targets_NL).any() or table[UID].duplicated().any():
         raise UserError(
-            f"the predictions in {folder} hold a score that is no number, or a clip twice; evaluate that model again."
+            f"the predictions in {folder} hold a score that is no number, or a clip twice; evaluate that model again.",
+            path=folder,
         )
     uids = [str(uid) for uid in table[UID]]
     return Predictions(uids, list(labels), scores_NL.astype(np.float32), targets_NL, subjects, unit)

@@ -49,7 +49,8 @@ def name_rows(table: Table, named: Named) -> list[Row]:
         more = f" (and so for {len(twice) - 1} more)" if len(twice) > 1 else ""
         raise UserError(
             f"the lines {lines} of the table would all get the uid {twice[0][0].uid!r}{more}; "
-            "give each line its own in a column uid."
+            "give each line its own in a column uid.",
+            uid=[row.uid for row in twice[0]],
         )
     for row in rows:
         _check(row)
@@ -85,10 +86,14 @@ def _check(row: Row) -> None:
     try:
         length = len(row.uid.encode("utf-8"))
     except UnicodeEncodeError as error:
-        raise UserError(f"the name of {row.file.shown} is not text in UTF-8; give the file another name.") from error
+        raise UserError(
+            f"the name of {row.file.shown} is not text in UTF-8; give the file another name.",
+            file=printable(row.file.shown),
+        ) from error
     check_uid(row.uid)
     if length > LONGEST:
         raise UserError(
             f"the uid of line {row.line}, {printable(row.uid[:40])}..., has {length} bytes, and folders take at most "
-            f"{LONGEST}; give the file a shorter name, or the table a column uid."
+            f"{LONGEST}; give the file a shorter name, or the table a column uid.",
+            uid=row.uid,
         )
