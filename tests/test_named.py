@@ -75,6 +75,15 @@ def test_the_beginning_of_a_name_too_long_for_a_sentence_is_hidden_too(worn):
     assert told(UserError(cut, uid=name)) == "the clip UID is bad, and UID"
 
 
+def test_a_name_that_is_the_beginning_of_another_keeps_its_own_hash(worn):
+    short, long = "patient_0001_session_01", "patient_0001_session_01_again"
+    worn.learn("uid", [long, short])
+    assert veil.shown(f"clip {short}: cut off") == f"clip {worn.hidden('uid', short)}: cut off"
+    assert veil.shown(f"clip {long}: cut off") == f"clip {worn.hidden('uid', long)}: cut off"
+    assert veil.shown("clip patient_0001_session_01_ag... is cut off") == f"clip {worn.hidden('uid', long)} is cut off"
+    assert veil.shown("clip patient_0001_session_01b") == "clip patient_0001_session_01b"
+
+
 def test_short_words_and_numbers_that_an_error_names_are_hidden(worn):
     said = told(UserError("line 3 has 'ja' for 'loud', expected a number", cell="ja"))
     assert said == "line 3 has 'CELL' for 'loud', expected a number"

@@ -5,7 +5,9 @@ While no veil is worn, everything here leaves what it is given as it is. `modes/
 
 import html
 import json
+import os
 import re
+from bisect import bisect, insort
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from urllib.parse import quote
@@ -40,8 +42,8 @@ HIDDEN = re.compile(r"\b[a-z_]+-[0-9a-f]{12}\b")
 """What stands in the place of a name: what kind of name it is, and its hash."""
 PLACES = ("path", "bucket")
 """The kinds of names that errors give of places; all others are of people and cells."""
-CUT = 20
-"""Sentences cut long names; no fewer of their letters stand before the cut."""
+CUT, LONGEST = 20, 300
+"""Sentences cut long names; so many of their letters stand before the cut, at least and at most."""
 
 
 class Veil:
@@ -53,7 +55,7 @@ class Veil:
         self.places: dict[str, str] = {}
         self.shapes: dict[str, list[tuple[int, int]]] = {}
         self.meant: dict[str, str] = {}
-        self.heads: dict[str, list[str]] = {}
+        self.heads: dict[str, list[tuple[str, str]]] = {}
 
     def know(self, names: Mapping[str, Iterable[str]]) -> None:
         """Hide from now on what an error says that its sentence names, by kind."""
@@ -93,7 +95,8 @@ class Veil:
         self.kinds.setdefault(spelling, kind)
         self.meant.setdefault(spelling, name)
         if len(spelling) - first.start() > CUT:
-            self.heads.setdefault(spelling[first.start() :][:CUT], []).append(spelling)
+            rest = spelling[first.start() :]
+            insort(self.heads.setdefault(rest[:CUT], []), (rest, spelling))
         shapes = self.shapes.setdefault(first.group(), [])
         if (shape := (first.start(), len(spelling))) not in shapes:
             shapes.append(shape)
@@ -186,16 +189,21 @@ class Veil:
         parts, last = [], 0
         for word in WORD.finditer(text) if self.heads else ():
             at = word.start()
-            for name in self.heads.get(text[at : at + CUT], ()) if at >= last else ():
-                whole = name[WORD.search(name).start() :]  # type: ignore[union-attr]
-                end = at + CUT
-                while end - at < len(whole) and text[end : end + 1] == whole[end - at]:
-                    end += 1
-                if end - at < len(whole) and not text[end : end + 1].isalnum() and _stands_alone(text, at, end):
+            rests = self.heads.get(text[at : at + CUT], []) if at >= last else []
+            near = bisect(rests, (text[at : at + LONGEST],))  # what shares most with the text stands beside its place
+            for rest, name in [] if not rests or self._is_whole(text, word) else rests[max(0, near - 1) : near + 1]:
+                end = at + len(os.path.commonprefix((text[at : at + len(rest)], rest)))  # noqa: RUF071 - no paths
+                if end - at < len(rest) and _stands_alone(text, at, end):
                     parts += [text[last:at], self.hidden(self.kinds[name], name)]
                     last = end + 3 if text.startswith("...", end) else end
                     break
         return "".join([*parts, text[last:]])
+
+    def _is_whole(self, text: str, word: re.Match[str]) -> bool:
+        """Whether a known name begins with this word and stands here as it is."""
+        spans = ((word.start() - offset, length) for offset, length in self.shapes.get(word.group(), ()))
+        spans = ((max(start, 0), start + length) for start, length in spans)
+        return any(text[start:end] in self.kinds and _stands_alone(text, start, end) for start, end in spans)
 
     def _without_names(self, text: str, is_meant: Callable[[int, int], bool]) -> str:
         parts, last = [], 0
