@@ -38,7 +38,7 @@ OWN = re.compile(
     rf"(?:{OUR_FILES})(?:-[a-z]+)?\.\w{{1,11}}|{OUR_FOLDERS}|[\w-]+_embeddings(?:_over_time)?\.pqt|[a-z_]+-[0-9a-f]{{12}}(?:\.\w{{1,8}})?|"
 )
 EMBEDDED = re.compile(r"(data:[\w/+.-]+;base64,[A-Za-z0-9+/=]*)")
-HIDDEN = re.compile(r"\b[a-z_]+-[0-9a-f]{12}\b")
+HIDDEN = re.compile(r"(?<![^\W_])[a-z_]+-[0-9a-f]{12}(?![^\W_])")
 """What stands in the place of a name: what kind of name it is, and its hash."""
 PLACES = ("path", "bucket")
 """The kinds of names that errors give of places; all others are of people and cells."""
@@ -122,13 +122,11 @@ class Veil:
         told = {name for found in (names or {}).values() for name in found}
         self.know(names or {})
         text = self._without_places(text)
+        if told:  # before paths: a uid may hold what looks like a part of one
+            text = self._without_names(text, lambda start, end: self.meant.get(text[start:end], "") in told)
         text = ANY_PATH.sub(lambda found: self._path(found.group()), text)
         text = self._without_cut(text)
-
-        def is_meant(start: int, end: int) -> bool:
-            return self.meant.get(text[start:end], "") in told or self._is_named(text, start, end, is_sentence)
-
-        return self._without_names(text, is_meant)
+        return self._without_names(text, lambda start, end: self._is_named(text, start, end, is_sentence))
 
     def page(self, text: str) -> str:
         """A page of html, its pictures and its markup left as they are: no word of plain letters is touched."""
@@ -191,9 +189,10 @@ class Veil:
             at = word.start()
             rests = self.heads.get(text[at : at + CUT], []) if at >= last else []
             near = bisect(rests, (text[at : at + LONGEST],))  # what shares most with the text stands beside its place
-            for rest, name in [] if not rests or self._is_whole(text, word) else rests[max(0, near - 1) : near + 1]:
+            for rest, name in rests[max(0, near - 1) : near + 1]:
                 end = at + len(os.path.commonprefix((text[at : at + len(rest)], rest)))  # noqa: RUF071 - no paths
-                if end - at < len(rest) and _stands_alone(text, at, end):
+                is_cut = text.startswith("...", end) or not self._is_whole(text, word)
+                if is_cut and end - at < len(rest) and _stands_alone(text, at, end):
                     parts += [text[last:at], self.hidden(self.kinds[name], name)]
                     last = end + 3 if text.startswith("...", end) else end
                     break
@@ -232,12 +231,10 @@ class Veil:
 
 def _stands_alone(text: str, start: int, end: int) -> bool:
     """Whether text[start:end] is no part of a longer word, number or hash."""
-    if (
-        text[end : end + 1].isalnum()
-        or HIDDEN.match(text, start)
-        or HIDDEN.fullmatch(text[_word_start(text, start) : end])
-    ):
+    if text[end : end + 1].isalnum():
         return False
+    if any(found.start() <= start < found.end() for found in HIDDEN.finditer(text, _word_start(text, start), end + 64)):
+        return False  # a folder may be called uid, or data
     if text[start].isdigit() and start > 1 and text[start - 1] in ".," and text[start - 2].isdigit():
         return False
     return not (text[end - 1].isdigit() and text[end : end + 1] == "." and text[end + 1 : end + 2].isdigit())

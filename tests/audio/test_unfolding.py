@@ -143,7 +143,8 @@ def test_what_is_heard_of_a_long_recording_is_what_is_heard_of_the_whole(
     apart, below_db = (ours - theirs).abs(), 2 * frontend.std * 10 / math.log(10) * (theirs.max() - theirs)
     # The mean that is taken off is that of what is held; each window's own goes off too, which leaves rounding alone,
     # and that shows in the rare bins alone that hold next to nothing.
-    assert (below_db <= 50).float().mean() > 0.99
+    assert (below_db <= 50).float().mean() > 0.9
+    assert apart.quantile(0.999) < 1e-5
     assert apart[below_db <= 50].max() < 1e-5
     assert apart.max() < 1e-3
 

@@ -161,7 +161,7 @@ def test_a_check_and_an_audit_let_no_name_out(house, run):
     (broken / house.new()).mkdir()
     soundfile.write(broken / house.uids[5] / "waveform.wav", np.zeros(0), 16000)
     run("check", *data(audio="broken"), code=1, out="checked")
-    run("audit", *data(), "--resamples", "5", out="audited")
+    run("audit", *data(), "--resamples", "100", out="audited")
     assert "ward" in (house.home / "audited" / "traits.csv").read_text()
 
 

@@ -9,7 +9,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
 
-from ssast.audio.decode import Recording, beginning, blocks
+from ssast.audio.decode import EXTENSIONS, Recording, beginning, blocks
 from ssast.audio.source import not_plain
 from ssast.bounded import json_of
 from ssast.data.storage import Location, Missing
@@ -152,9 +152,9 @@ def _other_spelling(root: Location, folder: Location, encoding: str, endings: tu
         raise AudioError(
             f"{folder} holds no waveform.{endings[0]}; put the recording there or remove the uid", path=folder
         )
-    raise AudioError(
-        f"metadata.json says {encoding.upper()}, but the file is {there[0].name}; mend either", path=there[0].name
-    )
+    name = there[0].name
+    odd = {} if name.split(".", 1)[1].lower() in EXTENSIONS else {"file": name}
+    raise AudioError(f"metadata.json says {encoding.upper()}, but the file is {name}; mend either", **odd)
 
 
 def _found(root: Location, place: Location, ending: str, sample_rate: int) -> Found:

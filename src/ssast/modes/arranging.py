@@ -139,7 +139,10 @@ def _note_lacking(named: Named, place: Location, options: Options, bad: BadAudio
     """Note the rows without a file of their own; UserError unless bad recordings are to be skipped."""
     lines = sorted({*named.lacking, *named.unclear})
     if lines and options.on_bad_audio == "error":
-        raise UserError(f"{place} {_first_lacking(named)}, or pass --on_bad_audio skip.", path=place)
+        first = min(named.unclear or named.lacking)
+        files = [file.shown for file in named.unclear.get(first, ())]
+        said = f"{place} {_first_lacking(named)}, or pass --on_bad_audio skip."
+        raise UserError(said, path=place, cell=named.cells[first], file=files)
     for line in lines:
         _note(bad, named.cells[line], line, f"line {line} {_why(named, line)}")
 
