@@ -227,7 +227,7 @@ def test_no_mode_that_trains_or_uses_a_model_lets_a_name_out(house, run, base):
     run(*tuned, out="tuned")
     run(*tuned, out="tuned")
     run(*tuned, "--folds", "2", out="folds")
-    run("sweep", *data(), *SMALL, "--pretrained_mdl_path", base, "--epochs", "1", out="swept")
+    run("sweep", *data(), *SMALL, "--pretrained_mdl_path", base, "--epochs", "1", "--val_share", "0.5", out="swept")
     uses = [*SMALL, "--finetuned_mdl_path", "tuned"]
     run("evaluate", *data(), *uses, "--resamples", "5", out="evaluated")
     run("extract", *data()[:4], *uses, out="extracted")

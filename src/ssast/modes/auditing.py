@@ -177,11 +177,18 @@ def _table(
             wanted = str(name) in columns if columns is not None else name not in passed
             if wanted and not (source == "metadata.json" and (subject_names([name]) or str(name).lower() == "uid")):
                 shown = str(name) if name not in own else f"{name} ({source})"
-                own[shown], sources[shown] = frame[name].to_numpy(), source
+                own[shown], sources[shown] = _cells(frame[name]), source
     missing = [name for name in columns or () if name not in own and f"{name} (csv)" not in own]
     if missing:
         raise UserError(f"--columns names {missing[0]}, which neither a csv nor a metadata.json has; mend the name.")
     return pd.DataFrame(own, index=rows.index), sources
+
+
+def _cells(column: pd.Series) -> Any:
+    """A user's own column as it may be shown: its texts can be names, whatever it is called."""
+    if not veil.worn():
+        return column.to_numpy()
+    return column.map(lambda cell: veil.shown_name("cell", cell) if isinstance(cell, str) else cell).to_numpy()
 
 
 def _leaks(found: Sequence[Finding]) -> dict[str, dict[str, Any]]:

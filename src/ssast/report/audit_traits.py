@@ -1,4 +1,4 @@
-"""Find the traits of clips that may give a label away, in what is known of each beside its sound.
+"""A table of what is known of each clip beside its sound in; traits that may give a label away out.
 
 Shapes: N clips, G values of a trait.
 """
@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ssast import veil
 from ssast.report.measures import Floats
 
 if TYPE_CHECKING:
@@ -88,9 +87,7 @@ def traits(table: "pd.DataFrame", sources: Mapping[str, str]) -> tuple[list[Trai
         is_measured = source == "recording" and name in RESOLUTION
         is_amount = is_measured or (_is_amount(values) and not (source == "recording" and name in COUNTED))
         if kinds < 2:
-            left_out[name] = (
-                f"the same for every clip ({_shown(values.iloc[0], source)})" if len(values) else "no clips"
-            )
+            left_out[name] = f"the same for every clip ({_shown(values.iloc[0])})" if len(values) else "no clips"
         elif not is_amount and kinds > max(FEW_VALUES, len(values) / 2):
             left_out[name] = f"{kinds} different values for {len(values)} clips: names or free text"
         else:
@@ -105,17 +102,14 @@ def _is_amount(values: "pd.Series") -> bool:
 
 
 def _kinds(name: str, source: str, values: "pd.Series") -> Trait:
-    shown = np.array([_shown(value, source) for value in values.tolist()], dtype=object)
+    shown = np.array([_shown(value) for value in values.tolist()], dtype=object)
     names, code_N = np.unique(shown.astype(str), return_inverse=True)
     return Trait(name, source, code_N.astype(np.intp), tuple(map(str, names)))
 
 
-def _shown(value: Any, source: str) -> str:
-    """A value in words; the texts of a user's own columns can be names, whatever the column is called."""
+def _shown(value: Any) -> str:
     if value is None or value != value:
         return EMPTY
-    if isinstance(value, str) and source != "recording":
-        return veil.shown_name("cell", value)
     return f"{value:g}" if isinstance(value, int | float) and not isinstance(value, bool) else str(value)
 
 
