@@ -236,7 +236,7 @@ def test_no_mode_that_trains_or_uses_a_model_lets_a_name_out(house, run, base):
     run("stats", *data()[:4], *SOUND, out="measured")
     run("compare", "tuned", "evaluated", "--resamples", "5", out="compared")
     run("inspect", "tuned")
-    run("export", "tuned", "exported", "--format", "ast")
+    run("export", "tuned", "exported", "--format", "onnx")
     check(house, house.home / "exported")
 
 
