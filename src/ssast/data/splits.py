@@ -119,9 +119,11 @@ def _cells(place: Location, most: int | None = None) -> tuple[list[str], list[tu
             f"{place} is no readable csv: line {reader.line_num}: {error}; mend that line.", path=place
         ) from error
     if not rows:
-        raise UserError(f"{place} is empty; it needs a header with a uid column and one row a recording.")
+        raise UserError(f"{place} is empty; it needs a header with a uid column and one row a recording.", path=place)
     if len(rows[0][1]) > MOST_COLUMNS:
-        raise UserError(f"{place} has {len(rows[0][1]):,} columns, expected {MOST_COLUMNS:,} at most; leave some out.")
+        raise UserError(
+            f"{place} has {len(rows[0][1]):,} columns, expected {MOST_COLUMNS:,} at most; leave some out.", path=place
+        )
     header = [cell.strip() for cell in rows.pop(0)[1]]
     twice = [name for name, count in Counter(name for name in header if name).items() if count > 1]
     if twice:
@@ -224,7 +226,7 @@ def read_labels(place: Address) -> list[str]:
         raise UserError(f"{place} holds no label; write one label a line, as the csv names its columns.", path=place)
     twice = [label for label, count in Counter(labels).items() if count > 1]
     if twice:
-        raise UserError(f"{place} names the label {twice[0]!r} more than once; keep one line of it.")
+        raise UserError(f"{place} names the label {twice[0]!r} more than once; keep one line of it.", path=place)
     check_labels(labels, str(place))
     check_label_names(labels, source=place)
     return labels

@@ -105,10 +105,11 @@ def check_inside(path: StrPath) -> None:
         if is_file and _is_below(place, home) and not _is_below(real, os.path.realpath(home)):
             raise UserError(
                 f"{path} is a link out of {home}, and a run writes into its own folder alone; "
-                "remove the link, or give another --exp_dir."
+                "remove the link, or give another --exp_dir.",
+                path=[path, home],
             )
     if os.path.exists(real) and stat.S_ISFIFO(os.stat(real).st_mode):
-        raise UserError(f"{path} is a pipe, and a file was expected; remove it, or give another --exp_dir.")
+        raise UserError(f"{path} is a pipe, and a file was expected; remove it, or give another --exp_dir.", path=path)
 
 
 def _is_below(path: str, folder: str) -> bool:

@@ -28,7 +28,9 @@ class RunLog:
         try:
             lines = text_of(self.path, MOST_LOG_BYTES).splitlines() if step and self.path.exists() else []
         except (OSError, ValueError) as error:
-            raise UserError(f"{self.path} cannot be read ({error}); remove it, and the run goes on.") from error
+            raise UserError(
+                f"{self.path} cannot be read ({error}); remove it, and the run goes on.", path=self.path
+            ) from error
         kept = [line for line in lines if _step(line) <= step]
         self.path.write_text("".join(f"{line}\n" for line in kept), encoding="utf-8")
 

@@ -326,7 +326,10 @@ def _best(run: Run) -> dict[str, Any]:
             path=run.keeper.best,
         )
     if not {"model", "report"} <= best.keys() or not isinstance(best["report"], dict):
-        raise UserError(f"{run.keeper.best} does not hold the best weights of a run; start anew with --resume never.")
+        raise UserError(
+            f"{run.keeper.best} does not hold the best weights of a run; start anew with --resume never.",
+            path=run.keeper.best,
+        )
     return best
 
 

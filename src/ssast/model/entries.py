@@ -59,7 +59,8 @@ def check_entries(config: Mapping[str, Any], source: str) -> None:
         if len(config["labels"]) != count:
             raise UserError(
                 f"config.json of {source} names {len(config['labels'])} labels and says num_labels {count}; "
-                "save the model again."
+                "save the model again.",
+                path=source,
             )
 
 
@@ -79,7 +80,7 @@ def check_labels(labels: Collection[str], source: str) -> None:
         check_label(label, source)
     twice = [label for label, count in Counter(labels).items() if count > 1]
     if twice:
-        raise UserError(f"{source} names the label {brief(twice[0])!r} twice; mend it.")
+        raise UserError(f"{source} names the label {brief(twice[0])!r} twice; mend it.", path=source)
 
 
 def check_label(label: str, source: str) -> None:

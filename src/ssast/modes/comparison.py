@@ -80,7 +80,9 @@ def _read_run(folder: Path, name: str) -> Scored:
             raise ValueError("it names no loss, no labels, or thresholds that are no numbers")
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         reason = error if isinstance(error, OSError | ValueError) else "ssast did not write it"
-        raise UserError(f"{path} cannot be read ({brief(str(reason), 200)}); evaluate that model again.") from error
+        raise UserError(
+            f"{path} cannot be read ({brief(str(reason), 200)}); evaluate that model again.", path=path
+        ) from error
     check_labels(list(labels), str(path))
     check_label_names(
         list(labels), [score_table], source=path, remedy="fine-tune that model with another name for the label"
