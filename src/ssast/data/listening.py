@@ -9,8 +9,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
-import torch
-from torch.utils.data import DataLoader, Dataset
+from torch.utils.data import Dataset
 
 from ssast import veil
 from ssast.audio.decode import Recording
@@ -18,9 +17,9 @@ from ssast.audio.doubts import WRONGS, Doubt, Still, clipped_share, still
 from ssast.audio.frontend import WINDOW_MS
 from ssast.data.acoustics import Sound, bandwidth, device
 from ssast.data.dataset import AudioConf
-from ssast.data.orphans import end_with_parent
 from ssast.data.recordings import find_recording, load_recording
 from ssast.data.storage import Location
+from ssast.data.workers import Workers, killed
 from ssast.errors import AudioError, UserError
 
 CLIPS_A_MESSAGE = 16
@@ -124,23 +123,20 @@ class _Ears(Dataset[Heard]):
     def __getitem__(self, index: int) -> Heard:
         return listen(self.root, self.uids[index], **self.how)
 
-
-class _Workers(DataLoader[Any]):
-    def check_worker_number_rationality(self) -> None:
-        """Stay silent: more workers than cores is what waiting for a disk or a bucket asks for."""
+    def dead(self, index: int, ending: str) -> Heard:
+        """What stands for a recording whose reading ended a worker."""
+        uid = self.uids[index]
+        return Heard(uid, "not usable", killed(uid, ending).removeprefix(f"clip {uid}: "))
 
 
 def listen_to_all(root: Location, uids: Sequence[str], *, num_workers: int = 0, **how: Any) -> Iterator[Heard]:
-    """One `Heard` a uid, in their order, read by `num_workers` processes; `how` as `listen` takes it."""
+    """One `Heard` a uid, in their order, read by `num_workers` processes; `how` as `listen` takes it.
+
+    A recording whose reading ends a worker is one that cannot be used; without workers it ends this process.
+    """
     ears = _Ears(root, uids, **how)
-    # A generator of its own: else torch draws the workers' seed from its global one.
-    loading: dict[str, Any] = {
-        "num_workers": num_workers,
-        "collate_fn": list,
-        "worker_init_fn": end_with_parent,
-        "generator": torch.Generator(),
-    }
-    for heard in _Workers(ears, batch_size=CLIPS_A_MESSAGE, **loading):
+    batches = [range(len(ears))[start : start + CLIPS_A_MESSAGE] for start in range(0, len(ears), CLIPS_A_MESSAGE)]
+    for heard in Workers(ears, batches, ears.dead, num_workers=num_workers, collate_fn=list):
         for one in heard:
             veil.know(one.names)
             yield one

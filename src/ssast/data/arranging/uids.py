@@ -5,7 +5,8 @@ from dataclasses import dataclass
 from unicodedata import normalize
 
 from ssast.data.arranging.file_column import Named, Table
-from ssast.data.arranging.filenames import File, filled, plain, printable
+from ssast.data.arranging.filenames import File, filled, printable
+from ssast.data.disk_names import on_disk, plain
 from ssast.data.recordings import check_uid
 from ssast.data.splits import some
 from ssast.errors import UserError
@@ -63,8 +64,8 @@ def _path(file: File) -> str:
 
 
 def _tidy(name: str) -> str:
-    """As csv files keep it: no spaces around it, and accents as keyboards write them."""
-    return normalize("NFC", name).strip().rstrip(".")
+    """As csv files keep it, with accents as keyboards write them and no spaces around it, and as a disk takes it."""
+    return on_disk(normalize("NFC", name).strip().rstrip(". "))
 
 
 def _twice(rows: list[Row]) -> list[list[Row]]:
@@ -91,6 +92,11 @@ def _check(row: Row) -> None:
             file=printable(row.file.shown),
         ) from error
     check_uid(row.uid)
+    if row.uid != on_disk(row.uid):
+        raise UserError(
+            f"the uid {row.uid!r} of line {row.line} cannot be the name of a folder on Windows; write another one.",
+            uid=row.uid,
+        )
     if length > LONGEST:
         raise UserError(
             f"the uid of line {row.line}, {printable(row.uid[:40])}..., has {length} bytes, and folders take at most "
