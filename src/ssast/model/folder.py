@@ -131,9 +131,10 @@ def read_folder(folder: str | os.PathLike) -> Checkpoint:
     lacking = [name for name in (CONFIG, WEIGHTS) if not os.path.isfile(path / name)]
     if lacking:
         raise UserError(f"{path} has no {' and no '.join(lacking)}; give {_instead_of(path)}.", path=path)
-    beside = {name: _read_text(path / name) for name in BESIDE if os.path.isfile(path / name)}
-    for name in beside:
+    there = [name for name in BESIDE if os.path.isfile(path / name)]
+    for name in there:
         _stay_inside(path, path / name)
+    beside = {name: _read_text(path / name) for name in there}
     return _read_files(path / CONFIG, path / WEIGHTS, str(path), beside=beside, home=path)
 
 
