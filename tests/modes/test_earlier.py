@@ -122,3 +122,25 @@ def test_a_folder_that_is_a_link_itself_is_written_to(tmp_path):
     with staying_in(tmp_path / "out"), whole_file(tmp_path / "out" / "x") as beside:
         beside.write_text("y")
     assert (tmp_path / "real" / "x").read_text() == "y"
+
+
+@pytest.mark.parametrize("name", ["checkpoints", "attention"])
+def test_a_file_where_a_mode_wants_its_own_folder_is_one_sentence(name, folder):
+    (folder / name).write_text("no folder")
+
+    def mode():
+        with left_as_it_was(folder):
+            (folder / name).mkdir(exist_ok=True)
+
+    with pytest.raises(UserError, match=f"cannot write .*{name}: file exists; move it away"):
+        mode()
+    assert (folder / name).read_text() == "no folder"
+
+
+def test_an_error_of_another_place_stays_what_it_is(folder, tmp_path):
+    def mode():
+        with left_as_it_was(folder):
+            tmp_path.mkdir()
+
+    with pytest.raises(FileExistsError):
+        mode()

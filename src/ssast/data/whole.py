@@ -102,7 +102,7 @@ def check_inside(path: StrPath) -> None:
     real = os.path.realpath(place)
     is_file = not os.path.exists(real) or os.path.isfile(real) or os.path.isdir(real)
     for home in _HOMES:
-        if is_file and _is_below(place, home) and not _is_below(real, os.path.realpath(home)):
+        if is_file and is_below(place, home) and not is_below(real, os.path.realpath(home)):
             raise UserError(
                 f"{path} is a link out of {home}, and a run writes into its own folder alone; "
                 "remove the link, or give another --exp_dir.",
@@ -112,7 +112,8 @@ def check_inside(path: StrPath) -> None:
         raise UserError(f"{path} is a pipe, and a file was expected; remove it, or give another --exp_dir.", path=path)
 
 
-def _is_below(path: str, folder: str) -> bool:
+def is_below(path: str, folder: str) -> bool:
+    """Whether a full path is the folder or lies in it."""
     return path == folder or path.startswith(folder.rstrip(os.sep) + os.sep)
 
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ssast.bounded import MOST_BYTES
-from ssast.data.whole import check_inside, while_the_disk_has_room, whole_file
+from ssast.data.whole import check_inside, first_line, is_below, while_the_disk_has_room, whole_file
 from ssast.engine import crew
 from ssast.errors import UserError
 
@@ -32,7 +32,7 @@ def left_as_it_was(folder: Path) -> Iterator[None]:
     before, earlier = set(_matching(folder, FIRST_FILES)), Earlier.of(folder)
     absent = [place for place in (folder, *folder.parents) if not place.exists()]
     try:
-        with while_the_disk_has_room(folder):
+        with while_the_disk_has_room(folder), _in_the_way(folder):
             for name in (*WRITTEN_FOLDERS, "log.jsonl"):
                 check_inside(folder / name)
             yield
@@ -47,6 +47,20 @@ def left_as_it_was(folder: Path) -> Iterator[None]:
                     for place in absent:
                         place.rmdir()
         raise
+
+
+@contextlib.contextmanager
+def _in_the_way(folder: Path) -> Iterator[None]:
+    """Say in one sentence that a file lies where a mode wants a folder of its own, or the other way round."""
+    try:
+        yield
+    except (FileExistsError, NotADirectoryError, IsADirectoryError, PermissionError) as error:
+        place = os.path.abspath(os.fsdecode(error.filename or ""))
+        if not error.filename or not is_below(place, os.path.abspath(folder)):
+            raise
+        raise UserError(
+            f"cannot write {place}: {first_line(error).lower()}; move it away, or give another --exp_dir."
+        ) from error
 
 
 @dataclass(frozen=True)
