@@ -59,7 +59,7 @@ def _in_the_way(folder: Path) -> Iterator[None]:
         if not error.filename or not is_below(place, os.path.abspath(folder)):
             raise
         raise UserError(
-            f"cannot write {place}: {first_line(error).lower()}; move it away, or give another --exp_dir."
+            f"cannot write {place}: {first_line(error).lower()}; move it away, or give another --exp_dir.", path=place
         ) from error
 
 
