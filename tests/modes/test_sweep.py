@@ -217,3 +217,17 @@ def test_heads_beside_each_other_learn_what_they_learn_alone(usual, few, monkeyp
 def test_bounded_gradients_belong_to_one_head(usual, few):
     assert all(len(group) == 1 for group in sweep._groups(Options(clip_grad=1.0)))
     assert [len(group) for group in sweep._groups(Options())] == [2, 2, 1, 1]
+
+
+def test_a_journal_that_no_sweep_wrote_is_passed_over(tmp_path, pipe):
+    from ssast.modes.sweep_journal import Journal
+
+    place = tmp_path / "heads.jsonl"
+    place.write_text(
+        '["k", "a", {"mean": {"auc": 0.5, "rmse": null}}]\n["k", "b", {"mean": 5}]\n["k", "c", [1]]\n["k", 1, {}]\n'
+        '["other", "d", {}]\n["k"]\n[['
+    )
+    assert Journal(place, "k").done == {"a": {"mean": {"auc": 0.5, "rmse": None}}}
+    place.unlink()
+    pipe(place)
+    assert Journal(place, "k").done == {}

@@ -56,7 +56,7 @@ def audit(options: Options | None = None, /, **overrides: Any) -> Path:
     forget()
     root = recordings(options)
     if not root.is_dir():
-        raise UserError(f"the data folder {root} does not exist; check --prefix, --study and --bucket_name.")
+        raise UserError(f"the data folder {root} does not exist; check --prefix, --study and --bucket_name.", path=root)
     places = split_places(at(options, options.data_split_root or ""))
     label_txt = at(options, options.label_txt or "")
     labels = read_labels(label_txt)
@@ -98,7 +98,9 @@ def _predictions(options: Options, labels: Sequence[str]) -> pd.DataFrame | None
     if not address:
         return None
     if "," in address:
-        raise UserError(f"--runs is {address}, but audit takes one; name one folder that finetune or evaluate wrote.")
+        raise UserError(
+            f"--runs is {address}, but audit takes one; name one folder that finetune or evaluate wrote.", path=address
+        )
     place = at(options, address)
     folder = place.path if place.is_local else place.on_disk("predictions.parquet", "predictions.csv")
     found = read_predictions(folder, labels, in_part=True)
@@ -125,7 +127,7 @@ def _clips(
     if rows.empty:
         first = next(iter(heard.values()))
         said = f"no recording could be read, the first: {first.uid}: {first.reason}; see `ssast check`."
-        raise UserError(said, uid=first.uid)
+        raise UserError(said, **{**first.names, "uid": (*first.names.get("uid", ()), first.uid)})
     table, sources = _table([heard[uid] for uid in rows.index], rows, labels, columns)
     scores = None
     if told is not None:
@@ -177,11 +179,18 @@ def _table(
             wanted = str(name) in columns if columns is not None else name not in passed
             if wanted and not (source == "metadata.json" and (subject_names([name]) or str(name).lower() == "uid")):
                 shown = str(name) if name not in own else f"{name} ({source})"
-                own[shown], sources[shown] = frame[name].to_numpy(), source
+                own[shown], sources[shown] = _cells(frame[name]), source
     missing = [name for name in columns or () if name not in own and f"{name} (csv)" not in own]
     if missing:
         raise UserError(f"--columns names {missing[0]}, which neither a csv nor a metadata.json has; mend the name.")
     return pd.DataFrame(own, index=rows.index), sources
+
+
+def _cells(column: pd.Series) -> Any:
+    """A user's own column as it may be shown: its texts can be names, whatever it is called."""
+    if not redaction.redaction_in_use():
+        return column.to_numpy()
+    return column.map(lambda cell: redaction.shown_name("cell", cell) if isinstance(cell, str) else cell).to_numpy()
 
 
 def _leaks(found: Sequence[Finding]) -> dict[str, dict[str, Any]]:

@@ -18,7 +18,7 @@ from ssast.errors import UserError
 from ssast.options.options import Options
 from ssast.options.resolve import resolve
 from ssast.runs.context import say
-from ssast.runs.output.folder import fingerprint, open_folder
+from ssast.runs.output.folder import fingerprint, nothing_half_written, open_folder
 from ssast.runs.output.lock import alone
 from ssast.runs.output.uploads import uploaded
 from ssast.runs.paths import at, recordings
@@ -30,6 +30,7 @@ SPLITS = ("train", "test")
 
 @alone("check")
 @uploaded("check")
+@nothing_half_written
 def check(options: Options | None = None, /, **overrides: Any) -> int:
     """Look at a data set before a long run; 1 where a run would stop or report something false, else 0.
 
@@ -39,7 +40,7 @@ def check(options: Options | None = None, /, **overrides: Any) -> int:
     forget()
     root = recordings(options)
     if not root.is_dir():
-        raise UserError(f"the data folder {root} does not exist; check --prefix, --study and --bucket_name.")
+        raise UserError(f"the data folder {root} does not exist; check --prefix, --study and --bucket_name.", path=root)
     places = split_places(at(options, options.data_split_root or ""))
     splits, broken = _read(places)
     named = "label_txt" in options.given and options.label_txt
@@ -65,7 +66,9 @@ def split_places(root: Location) -> dict[str, Location]:
     places = {name: root / f"{name}.csv" for name in SPLITS}
     there = {name: place for name, place in places.items() if place.exists()}
     if not there:
-        raise UserError(f"{root} holds no train.csv and no test.csv; give --data_split_root their folder, or one csv.")
+        raise UserError(
+            f"{root} holds no train.csv and no test.csv; give --data_split_root their folder, or one csv.", path=root
+        )
     return there
 
 
@@ -78,7 +81,7 @@ def _read(places: dict[str, Location]) -> tuple[dict[str, pd.DataFrame], list[Fi
         except UserError as error:
             if len(places) == 1:
                 raise
-            broken.append(Finding("", split, "csv not usable", str(error)))
+            broken.append(Finding("", split, "csv not usable", redaction.told(error)))
     if not splits:
         raise UserError(f"no csv can be read; the first: {broken[0].detail}")
     return splits, broken

@@ -117,7 +117,7 @@ def _write(
     first = list(itertools.islice(heard, _ON_SCREEN))
     if not first:
         context.skipped.write(folder)
-        raise UserError(f"no recording could be used; bad_audio.csv in {folder} says why.")
+        raise UserError(f"no recording could be used; bad_audio.csv in {folder} says why.", path=folder)
     context.skipped.gather()
     seen: Counter[str] = Counter()
     frames = _recordings(_counted(itertools.chain(first, heard), seen), labels, thresholds, context.skipped)

@@ -83,7 +83,7 @@ def stats(options: Options | None = None, /, **overrides: Any) -> Path:
     note_recordings(context, folder, source.frame.index)
     if not used or own.std == 0:
         what = "nothing but silence" if used else "no recording that can be used"
-        raise UserError(f"{source.source} names {what}; look into it with `ssast check`.")
+        raise UserError(f"{source.source} names {what}; look into it with `ssast check`.", path=source.source)
     _write(options, folder / STATS, own, own + padding, used)
     frames = own.count // options.num_mel_bins
     say(f"dataset_mean {own.mean:.7f}, dataset_std {own.std:.7f}, of {frames} frames of {used} clips")

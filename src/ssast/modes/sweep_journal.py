@@ -8,7 +8,7 @@ from pathlib import Path
 from ssast.options.options import Options
 from ssast.runs.context import say
 from ssast.runs.output.changed_recordings import HEARD_CONTENTS, RememberedRecordings
-from ssast.safe_reading import json_of
+from ssast.safe_reading import noted_lines
 
 Scores = dict[str, dict[str, float | None]]
 """By label, and under "mean": each measure."""
@@ -20,11 +20,9 @@ class Journal:
     def __init__(self, path: Path, key: str):
         self.path, self.key = path, key
         self.done: dict[str, Scores] = {}
-        for line in path.read_text(encoding="utf-8").splitlines() if path.exists() else ():
-            with contextlib.suppress(ValueError, TypeError):  # the kill may have cut a line
-                made_by, name, scores = json_of(line)
-                if made_by == key:
-                    self.done[name] = scores
+        for line in noted_lines(path):
+            if len(line) == 3 and line[0] == key and isinstance(line[1], str) and _are_scores(line[2]):
+                self.done[line[1]] = line[2]
 
     def add(self, name: str, scores: Scores) -> None:
         """Note a head's scores at once."""
@@ -38,6 +36,13 @@ class Journal:
         shutil.rmtree(self.path.parent, ignore_errors=True)
         with contextlib.suppress(OSError):  # another mode's parts may lie beside it
             self.path.parent.parent.rmdir()
+
+
+def _are_scores(found: object) -> bool:
+    return isinstance(found, dict) and all(
+        isinstance(own, dict) and all(value is None or isinstance(value, int | float) for value in own.values())
+        for own in found.values()
+    )
 
 
 def opened(parts: Path, key: str, heard: RememberedRecordings, options: Options) -> Journal:

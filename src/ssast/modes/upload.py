@@ -1,37 +1,72 @@
 """Send the results of a run that did not reach the bucket: `ssast upload`."""
 
+import shlex
 from pathlib import Path
 from typing import Any
 
+from ssast.data.storage.location import Location, bucket_address
 from ssast.errors import UserError
 from ssast.options.options import Options
 from ssast.options.privacy import revealed
 from ssast.options.resolve import resolve
 from ssast.options.yaml_file import read_mapping
 from ssast.runs.output.lock import THERE, alone
-from ssast.runs.output.uploads import LEDGER, Uploads, _check_recorded, target
+from ssast.runs.output.sent_folders import remembered
+from ssast.runs.output.uploads import LEDGER, Uploads, target
 from ssast.runs.paths import at
-from ssast.safe_reading import json_file
+from ssast.safe_reading import brief, json_file
 
 
 @alone("upload", lock=THERE)
 def upload(options: Options | None = None, /, **overrides: Any) -> Path:
-    """Send the files of an output folder to the bucket that its run named, or that is given; the folder."""
+    """Send the files of an output folder to the bucket that its run sent them to, or that is given; the folder."""
     options = resolve(options, mode="upload", **overrides)
     folder = Path(options.exp_dir)
     if not folder.is_dir():
-        raise UserError(f"{folder} is no folder; give the output folder of a run, as in `ssast upload FOLDER`.")
+        raise UserError(
+            f"{folder} is no folder; give the output folder of a run, as in `ssast upload FOLDER`.", path=folder
+        )
+    to = _place(folder, options)
+    uploads = Uploads(folder, to)
+    sent, reason = uploads.send()
+    if reason:
+        raise uploads.error(reason)
+    print(f"{sent} files sent to {uploads.target}; {len(uploads.done) - sent} were there already", flush=True)
+    return folder
+
+
+def _place(folder: Path, options: Options) -> Location:
+    """Where the folder goes: where the command says, or where a run of this machine sent it before.
+
+    The folder's record may be a stranger's, so it opens no address and names no folder in a bucket by itself.
+    """
+    own = remembered(folder)
+    if "bucket_name" in options.given and not own:
+        return target(options)
     known = resolve(options, **_recorded(folder, options.given))
     noted = "" if known.bucket_name else _noted(folder)
     to = at(known, noted) if noted else target(known)
     if "bucket_name" not in options.given:
-        _check_recorded(folder, to)
-    uploads = Uploads(folder, to)
-    sent, reason = uploads.send()
-    if reason:
-        raise UserError(uploads.sentence(reason))
-    print(f"{sent} files sent to {uploads.target}; {len(uploads.done) - sent} were there already", flush=True)
-    return folder
+        bucket = f"{bucket_address(known.bucket_name or noted)}/"
+        if own != str(to) and not ("cloud_dir" in options.given and f"{own}/".startswith(bucket)):
+            raise _not_sent_before(folder, str(to))
+        print(f"sending to {to}, as the run in {folder} did; -b/--bucket_name names another", flush=True)
+    return to
+
+
+def _not_sent_before(folder: Path, address: str) -> UserError:
+    """The sentence for a folder whose record alone says where it goes, with what to add to the command."""
+    kind, _, rest = address.removeprefix("gs://").rpartition("://")
+    bucket, _, below = rest.partition("/")
+    bucket = f"{kind}://{bucket}" if kind else bucket
+    named = {"--bucket_name": bucket, **({"--cloud_dir": below} if below else {})}
+    asked = " ".join(f"{flag} {shlex.quote(brief(value))}" for flag, value in named.items())
+    return UserError(
+        f"the record in {folder} names a bucket, but no run of this machine is known to have sent that folder there, "
+        f"so nothing was sent; if it is yours and the place is right, add {asked}.",
+        path=folder,
+        bucket=[brief(value) for value in named.values()],
+    )
 
 
 def _noted(folder: Path) -> str:

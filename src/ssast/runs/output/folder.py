@@ -4,19 +4,19 @@ import contextlib
 import dataclasses
 import functools
 import hashlib
-import os
 import platform
 import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, TypeVar
 
 import torch
 from accelerate.utils.memory import should_reduce_batch_size
 
 from ssast import __version__
-from ssast.data.storage.atomic_writes import while_the_disk_has_room, writable_folder
+from ssast.data.storage.atomic_writes import at_home, writable_folder
 from ssast.data.storage.location import Location, as_location
+from ssast.data.tables.splits import some
 from ssast.engine import distributed
 from ssast.errors import UserError
 from ssast.model.checkpoints.model_card import PUBLIC
@@ -25,26 +25,24 @@ from ssast.options.privacy import shown_facts, shown_record
 from ssast.options.resolve import RECORD, public_options, record, resolve, write_record
 from ssast.options.yaml_file import read_mapping
 from ssast.runs.output.changed_recordings import HEARD_CONTENTS, RememberedRecordings
+from ssast.runs.output.earlier_results import left_as_it_was
 from ssast.runs.paths import at, model_source
 from ssast.safe_reading import brief
 
 LAST = "last.pt"
-# What a mode puts into its folder before there is any result.
-FIRST_FILES = ("run.yaml", "run-*.yaml", "log.jsonl", "validation.csv", "tensorboard", "checkpoints", ".parts")
-# What an unfinished run goes on from.
-PROGRESS = ("checkpoints/*.pt", ".parts/*/part-*", ".parts/*/heads.jsonl")
+Mode = TypeVar("Mode", bound=Callable[..., Any])
 
 
-def nothing_half_written(mode: Callable[..., Path]) -> Callable[..., Path]:
-    """The mode, which on a UserError takes its first files away, unless the same command could go on from them."""
+def nothing_half_written(mode: Mode) -> Mode:
+    """The mode, which without a result leaves its folder as it was, unless the same command could go on from there."""
 
     @functools.wraps(mode)
-    def run(options: Options | None = None, /, **overrides: Any) -> Path:
+    def run(options: Options | None = None, /, **overrides: Any) -> Any:
         settled = resolve(options, mode=mode.__name__, **overrides)
-        with _undone(Path(settled.exp_dir)), _enough_memory(settled):
+        with left_as_it_was(at_home(settled.exp_dir)), _enough_memory(settled):
             return mode(settled)
 
-    return run
+    return run  # type: ignore[return-value]
 
 
 @contextlib.contextmanager
@@ -61,40 +59,6 @@ def _enough_memory(options: Options) -> Iterator[None]:
             f"this machine has not enough memory for {options.mode} with {told}; give smaller numbers, in training a "
             "--micro_batch too, or a smaller model."
         ) from error
-
-
-@contextlib.contextmanager
-def _undone(folder: Path) -> Iterator[None]:
-    check_open(folder)
-    before = set(_matching(folder, FIRST_FILES))
-    absent = [place for place in (folder, *folder.parents) if not place.exists()]
-    try:
-        with while_the_disk_has_room(folder):
-            yield
-    except UserError:
-        if distributed.is_main() and not _matching(folder, PROGRESS):
-            for path in set(_matching(folder, FIRST_FILES)) - before:
-                shutil.rmtree(path) if path.is_dir() else path.unlink()
-            with contextlib.suppress(OSError):  # something else lies in it
-                for place in absent:
-                    place.rmdir()
-        raise
-
-
-def check_open(folder: Path) -> None:
-    """UserError where what may lie in the folder is hidden from this user; that it can be written to shows later."""
-    try:
-        if folder.is_dir():
-            os.listdir(folder)
-            (folder / "run.yaml").exists()
-    except PermissionError as error:
-        raise UserError(
-            f"--exp_dir {folder} cannot be read ({error.strerror}); mend the rights or give another folder."
-        ) from error
-
-
-def _matching(folder: Path, patterns: tuple[str, ...]) -> list[Path]:
-    return [path for pattern in patterns for path in folder.glob(pattern)]
 
 
 def fingerprint(*sources: Location | Path | str | None) -> dict[str, str]:
@@ -195,19 +159,20 @@ def _agree(options: Options, path: Path, checkpoints: Path, files: dict[str, str
     if shown:
         raise UserError(
             f"{checkpoints.parent} holds another run ({shown}); "
-            "give another --exp_dir, or --resume never to replace it."
+            "give another --exp_dir, or --resume never to replace it.",
+            path=checkpoints.parent,
         )
     began_with = before.get("threads")
     if began_with not in (None, options.threads):
         print(
-            f"this run began with --threads {began_with} and goes on with {options.threads}: "
+            f"this run began with --threads {brief(began_with)} and goes on with {options.threads}: "
             "the last bits of its result will differ from those of a run with one number of threads",
             flush=True,
         )
     version = _noted(before, "versions").get("ssast")
     if version not in (None, __version__):
         print(
-            f"this run began with ssast {version} and goes on with {__version__}: "
+            f"this run began with ssast {brief(version)} and goes on with {__version__}: "
             "its result may differ from that of a run with one version; --resume never begins anew",
             flush=True,
         )
@@ -225,7 +190,8 @@ def _heard_the_same(now: RememberedRecordings, checkpoints: Path) -> None:
     elif changed:
         raise UserError(
             f"{now.sentence(changed)}; restore them, give another --exp_dir, "
-            f"or pass --resume never to train on them as they are now."
+            f"or pass --resume never to train on them as they are now.",
+            uid=[now.uids[row] for row in changed],
         )
     now.write(checkpoints / HEARD_CONTENTS)
 
@@ -259,7 +225,7 @@ def _differences(before: dict[str, Any], now: dict[str, Any], files: dict[str, s
         return ", ".join(f"{name} {brief(before[name])} there, {brief(now[name])} now" for name in names[:5])
     there = _noted(before, "files")
     changed = sorted(name for name in {*there, *files} if there.get(name) != files.get(name))
-    return f"made with other contents of {', '.join(changed)}" if changed else ""
+    return f"made with other contents of {some([brief(name, 200) for name in changed])}" if changed else ""
 
 
 def run_key(options: Options, files: dict[str, str]) -> str:

@@ -6,12 +6,12 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, TypeVar
 
-from ssast.data.storage.atomic_writes import writable_folder
+from ssast.data.storage.atomic_writes import staying_in, writable_folder
 from ssast.data.storage.folder_lock import LOCK, in_use
 from ssast.engine import distributed
 from ssast.options.options import Options
 from ssast.options.resolve import resolve
-from ssast.runs.output.folder import check_open
+from ssast.runs.output.earlier_results import check_open
 
 Mode = TypeVar("Mode", bound=Callable[..., Any])
 INSIDE, BESIDE, THERE = "inside", "beside", "there"
@@ -28,7 +28,8 @@ def alone(mode: str, *, lock: str = INSIDE) -> Callable[[Mode], Mode]:
         @functools.wraps(function)
         def run(options: Options | None = None, /, **overrides: Any) -> Any:
             resolved = resolve(options, mode=mode, **overrides)
-            with _holding(resolved.exp_dir, mode, lock) if distributed.is_main() else contextlib.nullcontext():
+            holding = _holding(resolved.exp_dir, mode, lock) if distributed.is_main() else contextlib.nullcontext()
+            with staying_in(resolved.exp_dir), holding:
                 outcome = function(resolved)
                 distributed.wait()
             return outcome
