@@ -164,8 +164,9 @@ def published_tiny(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session", autouse=True)
 def _own_cache(tmp_path_factory: pytest.TempPathFactory) -> None:
-    """Keep what tests fetch out of the user's own cache, and published weights off the network: nothing answers."""
+    """Keep what tests fetch and note out of the user's own folders, and published weights off the network."""
     os.environ["SSAST_CACHE"] = str(tmp_path_factory.mktemp("cache"))
+    os.environ["SSAST_STATE"] = str(tmp_path_factory.mktemp("state"))
     os.environ["SSAST_WEIGHTS_URL"] = "http://127.0.0.1:9/nowhere"
 
 
@@ -184,3 +185,11 @@ def pooled(monkeypatch) -> list[str]:
 
     monkeypatch.setattr(Pooler, "compute", watched)
     return seen
+
+
+@pytest.fixture
+def pipe():
+    """Make a named pipe at a path, into which nobody ever writes; the test is skipped where there are none."""
+    if not hasattr(os, "mkfifo"):
+        pytest.skip("this system has no named pipes")
+    return os.mkfifo

@@ -48,6 +48,15 @@ def test_a_name_is_hidden_where_it_stands_alone_however_it_is_spelt(worn, name, 
     assert as_said(redaction.shown(text)) == said
 
 
+@pytest.mark.parametrize("name", ["data", "split", "root", "data_split_root", "path"])
+def test_a_folder_may_be_called_as_the_kinds_of_names_are(worn, name):
+    worn.learn_place("data_split_root", "/a/b")
+    worn.learn("data_split_root", [name])
+    shown = redaction.shown(f"/a/b/train.csv {name} uid-0123456789ab X_path-0123456789ab_tiny.pqt")
+    assert as_said(shown) == "DATA_SPLIT_ROOT/train.csv DATA_SPLIT_ROOT UID X_PATH_tiny.pqt"
+    assert redaction.shown(shown) == shown
+
+
 def test_a_short_word_is_a_name_only_where_a_recording_is_meant(worn):
     worn.learn("subject", ["F1", "m"])
     assert redaction.shown("label  F1  m") == "label  F1  m"

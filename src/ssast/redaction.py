@@ -5,7 +5,9 @@ While no veil is worn, everything here leaves what it is given as it is. `modes/
 
 import html
 import json
+import os
 import re
+from bisect import bisect, insort
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from urllib.parse import quote
@@ -36,8 +38,12 @@ OWN = re.compile(
     rf"(?:{OUR_FILES})(?:-[a-z]+)?\.\w{{1,11}}|{OUR_FOLDERS}|[\w-]+_embeddings(?:_over_time)?\.pqt|[a-z_]+-[0-9a-f]{{12}}(?:\.\w{{1,8}})?|"
 )
 EMBEDDED = re.compile(r"(data:[\w/+.-]+;base64,[A-Za-z0-9+/=]*)")
-HIDDEN = re.compile(r"\b[a-z_]+-[0-9a-f]{12}\b")
+HIDDEN = re.compile(r"(?<![^\W_])[a-z_]+-[0-9a-f]{12}(?![^\W_])")
 """What stands in the place of a name: what kind of name it is, and its hash."""
+PLACES = ("path", "bucket")
+"""The kinds of names that errors give of places; all others are of people and cells."""
+CUT, LONGEST = 20, 300
+"""Sentences cut long names; so many of their letters stand before the cut, at least and at most."""
 
 
 class Redaction:
@@ -49,6 +55,24 @@ class Redaction:
         self.places: dict[str, str] = {}
         self.shapes: dict[str, list[tuple[int, int]]] = {}
         self.meant: dict[str, str] = {}
+        self.heads: dict[str, list[tuple[str, str]]] = {}
+
+    def know(self, names: Mapping[str, Iterable[str]]) -> None:
+        """Hide from now on what an error says that its sentence names, by kind."""
+        for kind, found in names.items():
+            if kind in PLACES:
+                for place in found:
+                    self._know_place(kind, place.rstrip("/\\"))
+            else:
+                self.learn(kind, found)
+
+    def _know_place(self, kind: str, place: str) -> None:
+        """A place behind a known one keeps that one's name; a word without folders may be no path at all."""
+        if "/" in place or "\\" in place:
+            if not any(place == known or place.startswith((f"{known}/", f"{known}\\")) for known in self.places):
+                self.learn_place(kind, place)
+        elif kind != "path" or ("." in place.strip(".") and not OWN.fullmatch(place)):
+            self.learn(kind, [place])
 
     def learn(self, kind: str, names: Iterable[object]) -> None:
         """Hide these names from now on, however a sentence, a page or an address may spell them."""
@@ -56,6 +80,7 @@ class Redaction:
             if name not in self.kinds and _WORD.search(name):
                 for spelling in {
                     name,
+                    " ".join(name.splitlines()),
                     html.escape(name),
                     json.dumps(name)[1:-1],
                     repr(name)[1:-1],
@@ -69,6 +94,9 @@ class Redaction:
             return
         self.kinds.setdefault(spelling, kind)
         self.meant.setdefault(spelling, name)
+        if len(spelling) - first.start() > CUT:
+            rest = spelling[first.start() :]
+            insort(self.heads.setdefault(rest[:CUT], []), (rest, spelling))
         shapes = self.shapes.setdefault(first.group(), [])
         if (shape := (first.start(), len(spelling))) not in shapes:
             shapes.append(shape)
@@ -92,15 +120,13 @@ class Redaction:
         `names` are known to stand in it, by kind: they are hidden wherever they do, be they short words or numbers.
         """
         told = {name for found in (names or {}).values() for name in found}
-        for kind, found in (names or {}).items():
-            self.learn(kind, found)
+        self.know(names or {})
         text = self._without_places(text)
+        if told:  # before paths: a uid may hold what looks like a part of one
+            text = self._without_names(text, lambda start, end: self.meant.get(text[start:end], "") in told)
         text = ANY_PATH.sub(lambda found: self._path(found.group()), text)
-
-        def is_meant(start: int, end: int) -> bool:
-            return self.meant.get(text[start:end], "") in told or self._is_named(text, start, end, is_sentence)
-
-        return self._without_names(text, is_meant)
+        text = self._without_cut(text)
+        return self._without_names(text, lambda start, end: self._is_named(text, start, end, is_sentence))
 
     def page(self, text: str) -> str:
         """A page of html, its pictures and its markup left as they are: no word of plain letters is touched."""
@@ -156,6 +182,30 @@ class Redaction:
                     return at + length
         return None
 
+    def _without_cut(self, text: str) -> str:
+        """Names too long for a sentence, of which it has the beginning."""
+        parts, last = [], 0
+        for word in _WORD.finditer(text) if self.heads else ():
+            at = word.start()
+            rests = self.heads.get(text[at : at + CUT], []) if at >= last else []
+            near = bisect(
+                rests, (text[at : at + LONGEST], "")
+            )  # what shares most with the text stands beside its place
+            for rest, name in rests[max(0, near - 1) : near + 1]:
+                end = at + len(os.path.commonprefix((text[at : at + len(rest)], rest)))  # noqa: RUF071 - no paths
+                is_cut = text.startswith("...", end) or not self._is_whole(text, word)
+                if is_cut and end - at < len(rest) and _stands_alone(text, at, end):
+                    parts += [text[last:at], self.hidden(self.kinds[name], name)]
+                    last = end + 3 if text.startswith("...", end) else end
+                    break
+        return "".join([*parts, text[last:]])
+
+    def _is_whole(self, text: str, word: re.Match[str]) -> bool:
+        """Whether a known name begins with this word and stands here as it is."""
+        spans = ((word.start() - offset, length) for offset, length in self.shapes.get(word.group(), ()))
+        spans = ((max(start, 0), start + length) for start, length in spans)
+        return any(text[start:end] in self.kinds and _stands_alone(text, start, end) for start, end in spans)
+
     def _without_names(self, text: str, is_meant: Callable[[int, int], bool]) -> str:
         parts, last = [], 0
         for word in _WORD.finditer(text):
@@ -183,12 +233,10 @@ class Redaction:
 
 def _stands_alone(text: str, start: int, end: int) -> bool:
     """Whether text[start:end] is no part of a longer word, number or hash."""
-    if (
-        text[end : end + 1].isalnum()
-        or HIDDEN.match(text, start)
-        or HIDDEN.fullmatch(text[_word_start(text, start) : end])
-    ):
+    if text[end : end + 1].isalnum():
         return False
+    if any(found.start() <= start < found.end() for found in HIDDEN.finditer(text, _word_start(text, start), end + 64)):
+        return False  # a folder may be called uid, or data
     if text[start].isdigit() and start > 1 and text[start - 1] in ".," and text[start - 2].isdigit():
         return False
     return not (text[end - 1].isdigit() and text[end : end + 1] == "." and text[end + 1 : end + 2].isdigit())
@@ -225,9 +273,20 @@ def learn(kind: str, names: Iterable[object]) -> None:
         _worn.learn(kind, names)
 
 
+def know(names: Mapping[str, Iterable[str]]) -> None:
+    """Names that an error's sentence holds, by kind; a veil, where one is on, hides them from now on."""
+    if _worn is not None:
+        _worn.know(names)
+
+
 def shown(text: str, *, is_sentence: bool = False) -> str:
     """A text as it may be shown."""
     return text if _worn is None else _worn.text(text, is_sentence=is_sentence)
+
+
+def told(error: Exception) -> str:
+    """The sentence of an error as it may be shown, for a place that says it and goes on."""
+    return str(error) if _worn is None else _worn.text(str(error), is_sentence=True, names=getattr(error, "names", {}))
 
 
 def shown_name(kind: str, name: str) -> str:

@@ -4,6 +4,7 @@ A few bytes can nest without end, name one value a thousand times or spell a num
 here answers within a second and a few times the memory of the text, or raises a ValueError that says why not.
 """
 
+import contextlib
 import json
 import math
 import os
@@ -15,6 +16,8 @@ from typing import Any, NoReturn
 MOST_BYTES = 8 << 20
 MOST_VALUES, MOST_LISTS, MOST_YAML_EVENTS = 1_000_000, 200_000, 20_000
 DEEPEST = 20
+MOST_LINES = 50_000
+"""Of a training's log, which has a few an epoch."""
 MOST_DIGITS = 40
 MOST_KEY = 200
 PLAIN_TAGS = {f"tag:yaml.org,2002:{name}" for name in ("str", "int", "float", "bool", "null")}
@@ -58,9 +61,26 @@ def json_lines(path: Path, most: int = 8 * MOST_BYTES) -> list[dict[str, Any]]:
     if not path.is_file():
         return []
     found = []
-    for line in text_of(path, most).splitlines():
+    lines = text_of(path, most).splitlines()
+    if len(lines) > MOST_LINES:
+        raise ValueError(f"it holds more than {MOST_LINES:,} lines")
+    for line in lines:
         if line.startswith("{") and line.endswith("}"):
             found.append(json_of(line))
+    return found
+
+
+def noted_lines(path: Path, most: int = 8 * MOST_BYTES) -> list[list[Any]]:
+    """The lists among the lines of a file that a run notes things in; what a kill or a stranger left is passed over."""
+    found = []
+    try:
+        lines = text_of(path, most).splitlines()
+    except (OSError, ValueError):
+        return []
+    for line in lines:
+        with contextlib.suppress(ValueError):
+            if isinstance(value := json_of(line), list):
+                found.append(value)
     return found
 
 

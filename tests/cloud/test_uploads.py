@@ -54,11 +54,12 @@ def refuse(proxy, code: int | None, *methods: str) -> None:
     proxy.refuse = lambda method, path: code if not methods or method in methods else None
 
 
-def test_only_what_changed_is_sent_and_nothing_unfinished(gs, proxy, tmp_path):
+def test_only_what_changed_is_sent_and_nothing_unfinished(gs, proxy, tmp_path, pipe):
     gs.bucket("changed-only")
     fill(tmp_path, scores="1", model="2", checkpoints__last="3")
     fill(tmp_path, **{".unfinished-x": "no", ".parts__part": "no"})
     (tmp_path / "link").symlink_to("/etc/hostname")
+    pipe(tmp_path / "pipe")  # it would wait for somebody who writes into it
     to = Location("gs://changed-only/run")
     assert Uploads(tmp_path, to).send() == (3, "")
     assert there(gs, "changed-only", "run/") == {"scores": b"1", "model": b"2", "checkpoints/last": b"3"}

@@ -153,3 +153,14 @@ def test_only_the_gaps_between_the_parts_are_computed(tmp_path, every_batch_a_pa
     again = run(tmp_path, lambda batch: (seen.append(batch["uid"][0]), project(batch))[1])
     assert seen == ["004", "008"]
     assert read(again, tmp_path) == whole
+
+
+@pytest.mark.usefixtures("every_batch_a_part")
+def test_what_only_bears_the_name_of_a_part_is_computed_again(tmp_path):
+    """A broken disk, or the folder of a stranger."""
+    once = read(run(tmp_path), tmp_path)
+    parts = sorted((tmp_path / "parts").glob("part-*.parquet"))
+    parts[1].write_bytes(b"PAR1 and no more")
+    (tmp_path / "parts" / "part-x.parquet").write_text("no part")
+    (tmp_path / "parts" / "part-000000001-x.parquet").mkdir()
+    assert read(run(tmp_path), tmp_path) == once

@@ -363,6 +363,17 @@ def test_checkpoints_are_kept_on_a_disk_without_hard_links(tmp_path, monkeypatch
     assert read_state(tmp_path / "checkpoints" / "step-000000008.pt")["progress"]["step"] == 8
 
 
+def with_moments(state, **changes):
+    """The state with other contents in the optimiser's notes of each parameter."""
+    notes = {number: kept | changes for number, kept in state["optimizer"]["state"].items()}
+    return state | {"optimizer": state["optimizer"] | {"state": notes}}
+
+
+def with_groups(state, **changes):
+    groups = [group | changes for group in state["optimizer"]["param_groups"]]
+    return state | {"optimizer": state["optimizer"] | {"param_groups": groups}}
+
+
 WRONG = {
     "a list": lambda state: [state],
     "a place in words": lambda state: state | {"progress": state["progress"] | {"epoch": "two"}},
@@ -373,6 +384,13 @@ WRONG = {
     "numbers for weights": lambda state: state | {"model": dict.fromkeys(state["model"], 1.0)},
     "no optimiser": lambda state: state | {"optimizer": 5},
     "an optimiser of words": lambda state: state | {"optimizer": {"state": "a", "param_groups": "b"}},
+    "means of other shapes": lambda state: with_moments(state, exp_avg=torch.zeros(7)),
+    "means in words": lambda state: with_moments(state, exp_avg="x", step="y"),
+    "a rate in words": lambda state: with_groups(state, lr="x"),
+    "one beta": lambda state: with_groups(state, betas=(0.9,)),
+    "other parameters": lambda state: with_groups(state, params=[99, 1, 2, 3]),
+    "a schedule in words": lambda state: state | {"scheduler": state["scheduler"] | {"last_epoch": "x"}},
+    "a schedule without rates": lambda state: state | {"scheduler": {}},
 }
 
 
@@ -389,11 +407,11 @@ def test_a_state_of_other_types_is_refused_in_a_sentence(kind, tmp_path):
         run(tmp_path)
 
 
-@pytest.mark.parametrize("kind", ["a list", "no weights", "weights in a list", "nothing"])
+@pytest.mark.parametrize("kind", ["a list", "no weights", "weights in a list", "nothing", "no report"])
 def test_best_weights_of_other_types_are_refused_in_a_sentence(kind, tmp_path):
     run(tmp_path)
     place = tmp_path / "checkpoints" / "best.pt"
-    wrong = WRONG | {"nothing": lambda state: {}}
+    wrong = WRONG | {"nothing": lambda state: {}, "no report": lambda state: state | {"report": 5}}
     torch.save(wrong[kind](read_state(place)), place)
     with pytest.raises(UserError, match="start anew with --resume never"):
         run(tmp_path)

@@ -97,3 +97,25 @@ def test_tables_that_are_none_are_one_sentence(tmp_path, content):
     (tmp_path / "predictions.parquet").write_bytes(content)
     with pytest.raises(UserError, match="cannot be read"):
         read_predictions(tmp_path, ["x"])
+
+
+def test_a_csv_of_a_million_columns_is_not_read(tmp_path):
+    more = ",".join(map(str, range(1_000_000)))
+    (tmp_path / "predictions.csv").write_text(f"uid,x,x_target,{more}\na,0.5,1,{more}\n")
+    with pytest.raises(UserError, match="more than 100,000 columns"):
+        read_predictions(tmp_path, ["x"])
+
+
+def test_of_a_csv_only_the_columns_of_the_labels_are_read(tmp_path):
+    (tmp_path / "predictions.csv").write_text("more,x_target,uid,x\n=1+1,1,a,0.5\n")
+    found = read_predictions(tmp_path, ["x"])
+    assert (found.uids, found.scores.tolist(), found.targets.tolist()) == (["a"], [[0.5]], [[1.0]])
+
+
+def test_names_that_unfold_to_gigabytes_are_not_unfolded(tmp_path):
+    import pyarrow as pa
+
+    names = pa.DictionaryArray.from_arrays(pa.array(np.zeros(1000, np.int32)), ["x" * 1_000_000])
+    strangers(tmp_path, {"uid": names, "x": np.zeros(1000), "x_target": np.zeros(1000)})
+    with pytest.raises(UserError, match="a name of 1000000 bytes"):
+        read_predictions(tmp_path, ["x"])

@@ -2,6 +2,7 @@
 
 import json
 import re
+from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
@@ -132,6 +133,35 @@ def test_a_recording_that_cannot_be_used_is_left_out_and_named(corpus, finetuned
     out = look(corpus, tmp_path / "b", **chosen, on_bad_audio="skip")
     assert [clip["uid"] for clip in data_of(out)["clips"]] == ["0013"]
     assert "0012" in (tmp_path / "b" / "bad_audio.csv").read_text()
+
+
+def test_uids_that_differ_in_capitals_do_not_overwrite_one_another(tmp_path, record, finetuned, capsys):
+    """On disks that take A.npz and a.npz for one, the second once replaced the first."""
+    rng = np.random.default_rng(0)
+    for uid in ("a", "A", "a-2"):
+        record(tmp_path / "audio" / uid, 0.1 * rng.standard_normal(8000), 16000)
+    pd.DataFrame({"uid": ["a", "A", "a-2"]}).to_csv(tmp_path / "some.csv", index=False)
+    where = {"prefix": str(tmp_path / "audio"), "data_split_root": str(tmp_path / "some.csv"), "device": "cpu"}
+    out = ssast.attention(**where, finetuned_mdl_path=str(finetuned), exp_dir=str(tmp_path / "out"))
+    names = {path.name for path in out.iterdir()}
+    assert {f"{stem}.{ending}" for stem in ("a", "A-3", "a-2") for ending in ("png", "npz")} <= names
+    assert len({name.casefold() for name in names}) == len(names)
+    assert [clip["uid"] for clip in data_of(out)["clips"]] == ["a", "A", "a-2"]
+    assert set(pd.read_csv(out / "faithfulness.csv")["uid"]) == {"a", "A", "a-2"}
+    assert "the files of 1 clip are not called as the clip" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(("uid", "stem"), [("CON", "CON_"), ("nul.left", "nul_.left"), ("COM1", "COM1_")])
+def test_uids_that_windows_keeps_for_devices_get_other_file_names_there(
+    uid, stem, tmp_path, record, finetuned, monkeypatch
+):
+    record(tmp_path / "audio" / uid, 0.1 * np.random.default_rng(0).standard_normal(8000), 16000)
+    pd.DataFrame({"uid": [uid]}).to_csv(tmp_path / "some.csv", index=False)
+    where = {"prefix": str(tmp_path / "audio"), "data_split_root": str(tmp_path / "some.csv"), "device": "cpu"}
+    monkeypatch.setattr("ssast.data.storage.disk_names.whole", SimpleNamespace(ON_WINDOWS=True))
+    out = ssast.attention(**where, finetuned_mdl_path=str(finetuned), exp_dir=str(tmp_path / "out"))
+    assert {f"{stem}.png", f"{stem}.npz"} <= {path.name for path in out.iterdir()}
+    assert [clip["uid"] for clip in data_of(out)["clips"]] == [uid]
 
 
 # Audio files by themselves

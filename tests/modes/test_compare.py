@@ -112,3 +112,11 @@ def test_what_is_no_run_or_only_one_is_refused(tmp_path, capsys):
     assert main(["compare", "a", "--runs", "b,c"]) == 2
     assert main(["compare", "a", "b", "--resamples", "0"]) == 2
     assert "at least 2" in capsys.readouterr().err
+
+
+def test_labels_of_a_strangers_scores_that_steer_a_terminal_are_refused(tmp_path):
+    from ssast.modes.compare import _read_run
+
+    (tmp_path / "metrics.json").write_text('{"loss": "BCE", "labels": {"\\u001b[2J": {}}}')
+    with pytest.raises(UserError, match=r"names the label '\?\[2J'; expected one line"):
+        _read_run(tmp_path, "a")

@@ -89,3 +89,21 @@ def test_arguments_that_cannot_be_are_one_sentence(models, command, tmp_path, ca
     error = capsys.readouterr().err
     assert said in error
     assert error.count("\n") == 1
+
+
+@pytest.mark.parametrize("label", ["\x1b[2J", "", "x" * 201])
+def test_a_label_in_arguments_that_no_label_file_can_hold_is_one_sentence(models, command, tmp_path, capsys, label):
+    (tmp_path / "model.pt").write_bytes((models / "older" / "model.pt").read_bytes())
+    told = {**MADE_WITH, "target_labels": ["high", label]}
+    (tmp_path / "args.pkl").write_bytes(pickle.dumps(argparse.Namespace(**told)))
+    assert cli.main(command("extract", tmp_path / "model.pt", "out")) == 2
+    assert "expected one line of 1 to 200 characters" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("change", [{"target_length": "long"}, {"layer": "\x1b[2J"}, {"loss": 5}, {"fstride": -1}])
+def test_inspect_checks_the_same_arguments(models, tmp_path, capsys, change):
+    """It ended in a traceback where target_length was a word."""
+    (tmp_path / "model.pt").write_bytes((models / "older" / "model.pt").read_bytes())
+    (tmp_path / "args.pkl").write_bytes(pickle.dumps(argparse.Namespace(**{**MADE_WITH, **change})))
+    assert cli.main(["inspect", str(tmp_path / "model.pt")]) == 2
+    assert f"{next(iter(change))} is" in capsys.readouterr().err

@@ -128,3 +128,15 @@ def test_a_terminal_that_is_gone_ends_nothing():
     print("one", file=screen)
     print("two", file=screen)
     assert screen.reason == "input/output error"
+
+
+@pytest.mark.parametrize("steers", ["\x1b[2J", "\x1b]0;mine\x07", "\x9b31m", "\x08\x08", "\u202eabc"])
+def test_nothing_that_is_printed_steers_the_terminal(steers):
+    """A label, a tensor's name or a file's name may come from a stranger."""
+    screen = io.StringIO()
+    with redirect_stdout(screen), redirect_stderr(screen), robust_terminal():
+        print(f"label {steers}", end="\r")
+        print("tab\tand the line up of a second bar \x1b[A", file=sys.stderr)
+    assert not set(screen.getvalue().replace("\x1b[A", "")) & set("\x1b\x07\x08\x9b\u202e")
+    assert "\r" in screen.getvalue()
+    assert "tab\tand the line up of a second bar \x1b[A\n" in screen.getvalue()

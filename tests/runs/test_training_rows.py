@@ -81,3 +81,20 @@ def test_an_odd_record_of_a_model_does_not_end_an_evaluation(opened, tmp_path, c
     (home / "run.yaml").write_text(content)
     assert trained_rows(command(home, "y"), home).rows == []
     assert opened == []
+
+
+def test_of_a_strangers_validation_csv_only_who_speaks_is_read(tmp_path):
+    home = tmp_path / "model"
+    home.mkdir()
+    more = ",".join(map(str, range(50_000)))
+    (home / "validation.csv").write_text(f"uid,speaker,{more}\na,p1,{more}\n")
+    (rows,) = trained_rows(command(home, str(tmp_path)), home).rows
+    assert (list(rows.columns), list(rows.index)) == (["speaker"], ["a"])
+
+
+@pytest.mark.parametrize("content", ["uid" + "," * 1_000_000 + "\na\n", "uid\n" + "x" * (9 << 20), "["])
+def test_a_validation_csv_that_no_run_wrote_is_passed_over(content, tmp_path):
+    home = tmp_path / "model"
+    home.mkdir()
+    (home / "validation.csv").write_text(content)
+    assert trained_rows(command(home, str(tmp_path)), home).rows == []

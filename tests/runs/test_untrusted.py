@@ -368,3 +368,11 @@ def test_reading_arguments_imports_nothing(tmp_path):
     )
     done = subprocess.run([sys.executable, "-c", script, str(tmp_path / "args.pkl")], capture_output=True, text=True)
     assert done.stdout.strip() == "{'epochs': 3} []"
+
+
+@pytest.mark.parametrize("read", [read_checkpoint, read_state, load_tensors, lambda place: read_legacy(place, {})])
+def test_a_pipe_in_place_of_a_checkpoint_is_one_sentence(read, tmp_path, pipe):
+    """Nobody ever writes into it, so opening it never ended."""
+    pipe(tmp_path / "last.pt")
+    with pytest.raises(UserError):
+        read(tmp_path / "last.pt")

@@ -33,7 +33,9 @@ def embedding_model(source: Any, **sizes: Any) -> SSASTForAudioClassification:
     if found.kind == OWN_FINETUNED:
         return SSASTForAudioClassification.from_pretrained(found.path, **sizes)
     if found.kind not in (OWN_PRETRAINED, PUBLISHED_FILE):
-        raise UserError(f"{name} is no model that gives embeddings as it is; run `ssast convert {name} OUT`, give OUT.")
+        raise UserError(
+            f"{name} is no model that gives embeddings as it is; run `ssast convert {name} OUT`, give OUT.", path=name
+        )
     checkpoint = read_checkpoint(found.path)
     kept = {"target_length": checkpoint.config["target_length"], "frontend": checkpoint.config.get("frontend")}
     kept["mask_padding"] = bool(checkpoint.config.get("mask_padding"))

@@ -150,5 +150,5 @@ def _data(items: Sequence[Any], sample_rate: int | None, conf: dict[str, Any]) -
     files = [as_location(item) for item in items]
     missing = next((file for file in files if not file.exists() or file.is_dir()), None)
     if missing is not None:
-        raise UserError(f"{missing} is no file; give one audio file for each row.")
+        raise UserError(f"{missing} is no file; give one audio file for each row.", path=missing)
     return FileDataset(files, conf)

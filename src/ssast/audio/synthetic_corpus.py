@@ -35,14 +35,18 @@ def write_corpus(folder: str | os.PathLike, *, speakers: int = 48, clips_per_spe
             f"{speakers} speakers with {clips_per_speaker} clips asked for; take at least 4 speakers and 1 clip"
         )
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-        raise UserError(f"{folder} is there already; name a new folder for the synthetic corpus, or remove it")
+        raise UserError(
+            f"{folder} is there already; name a new folder for the synthetic corpus, or remove it", path=folder
+        )
     scratch = folder.with_name(f".{folder.name}.{os.getpid()}")
     try:
         scratch.mkdir(parents=True)
         _fill(scratch, speakers, clips_per_speaker, seed)
         scratch.replace(folder)
     except OSError as error:
-        raise UserError(f"{folder} cannot be written ({error.strerror}); name a folder that can") from error
+        raise UserError(
+            f"{folder} cannot be written ({error.strerror}); name a folder that can", path=folder
+        ) from error
     finally:
         shutil.rmtree(scratch, ignore_errors=True)
     return folder

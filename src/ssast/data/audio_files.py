@@ -67,9 +67,11 @@ def look_for_audio(addresses: Sequence[Location], *, any_name: bool = False) -> 
         there = _below(address) if is_folder else [address]
         files = [file for file in there if _is_audio(file.name)] if is_folder else there
         if not files:
-            raise UserError(f"{address} holds no audio file, in no folder below it either; {_endings()}.")
+            raise UserError(f"{address} holds no audio file, in no folder below it either; {_endings()}.", path=address)
         if not is_folder and not any_name and not _is_audio(address.name):
-            raise UserError(f"{address} is no audio file by its name; {_endings()}, or pass --on_bad_audio skip.")
+            raise UserError(
+                f"{address} is no audio file by its name; {_endings()}, or pass --on_bad_audio skip.", path=address
+            )
         for file in files:
             again |= {_identity(file)} & found.keys()
             found.setdefault(_identity(file), file)
@@ -104,7 +106,10 @@ def _on_disk(folder: Location) -> Iterator[Location]:
     """Every visible file below a folder, links followed, a folder met twice entered once."""
 
     def refuse(error: OSError) -> None:
-        raise UserError(f"cannot list {error.filename}: {error.strerror}; mend the rights, or name other folders.")
+        raise UserError(
+            f"cannot list {error.filename}: {error.strerror}; mend the rights, or name other folders.",
+            path=error.filename,
+        )
 
     entered: set[str] = set()
     for root, folders, files in os.walk(folder.path, onerror=refuse, followlinks=True):

@@ -232,7 +232,10 @@ class AudioDataset(Judged, Dataset[dict[str, Any]]):
         forget()  # a folder in a bucket may have changed since the last data set
         self.root = locate(prefix, study, bucket, project)
         if not self.root.is_dir():
-            raise UserError(f"the data folder {self.root} does not exist; check --prefix, --study and --bucket_name.")
+            raise UserError(
+                f"the data folder {self.root} does not exist; check --prefix, --study and --bucket_name.",
+                path=self.root,
+            )
         self.librosa, self.seed, self.hold = librosa, seed, check_hold(hold)
         self.augment = self.conf.waveform
         self.prepare = self.conf.prepare(cdo=cdo, shift=shift, mixup=0.0) if with_fbank else None

@@ -164,7 +164,8 @@ class StatesTable:
                 self._file.close()
             raise UserError(
                 f"cannot write {self._path}: {first_line(error).lower()}; free space, set SSAST_CACHE to another "
-                "folder, or pass --features never."
+                "folder, or pass --features never.",
+                path=self._path,
             ) from error
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from ssast.data.storage.cache import Cache
 from ssast.data.storage.fingerprints import fingerprint_of
+from ssast.safe_reading import json_file
 
 _FORMAT = "doubts 1"
 """Another one where recordings are judged otherwise."""
@@ -24,8 +25,9 @@ class KeptFindings:
         if place is None:
             return None
         with suppress(FileNotFoundError, ValueError):  # another process made room; a disk that failed
-            found = json.loads(place.read_text(encoding="utf-8"))
-            return {str(kind): str(detail) for kind, detail in found.items()}
+            found = json_file(place)
+            if isinstance(found, dict):
+                return {str(kind): str(detail) for kind, detail in found.items()}
         place.unlink(missing_ok=True)
         return None
 

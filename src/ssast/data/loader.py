@@ -3,8 +3,8 @@
 Shapes: B clips, S samples, N labels.
 """
 
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from itertools import islice
 from typing import Any
 
@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset, Sampler
 
+from ssast import redaction
 from ssast.audio.sound_findings import SoundFinding
 from ssast.data.workers import Workers, killed
 from ssast.errors import AudioError, UserError
@@ -27,11 +28,15 @@ Note = Callable[[str, Sequence[SoundFinding]], None]
 
 @dataclass(frozen=True)
 class Bad:
-    """A recording that cannot be used, and why; not `skippable` where going on would hide something worse."""
+    """A recording that cannot be used, and why; not `skippable` where going on would hide something worse.
+
+    `names` are those that the reason holds, by kind, as the error had them.
+    """
 
     uid: str
     reason: str
     skippable: bool
+    names: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
 
 def derive_seed(*key: int) -> int:
@@ -164,7 +169,7 @@ class _Guarded(Dataset[Any]):
         try:
             return self.dataset[key]
         except UserError as error:
-            return Bad(self.name(key), str(error), isinstance(error, AudioError))
+            return Bad(self.name(key), str(error), isinstance(error, AudioError), error.names)
 
     def name(self, key: tuple[int, int]) -> str:
         """The uid of an item, or its number."""
@@ -173,7 +178,8 @@ class _Guarded(Dataset[Any]):
 
     def dead(self, key: tuple[int, int], ending: str) -> Bad:
         """What stands for an item whose reading ended a worker."""
-        return Bad(self.name(key), killed(self.name(key), ending), True)
+        uid = self.name(key)
+        return Bad(uid, killed(uid, ending), True, {"uid": (uid,)})
 
 
 class Loader(Workers):
@@ -201,7 +207,7 @@ class Loader(Workers):
 
     def __iter__(self) -> Iterator[dict[str, Any]]:  # type: ignore[override]
         whole, used = len(self.clips) == self.clips.size, 0
-        reasons: list[str] = []
+        first: list[Bad] = []
         try:
             for batch in super().__iter__():
                 bad: list[Bad] = batch.pop("bad", [])
@@ -209,24 +215,26 @@ class Loader(Workers):
                 for uid, doubts in batch.pop("doubts", ()):
                     if self.note is not None:
                         self.note(uid, doubts)
-                reasons += [one.reason for one in bad[: 1 - len(reasons)]]
+                first += bad[: 1 - len(first)]
                 used += len(batch["uid"])
                 yield batch
         except BaseException:
             # Ends the workers now; garbage collection may come late, and in a thread that their end waits for.
             self._iterator = None
             raise
-        if whole and reasons and not used and not self.is_part:
-            raise UserError(f"none of the {len(self.clips)} recordings can be used; the first: {reasons[0]}")
+        if whole and first and not used and not self.is_part:
+            said = f"none of the {len(self.clips)} recordings can be used; the first: {first[0].reason}"
+            raise UserError(said, **first[0].names)
 
     def _answer(self, bad: list[Bad]) -> None:
         """Raise for the first recording that may not be skipped, report the others."""
         for one in bad:
             if not one.skippable:
-                raise UserError(one.reason)
+                raise UserError(one.reason, **one.names)
             if not self.skip:
-                raise AudioError(f"{one.reason.rstrip('.')}, or pass --on_bad_audio skip.")
+                raise AudioError(f"{one.reason.rstrip('.')}, or pass --on_bad_audio skip.", **one.names)
         for one in bad:
+            redaction.know(one.names)
             if isinstance(self.report, list):
                 self.report.append((one.uid, one.reason))
             elif self.report is not None:

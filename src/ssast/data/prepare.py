@@ -38,7 +38,7 @@ class Prepare(nn.Module):
         Tensors are moved to the module's device. AudioError for a recording that the loader could not read.
         """
         if batch.get("bad"):
-            raise AudioError(batch["bad"][0].reason)
+            raise AudioError(batch["bad"][0].reason, **batch["bad"][0].names)
         device = self.frontend.window.device
         waveform_BS, lengths_B, targets_BN = (batch[name].to(device) for name in ("waveform", "lengths", "targets"))
         if generator is not None and self.mixup > 0 and len(waveform_BS):

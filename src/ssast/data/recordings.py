@@ -9,7 +9,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
 
-from ssast.audio.decode import Recording, beginning, blocks
+from ssast.audio.decode import EXTENSIONS, Recording, beginning, blocks
 from ssast.audio.source import not_plain
 from ssast.data.storage.location import Location, Missing
 from ssast.errors import AudioError, UserError
@@ -92,7 +92,9 @@ def recording_blocks(root: Location, uid: str, *, use_librosa: bool = False) -> 
         rate, may_be_opus = block.sample_rate, block.codec in OPUS_CODECS or found.extension in OPUS
         if rate != found.sample_rate and not (may_be_opus and rate == OPUS_RATE):
             name = found.location.name
-            raise AudioError(f"{name} holds {rate} Hz, but metadata.json says {found.sample_rate}; mend either")
+            raise AudioError(
+                f"{name} holds {rate} Hz, but metadata.json says {found.sample_rate}; mend either", path=name
+            )
         yield block
 
 
@@ -149,8 +151,12 @@ def _other_spelling(
         if ending in endings:
             return _found(root, place, ending, rate)
     if not there:
-        raise AudioError(f"{folder} holds no waveform.{endings[0]}; put the recording there or remove the uid")
-    raise AudioError(f"metadata.json says {encoding.upper()}, but the file is {there[0].name}; mend either")
+        raise AudioError(
+            f"{folder} holds no waveform.{endings[0]}; put the recording there or remove the uid", path=folder
+        )
+    name = there[0].name
+    odd = {} if name.split(".", 1)[1].lower() in EXTENSIONS else {"file": name}
+    raise AudioError(f"metadata.json says {encoding.upper()}, but the file is {name}; mend either", **odd)
 
 
 def _found(root: Location, place: Location, ending: str, sample_rate: int) -> FoundRecording:
@@ -163,7 +169,7 @@ def _plain(place: Location, advice: str) -> None:
     """AudioError for a pipe and the like: opening one would wait for ever."""
     odd = not_plain(place.path) if place.is_local and place.exists() else ""
     if odd:
-        raise AudioError(f"{place} is {odd}, not a file; {advice}")
+        raise AudioError(f"{place} is {odd}, not a file; {advice}", path=place)
 
 
 def _metadata(root: Location, folder: Location) -> tuple[str, int]:
@@ -175,20 +181,27 @@ def _metadata(root: Location, folder: Location) -> tuple[str, int]:
         content = place.read_bytes(METADATA_BYTES)
     except Missing as error:
         if not folder.is_dir():
-            raise AudioError(f"{folder} does not exist; put the recording there or remove the uid") from error
-        raise AudioError(f"{place} is missing; write one with encoding and sample_rate_hz") from error
+            raise AudioError(
+                f"{folder} does not exist; put the recording there or remove the uid", path=folder
+            ) from error
+        raise AudioError(f"{place} is missing; write one with encoding and sample_rate_hz", path=place) from error
     try:
         metadata = json_of(content.decode("utf-8-sig"), strict=False)
     except ValueError as error:
-        raise AudioError(f"{place} is not valid JSON; write one with encoding and sample_rate_hz") from error
+        raise AudioError(
+            f"{place} is not valid JSON; write one with encoding and sample_rate_hz", path=place
+        ) from error
     if not isinstance(metadata, dict) or not {"encoding", "sample_rate_hz"} <= metadata.keys():
-        raise AudioError(f"{place} lacks encoding or sample_rate_hz; write both")
+        raise AudioError(f"{place} lacks encoding or sample_rate_hz; write both", path=place)
     encoding, rate = str(metadata["encoding"]).strip().lower().removeprefix("."), _rate(metadata["sample_rate_hz"])
     if not re.fullmatch(r"[a-z0-9_]{1,24}", encoding):
-        raise AudioError(f"{place} has the encoding {str(metadata['encoding'])[:40]!r}; write the extension, like WAV")
+        given = str(metadata["encoding"])[:40]
+        raise AudioError(f"{place} has the encoding {given!r}; write the extension, like WAV", path=place, cell=given)
     if rate is None:
         shown = str(metadata["sample_rate_hz"])[:40]
-        raise AudioError(f"{place} has the sample_rate_hz {shown!r}; write a whole number of Hz, like 16000")
+        raise AudioError(
+            f"{place} has the sample_rate_hz {shown!r}; write a whole number of Hz, like 16000", path=place, cell=shown
+        )
     return encoding, rate
 
 
@@ -207,7 +220,9 @@ def _stay_inside(root: Location, place: Location) -> None:
         return
     inside, real = os.path.realpath(root.path), os.path.realpath(place.path)
     if os.path.commonpath([inside, real]) != inside:
-        raise UserError(f"{place} is a link that leaves the data folder {root}; put the recording itself there.")
+        raise UserError(
+            f"{place} is a link that leaves the data folder {root}; put the recording itself there.", path=[place, root]
+        )
 
 
 @contextmanager

@@ -9,16 +9,16 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
-import torch
-from torch.utils.data import DataLoader, Dataset
+from torch.utils.data import Dataset
 
+from ssast import redaction
 from ssast.audio.decode import Recording
 from ssast.audio.frontend import WINDOW_MS
 from ssast.audio.sound_findings import WRONGS, SoundFinding, Still, clipped_share, still
 from ssast.data.dataset import AudioConf
-from ssast.data.parent_process import end_with_parent
 from ssast.data.recordings import find_recording, load_recording
 from ssast.data.storage.location import Location
+from ssast.data.workers import Workers, killed
 from ssast.dataset_audit.acoustics import Sound, bandwidth, device
 from ssast.errors import AudioError, UserError
 
@@ -35,7 +35,8 @@ class ListenedRecording:
     `peak`, `offset` (the mean) against full scale 1, `clipped` as a share of the samples, all of the whole recording;
     `doubts`, `still` and `bandwidth_hz` are about what a model hears of it. `digest` is the same for the same samples
     at the same rate, in whatever lossless format. `sound`, the file's ending `container` and what else metadata.json
-    says in plain values (`metadata`) are there where `listen` was asked to listen `closely`.
+    says in plain values (`metadata`) are there where `listen` was asked to listen `closely`. `names` are those that the
+    reason holds, by kind.
     """
 
     uid: str
@@ -54,6 +55,7 @@ class ListenedRecording:
     container: str = ""
     sound: Sound | None = None
     metadata: Mapping[str, Any] = field(default_factory=dict)
+    names: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
     @property
     def peak_db(self) -> float:
@@ -73,9 +75,9 @@ def listen(
         own: dict[str, Any] = device(root, uid, recording) if closely else {}
         return replace(_measured(uid, recording, conf), **own)
     except AudioError as error:
-        return ListenedRecording(uid, _where(root, uid), str(error).removeprefix(f"clip {uid}: "))
+        return ListenedRecording(uid, _where(root, uid), str(error).removeprefix(f"clip {uid}: "), names=error.names)
     except UserError as error:
-        return ListenedRecording(uid, "refused", str(error))
+        return ListenedRecording(uid, "refused", str(error), names=error.names)
 
 
 def _where(root: Location, uid: str) -> str:
@@ -121,23 +123,22 @@ class _Ears(Dataset[ListenedRecording]):
     def __getitem__(self, index: int) -> ListenedRecording:
         return listen(self.root, self.uids[index], **self.how)
 
-
-class _Workers(DataLoader[Any]):
-    def check_worker_number_rationality(self) -> None:
-        """Stay silent: more workers than cores is what waiting for a disk or a bucket asks for."""
+    def dead(self, index: int, ending: str) -> ListenedRecording:
+        """What stands for a recording whose reading ended a worker."""
+        uid = self.uids[index]
+        return ListenedRecording(uid, "not usable", killed(uid, ending).removeprefix(f"clip {uid}: "))
 
 
 def listen_to_all(
     root: Location, uids: Sequence[str], *, num_workers: int = 0, **how: Any
 ) -> Iterator[ListenedRecording]:
-    """One `ListenedRecording` a uid, in their order, read by `num_workers` processes; `how` as `listen` takes it."""
+    """One `ListenedRecording` a uid, in their order, read by `num_workers` processes; `how` as `listen` takes it.
+
+    A recording whose reading ends a worker is one that cannot be used; without workers it ends this process.
+    """
     ears = _Ears(root, uids, **how)
-    # A generator of its own: else torch draws the workers' seed from its global one.
-    loading: dict[str, Any] = {
-        "num_workers": num_workers,
-        "collate_fn": list,
-        "worker_init_fn": end_with_parent,
-        "generator": torch.Generator(),
-    }
-    for heard in _Workers(ears, batch_size=CLIPS_A_MESSAGE, **loading):
-        yield from heard
+    batches = [range(len(ears))[start : start + CLIPS_A_MESSAGE] for start in range(0, len(ears), CLIPS_A_MESSAGE)]
+    for heard in Workers(ears, batches, ears.dead, num_workers=num_workers, collate_fn=list):
+        for one in heard:
+            redaction.know(one.names)
+            yield one

@@ -13,6 +13,7 @@ from unicodedata import category, normalize
 
 import pandas as pd
 
+from ssast import redaction
 from ssast.data.tables.people import (
     People,
     cell_name,
@@ -174,4 +175,6 @@ def _number(cell: Any) -> float | None:
 
 
 def _shown(cell: Any) -> str:
+    if isinstance(cell, str) and _number(cell) is None:
+        return redaction.shown_name("cell", cell)
     return f"{cell:g}" if isinstance(cell, float) else str(cell)

@@ -54,6 +54,48 @@ def load_trainable(model: nn.Module, state: dict[str, Tensor]) -> None:
     model.load_state_dict(state, strict=False)
 
 
+def check_like(own: Any, found: Any, name: str = "state") -> None:
+    """TypeError unless `found` is built as `own` is: the same names, lengths and kinds of values, tensors of one shape.
+
+    An optimiser takes up whatever it is given, and fails in its next step. Names beyond those of `own` may be there.
+    """
+    if isinstance(own, dict):
+        if not isinstance(found, dict) or own.keys() - found.keys():
+            raise TypeError(f"{name} lacks entries")
+        for key, value in own.items():
+            check_like(value, found[key], f"{name}.{key}")
+    elif isinstance(own, list | tuple):
+        if not isinstance(found, list | tuple) or len(own) != len(found):
+            raise TypeError(f"{name} is of another length")
+        for one, other in zip(own, found, strict=True):
+            check_like(one, other, name)
+    elif isinstance(own, Tensor):
+        if not isinstance(found, Tensor) or own.shape != found.shape:
+            raise TypeError(f"{name} is of another shape")
+    elif _kind(own) is not _kind(found):
+        raise TypeError(f"{name} is of another kind")
+
+
+def _kind(value: Any) -> type:
+    """Its type; all numbers count as one."""
+    return float if isinstance(value, int | float) and not isinstance(value, bool) else type(value)
+
+
+def load_optimiser(optimizer: torch.optim.Optimizer, state: Any) -> None:
+    """Put an optimiser's state back; TypeError unless it is one of Adam's for the same parameters."""
+    own = optimizer.state_dict()["param_groups"]
+    check_like({"param_groups": own}, state)
+    if [group["params"] for group in own] != [group["params"] for group in state["param_groups"]]:
+        raise TypeError("the parameters of an optimiser are numbered in their order")
+    parameters = [one for group in optimizer.param_groups for one in group["params"]]
+    if not isinstance(state.get("state"), dict) or not state["state"].keys() <= set(range(len(parameters))):
+        raise TypeError("the state of an optimiser is kept by the number of a parameter")
+    for number, kept in state["state"].items():
+        like = torch.empty_like(parameters[number], device="meta")
+        check_like({"step": torch.tensor(0.0), "exp_avg": like, "exp_avg_sq": like}, kept)
+    optimizer.load_state_dict(state)
+
+
 def write_state(path: Path, state: dict[str, Any]) -> None:
     """Write the state to `path`, replacing what was there in one step; a kill half-way leaves the old file."""
     # Into an open file: of a path torch does not say what the disk said.
@@ -70,13 +112,13 @@ def read_state(path: Path) -> dict[str, Any] | None:
         state = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # torch raises many kinds for a file that is not one
         raise UserError(
-            f"{path} is not a readable checkpoint; delete it, or start anew with --resume never."
+            f"{path} is not a readable checkpoint; delete it, or start anew with --resume never.", path=path
         ) from error
     if not isinstance(state, dict):
-        raise UserError(f"{path} is no state of a training; delete it, or start anew with --resume never.")
+        raise UserError(f"{path} is no state of a training; delete it, or start anew with --resume never.", path=path)
     found = fault(_tensors(state)) or fault(_tensors(state.get("model")), LARGEST_WEIGHT)
     if found:
-        raise UserError(f"{path} holds a training that diverged ({found}); start anew with --resume never.")
+        raise UserError(f"{path} holds a training that diverged ({found}); start anew with --resume never.", path=path)
     return state
 
 

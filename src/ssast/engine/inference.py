@@ -3,6 +3,7 @@
 import contextlib
 import itertools
 import json
+import re
 import shutil
 import time
 from collections.abc import Callable, Iterable, Iterator
@@ -33,6 +34,8 @@ TABLES_APART = 64
 """So many small tables of a part lie beside each other before they are joined."""
 ROWS_AT_ONCE = 2048
 """So many rows of the parts are in memory when they are put together."""
+PART = re.compile(r"part-[0-9]{9,12}-[0-9]{9,12}(-[0-9]{9,12})?")
+"""Its first step, the one after its last, and of what was spilled a number."""
 CPU_CLIPS = 8
 """On a CPU exactly so many clips go through the model at once: matrix kernels, and with them the last digits, depend
 on the number of rows, so this gives a clip the same bytes in any batch."""
@@ -178,6 +181,7 @@ def _open_parts(folder: Path, key: str, steps: int, opened: Callable[[], Any]) -
             folder.mkdir(parents=True)
             with atomic_file(note) as beside:
                 Path(beside).write_text(json.dumps(key), encoding="utf-8")
+        _drop_unreadable(folder)
         opened()
         finished = {first for first, end in map(_numbers, folder.glob("part-*.parquet")) if end > first}
         for part in folder.glob("part-*.parquet"):
@@ -189,6 +193,17 @@ def _open_parts(folder: Path, key: str, steps: int, opened: Callable[[], Any]) -
     gaps = [range(end, first) for (_, end), (first, _) in pairwise(edges) if first > end]
     distributed.wait()  # all have looked before the first writes
     return gaps
+
+
+def _drop_unreadable(folder: Path) -> None:
+    """Delete what has a part's name and is none: what a broken disk or a stranger left is computed again."""
+    for part in folder.glob("part-*.parquet"):
+        try:
+            is_part = PART.fullmatch(part.stem) and part.is_file() and pq.read_schema(part) is not None
+        except (OSError, pa.ArrowException):
+            is_part = False
+        if not is_part:
+            shutil.rmtree(part) if part.is_dir() and not part.is_symlink() else part.unlink()
 
 
 def _noted(note: Path) -> Any:

@@ -5,8 +5,12 @@ from pathlib import Path
 from typing import Any
 
 from ssast import redaction
+from ssast.data.storage.atomic_writes import check_inside
 from ssast.errors import UserError
-from ssast.safe_reading import json_of
+from ssast.safe_reading import json_of, text_of
+
+MOST_LOG_BYTES = 1 << 27
+"""Of a log to go on with: a line takes some 200."""
 
 
 class RunLog:
@@ -20,7 +24,13 @@ class RunLog:
 
     def _keep(self, step: int) -> None:
         """Drop what was reported after `step`: those steps run again."""
-        lines = self.path.read_text(encoding="utf-8").splitlines() if step and self.path.exists() else []
+        check_inside(self.path)
+        try:
+            lines = text_of(self.path, MOST_LOG_BYTES).splitlines() if step and self.path.exists() else []
+        except (OSError, ValueError) as error:
+            raise UserError(
+                f"{self.path} cannot be read ({error}); remove it, and the run goes on.", path=self.path
+            ) from error
         kept = [line for line in lines if _step(line) <= step]
         self.path.write_text("".join(f"{line}\n" for line in kept), encoding="utf-8")
 

@@ -20,6 +20,8 @@ from ssast.engine.averages import Averages, Means
 from ssast.engine.checkpoint import (
     CheckpointWriter,
     TrainState,
+    check_like,
+    load_optimiser,
     load_trainable,
     read_state,
     sweep_strays,
@@ -153,7 +155,8 @@ class Run:
                 raise
             raise UserError(
                 f"{self.checkpoints.last} is not a state that this version can go on from; go on with the version that "
-                "run.yaml names, or start anew with --resume never."
+                "run.yaml names, or start anew with --resume never.",
+                path=self.checkpoints.last,
             ) from error
         self.first_step = self.progress.step
         return True
@@ -162,11 +165,13 @@ class Run:
         if state["key"] != self.key:
             raise UserError(
                 f"{self.checkpoints.last} is of a run with other options, data or model; "
-                "give another --exp_dir, or --resume never to replace it."
+                "give another --exp_dir, or --resume never to replace it.",
+                path=self.checkpoints.last,
             )
         load_trainable(self.model, state["model"])
-        self.optimizer.load_state_dict(state["optimizer"])
+        load_optimiser(self.optimizer, state["optimizer"])
         if self.scheduler is not None:
+            check_like(self.scheduler.state_dict(), state["scheduler"])
             self.scheduler.load_state_dict(state["scheduler"])
         self.progress = TrainState(**state["progress"])
 
@@ -240,10 +245,12 @@ class Run:
 
     def _astray(self, what: str, value: float, uids: list[str]) -> UserError:
         """The sentence for a number that is not finite; `uids` are this process's clips behind it."""
-        clips = ", ".join(uid for own in distributed.gather(uids) for uid in own)
+        behind = [uid for own in distributed.gather(uids) for uid in own]
         return UserError(
-            f"the {what} became {value} in epoch {self.progress.epoch + 1} on the clips {clips}; lower "
-            f"--learning_rate or --max_lr, or look at these clips{self._kept()}."
+            f"the {what} became {value} in epoch {self.progress.epoch + 1} on the clips {', '.join(behind)}; lower "
+            f"--learning_rate or --max_lr, or look at these clips{self._kept()}.",
+            uid=behind,
+            path=self.checkpoints.folder,
         )
 
     def _check_weights(self) -> None:
@@ -252,7 +259,8 @@ class Run:
         if found:
             raise UserError(
                 f"the training diverged in epoch {self.progress.epoch + 1}: {found}; "
-                f"lower --learning_rate or --max_lr{self._kept()}."
+                f"lower --learning_rate or --max_lr{self._kept()}.",
+                path=self.checkpoints.folder,
             )
 
     def _kept(self) -> str:
@@ -338,11 +346,14 @@ def _best(run: Run) -> dict[str, Any]:
     best = read_state(run.checkpoints.best)
     if best is None:
         raise UserError(
-            f"{run.checkpoints.best} is gone, and with it the best weights of this run; start anew with --resume never."
+            f"{run.checkpoints.best} is gone, and with it the best weights of this run; "
+            "start anew with --resume never.",
+            path=run.checkpoints.best,
         )
-    if not {"model", "report"} <= best.keys():
+    if not {"model", "report"} <= best.keys() or not isinstance(best["report"], dict):
         raise UserError(
-            f"{run.checkpoints.best} does not hold the best weights of a run; start anew with --resume never."
+            f"{run.checkpoints.best} does not hold the best weights of a run; start anew with --resume never.",
+            path=run.checkpoints.best,
         )
     return best
 

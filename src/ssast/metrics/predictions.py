@@ -3,7 +3,8 @@
 Shapes: N clips, L labels, S subjects.
 """
 
-from collections.abc import Sequence
+import csv
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,7 +16,7 @@ from ssast import redaction
 from ssast.data.tables.label_columns import SUBJECT, UID, target_columns
 from ssast.errors import UserError
 from ssast.metrics.intervals import number_subjects
-from ssast.safe_reading import brief
+from ssast.safe_reading import MOST_BYTES, brief
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
 TABLES = ("predictions.parquet", "predictions.csv")
 _MOST_VALUES, VALUES_A_BYTE = 5_000_000, 8
 """A table of one number a million times takes a few bytes: more than this no real scores shrink to."""
+MOST_COLUMNS, LONGEST_NAME = 100_000, 4096
 
 
 @dataclass(frozen=True)
@@ -89,18 +91,21 @@ def read_predictions(folder: str | Path, labels: Sequence[str], *, in_part: bool
     """
     folder = Path(folder)
     if not any((folder / name).is_file() for name in TABLES):
-        raise UserError(f"{folder} has no predictions; give a folder that finetune or evaluate wrote.")
+        raise UserError(f"{folder} has no predictions; give a folder that finetune or evaluate wrote.", path=folder)
     try:
-        table, unit = _table(folder)
+        table, unit = _table(folder, {UID, SUBJECT, *labels, *target_columns(labels)})
     except Exception as error:  # pyarrow and pandas have families of their own
         raise UserError(
-            f"the predictions in {folder} cannot be read ({brief(str(error), 200)}); evaluate that model again."
+            f"the predictions in {folder} cannot be read ({brief(str(error), 200)}); evaluate that model again.",
+            path=folder,
         ) from error
     if in_part:
         labels = [label for label in labels if label in table.columns] or labels
     wanted = [UID, *labels, *target_columns(labels)]
     if missing := [name for name in wanted if name not in table.columns]:
-        raise UserError(f"the predictions in {folder} lack the column {missing[0]!r}; evaluate that model again.")
+        raise UserError(
+            f"the predictions in {folder} lack the column {missing[0]!r}; evaluate that model again.", path=folder
+        )
     subjects = table[SUBJECT].to_numpy(dtype=object) if unit != "clip" and SUBJECT not in wanted else None
     redaction.learn("uid", table["uid"])
     redaction.learn("subject", [] if subjects is None else set(subjects) - {None})
@@ -108,30 +113,77 @@ def read_predictions(folder: str | Path, labels: Sequence[str], *, in_part: bool
         scores_NL = table[list(labels)].to_numpy(dtype=np.float64)
         targets_NL = table[wanted[1 + len(labels) :]].to_numpy(dtype=np.float64)
     except (ValueError, TypeError) as error:
-        raise UserError(f"the predictions in {folder} hold more than numbers; evaluate that model again.") from error
+        raise UserError(
+            f"the predictions in {folder} hold more than numbers; evaluate that model again.", path=folder
+        ) from error
     if not np.isfinite(scores_NL).all() or np.isinf(targets_NL).any() or table[UID].duplicated().any():
         raise UserError(
-            f"the predictions in {folder} hold a score that is no number, or a clip twice; evaluate that model again."
+            f"the predictions in {folder} hold a score that is no number, or a clip twice; evaluate that model again.",
+            path=folder,
         )
     uids = [str(uid) for uid in table[UID]]
     return Predictions(uids, list(labels), scores_NL.astype(np.float32), targets_NL, subjects, unit)
 
 
-def _table(folder: Path) -> tuple["pd.DataFrame", str]:
-    """The table of a run folder and what its subjects are called; the errors of its libraries where it is none."""
+def _table(folder: Path, wanted: Collection[str]) -> tuple["pd.DataFrame", str]:
+    """The wanted columns of a run folder's table and what its subjects are called; a ValueError where it is none.
+
+    Other errors are those of the libraries that read it.
+    """
     import pandas as pd
 
-    parquet, csv = (folder / name for name in TABLES)
-    if not parquet.is_file():
-        return pd.read_csv(csv, dtype={UID: str}, keep_default_na=False, na_values=[""]), "clip"
+    parquet, text = (folder / name for name in TABLES)
+    if parquet.is_file():
+        return _parquet(parquet, wanted)
+    columns = [name for name in _header(text) if name in wanted]
+    return pd.read_csv(text, usecols=columns, dtype={UID: str}, keep_default_na=False, na_values=[""]), "clip"
+
+
+def _header(file: Path) -> list[str]:
+    """The names of a csv's columns; ValueError where they are more than any model has labels."""
+    with open(file, "rb") as opened:
+        line = opened.readline(MOST_BYTES + 1)
+    if len(line) > MOST_BYTES or line.count(b",") >= MOST_COLUMNS:
+        raise ValueError(f"it has more than {MOST_COLUMNS:,} columns")
+    return next(csv.reader([line.decode("utf-8-sig")]), [])
+
+
+def _parquet(file: Path, wanted: Collection[str]) -> tuple["pd.DataFrame", str]:
+    import pyarrow as pa
     import pyarrow.parquet as pq
 
-    with pq.ParquetFile(parquet) as file:
-        values = file.metadata.num_rows * file.metadata.num_columns
-        if values > _MOST_VALUES + VALUES_A_BYTE * parquet.stat().st_size:
+    named = [name for name in (UID, SUBJECT) if name in pq.read_schema(file).names]
+    with pq.ParquetFile(file, read_dictionary=named) as opened:
+        values = opened.metadata.num_rows * opened.metadata.num_columns
+        if values > _MOST_VALUES + VALUES_A_BYTE * file.stat().st_size:
             raise ValueError(f"it unfolds to {values:,} values")
-        content = file.read()
-    return content.to_pandas(), (content.schema.metadata or {}).get(b"unit", b"clip").decode()
+        schema = opened.schema_arrow
+        columns = [name for name in schema.names if name in wanted]
+        if not all(_is_plain(schema.field(name), pa.types) for name in columns):
+            raise ValueError("they hold more than numbers")
+        content = opened.read(columns=columns)
+    for at, name in enumerate(content.column_names):
+        if pa.types.is_dictionary(content.schema.field(at).type):
+            content = content.set_column(at, name, _unfolded(content.column(at), pa))
+    return content.to_pandas(), brief((schema.metadata or {}).get(b"unit", b"clip").decode())
+
+
+def _is_plain(field: Any, types: Any) -> bool:
+    """Whether a column holds names, where it should, or numbers: a text can unfold to a million times its bytes."""
+    kind = field.type.value_type if types.is_dictionary(field.type) else field.type
+    if field.name in (UID, SUBJECT):
+        return types.is_dictionary(field.type) or types.is_integer(kind) or types.is_null(kind)
+    return any(is_so(kind) for is_so in (types.is_floating, types.is_integer, types.is_boolean, types.is_null))
+
+
+def _unfolded(names: Any, pa: Any) -> Any:
+    """A column of names, each written out; ValueError where they are longer than any file's."""
+    import pyarrow.compute as pc
+
+    longest = max((pc.max(pc.binary_length(part.dictionary)).as_py() or 0 for part in names.chunks), default=0)
+    if longest > LONGEST_NAME:
+        raise ValueError(f"it holds a name of {longest} bytes")
+    return names.cast(pa.string())
 
 
 def pool(predictions: Predictions) -> tuple[Predictions, list[str]]:

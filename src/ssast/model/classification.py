@@ -9,20 +9,15 @@ from typing import Any, ClassVar, Self
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from ssast.errors import UserError
 from ssast.model.checkpoints.model_folder import FolderMixin, load_exactly
 from ssast.model.checkpoints.published import check_sizes, read_checkpoint
 from ssast.model.embedding import EmbeddingMixin
 from ssast.model.encoder import DEPTH, NUM_STATES, SSASTEncoder, Trace, check_choice, check_layer, seeded
-from ssast.model.head import DENSE, POOLINGS, ClassificationHead
+from ssast.model.head import DENSE, LOSSES, POOLINGS, ClassificationHead
 
 NUM_WEIGHTED = DEPTH + 1
-LOSSES: dict[str, tuple[Callable[..., Tensor], Callable[[Tensor], Tensor]]] = {
-    "BCE": (F.binary_cross_entropy_with_logits, torch.sigmoid),
-    "MSE": (F.mse_loss, torch.Tensor.clone),
-}
 
 
 def _single(pooled_BND: Tensor, weightsum_N: Tensor | None) -> Tensor:

@@ -19,6 +19,8 @@ from ssast.model.blocks import EPS, Block, PatchEmbed
 
 DEPTH = 12
 NUM_STATES = DEPTH + 2
+MOST_STEP = 16
+"""Patches may lie so many of their own sizes apart: beyond, a short file would ask for a spectrogram of gigabytes."""
 
 
 @dataclass(frozen=True)
@@ -81,6 +83,12 @@ def patch_grid(
             f"target_length is {target_length} frames, less than the {tshape} frames of one patch (tshape); "
             "give a longer target_length or a smaller patch."
         )
+    for name, step, shape in (("fstride", fstride, fshape), ("tstride", tstride, tshape)):
+        if step > MOST_STEP * shape:
+            raise UserError(
+                f"{name} is {step}, more than {MOST_STEP} patches of {shape} ({name.replace('stride', 'shape')}), so "
+                "most of the spectrogram would go unheard; give a smaller one."
+            )
     return (num_mel_bins - fshape) // fstride + 1, (target_length - tshape) // tstride + 1
 
 

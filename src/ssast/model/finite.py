@@ -40,7 +40,8 @@ def check_weights(state_dict: Mapping[str, Tensor], source: str) -> None:
     if found:
         raise UserError(
             f"the weights of {source} cannot be used: {found}; take another copy of the file, "
-            "or train the model anew with a lower learning rate."
+            "or train the model anew with a lower learning rate.",
+            path=source,
         )
 
 
@@ -55,7 +56,8 @@ def check_answers(uids: Sequence[str], answers: Tensor, what: str = "the model's
     more = f" (and for {len(names) - 1} more)" if len(names) > 1 else ""
     raise AudioError(
         f"{what} is {kind} for the clip {names[0]}{more}, since numbers inside the model grew too large; leave the "
-        "clip out, or look at the model's weights and at --dataset_mean and --dataset_std."
+        "clip out, or look at the model's weights and at --dataset_mean and --dataset_std.",
+        uid=names[0],
     )
 
 

@@ -4,9 +4,11 @@ Shapes: B batch, P patches, L tokens (prefix + patches), D width.
 """
 
 from collections import OrderedDict
+from collections.abc import Callable
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from ssast.errors import UserError
 from ssast.model.encoder import check_choice
@@ -35,6 +37,11 @@ def pool_columns(tokens_BLD: Tensor, num_prefix: int, grid: tuple[int, int]) -> 
 
 POOLINGS = {"ft_cls": pool_prefix, "ft_avgtok": pool_patches}
 DENSE, PUBLISHED_HEAD = HEADS = ("dense", "published")
+LOSSES: dict[str, tuple[Callable[..., Tensor], Callable[[Tensor], Tensor]]] = {
+    "BCE": (F.binary_cross_entropy_with_logits, torch.sigmoid),
+    "MSE": (F.mse_loss, torch.Tensor.clone),
+}
+"""The loss of logits, and what makes scores of them."""
 
 
 class ClassificationHead(nn.Module):

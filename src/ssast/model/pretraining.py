@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ssast.errors import UserError
+from ssast.model.checkpoints import config_entries
 from ssast.model.checkpoints.model_folder import FolderMixin
 from ssast.model.checkpoints.published import check_sizes, read_checkpoint
 from ssast.model.encoder import DEPTH, SSASTEncoder, check_choice, seeded
@@ -104,11 +105,8 @@ def _joint(model: "SSASTForPreTraining", hidden_BMD: Tensor, target_BMK: Tensor,
     return replace(mpc, loss=mpc.loss + GENERATIVE_WEIGHT * mpg.loss, mse=mpg.mse)
 
 
-OBJECTIVES: dict[str, Callable[..., _Losses]] = {
-    "pretrain_mpc": _mpc,
-    "pretrain_mpg": _mpg,
-    "pretrain_joint": _joint,
-}
+_LOSSES: tuple[Callable[..., _Losses], ...] = (_mpc, _mpg, _joint)
+OBJECTIVES = dict(zip(config_entries.OBJECTIVES, _LOSSES, strict=True))
 UNUSED_HEAD = {"pretrain_mpc": "gpredlayer", "pretrain_mpg": "cpredlayer"}
 
 
@@ -201,7 +199,8 @@ class SSASTForPreTraining(nn.Module, FolderMixin):
         if checkpoint.config["class"] != cls.__name__:
             raise UserError(
                 f"{checkpoint.source} holds a fine-tuned model, which has no pretraining heads to continue with; "
-                "give a published .pth file or a folder that pretraining wrote."
+                "give a published .pth file or a folder that pretraining wrote.",
+                path=checkpoint.source,
             )
         check_sizes(checkpoint, model_size=model_size, fshape=fshape, tshape=tshape)
         changes = {

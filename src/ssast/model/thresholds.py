@@ -11,11 +11,14 @@ def thresholds_of(text: str, source: str) -> dict[str, float]:
         wrong = {label: value for label, value in found.items() if not _is_share(value)}
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         reason = brief(str(error), 200) if isinstance(error, ValueError) else "it names no thresholds by label"
-        raise UserError(f"{source} cannot be read ({reason}); remove it to use 0.5, or fine-tune again.") from error
+        raise UserError(
+            f"{source} cannot be read ({reason}); remove it to use 0.5, or fine-tune again.", path=source
+        ) from error
     for label, value in wrong.items():
         raise UserError(
             f"{source} gives {brief(label)!r} the threshold {brief(value)}, expected a number from 0 to 1; "
-            "remove it to use 0.5, or fine-tune again."
+            "remove it to use 0.5, or fine-tune again.",
+            path=source,
         )
     return {label: float(value) for label, value in found.items()}
 

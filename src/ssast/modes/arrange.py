@@ -50,7 +50,7 @@ def arrange(options: Options) -> Path:
     """
     folder = Path(options.exp_dir)
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-        raise UserError(f"the folder {folder} holds files already; give the name of a new one.")
+        raise UserError(f"the folder {folder} holds files already; give the name of a new one.", path=folder)
     paths, skips, bad = Paths.of(options), options.on_bad_audio == "skip", SkippedRecordings()
     source, place = paths.recordings, paths.at(paths.data_split_root or "")
     table = _read(place)
@@ -82,7 +82,7 @@ def arrange(options: Options) -> Path:
 def _read(place: Location) -> TableOfFiles:
     table = read_table(place)
     if not any(table.values()):
-        raise UserError(f"{place} has a header but no rows; add one row a recording, or one a person.")
+        raise UserError(f"{place} has a header but no rows; add one row a recording, or one a person.", path=place)
     return table
 
 
@@ -143,7 +143,10 @@ def _note_lacking(named: FileColumn, place: Location, bad: SkippedRecordings, *,
     """Note the rows without a file of their own; UserError unless bad recordings are to be skipped."""
     lines = sorted({*named.lacking, *named.unclear})
     if lines and not skips:
-        raise UserError(f"{place} {_first_lacking(named)}, or pass --on_bad_audio skip.")
+        first = min(named.unclear or named.lacking)
+        files = [file.shown for file in named.unclear.get(first, ())]
+        said = f"{place} {_first_lacking(named)}, or pass --on_bad_audio skip."
+        raise UserError(said, path=place, cell=named.cells[first], file=files)
     for line in lines:
         _note(bad, named.cells[line], line, f"line {line} {_why(named, line)}")
 
@@ -192,7 +195,7 @@ def _copy(rows: Sequence[Row], root: Path, bad: SkippedRecordings, *, skips: boo
                 elif not skips:
                     raise reason
                 else:
-                    _note(bad, row.uid, row.line, str(reason))
+                    _note(bad, row.uid, row.line, redaction.told(reason))
         finally:
             pool.shutdown(cancel_futures=True)
     if not kept:
@@ -225,11 +228,14 @@ def _content(place: Location) -> bytes:
     if not place.is_local:
         return place.read_bytes()
     if not os.path.isfile(place.path):
-        raise AudioError(f"{printable(str(place))} is not a file, or a link to nothing; put the file itself there")
+        raise AudioError(
+            f"{printable(str(place))} is not a file, or a link to nothing; put the file itself there",
+            path=printable(str(place)),
+        )
     try:
         return place.read_bytes()
     except UserError as error:
-        raise AudioError(str(error).rstrip(".")) from error
+        raise AudioError(str(error).rstrip("."), **error.names) from error
 
 
 def _frame(columns: Mapping[str, Mapping[int, Any]], rows: Sequence[Row]) -> pd.DataFrame:

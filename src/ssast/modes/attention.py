@@ -1,6 +1,6 @@
 """Show what a model looked at in chosen clips: a picture and a file of values for each, and one page."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -10,9 +10,11 @@ import pandas as pd
 import torch
 from tqdm import tqdm
 
+from ssast import redaction
 from ssast.audio.settings import AudioSettings
 from ssast.data.loader import Batch
 from ssast.data.storage.atomic_writes import atomic_file
+from ssast.data.storage.disk_names import apart
 from ssast.data.tables.splits import check_targets, label_values, some
 from ssast.errors import UserError
 from ssast.model.explain.occlusion import SHARES
@@ -56,13 +58,14 @@ def attention(options: Options) -> Path:
     draws = can_draw()
     if not draws:
         say("no PNG pictures: they need matplotlib, pip install 'ssast[report]'; the page and the values need none")
+    stems = _stems(clips.names.values())
     model.eval().to(context.accelerator.device)
     explainer = _explainer(reader, model, clips)
     found = []
     bar = tqdm(_batches(reader, clips), "attention", len(clips.frame), unit="clip", dynamic_ncols=True)
     for batch in bar:
         found.append(explainer(batch))
-        _write_clip(folder, found[-1], draws=draws)
+        _write_clip(folder / stems[found[-1].clip.uid], found[-1], draws=draws)
     _write_tables(folder, found, explainer)
     write_page(
         folder / "attention.html",
@@ -129,6 +132,18 @@ def _say_lacking(labels: Sequence[str], known: Sequence[str]) -> None:
         say(f"the csv has no column {some(lacking)}, so the page cannot show the true answers of these labels")
 
 
+def _stems(names: Iterable[str]) -> Mapping[str, str]:
+    """What the files of each clip are called, by its name as it may be shown."""
+    shown = [redaction.shown_name("uid", name) for name in names]
+    stems = dict(zip(shown, apart(shown), strict=True))
+    if others := [f"{name} as {stem}" for name, stem in stems.items() if name != stem]:
+        say(
+            f"the files of {counted(len(others), 'clip')} are not called as the clip, since disks may take two names "
+            f"that differ in capital letters for one, and Windows refuses some: {some(others)}"
+        )
+    return stems
+
+
 def _groups(explainer: ClipExplainer, found: Sequence[Explanation]) -> list[tuple[ClipGroup, ClipGroup]]:
     """For each label the mean of the clips that have it and of those that have not; of numbers, by their median."""
     pairs = []
@@ -161,16 +176,16 @@ def _mean(explainer: ClipExplainer, label: int, title: str, found: Sequence[Expl
     return ClipGroup(title, len(found), pictures / np.maximum(count_T1, 1), explainer.grid(shares))
 
 
-def _write_clip(folder: Path, found: Explanation, *, draws: bool) -> None:
-    """UID.png and UID.npz, each moved into place whole."""
+def _write_clip(path: Path, found: Explanation, *, draws: bool) -> None:
+    """Write `path` with .png and with .npz behind it, each moved into place whole."""
     clip = found.clip
     if draws:
-        with atomic_file(folder / f"{clip.uid}.png") as beside:
+        with atomic_file(f"{path}.png") as beside:
             Path(beside).write_bytes(clip_figure(clip, found.panels))
     frames, bins = clip.picture.shape
     axes = {"hz_edges": bin_hz(clip.sample_rate, bins), "seconds_edges": frame_seconds(frames)}
     values: dict[str, Any] = {"own_frames": np.array(clip.frames), **axes, **found.values}
-    with atomic_file(folder / f"{clip.uid}.npz") as beside, open(beside, "wb") as file:
+    with atomic_file(f"{path}.npz") as beside, open(beside, "wb") as file:
         np.savez_compressed(file, **values)
 
 

@@ -54,7 +54,7 @@ def audit(options: Options) -> Path:
     paths, audio = Paths.of(options), audio_settings(options)
     root = paths.recordings
     if not root.is_dir():
-        raise UserError(f"the data folder {root} does not exist; check --prefix, --study and --bucket_name.")
+        raise UserError(f"the data folder {root} does not exist; check --prefix, --study and --bucket_name.", path=root)
     places = split_places(paths.at(paths.data_split_root or ""))
     label_txt = paths.at(paths.label_txt or "")
     labels = read_labels(label_txt)
@@ -99,7 +99,9 @@ def _predictions(paths: Paths, address: str | None, labels: Sequence[str]) -> pd
     if not address:
         return None
     if "," in address:
-        raise UserError(f"--runs is {address}, but audit takes one; name one folder that finetune or evaluate wrote.")
+        raise UserError(
+            f"--runs is {address}, but audit takes one; name one folder that finetune or evaluate wrote.", path=address
+        )
     place = paths.at(address)
     folder = place.path if place.is_local else place.on_disk("predictions.parquet", "predictions.csv")
     found = read_predictions(folder, labels, in_part=True)
@@ -126,7 +128,7 @@ def _clips(
     if rows.empty:
         first = next(iter(heard.values()))
         said = f"no recording could be read, the first: {first.uid}: {first.reason}; see `ssast check`."
-        raise UserError(said, uid=first.uid)
+        raise UserError(said, **{**first.names, "uid": (*first.names.get("uid", ()), first.uid)})
     table, sources = _table([heard[uid] for uid in rows.index], rows, labels, columns)
     scores = None
     if told is not None:
@@ -178,11 +180,18 @@ def _table(
             wanted = str(name) in columns if columns is not None else name not in passed
             if wanted and not (source == "metadata.json" and (subject_names([name]) or str(name).lower() == "uid")):
                 shown = str(name) if name not in own else f"{name} ({source})"
-                own[shown], sources[shown] = frame[name].to_numpy(), source
+                own[shown], sources[shown] = _cells(frame[name]), source
     missing = [name for name in columns or () if name not in own and f"{name} (csv)" not in own]
     if missing:
         raise UserError(f"--columns names {missing[0]}, which neither a csv nor a metadata.json has; mend the name.")
     return pd.DataFrame(own, index=rows.index), sources
+
+
+def _cells(column: pd.Series) -> Any:
+    """A user's own column as it may be shown: its texts can be names, whatever it is called."""
+    if not redaction.redaction_in_use():
+        return column.to_numpy()
+    return column.map(lambda cell: redaction.shown_name("cell", cell) if isinstance(cell, str) else cell).to_numpy()
 
 
 def _leaks(found: Sequence[Finding]) -> dict[str, dict[str, Any]]:

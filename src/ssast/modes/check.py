@@ -39,7 +39,7 @@ def check(options: Options) -> int:
     paths, audio = Paths.of(options), audio_settings(options)
     root = paths.recordings
     if not root.is_dir():
-        raise UserError(f"the data folder {root} does not exist; check --prefix, --study and --bucket_name.")
+        raise UserError(f"the data folder {root} does not exist; check --prefix, --study and --bucket_name.", path=root)
     places = split_places(paths.at(paths.data_split_root or ""))
     splits, broken = _read(places)
     named = "label_txt" in options.given and options.label_txt
@@ -66,7 +66,9 @@ def split_places(root: Location) -> dict[str, Location]:
     places = {name: root / f"{name}.csv" for name in SPLITS}
     there = {name: place for name, place in places.items() if place.exists()}
     if not there:
-        raise UserError(f"{root} holds no train.csv and no test.csv; give --data_split_root their folder, or one csv.")
+        raise UserError(
+            f"{root} holds no train.csv and no test.csv; give --data_split_root their folder, or one csv.", path=root
+        )
     return there
 
 
@@ -79,7 +81,7 @@ def _read(places: dict[str, Location]) -> tuple[dict[str, pd.DataFrame], list[Fi
         except UserError as error:
             if len(places) == 1:
                 raise
-            broken.append(Finding("", split, "csv not usable", str(error)))
+            broken.append(Finding("", split, "csv not usable", redaction.told(error)))
     if not splits:
         raise UserError(f"no csv can be read; the first: {broken[0].detail}")
     return splits, broken

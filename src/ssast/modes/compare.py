@@ -14,10 +14,11 @@ from ssast.data.tables.label_columns import MEAN, check_label_names, score_table
 from ssast.errors import UserError
 from ssast.metrics.predictions import Predictions, read_predictions
 from ssast.metrics.scores import paired_differences, score
+from ssast.model.checkpoints.config_entries import check_labels
 from ssast.options.options import Options
 from ssast.pages.tables import LEADING, TITLES, number, span, text_table
 from ssast.runs.wrapper import Mode
-from ssast.safe_reading import json_file
+from ssast.safe_reading import brief, json_file
 
 
 @dataclass(frozen=True)
@@ -66,7 +67,7 @@ def _read_runs(words: Sequence[str]) -> list[Scored]:
 def _read_run(folder: Path, name: str) -> Scored:
     path = folder / "metrics.json"
     if not path.is_file():
-        raise UserError(f"{folder} has no metrics.json; give folders that finetune or evaluate wrote.")
+        raise UserError(f"{folder} has no metrics.json; give folders that finetune or evaluate wrote.", path=folder)
     try:
         metrics = json_file(path)
         loss, labels = metrics["loss"], metrics["labels"]
@@ -75,7 +76,10 @@ def _read_run(folder: Path, name: str) -> Scored:
             raise ValueError("it names no loss, no labels, or thresholds that are no numbers")
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         reason = error if isinstance(error, OSError | ValueError) else "ssast did not write it"
-        raise UserError(f"{path} cannot be read ({reason}); evaluate that model again.") from error
+        raise UserError(
+            f"{path} cannot be read ({brief(str(reason), 200)}); evaluate that model again.", path=path
+        ) from error
+    check_labels(list(labels), str(path))
     check_label_names(
         list(labels), [score_table], source=path, remedy="fine-tune that model with another name for the label"
     )
@@ -99,7 +103,7 @@ def _like(first: Scored, run: Scored) -> Scored:
     here, there = first.predictions, run.predictions
     if first.loss != run.loss:
         raise UserError(
-            f"{first.name} was scored under {first.loss} and {run.name} under {run.loss}; compare like runs."
+            f"{first.name} was scored under {first.loss} and {run.name} under {run.loss}; compare like runs.",
         )
     for what, ours, theirs in (("label", here.labels, there.labels), ("clip", here.uids, there.uids)):
         missing, extra = sorted(set(ours) - set(theirs)), sorted(set(theirs) - set(ours))

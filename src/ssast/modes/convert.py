@@ -72,7 +72,7 @@ def free_folder(exp_dir: str) -> Path:
     """The folder to make; UserError where something is there."""
     folder = at_home(exp_dir)
     if os.path.lexists(folder) and not (folder.is_dir() and not any(folder.iterdir())):
-        raise UserError(f"{folder} is there already, and nothing is replaced; name a new folder.")
+        raise UserError(f"{folder} is there already, and nothing is replaced; name a new folder.", path=folder)
     return folder
 
 
@@ -81,7 +81,7 @@ def _convertible(found: Detected, address: str) -> Detected:
     check_model(found, address)
     if found.kind in (PUBLISHED_FILE, FINETUNED, OLDER_FILE):
         return found
-    raise UserError(f"{address} is a model folder of ssast already; copy it to have it in another place.")
+    raise UserError(f"{address} is a model folder of ssast already; copy it to have it in another place.", path=address)
 
 
 def check_model(found: Detected, address: str) -> None:
@@ -89,13 +89,15 @@ def check_model(found: Detected, address: str) -> None:
     if found.kind == STATE:
         raise UserError(
             f"{address} is the state of a training run, not a model; finish the run with the command that began it, "
-            "and its folder is the model."
+            "and its folder is the model.",
+            path=address,
         )
     if found.kind == FOREIGN:
         looks = f" and looks like {found.looks_like}" if found.looks_like else ""
         raise UserError(
             f"{address} is none of the checkpoints that ssast knows{looks}; give a published or an older file, "
-            "and see `ssast inspect` for what this one holds."
+            "and see `ssast inspect` for what this one holds.",
+            path=address,
         )
 
 

@@ -9,6 +9,7 @@ from typing import Any
 
 from safetensors import safe_open
 
+from ssast import redaction
 from ssast.errors import UserError
 from ssast.model.checkpoints.detect import (
     FINETUNED,
@@ -23,7 +24,7 @@ from ssast.model.checkpoints.detect import (
     checkpoints_in,
     detect,
 )
-from ssast.model.checkpoints.legacy import ARGUMENTS, lengths_for, read_arguments, read_sizes
+from ssast.model.checkpoints.legacy import ARGUMENTS, lengths_for, read_sizes
 from ssast.model.checkpoints.model_folder import CONFIG, WEIGHTS, read_folder
 from ssast.model.checkpoints.published import read_checkpoint
 from ssast.model.checkpoints.torch_file import load_tensors
@@ -32,6 +33,7 @@ from ssast.model.finite import check_weights
 from ssast.model.head import PUBLISHED_HEAD
 from ssast.options.options import Options
 from ssast.runs.context import say
+from ssast.runs.legacy_models import remembered_arguments
 from ssast.runs.output.folder import fingerprint
 from ssast.runs.paths import Paths
 from ssast.runs.thresholds import read_thresholds
@@ -80,7 +82,9 @@ def _show_folder(paths: Paths, folder: Path) -> int:
     """One line for each checkpoint in a folder that is no model itself."""
     places = [*checkpoints_in(folder), *checkpoints_in(folder / "checkpoints")]
     if not places:
-        raise UserError(f"{folder} holds no checkpoint; give a file such as x.pth, or the folder of a model.")
+        raise UserError(
+            f"{folder} holds no checkpoint; give a file such as x.pth, or the folder of a model.", path=folder
+        )
     say(f"{folder} is no model itself; it holds")
     known = 0
     for place in places:
@@ -89,6 +93,7 @@ def _show_folder(paths: Paths, folder: Path) -> int:
             known += found.kind != FOREIGN
             text = KIND_TITLES[found.kind] + (f": {found.looks_like}" if found.looks_like else "")
         except UserError as error:
+            redaction.know(error.names)
             text = f"cannot be read: {str(error).removeprefix(f'{place} ')}"
         say(f"  {place.relative_to(folder)}: {text}")
     return 0 if known else UNKNOWN
@@ -112,16 +117,16 @@ def _listed(found: Detected) -> Facts:
     """What there is in a file that is none of ours."""
     tensors = found.shapes
     yield "tensors", f"{len(tensors)}"
-    shown = [f"{name} {shape}" for name, shape in list(tensors.items())[:4]]
+    shown = [f"{brief(name)} {shape}" for name, shape in list(tensors.items())[:4]]
     if shown:
         yield "the first", ", ".join(shown)
-    rest = [f"{name} ({value})" for name, value in found.listing.items() if isinstance(value, str)]
+    rest = [f"{brief(name)} ({value})" for name, value in found.listing.items() if isinstance(value, str)]
     if rest:
         yield "besides", ", ".join(rest[:4]) + (" and others" if len(rest) > 4 else "")
 
 
 def _state(found: Detected) -> Facts:
-    told = {name: str(found.listing.get(f"progress.{name}", "?")) for name in ("epoch", "step", "best_epoch")}
+    told = {name: brief(found.listing.get(f"progress.{name}", "?"), 20) for name in ("epoch", "step", "best_epoch")}
     best = str(int(told["best_epoch"]) + 1) if told["best_epoch"].isdecimal() else "none yet"
     yield "stands at", f"{told['epoch']} whole epochs, step {told['step']}; best epoch: {best}"
     yield "trains", f"{sum(name.startswith('model.') for name in found.shapes)} tensors of the model"
@@ -150,11 +155,10 @@ def _config(found: Detected) -> tuple[dict[str, Any], int]:
     if found.kind in (OLDER_FILE, FINETUNED):
         tensors, sizes = read_sizes(found.path)
         record = found.path.parent / ARGUMENTS
-        remembered = read_arguments(record) if record.is_file() else {}
-        labels = remembered.pop("target_labels", None)
-        sizes |= {"labels": labels if isinstance(labels, list) else None, "patches": tensors["v.pos_embed"].shape[1]}
+        kept = remembered_arguments(record) if record.is_file() else {}
+        sizes |= {"labels": kept.pop("labels", None), "patches": tensors["v.pos_embed"].shape[1]}
         names = ("task", "layer", "weighted", "target_length", "fstride", "tstride", "num_mel_bins", "loss")
-        kept = {name: remembered[name] for name in names if remembered.get(name) is not None}
+        kept = {name: kept[name] for name in names if name in kept}
         return {**sizes, **kept}, sum(value.numel() for value in tensors.values())
     checkpoint = read_checkpoint(found.path) if found.kind == PUBLISHED_FILE else read_folder(found.path)
     return checkpoint.config, sum(value.numel() for value in checkpoint.state_dict.values())

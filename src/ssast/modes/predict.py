@@ -113,7 +113,7 @@ def _write(
     first = list(itertools.islice(heard, _ON_SCREEN))
     if not first:
         skipped.write(folder)
-        raise UserError(f"no recording could be used; bad_audio.csv in {folder} says why.")
+        raise UserError(f"no recording could be used; bad_audio.csv in {folder} says why.", path=folder)
     skipped.gather()
     seen: Counter[str] = Counter()
     frames = _recordings(_counted(itertools.chain(first, heard), seen), labels, thresholds, skipped)

@@ -77,7 +77,7 @@ def stats(options: Options) -> Path:
     note_recordings(context.record, context.skipped, folder, source.frame.index)
     if not used or own.std == 0:
         what = "nothing but silence" if used else "no recording that can be used"
-        raise UserError(f"{source.source} names {what}; look into it with `ssast check`.")
+        raise UserError(f"{source.source} names {what}; look into it with `ssast check`.", path=source.source)
     given = {name: value for name in _SOUND if (value := getattr(options, name)) != SPECS[name].default}
     _write(folder / STATS, given, {"own": own, "padded": own + padding}, options.num_mel_bins, used)
     frames = own.count // options.num_mel_bins

@@ -47,7 +47,7 @@ class Keys:
             text = self.path.read_text(encoding="utf-8")
         except (OSError, ValueError) as error:
             raise UserError(
-                f"the key file {self.path} cannot be read ({error}); mend its rights, or move it."
+                f"the key file {self.path} cannot be read ({error}); mend its rights, or move it.", path=self.path
             ) from error
         for row in csv.reader(io.StringIO(text, newline="")):
             if len(row) == 3 and row[1] == "salt":
@@ -55,7 +55,9 @@ class Keys:
             elif len(row) == 3:
                 self.names[row[0]] = row[2]
         if not self.salt:
-            raise UserError(f"the key file {self.path} holds no salt; restore it, or move it away for a new one.")
+            raise UserError(
+                f"the key file {self.path} holds no salt; restore it, or move it away for a new one.", path=self.path
+            )
 
     def _make(self) -> None:
         """Appears whole, and once: of two processes that begin together the second takes the first one's."""
@@ -229,6 +231,7 @@ def _meant(word: str, known: Mapping[str, str], path: object) -> str:
     if (meant := known.get(word.rsplit("-", 1)[1])) is None:
         raise UserError(
             f"{path} was written with --private True, and the key file of this machine does not know {word}; "
-            "use it where it was written, or set SSAST_KEYS to the folder of that key file."
+            "use it where it was written, or set SSAST_KEYS to the folder of that key file.",
+            path=path,
         )
     return meant

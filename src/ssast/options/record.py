@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
+from ssast.data.tables.splits import some
 from ssast.options.options import SPECS, Options
 from ssast.options.privacy import shown_facts, shown_record
 from ssast.options.yaml_file import write_mapping
@@ -57,7 +58,7 @@ class RunRecord:
             )
         there, here = noted(before, "files"), shown_facts(files)
         changed = sorted(name for name in {*there, *here} if there.get(name) != here.get(name))
-        return f"made with other contents of {', '.join(changed)}" if changed else ""
+        return f"made with other contents of {some([brief(name, 200) for name in changed])}" if changed else ""
 
     def write(self, path: str | os.PathLike[str], facts: Mapping[str, Any]) -> None:
         """Write the options as used, by groups, and under `record:` whatever else the run keeps (plain values)."""

@@ -161,6 +161,7 @@ MODES = {
         _names(_EVERY, _RECORDINGS, _SOUND, "label_txt loss"),
         checks=(checks.check_sources, checks.check_clip_length, checks.check_cloud),
         sends=True,
+        tidies=True,
     ),
     "sweep": ModeRecord(
         "find the layer and the pooling of a frozen base that serve best, by validation",

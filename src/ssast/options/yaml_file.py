@@ -20,11 +20,13 @@ def read_mapping(path: str | os.PathLike[str]) -> dict[str, Any]:
         content = yaml_of(text)
     except ValueError as error:
         line, _, reason = str(error).partition(": ") if str(error).startswith("line ") else ("", "", str(error))
-        raise UserError(f"{path} cannot be read as YAML{f' ({line})' if line else ''}: {reason}; mend it.") from None
+        raise UserError(
+            f"{path} cannot be read as YAML{f' ({line})' if line else ''}: {reason}; mend it.", path=path
+        ) from None
     if content is None:
         return {}
     if not isinstance(content, dict):
-        raise UserError(f"{path} holds a {type(content).__name__}, expected lines of `option: value`")
+        raise UserError(f"{path} holds a {type(content).__name__}, expected lines of `option: value`", path=path)
     return content
 
 

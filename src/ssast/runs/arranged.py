@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from ssast import redaction
 from ssast.data.layout.filenames import printable, quoted
 from ssast.data.layout.held_out import choose_test
 from ssast.data.layout.labels import MOST_LABEL_VALUES, Labels, nearly_answers
@@ -112,9 +113,10 @@ class Arranged:
         texts = {name: dict(enumerate(map(str, self.frame[name]))) for name in others if name not in sources}
         for name, cells in texts.items():
             if word := nearly_answers(cells):
+                held = quoted(redaction.shown_name("cell", word))
                 say(
-                    f"note: {printable(name)} is no label, since it holds {quoted(word)} beside yes and no; mend the "
-                    "table if it should be one"
+                    f"note: {printable(name)} is no label, since it holds {held} beside yes and no; mend the table if "
+                    "it should be one"
                 )
         if not self.labels:
             groups = [

@@ -8,6 +8,7 @@ from typing import Any
 from ssast.audio.settings import AudioSettings
 from ssast.data.tables.splits import read_labels
 from ssast.errors import UserError
+from ssast.model.checkpoints.config_entries import check_labels
 from ssast.model.checkpoints.legacy import ARGUMENTS, read_arguments, read_legacy
 from ssast.model.classification import SSASTForAudioClassification
 from ssast.options.options import SPECS
@@ -36,7 +37,7 @@ def legacy_model(
     user has `given` goes before what the file tells by itself.
     """
     record = Path(path).parent / ARGUMENTS
-    kept = _checked(read_arguments(record), record) if record.exists() else {}
+    kept = remembered_arguments(record) if record.exists() else {}
     asked = {**settings, **{option: getattr(audio, name) for option, name in _SOUND.items()}}
     values = {name: kept.get(name, asked[name]) for name in {*_MODEL, *PATCHES, *_SOUND}}
     if not kept and "weighted" not in given:
@@ -49,14 +50,18 @@ def legacy_model(
     return model, _sentence(path, record if kept else None, values)
 
 
-def _checked(values: dict[str, Any], record: Path) -> dict[str, Any]:
-    """Those of the remembered values that a model depends on, each checked as an option is."""
+def remembered_arguments(record: Path) -> dict[str, Any]:
+    """Those of the values in an args.pkl that a model depends on, each checked as an option is, and its labels."""
+    values = read_arguments(record)
     names = [name for name in (*_MODEL, *_SOUND, *PATCHES) if values.get(name) is not None]
     kept = {name: SPECS[name].check(values[name], f"{record}: {name}") for name in names}
     if kept.get("task", "ft_cls") not in FINETUNING_TASKS:
-        raise UserError(f"{record}: task is {kept['task']}, expected {' or '.join(FINETUNING_TASKS)}; remove the file.")
+        raise UserError(
+            f"{record}: task is {kept['task']}, expected {' or '.join(FINETUNING_TASKS)}; remove the file.", path=record
+        )
     labels = values.get("target_labels")
     if isinstance(labels, list) and labels and all(isinstance(label, str) for label in labels):
+        check_labels(labels, str(record))
         kept["labels"] = labels
     return kept
 

@@ -132,7 +132,9 @@ def _finetuned(
     folder = os.path.dirname(path) if os.path.basename(path) == "model.safetensors" else path
     if not os.path.exists(folder):
         # from_pretrained would take runs/frist for a name on the hub, and try for half a minute.
-        raise UserError(f"{folder} does not exist; give --finetuned_mdl_path the folder that finetune wrote.")
+        raise UserError(
+            f"{folder} does not exist; give --finetuned_mdl_path the folder that finetune wrote.", path=folder
+        )
     return SSASTForAudioClassification.from_pretrained(folder)
 
 

@@ -99,7 +99,7 @@ class Paths:
                 beside = f"{published_name(address)}{PUBLISHED_ENDING}"
                 return beside if os.path.exists(beside) else str(weights(address))
             if os.path.basename(address) == address and suggestion(address, PUBLISHED):
-                raise UserError(f"{address} does not exist{suggestion(address, PUBLISHED)}")
+                raise UserError(f"{address} does not exist{suggestion(address, PUBLISHED)}", path=address)
             return address
         return str(there.on_disk(*(MODEL_FOLDER if there.is_dir() else BESIDE_A_MODEL_FILE)))
 

@@ -92,7 +92,8 @@ def _forget_all(parts: Path) -> None:
     computed = list(parts.glob("part-*.parquet"))
     if computed:
         say(
-            f"{parts / HEARD_CONTENTS} is missing or damaged, so recordings may have changed: everything is computed again"
+            f"{parts / HEARD_CONTENTS} is missing or damaged, so recordings may have changed: "
+            "everything is computed again"
         )
     for part in [*computed, parts / JOURNAL]:
         part.unlink(missing_ok=True)

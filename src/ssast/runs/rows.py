@@ -41,13 +41,15 @@ def training_rows(
     place = find_split(paths.at(root), "train")
     if tests and str(place) == str(Location(root)):
         raise UserError(
-            f"--data_split_root {root} is one csv; give the folder with train.csv and test.csv, or --folds 5"
+            f"--data_split_root {root} is one csv; give the folder with train.csv and test.csv, or --folds 5", path=root
         )
     frame = read_split(place)
     check_targets(frame, labels, loss, place)
     for label in labels:
         if frame[label].isna().all():
-            raise UserError(f"the label {label!r} is empty in every row of {place}; fill it in, or mend --label_txt.")
+            raise UserError(
+                f"the label {label!r} is empty in every row of {place}; fill it in, or mend --label_txt.", path=place
+            )
         if loss == "BCE" and frame[label].dropna().nunique() == 1:
             say(f"Careful: the label {label!r} has one answer in every row of {place}, so it cannot be learned.")
     _check_recordings(paths, frame, place, on_bad_audio)
@@ -78,7 +80,8 @@ def _labels_there(frame: pd.DataFrame, labels: list[str], place: Location) -> li
     if labels and not there:
         raise UserError(
             f"none of the model's labels ({some(labels)}) is a column of {place}, "
-            f"which has {some(columns) or 'only uid'}; give its columns the names of these labels."
+            f"which has {some(columns) or 'only uid'}; give its columns the names of these labels.",
+            path=place,
         )
     for label in (label for label in labels if label not in there):
         alike = [name for name in columns if name.casefold() == label.casefold()]
@@ -92,19 +95,20 @@ def _check_recordings(paths: Paths, frame: pd.DataFrame, source: Location, on_ba
     root = paths.recordings
     if not root.is_dir():
         what = "is a file, not a folder" if root.exists() else "does not exist"
-        raise UserError(f"the data folder {root} {what}; check --prefix, --study and --bucket_name.")
+        raise UserError(f"the data folder {root} {what}; check --prefix, --study and --bucket_name.", path=root)
     for uid in frame.index:
         check_uid(uid)
     there = {place.name for place in root.list()}
     # Names may be spelled otherwise on a disk that does not tell capitals from small letters.
     missing = [uid for uid in frame.index if uid not in there and not (root.is_local and (root / uid).exists())]
     if len(missing) == len(frame):
-        raise UserError(f"no uid of {source} has a folder in {root}; check --prefix and --study.")
+        raise UserError(f"no uid of {source} has a folder in {root}; check --prefix and --study.", path=[source, root])
     if missing and on_bad_audio == "error":
         raise UserError(
             f"{len(missing)} of the {len(frame)} uids of {source} have no folder in {root}, the first is {missing[0]}; "
             "put the recordings there, remove the rows, or pass --on_bad_audio skip.",
             uid=missing,
+            path=[source, root],
         )
 
 
@@ -117,7 +121,8 @@ def target_labels(paths: Paths, own: list[str] | None = None, *, asked: bool = T
     if unknown := [label for label in labels if own is not None and label not in own]:
         raise UserError(
             f"{path} names {', '.join(unknown)}, but the model was fine-tuned for {', '.join(own or [])}; "
-            "name some of these in that file, or leave --label_txt out."
+            "name some of these in that file, or leave --label_txt out.",
+            path=path,
         )
     return labels
 

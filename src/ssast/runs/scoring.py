@@ -136,7 +136,10 @@ class Scorer:
         rows = [row for table in done.tables() for row in table.to_pylist()]
         if not rows:
             self.reader.skipped.write(folder)
-            raise UserError(f"no recording of {source.source} could be used; bad_audio.csv in {folder} says why.")
+            raise UserError(
+                f"no recording of {source.source} could be used; bad_audio.csv in {folder} says why.",
+                path=[source.source, folder],
+            )
         uids = [row["uid"] for row in rows]
         frame, labels = source.frame.loc[uids], list(source.labels)
         columns = [(model.labels or labels).index(label) for label in labels]

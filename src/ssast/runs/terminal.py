@@ -7,6 +7,7 @@ its reader has gone, and with one sentence where its output cannot be written.
 import errno
 import io
 import os
+import re
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, redirect_stderr, redirect_stdout
@@ -18,6 +19,13 @@ READER_GONE = 141
 """128 + SIGPIPE: what a shell shows for a program that ended because nobody read on."""
 # Windows tells of a closed pipe by EINVAL.
 NO_READER = {errno.EPIPE, errno.ESHUTDOWN} | ({errno.EINVAL} if os.name == "nt" else set())
+
+
+STEERING = re.compile(r"(?!\x1b\[A)[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
+"""What moves a terminal's cursor, colours it or turns its text round, which names in a stranger's file may hold.
+
+Line ends and tabs stay, and the line up that a second progress bar needs.
+"""
 
 
 class ReaderGone(BaseException):
@@ -62,13 +70,14 @@ class RobustStream(PassingStream):
         self.matters, self.reason = False, ""  # the reason why a stream that somebody may miss failed
 
     def write(self, text: str) -> int:
-        """Hand on a text, or let it go nowhere once that has failed."""
+        """Hand on a text, nothing in it that steers the terminal, or let it go nowhere once that has failed."""
+        shown = STEERING.sub("?", text)
         with self._guarded():
             try:
-                self.stream.write(text)
+                self.stream.write(shown)
             except UnicodeEncodeError:
                 coding = self.stream.encoding or "ascii"
-                self.stream.write(text.encode(coding, "backslashreplace").decode(coding))
+                self.stream.write(shown.encode(coding, "backslashreplace").decode(coding))
         return len(text)
 
     def flush(self) -> None:

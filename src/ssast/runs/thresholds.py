@@ -21,7 +21,9 @@ def _text(path: Path) -> str:
     try:
         return text_of(path)
     except (OSError, ValueError) as error:
-        raise UserError(f"{path} cannot be read ({error}); remove it to use 0.5, or fine-tune again.") from error
+        raise UserError(
+            f"{path} cannot be read ({error}); remove it to use 0.5, or fine-tune again.", path=path
+        ) from error
 
 
 def thresholds_from(home: Path) -> str:

@@ -11,12 +11,13 @@ import pandas as pd
 
 from ssast import redaction
 from ssast.data.storage.location import Location, bucket_address
+from ssast.data.tables.people import subject_names
 from ssast.data.tables.splits import find_split, read_split
 from ssast.errors import UserError
 from ssast.options.privacy import revealed
 from ssast.options.yaml_file import read_mapping
 from ssast.runs.paths import Paths
-from ssast.safe_reading import brief
+from ssast.safe_reading import MOST_BYTES, brief
 
 
 @dataclass(frozen=True)
@@ -36,11 +37,12 @@ def trained_rows(paths: Paths, home: Path) -> Trained:
     found = []
     with suppress(UserError):
         if (home / "validation.csv").is_file() and _is_below(home / "validation.csv", home):
-            found.append(read_split(home / "validation.csv"))
+            how: dict[str, Any] = {"keep": lambda name: bool(subject_names([name])), "most": MOST_BYTES}
+            found.append(read_split(home / "validation.csv", **how))
     try:
         root = _recorded_root(home / "run.yaml")
     except UserError as error:
-        return Trained(found, _note(str(error).rstrip(".")))
+        return Trained(found, _note(redaction.told(error).rstrip(".")))
     if not isinstance(root, str) or not root:
         return Trained(found)
     shown = "its table" if redaction.redaction_in_use() else brief(root)

@@ -8,6 +8,9 @@ from contextvars import ContextVar
 from pathlib import Path
 from typing import Any, Generic, TypeVar
 
+from accelerate.utils.memory import should_reduce_batch_size
+
+from ssast.data.storage.atomic_writes import at_home
 from ssast.data.storage.location import Location
 from ssast.engine import distributed
 from ssast.errors import UserError
@@ -16,8 +19,8 @@ from ssast.options.record import RunRecord
 from ssast.options.records import MODES
 from ssast.options.resolve import resolve
 from ssast.runs.environment import check_environment
+from ssast.runs.output.earlier_results import left_as_it_was
 from ssast.runs.output.lock import held
-from ssast.runs.output.tidy import enough_memory, nothing_half_written
 from ssast.runs.output.uploads import uploading
 from ssast.runs.paths import Paths
 from ssast.runs.private_runs import private_run
@@ -76,8 +79,8 @@ def _around(name: str, paths: Paths, *, sends: bool, asked: Mapping[str, object]
         if record.sends and sends and paths.bucket_name:
             stack.enter_context(_sending(folder, paths.results))
         if record.tidies:
-            stack.enter_context(nothing_half_written(folder))
-            stack.enter_context(enough_memory(name, {one: asked[one] for one in MEMORY_OPTIONS}))
+            stack.enter_context(left_as_it_was(at_home(paths.exp_dir)))
+            stack.enter_context(_enough_memory(name, {one: asked[one] for one in MEMORY_OPTIONS}))
         yield
 
 
@@ -93,3 +96,18 @@ def _sending(folder: Path, to: Location) -> Iterator[None]:
             yield
     finally:
         _sends.reset(inside)
+
+
+@contextlib.contextmanager
+def _enough_memory(mode: str, asked: Mapping[str, object]) -> Iterator[None]:
+    """Say in one sentence that the memory does not hold what a mode asked for with these options."""
+    try:
+        yield
+    except (MemoryError, RuntimeError) as error:
+        if not (isinstance(error, MemoryError) or should_reduce_batch_size(error)):
+            raise
+        told = ", ".join(f"--{name} {value}" for name, value in asked.items() if value)
+        raise UserError(
+            f"this machine has not enough memory for {mode} with {told}; give smaller numbers, in training a "
+            "--micro_batch too, or a smaller model."
+        ) from error

@@ -8,6 +8,7 @@ from ssast.data.layout.file_column import FileColumn, name_files
 from ssast.data.layout.filenames import FileNames
 from ssast.data.layout.people import doubtful, find_person
 from ssast.data.layout.uids import name_rows
+from ssast.data.storage import atomic_writes
 from ssast.data.storage.location import Location
 from ssast.errors import UserError
 
@@ -201,6 +202,23 @@ def test_uids_are_file_names_with_as_much_of_the_path_as_tells_them_apart():
     assert uids(["x/a.wav", "y/a.wav"], table_of(file=["x/a", "y/a"])) == ["x-a", "y-a"]
     assert uids(["a.wav", "a.mp3"], table_of(file=["a.wav", "a.mp3"])) == ["a.wav", "a.mp3"]
     assert uids([unicodedata.normalize("NFD", "é.wav")], table_of(file=["é"])) == [unicodedata.normalize("NFC", "é")]
+
+
+def test_file_names_that_windows_refuses_for_folders_become_others_there(monkeypatch):
+    files, table = ["con.wav", "b. .wav", "Nul.x.wav"], table_of(file=["con.wav", "b. .wav", "Nul.x.wav"])
+    assert uids(files, table) == ["con", "b", "Nul.x"]
+    monkeypatch.setattr(atomic_writes, "ON_WINDOWS", True)
+    assert uids(files, table) == ["con_", "b", "Nul_.x"]
+
+
+@pytest.mark.parametrize("uid", ["CON", "u.", "lpt1.x", "ab:c"])
+def test_uids_of_a_table_that_windows_refuses_are_one_sentence_there(uid, monkeypatch):
+    """The folder of another name would be found by no csv."""
+    table = table_of(uid=[uid, *"1abcdef"], file=LETTERS)
+    assert uids(LETTERS, table)[0] == uid
+    monkeypatch.setattr(atomic_writes, "ON_WINDOWS", True)
+    with pytest.raises(UserError, match=rf"the uid '{uid}' of line 2 cannot be .* on Windows"):
+        uids(LETTERS, table)
 
 
 @pytest.mark.parametrize(

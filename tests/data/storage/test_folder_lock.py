@@ -219,3 +219,9 @@ def test_of_many_that_begin_together_one_has_it(tmp_path, disk):
         os.close(end)
     assert sorted(answers) == sorted(b"1" + b"0" * 19)
     assert not list(tmp_path.iterdir())
+
+
+def test_a_pipe_in_place_of_the_name_of_a_run_holds_nobody_up(tmp_path, pipe):
+    pipe(tmp_path / "lock.by")
+    with in_use(tmp_path, tmp_path / "lock", "first"):
+        assert "first" in (tmp_path / "lock.by").read_text()

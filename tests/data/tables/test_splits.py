@@ -251,3 +251,17 @@ def test_the_real_splits_read_as_their_readme_says(shared):
     check_targets(frame, read_labels(shared / "speechocean" / "labels.txt"), "BCE")
     train, held, _ = split_validation(frame, 0.1, 0)
     assert not set(train["speaker"]) & set(held["speaker"])
+
+
+def test_a_csv_of_more_columns_than_any_table_has_is_one_sentence(tmp_path):
+    (tmp_path / "train.csv").write_text("uid" + "," * 200_000 + "\na\n")
+    with pytest.raises(UserError, match=r"has 200,001 columns, expected 100,000 at most"):
+        read_split(tmp_path / "train.csv")
+
+
+@pytest.mark.parametrize("label", ["x" * 201, "\x1b[2J"])
+def test_a_label_that_no_model_folder_can_keep_is_refused_before_training(label, tmp_path):
+    """The model that was trained with it could not be loaded."""
+    (tmp_path / "labels.txt").write_text(f"ill\n{label}\n")
+    with pytest.raises(UserError, match="expected one line of 1 to 200 characters"):
+        read_labels(tmp_path / "labels.txt")

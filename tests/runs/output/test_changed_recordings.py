@@ -12,7 +12,7 @@ import ssast
 from ssast.engine import inference, train
 from ssast.errors import UserError
 from ssast.model.classification import SSASTForAudioClassification
-from ssast.runs.output import folder
+from ssast.runs.output import changed_recordings, folder
 
 torch.set_num_threads(1)
 TRAINING = {"model_size": "tiny", "epochs": 2, "batch_size": 4, "mask_patch": 8, "save_every_seconds": 0}
@@ -255,3 +255,10 @@ def test_training_says_where_what_it_heard_is_not_known(usual, tmp_path, dies, c
     assert "heard.json is missing or damaged, so whether recordings changed since this run began is not known" in (
         capsys.readouterr().out
     )
+
+
+@pytest.mark.parametrize("content", ["", "5", "{}", "[" * 100_000, '["a", "b", "c"]', '["a"]' + " " * (9 << 20), None])
+def test_what_was_heard_is_not_known_from_a_file_that_no_run_wrote(content, tmp_path, pipe):
+    place = tmp_path / "heard.json"
+    pipe(place) if content is None else place.write_text(content)
+    assert changed_recordings.RememberedRecordings(["u"], ["name"]).changed_since(place) is None

@@ -123,3 +123,15 @@ def test_a_journal_cut_by_a_kill_is_read_as_far_as_it_goes(tmp_path):
     assert third.reasons == second.reasons
     second.remember(tmp_path / "j.jsonl", goes_on=False)
     assert not (tmp_path / "j.jsonl").exists()
+
+
+def test_a_journal_that_no_run_wrote_is_passed_over(tmp_path, pipe):
+    """A stranger's folder, or a disk that failed: a pipe of that name would never have ended."""
+    (tmp_path / "bytes.jsonl").write_bytes(b'\xff\xfe\n["a", "no sound"]\n')
+    (tmp_path / "kinds.jsonl").write_text('[]\n5\n{"a": 1}\n["b", [1], 2]\n["c", "cut off"]\n["d", "' + "x" * 50)
+    pipe(tmp_path / "pipe.jsonl")
+    noted = SkippedRecordings()
+    for name in ("bytes.jsonl", "kinds.jsonl", "pipe.jsonl", "none.jsonl"):
+        noted.remember(tmp_path / name)
+    assert noted.reasons == {"c": "cut off"}
+    assert noted.doubts == {}

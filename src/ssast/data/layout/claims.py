@@ -4,7 +4,8 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from ssast.data.layout.filenames import _NUMBER, File, FileNames, filled, is_audio, plain
+from ssast.data.layout.filenames import _NUMBER, File, FileNames, filled, is_audio
+from ssast.data.storage.disk_names import plain
 
 VARIED = 0.8
 """A column with at least this share of different cells could name files, however few it fits."""

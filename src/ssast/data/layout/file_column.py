@@ -106,7 +106,9 @@ def _two_could(best: Claim, other: Claim) -> UserError:
     told = [f"{claim.column!r} says {_said(claim, lines[0])}" for claim in (best, other)]
     return UserError(
         f"the columns {best.column!r} and {other.column!r} could both name the audio files and do not agree: in line "
-        f"{lines[0]} {' and '.join(told)}; say which one names them: {_options(best.column, other.column)}."
+        f"{lines[0]} {' and '.join(told)}; say which one names them: {_options(best.column, other.column)}.",
+        cell=[claim.cells.get(lines[0], "") for claim in (best, other)],
+        file=[claim.of_line[lines[0]].shown for claim in (best, other) if lines[0] in claim.of_line],
     )
 
 
@@ -130,7 +132,9 @@ def _refuse_chance(best: Claim, others: Sequence[Claim], folder: object) -> None
         raise UserError(
             f"the column {empty[0].column!r} seems to name audio files, but none of them is in {folder} "
             f"({quoted(next(iter(empty[0].cells.values())))} for one), and the column {best.column!r} fits some by its "
-            f"numbers alone; give the right folder, or pass --file_column {shlex.quote(best.column)} if it names them."
+            f"numbers alone; give the right folder, or pass --file_column {shlex.quote(best.column)} if it names them.",
+            path=folder,
+            cell=next(iter(empty[0].cells.values())),
         )
     if not best.is_called_so and 2 * len({*best.of_line, *best.unclear}) < len(best.cells):
         raise UserError(
@@ -188,12 +192,16 @@ def _shared_by_people(gathered: Gathered, cells: Mapping[int, str], column: str)
         return UserError(
             f"the column {column!r} says whose the files are, but some codes stand in more than one row: "
             f"{some(doubled)}, so that {file.shown} fits each; keep one row a person, write the folder before the "
-            "code where two people have the same one (as in A/01), or name each recording in a column."
+            "code where two people have the same one (as in A/01), or name each recording in a column.",
+            subject=[cells[line] for own in rows.values() for line in own],
+            file=file.shown,
         )
     codes = [f"{cells[line]} (line {line})" for line in lines]
     return UserError(
         f"the file {file.shown} fits more than one code in the column {column!r}: {some(codes)}; put the files of each "
-        "person into a folder of their own, or name each recording in a column."
+        "person into a folder of their own, or name each recording in a column.",
+        subject=[cells[line] for line in lines],
+        file=file.shown,
     )
 
 
@@ -217,10 +225,13 @@ def _refuse_doubled(doubled: Mapping[File, Sequence[int]]) -> None:
         return
     if len(doubled) == 1:
         ((file, lines),) = doubled.items()
-        raise UserError(f"the lines {_listed(lines)} of the table all name {file.shown}; keep one row a recording.")
+        raise UserError(
+            f"the lines {_listed(lines)} of the table all name {file.shown}; keep one row a recording.", file=file.shown
+        )
     told = [f"{file.shown} in lines {_listed(lines)}" for file, lines in doubled.items()]
     raise UserError(
-        f"{len(doubled)} files are named in more than one row of the table: {some(told)}; keep one row a recording."
+        f"{len(doubled)} files are named in more than one row of the table: {some(told)}; keep one row a recording.",
+        file=[file.shown for file in doubled],
     )
 
 
@@ -249,11 +260,20 @@ def _names_nothing(table: TableOfFiles, names: FileNames, claims: Sequence[Claim
         file, how = names.nearly(cell) or (names.files[0], "")
         return UserError(
             f"no row of the table names a file in {folder}: {quoted(cell)} in the column {column!r} has the name "
-            f"of {file.shown}, which lies {how}; write names alone, or folders and endings as they are."
+            f"of {file.shown}, which lies {how}; write names alone, or folders and endings as they are.",
+            path=folder,
+            cell=cell,
+            file=file.shown,
         )
     if len(claims) < len(table):
-        return UserError(f"the column {claims[0].column!r} names no file in {folder} ({shown}); mend --file_column.")
+        return UserError(
+            f"the column {claims[0].column!r} names no file in {folder} ({shown}); mend --file_column.",
+            path=folder,
+            file=[file.shown for file in names.files[:3]],
+        )
     columns = some(list(table), COLUMNS)
     return UserError(
-        f"no column of the table ({columns}) names files in {folder} ({shown}); write their names in one of them."
+        f"no column of the table ({columns}) names files in {folder} ({shown}); write their names in one of them.",
+        path=folder,
+        file=[file.shown for file in names.files[:3]],
     )

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from ssast.audio.decode import EXTENSIONS
+from ssast.data.storage.disk_names import plain
 from ssast.data.storage.location import Location
 from ssast.data.tables.people import NO_VALUE, answer_of
 
@@ -108,11 +109,6 @@ def name_parts(path: str) -> Path:
 def plain_path(path: Path) -> Path:
     """A path to compare by."""
     return tuple(map(plain, path))
-
-
-def plain(text: str) -> str:
-    """A text to compare by: large and small letters, and accents of their own or on a letter, are the same."""
-    return _composed(_composed(text).casefold()).strip()
 
 
 def _composed(text: str) -> str:

@@ -83,7 +83,8 @@ def _given(table: TableOfFiles, name: str, option: str) -> Numbers:
             raise UserError(
                 f"line {line} of the table has {quoted(table[name][line])} for {name!r}, expected a number, yes, "
                 f"no or nothing; mend the cell, or pass --label_column {shlex.quote(name)} to make a "
-                "label of each of its entries."
+                "label of each of its entries.",
+                cell=table[name][line],
             )
     return {line: number for line, number in numbers.items() if number is not None}
 
@@ -130,26 +131,31 @@ def _check_words(words: Sequence[str], cells: Mapping[int, str], column: str) ->
     shown = some([printable(word[:_LONGEST]) for word in words], 3)
     if len(words) < 2:
         what = f"only '{shown}'" if words else "nothing"
-        raise UserError(f"the column {column!r} holds {what}, and a label needs two answers; name another column.")
+        raise UserError(
+            f"the column {column!r} holds {what}, and a label needs two answers; name another column.", cell=words
+        )
     held = f"the column {column!r} holds {len(words)} different entries ({shown})"
     if len(words) > MOST_LABEL_VALUES:
         raise UserError(
             f"{held}, and at most {MOST_LABEL_VALUES} can become labels; write groups of them into a new column, or, "
-            "if they are numbers, name the column in a file for --label_txt."
+            "if they are numbers, name the column in a file for --label_txt.",
+            cell=words,
         )
     alike = Counter(map(_alike, words)).most_common(1)[0]
     if alike[1] > 1:
         twice = [quoted(word) for word in words if _alike(word) == alike[0]]
         raise UserError(
-            f"the column {column!r} holds {' and '.join(twice)}, which look like one entry; write it in one way."
+            f"the column {column!r} holds {' and '.join(twice)}, which look like one entry; write it in one way.",
+            cell=[word for word in words if _alike(word) == alike[0]],
         )
     if 2 < len(words) == len(cells):
-        raise UserError(f"{held}, each in one row only, which no model can learn; name a column of groups.")
+        raise UserError(f"{held}, each in one row only, which no model can learn; name a column of groups.", cell=words)
     for line, cell in cells.items():
         if cell.lower() in AMBIGUOUS or re.fullmatch(r"#[A-Z0-9/]+[!?]?", cell):
             raise UserError(
                 f"line {line} of the table has {cell!r} for {column!r}, which may mean that nothing is known; leave "
-                "such cells empty, or write a word such as healthy."
+                "such cells empty, or write a word such as healthy.",
+                cell=cell,
             )
 
 

@@ -5,8 +5,9 @@ from dataclasses import dataclass
 from unicodedata import normalize
 
 from ssast.data.layout.file_column import FileColumn, TableOfFiles
-from ssast.data.layout.filenames import File, filled, plain, printable
+from ssast.data.layout.filenames import File, filled, printable
 from ssast.data.recordings import check_uid
+from ssast.data.storage.disk_names import on_disk, plain
 from ssast.data.tables.splits import some
 from ssast.errors import UserError
 
@@ -49,7 +50,8 @@ def name_rows(table: TableOfFiles, named: FileColumn) -> list[Row]:
         more = f" (and so for {len(twice) - 1} more)" if len(twice) > 1 else ""
         raise UserError(
             f"the lines {lines} of the table would all get the uid {twice[0][0].uid!r}{more}; "
-            "give each line its own in a column uid."
+            "give each line its own in a column uid.",
+            uid=[row.uid for row in twice[0]],
         )
     for row in rows:
         _check(row)
@@ -62,8 +64,8 @@ def _path(file: File) -> str:
 
 
 def _tidy(name: str) -> str:
-    """As csv files keep it: no spaces around it, and accents as keyboards write them."""
-    return normalize("NFC", name).strip().rstrip(".")
+    """As csv files keep it, with accents as keyboards write them and no spaces around it, and as a disk takes it."""
+    return on_disk(normalize("NFC", name).strip().rstrip(". "))
 
 
 def _twice(rows: list[Row]) -> list[list[Row]]:
@@ -85,10 +87,19 @@ def _check(row: Row) -> None:
     try:
         length = len(row.uid.encode("utf-8"))
     except UnicodeEncodeError as error:
-        raise UserError(f"the name of {row.file.shown} is not text in UTF-8; give the file another name.") from error
+        raise UserError(
+            f"the name of {row.file.shown} is not text in UTF-8; give the file another name.",
+            file=printable(row.file.shown),
+        ) from error
     check_uid(row.uid)
+    if row.uid != on_disk(row.uid):
+        raise UserError(
+            f"the uid {row.uid!r} of line {row.line} cannot be the name of a folder on Windows; write another one.",
+            uid=row.uid,
+        )
     if length > _LONGEST:
         raise UserError(
             f"the uid of line {row.line}, {printable(row.uid[:40])}..., has {length} bytes, and folders take at most "
-            f"{_LONGEST}; give the file a shorter name, or the table a column uid."
+            f"{_LONGEST}; give the file a shorter name, or the table a column uid.",
+            uid=row.uid,
         )

@@ -6,6 +6,7 @@ import os
 import re
 import shutil
 import socket
+import stat
 import time
 import uuid
 from collections.abc import Callable, Iterator
@@ -25,6 +26,8 @@ LONGEST_REST = 150
 """So many bytes of a name stand in the name of its unfinished file; disks take 255 in all."""
 ON_WINDOWS = os.name == "nt"
 TRIES, _PAUSE_SECONDS = 20, 0.1
+_HOMES: list[str] = []
+"""The folders of the runs of this process, whichever of its threads writes."""
 
 
 def writable_folder(path: StrPath) -> Path:
@@ -79,10 +82,45 @@ def atomic_folder(path: StrPath) -> Iterator[Path]:
             shutil.rmtree(aside, ignore_errors=True)
 
 
+@contextmanager
+def staying_in(folder: StrPath) -> Iterator[None]:
+    """Let nothing that is written below `folder` inside the block get out of it by a link; see `check_inside`."""
+    home = os.path.abspath(at_home(folder))
+    _HOMES.append(home)
+    try:
+        yield
+    finally:
+        _HOMES.remove(home)
+
+
+def check_inside(path: StrPath) -> None:
+    """UserError where a run would write to another place than its own folder, into which somebody put a link.
+
+    The folder itself may be a link. A device takes what is written to it, a pipe might wait for ever.
+    """
+    place = os.path.abspath(path)
+    real = os.path.realpath(place)
+    is_file = not os.path.exists(real) or os.path.isfile(real) or os.path.isdir(real)
+    for home in _HOMES:
+        if is_file and is_below(place, home) and not is_below(real, os.path.realpath(home)):
+            raise UserError(
+                f"{path} is a link out of {home}, and a run writes into its own folder alone; "
+                "remove the link, or give another --exp_dir.",
+                path=[path, home],
+            )
+    if os.path.exists(real) and stat.S_ISFIFO(os.stat(real).st_mode):
+        raise UserError(f"{path} is a pipe, and a file was expected; remove it, or give another --exp_dir.", path=path)
+
+
+def is_below(path: str, folder: str) -> bool:
+    """Whether a full path is the folder or lies in it."""
+    return path == folder or path.startswith(folder.rstrip(os.sep) + os.sep)
+
+
 def _on_disk(path: StrPath) -> Path:
     text = os.fspath(path)
     if "://" in text:
-        raise UserError(f"{text} is not on this machine; give a local path.")
+        raise UserError(f"{text} is not on this machine; give a local path.", path=text)
     return at_home(text)
 
 
@@ -96,6 +134,7 @@ def at_home(path: StrPath) -> Path:
 
 def _beside(path: StrPath) -> tuple[Path, Path]:
     """The place behind any link, and a free name beside it; what killed processes left there is swept first."""
+    check_inside(_on_disk(path))
     target = Path(os.path.realpath(_on_disk(path)))
     with _writing(target):
         target.parent.mkdir(parents=True, exist_ok=True)
@@ -193,7 +232,7 @@ def _writing(target: Path, *, inside: bool = False) -> Iterator[None]:
             raise
         why = os.strerror(number).lower() if number in OUT_OF_ROOM and number is not None else first_line(error).lower()
         raise UserError(
-            f"cannot write {target}: {why}; free space, mend the rights or choose another place."
+            f"cannot write {target}: {why}; free space, mend the rights or choose another place.", path=target
         ) from error
 
 

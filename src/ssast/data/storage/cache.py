@@ -185,7 +185,8 @@ class Cache:
             why = first_line(error).lower()
             raise UserError(
                 f"cannot write the cache {self.folder}: {why}; free space, mend the rights, "
-                "or set SSAST_CACHE to another folder."
+                "or set SSAST_CACHE to another folder.",
+                path=self.folder,
             ) from error
 
 

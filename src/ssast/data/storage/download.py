@@ -104,7 +104,8 @@ def _by_hand(name: str, address: str, place: Path, why: str, part: Path | None =
     return UserError(
         f"{name} is not on this machine, and from {address} {why}; {kept}open that address in a browser where there is "
         f"a network and save the file as {place}, or set {MIRROR} to a folder on the web that holds it; "
-        "to try the way without it, pass a folder that `ssast pretrain` wrote, or none for random weights."
+        "to try the way without it, pass a folder that `ssast pretrain` wrote, or none for random weights.",
+        path=[address, place],
     )
 
 
@@ -211,7 +212,7 @@ def _admit(file: Path, name: str, source: str) -> None:
         check_sizes(read_checkpoint(file), model_size=facts.model_size, fshape=facts.fshape, tshape=facts.tshape)
     except UserError as error:
         said = str(error).replace(str(file), "it")
-        raise UserError(f"what {source} holds is not {name}: {said}") from error
+        raise UserError(f"what {source} holds is not {name}: {said}", path=source) from error
 
 
 def _pin(place: Path) -> Path:
@@ -238,7 +239,8 @@ def _compare(place: Path, file: Path | None = None, lead: str = "") -> None:
             f"{lead or f'{place} is not the file that was fetched:'} its SHA-256 is {digest}, and "
             f"{''.join(expected) or 'nothing'} was pinned in {_pin(place)}; "
             + (f"remove {place} to fetch it anew" if file is None else "ask where the file comes from")
-            + ", or remove the pin if you trust it."
+            + ", or remove the pin if you trust it.",
+            path=[_pin(place), place],
         )
 
 
@@ -255,5 +257,6 @@ def _writing(folder: Path) -> Iterator[None]:
     except OSError as error:
         raise UserError(
             f"cannot write the cache {folder}: {first_line(error).lower()}; free space, mend the rights, "
-            "or set SSAST_CACHE to another folder."
+            "or set SSAST_CACHE to another folder.",
+            path=folder,
         ) from error

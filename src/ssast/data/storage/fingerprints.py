@@ -70,7 +70,7 @@ def _held(place: Location, cache: Cache) -> str:
 
 def _local_content(place: Location, cache: Cache) -> str:
     if odd := not_plain(place.path):
-        raise AudioError(f"{place} is {odd}, not a file")  # opening a pipe would wait for ever
+        raise AudioError(f"{place} is {odd}, not a file", path=place)  # opening a pipe would wait for ever
     stat = os.stat(place.path)
     known = fingerprint_of("content", str(place), stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns, stat.st_ino)
     size = hashlib.sha256().digest_size * 2

@@ -21,12 +21,15 @@ from filelock import BaseFileLock, FileLock, SoftFileLock, Timeout
 
 from ssast.data.storage.atomic_writes import first_line, own_name
 from ssast.errors import UserError
+from ssast.safe_reading import brief, json_file
 
 LOCK = ".ssast.lock"
 BY = ".by"
 """What follows the name of the lock in the name of the file that says who has it."""
 BEAT_SECONDS = 2.0
 """How often a run renews the time of that file."""
+MOST_BYTES = 10_000
+"""Of the file that says who has a folder."""
 _SILENT_SECONDS = 10.0
 """A run whose file was not renewed for so long has ended."""
 TRY_SECONDS = 0.25
@@ -87,13 +90,16 @@ def _sentences(folder: Path, place: Path) -> Iterator[None]:
     try:
         yield
     except _Taken:
-        by_whom = _read_soon(_by(place)) or "another run"
+        by_whom = brief(str(_read_soon(_by(place)) or "another run"), 200)
         raise UserError(
-            f"{folder} is in use by {by_whom}; wait until that has ended, stop it, or give another --exp_dir."
+            f"{folder} is in use by {by_whom}; wait until that has ended, stop it, or give another --exp_dir.",
+            path=folder,
         ) from None
     except OSError as error:
         why = first_line(error).lower()
-        raise UserError(f"cannot write {place}: {why}; free space, mend the rights or choose another place.") from error
+        raise UserError(
+            f"cannot write {place}: {why}; free space, mend the rights or choose another place.", path=place
+        ) from error
 
 
 def _take(place: Path) -> BaseFileLock:
@@ -183,9 +189,8 @@ def _write(by: Path, holder: Holder) -> None:
 def _read(by: Path) -> Holder | None:
     """Who has it by what is written; None where nothing is written, or something else."""
     try:
-        with open(by, "rb") as file:
-            holder = Holder(**json.loads(file.read(10_000)))
-    except (OSError, ValueError, TypeError, RecursionError):
+        holder = Holder(**json_file(by, MOST_BYTES))
+    except (OSError, ValueError, TypeError):
         return None
     is_one = isinstance(holder.process, int) and all(isinstance(text, str) for text in (holder.host, holder.by))
     return holder if is_one else None
@@ -213,7 +218,10 @@ def _beats(by: Path) -> bool:
 def _renewed(by: Path) -> int | None:
     """When the file was renewed; opened anew, since network disks remember what they said of a file."""
     try:
-        with open(by, "rb") as file:
-            return os.fstat(file.fileno()).st_mtime_ns
+        number = os.open(by, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0))  # a pipe of that name would never open
     except OSError:
         return None
+    try:
+        return os.fstat(number).st_mtime_ns
+    finally:
+        os.close(number)

@@ -79,7 +79,7 @@ class Location:
     def path(self) -> Path:
         """The local path; UserError where the address is not local."""
         if not self.is_local:
-            raise UserError(f"{self} is not on this machine; give a local path.")
+            raise UserError(f"{self} is not on this machine; give a local path.", path=self)
         return Path(self.address)
 
     @property
@@ -117,20 +117,20 @@ class Location:
         UserError as well for a file of more than `most` bytes.
         """
         if self.is_local and self.exists() and not self.is_dir() and not os.path.isfile(self.address):
-            raise UserError(f"cannot read {self}: it is not a regular file; give the path of one.")
+            raise UserError(f"cannot read {self}: it is not a regular file; give the path of one.", path=self)
         content = self.read_bytes(None if most is None else most + 1)
         if most is not None and len(content) > most:
-            raise UserError(f"{self} is larger than {most:,} bytes, so it was not read; check the path.")
+            raise UserError(f"{self} is larger than {most:,} bytes, so it was not read; check the path.", path=self)
         wide = content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
         try:
             text = content.decode("utf-16" if wide else "utf-8-sig")
         except UnicodeDecodeError as error:
             line = content.count(b"\n", 0, error.start) + 1
             raise UserError(
-                f"{self} is not UTF-8 text (line {line}); save it again as UTF-8, in Excel as `CSV UTF-8`."
+                f"{self} is not UTF-8 text (line {line}); save it again as UTF-8, in Excel as `CSV UTF-8`.", path=self
             ) from error
         if "\0" in text:
-            raise UserError(f"{self} holds NUL characters, so it is no text file; give a plain text file.")
+            raise UserError(f"{self} holds NUL characters, so it is no text file; give a plain text file.", path=self)
         return text
 
     def exists(self) -> bool:
@@ -247,14 +247,16 @@ class Location:
             raise Missing(f"{self} does not exist; {advice}.") from error
         except (IsADirectoryError, NotADirectoryError) as error:
             kind = "a folder" if isinstance(error, IsADirectoryError) else "not a folder"
-            raise UserError(f"cannot {doing} {self}: it is {kind}; check the path.") from error
+            raise UserError(f"cannot {doing} {self}: it is {kind}; check the path.", path=self) from error
         except ImportError as error:
-            raise UserError(f"cannot {doing} {self}: {first_line(error)}; pip install 'ssast[cloud]'.") from error
+            raise UserError(
+                f"cannot {doing} {self}: {first_line(error)}; pip install 'ssast[cloud]'.", path=self
+            ) from error
         except Exception as error:  # every cloud client raises kinds of its own
             if self.is_local and not isinstance(error, OSError | ValueError):
                 raise
             advice = "the path and your rights" if self.is_local else "the address, your rights and your credentials"
-            raise UserError(f"cannot {doing} {self}: {first_line(error)}; check {advice}.") from error
+            raise UserError(f"cannot {doing} {self}: {first_line(error)}; check {advice}.", path=self) from error
 
 
 _kept: "OrderedDict[tuple[str, str | None], dict[str, Stored]]" = OrderedDict()

@@ -77,4 +77,6 @@ def check_label_names(
         made = table(labels)
         if met := made.meeting():
             label, name = met
-            raise UserError(f"the label {label!r} of {source} has the same name as {made.what} ({name}); {remedy}.")
+            raise UserError(
+                f"the label {label!r} of {source} has the same name as {made.what} ({name}); {remedy}.", path=source
+            )

@@ -8,7 +8,7 @@ import hashlib
 import io
 import re
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import numpy as np
@@ -31,10 +31,12 @@ from ssast.data.tables.people import (
     subject_names,
 )
 from ssast.errors import UserError
+from ssast.model.checkpoints.config_entries import check_labels
 
 SEPARATORS = (",", ";", "\t", "|")
 MOST_LETTERS = 120
 """So much of a name stands in a sentence at most."""
+MOST_COLUMNS = 100_000
 SHEETS = (".xlsx", ".xls", ".ods", ".numbers")
 
 
@@ -45,24 +47,30 @@ def find_split(root: Address, name: str) -> Location:
         found = root
     elif not root.is_dir():
         raise UserError(
-            f"data_split_root {root} does not exist; give a folder with train.csv and test.csv, or one csv."
+            f"data_split_root {root} does not exist; give a folder with train.csv and test.csv, or one csv.", path=root
         )
     else:
         found = root / f"{name}.csv"
     if not found.exists():
-        raise UserError(f"{found} does not exist; give --data_split_root a folder with {found.name}, or one csv.")
+        raise UserError(
+            f"{found} does not exist; give --data_split_root a folder with {found.name}, or one csv.",
+            path=found,
+        )
     return found
 
 
-def read_split(place: Address) -> pd.DataFrame:
+def read_split(
+    place: Address, *, keep: Callable[[str], bool] = lambda name: True, most: int | None = None
+) -> pd.DataFrame:
     """The table of a csv, indexed by `uid` as text; columns that hold only numbers become numbers, empty cells NaN.
 
     Takes a byte-order mark, any line ends, and `,` `;` tab or `|` between cells. A column with leading zeros stays
-    text, as does one whose name says that it tells who speaks. UserError where the file, its `uid` column or its rows
-    are missing, or where a uid appears twice.
+    text, as does one whose name says that it tells who speaks. `keep` says of a column's name whether it is wanted.
+    UserError where the file, its `uid` column or its rows are missing, where a uid appears twice, or where it is larger
+    than `most` bytes.
     """
     place = as_location(place)
-    header, rows = _cells(place)
+    header, rows = _cells(place, most)
     uid_at = _uid_column(header, place)
     uids = [row[uid_at].strip() for _, row in rows]
     _learn(header, rows, uids)
@@ -71,7 +79,7 @@ def read_split(place: Address) -> pd.DataFrame:
     columns = {
         name: (_text if name in told else _numbers_or_text)([row[at].strip() for _, row in rows]).array
         for at, name in enumerate(header)
-        if name and at != uid_at
+        if name and at != uid_at and keep(name)
     }
     return pd.DataFrame(columns, index=pd.Index(uids, name="uid", dtype="str"))
 
@@ -90,14 +98,16 @@ def read_table(place: Address) -> dict[str, dict[int, str]]:
     return {name: {line: row[at].strip() for line, row in rows} for at, name in enumerate(header) if name}
 
 
-def _cells(place: Location) -> tuple[list[str], list[tuple[int, list[str]]]]:
+def _cells(place: Location, most: int | None = None) -> tuple[list[str], list[tuple[int, list[str]]]]:
     """The header and the rows with their line numbers; every row is as long as the header."""
     if place.name.lower().endswith(SHEETS):
-        raise UserError(f"{place} is a spreadsheet; save it as csv (UTF-8) and give that.")
+        raise UserError(f"{place} is a spreadsheet; save it as csv (UTF-8) and give that.", path=place)
     try:
-        text = place.read_text()
+        text = place.read_text(most)
     except Missing as error:
-        raise UserError(f"{place} does not exist; give the path of a csv with one row a recording.") from error
+        raise UserError(
+            f"{place} does not exist; give the path of a csv with one row a recording.", path=place
+        ) from error
     reader = csv.reader(io.StringIO(text, newline=""), delimiter=_separator(text), strict=True)
     rows = []
     try:
@@ -105,18 +115,30 @@ def _cells(place: Location) -> tuple[list[str], list[tuple[int, list[str]]]]:
             if any(cell.strip() for cell in row):
                 rows.append((reader.line_num, row))
     except csv.Error as error:
-        raise UserError(f"{place} is no readable csv: line {reader.line_num}: {error}; mend that line.") from error
+        raise UserError(
+            f"{place} is no readable csv: line {reader.line_num}: {error}; mend that line.", path=place
+        ) from error
     if not rows:
-        raise UserError(f"{place} is empty; it needs a header with a uid column and one row a recording.")
+        raise UserError(f"{place} is empty; it needs a header with a uid column and one row a recording.", path=place)
+    if len(rows[0][1]) > MOST_COLUMNS:
+        raise UserError(
+            f"{place} has {len(rows[0][1]):,} columns, expected {MOST_COLUMNS:,} at most; leave some out.", path=place
+        )
     header = [cell.strip() for cell in rows.pop(0)[1]]
     twice = [name for name, count in Counter(name for name in header if name).items() if count > 1]
     if twice:
-        raise UserError(f"{place} has more than one column {twice[0]!r}; rename or remove all but one.")
+        raise UserError(
+            f"{place} has more than one column {redaction.shown_name('cell', twice[0])!r}; "
+            "rename or remove all but one.",
+            path=place,
+        )
     # Some programs end every line with separators; cells that the header leaves unnamed at the end say nothing.
     width = max(at + 1 for at, name in enumerate(header) if name)
     for line, row in rows:
         if len(row) < width or any(cell.strip() for cell in row[width:]):
-            raise UserError(f"{place}, line {line}, has {len(row)} cells; the header has {width}: mend that line.")
+            raise UserError(
+                f"{place}, line {line}, has {len(row)} cells; the header has {width}: mend that line.", path=place
+            )
     return header[:width], rows
 
 
@@ -135,15 +157,21 @@ def _uid_column(header: list[str], place: Location) -> int:
         at for at, name in enumerate(header) if name.lower() == "uid"
     ]
     if not places:
-        raise UserError(f"{place} has no column uid, only {some(header)}; name the column of the folder names uid.")
+        # A csv without a header has names of people there.
+        shown = [redaction.shown_name("cell", name) for name in header if name]
+        raise UserError(
+            f"{place} has no column uid, only {some(shown)}; name the column of the folder names uid.", path=place
+        )
     return places[0]
 
 
 def _check_uids(uids: list[str], lines: list[int], place: Location) -> None:
     if not uids:
-        raise UserError(f"{place} has a header but no rows; add one row a recording.")
+        raise UserError(f"{place} has a header but no rows; add one row a recording.", path=place)
     if "" in uids:
-        raise UserError(f"{place}, line {lines[uids.index('')]}, has an empty uid; fill it in or remove the line.")
+        raise UserError(
+            f"{place}, line {lines[uids.index('')]}, has an empty uid; fill it in or remove the line.", path=place
+        )
     twice = [uid for uid, count in Counter(uids).items() if count > 1]
     if twice:
         said = f"{place} names {len(twice)} uid(s) more than once: {some(twice)}; keep one row of each."
@@ -190,14 +218,17 @@ def read_labels(place: Address) -> list[str]:
     try:
         text = place.read_text()
     except Missing as error:
-        raise UserError(f"{place} does not exist; give --label_txt a file with one label a line.") from error
+        raise UserError(
+            f"{place} does not exist; give --label_txt a file with one label a line.", path=place
+        ) from error
     labels = [cell.strip().strip("\"'").strip() for line in text.splitlines() for cell in line.split(",")]
     labels = [label for label in labels if label]
     if not labels:
-        raise UserError(f"{place} holds no label; write one label a line, as the csv names its columns.")
+        raise UserError(f"{place} holds no label; write one label a line, as the csv names its columns.", path=place)
     twice = [label for label, count in Counter(labels).items() if count > 1]
     if twice:
-        raise UserError(f"{place} names the label {twice[0]!r} more than once; keep one line of it.")
+        raise UserError(f"{place} names the label {twice[0]!r} more than once; keep one line of it.", path=place)
+    check_labels(labels, str(place))
     check_label_names(labels, source=place)
     return labels
 
@@ -219,7 +250,9 @@ def targets(frame: pd.DataFrame, labels: Sequence[str], source: object = "the cs
     missing = [label for label in labels if label not in frame.columns]
     if missing:
         columns = some([str(column) for column in frame.columns]) or "none but uid"
-        raise UserError(f"the label {missing[0]!r} is not in {source}, whose columns are {columns}; mend --label_txt.")
+        raise UserError(
+            f"the label {missing[0]!r} is not in {source}, whose columns are {columns}; mend --label_txt.", path=source
+        )
     values = np.empty((len(frame), len(labels)), dtype=np.float32)
     for at, label in enumerate(labels):
         cells = answer_cells(frame, label)
@@ -254,6 +287,7 @@ def _refuse(label: str, cells: pd.Series, wrong: np.ndarray, expected: str, sour
             f"mend {source}, or leave a cell empty where the label is not known.",
             uid=cells.index[at],
             cell=cells.iloc[at],
+            path=source,
         )
 
 

@@ -1,11 +1,12 @@
 """Check the entries of a model folder's config.json: the first that cannot be meant is one sentence."""
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 
 from ssast.errors import UserError
-from ssast.model.encoder import SIZES
+from ssast.model.encoder import SIZES, patch_grid
+from ssast.model.head import ACTIVATIONS, HEADS, LOSSES, POOLINGS
 from ssast.safe_reading import UNSEEN, brief
 
 MOST_OF_ENTRY = 1_000_000
@@ -14,15 +15,27 @@ COUNTS = {"num_labels", "fshape", "tshape", "num_mel_bins", "target_length", "ma
 _STEPS = {"fstride", "tstride"}
 SWITCHES = {"weighted", "freeze", "layernorm", "mask_padding"}
 WORDS = {"class", "model_size", "task", "activation", "loss", "objective", "head"}
+OBJECTIVES = ("pretrain_mpc", "pretrain_mpg", "pretrain_joint")
+CHOICES: dict[str, Collection[str]] = {
+    "model_size": SIZES,
+    "activation": ACTIVATIONS,
+    "loss": LOSSES,
+    "task": POOLINGS,
+    "head": HEADS,
+    "objective": OBJECTIVES,
+}
 USUAL = {"fshape": 128, "tshape": 2, "num_mel_bins": 128, "target_length": 1024}
 """What a model is made with where its config says nothing."""
 LONGEST_LABEL = 200
 FRONTEND = {
-    "sample_rate": ("a whole number from 1 to 1000000", lambda value: _is_count(value)),
+    "sample_rate": ("a whole number from 100 to 1000000", lambda value: _is_count(value) and value >= 100),
     "num_mel_bins": ("a whole number from 1 to 1000000", lambda value: _is_count(value)),
     "target_length": ("a whole number from 1 to 1000000", lambda value: _is_count(value)),
     "mean": ("a number", lambda value: _is_number(value) and abs(value) < MOST_OF_ENTRY),
-    "std": ("a number above 0", lambda value: _is_number(value) and 0 < value < MOST_OF_ENTRY),
+    "std": (
+        "a number of at least 0.000001",
+        lambda value: _is_number(value) and 1 / MOST_OF_ENTRY <= value <= MOST_OF_ENTRY,
+    ),
     "reduce": ("true or false", lambda value: isinstance(value, bool)),
     "clip_length": ("a number of seconds, 0 for all", lambda value: _is_number(value) and 0 <= value < MOST_OF_ENTRY),
 }
@@ -34,23 +47,52 @@ def check_entries(config: Mapping[str, Any], source: str) -> None:
         expected = _expected(name, value)
         if expected:
             raise UserError(
-                f"config.json of {source} says {name} {brief(value, 40)!r}, expected {expected}; save the model again."
+                f"config.json of {source} says {name} {brief(value, 40)!r}, expected {expected}; save the model again.",
+                path=source,
             )
     if config.get("class") == "SSASTForAudioClassification" and "num_labels" not in config:
-        raise UserError(f"config.json of {source} lacks num_labels, the number of labels; save the model again.")
+        raise UserError(
+            f"config.json of {source} lacks num_labels, the number of labels; save the model again.", path=source
+        )
     _check_frontend(config, source)
-    for label in config.get("labels") or ():
-        check_label(label, f"config.json of {source}")
-    twice = [label for label, count in Counter(config.get("labels") or ()).items() if count > 1]
+    _check_patches(config, source)
+    if config.get("labels") is not None:
+        check_labels(config["labels"], f"config.json of {source}")
+        count = config.get("num_labels", len(config["labels"]))
+        if len(config["labels"]) != count:
+            raise UserError(
+                f"config.json of {source} names {len(config['labels'])} labels and says num_labels {count}; "
+                "save the model again.",
+                path=source,
+            )
+
+
+def _check_patches(config: Mapping[str, Any], source: str) -> None:
+    """UserError where the sizes hold no patch, or lie further apart than a model hears."""
+    sizes = {name: config.get(name, usual) for name, usual in USUAL.items()}
+    steps = {name: config.get(name) or sizes[name.replace("stride", "shape")] for name in _STEPS}
+    try:
+        patch_grid(**sizes, **steps)
+    except UserError as error:
+        raise error.said(f"config.json of {source} cannot be meant: {error}") from error
+
+
+def check_labels(labels: Collection[str], source: str) -> None:
+    """UserError for a label that no label file can hold, or for one that is there twice."""
+    for label in labels:
+        check_label(label, source)
+    twice = [label for label, count in Counter(labels).items() if count > 1]
     if twice:
-        raise UserError(f"config.json of {source} names the label {brief(twice[0])!r} twice; save the model again.")
+        raise UserError(f"{source} names the label {brief(twice[0])!r} twice; mend it.", path=source)
 
 
 def check_label(label: str, source: str) -> None:
     """UserError for a label that no label file can hold: an empty one, one of several lines, an endless one."""
     if not label.strip() or len(label) > LONGEST_LABEL or UNSEEN.search(label):
         raise UserError(
-            f"{source} names the label {brief(label)!r}; expected one line of 1 to {LONGEST_LABEL} characters: mend it."
+            f"{source} names the label {brief(label)!r}; expected one line of 1 to {LONGEST_LABEL} characters: "
+            "mend it.",
+            path=source,
         )
 
 
@@ -65,7 +107,8 @@ def _check_frontend(config: Mapping[str, Any], source: str) -> None:
             expected = f"{brief(own)}, as the model itself" if is_right(value) else expected
             raise UserError(
                 f"config.json of {source} says {brief(name)} {brief(value, 40)} of the spectrogram, expected "
-                f"{expected}; save the model again."
+                f"{expected}; save the model again.",
+                path=source,
             )
 
 
@@ -79,12 +122,12 @@ def _expected(name: str, value: Any) -> str:
         return "true or false"
     if name in WORDS and not isinstance(value, str):
         return "a word"
-    if name == "model_size" and value not in SIZES:
-        return f"one of {', '.join(SIZES)}"
+    if name in CHOICES and value not in CHOICES[name]:
+        return f"one of {', '.join(CHOICES[name])}"
     if name == "layer" and not (isinstance(value, int) and not isinstance(value, bool) and -1 <= value <= 13):
         return "a whole number from -1 to 13"
-    if name == "final_dropout" and not _is_number(value):
-        return "a number"
+    if name == "final_dropout" and not (_is_number(value) and 0 <= value <= 1):
+        return "a number from 0 to 1"
     if name == "labels" and not (value is None or (isinstance(value, list) and all(isinstance(v, str) for v in value))):
         return "a list of words, or null"
     if name == "frontend" and not (value is None or _is_frontend(value)):

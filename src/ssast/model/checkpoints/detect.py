@@ -64,7 +64,7 @@ def detect(path: str | os.PathLike) -> Detected:
     """
     place = Path(path)
     if not os.path.exists(place):
-        raise UserError(f"{place} does not exist; give a checkpoint, or the folder of a model.")
+        raise UserError(f"{place} does not exist; give a checkpoint, or the folder of a model.", path=place)
     if os.path.isdir(place):
         return _folder(place)
     if place.name == WEIGHTS and (place.parent / CONFIG).is_file():
@@ -93,7 +93,9 @@ def _folder(folder: Path) -> Detected:
     kind = _OWN.get(brief(config.get("class")), FOREIGN)
     if weights is None:
         missing = f"{WEIGHTS} is missing beside its {CONFIG}" if config else f"it has no {CONFIG} and no {WEIGHTS}"
-        raise UserError(f"{folder} is no model folder: {missing}; give a folder that holds a model, or a checkpoint.")
+        raise UserError(
+            f"{folder} is no model folder: {missing}; give a folder that holds a model, or a checkpoint.", path=folder
+        )
     if kind != FOREIGN and weights.name == WEIGHTS:
         return Detected(folder, kind, weights, _listing(weights), config=config)
     listing = _listing(weights)
@@ -123,7 +125,7 @@ def _listing(file: Path) -> Listing:
         with safe_open(file, framework="pt") as opened:
             return {name: tuple(opened.get_slice(name).get_shape()) for name in opened.keys()}  # noqa: SIM118 - no dict
     except Exception as error:  # safetensors has its own exceptions besides OSError
-        raise UserError(f"{file} cannot be read ({error}); save or copy it again.") from error
+        raise UserError(f"{file} cannot be read ({error}); save or copy it again.", path=file) from error
 
 
 def _kind(listing: Listing) -> str:

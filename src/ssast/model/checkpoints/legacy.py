@@ -67,12 +67,14 @@ def read_arguments(place: Path) -> dict[str, Any]:
     except Refused as error:
         raise UserError(
             f"{place} asks for {error} and could run code when opened, so it was not; "
-            "remove it and give the options of that training on the command line."
+            "remove it and give the options of that training on the command line.",
+            path=place,
         ) from error
     except (OSError, ValueError) as error:
         raise UserError(
             f"{place} is not the record of an older fine-tuning ({brief(str(error), 200)}); "
-            "remove it and give the options of that training on the command line."
+            "remove it and give the options of that training on the command line.",
+            path=place,
         ) from error
     return {name: value for name, value in values.items() if isinstance(name, str) and _is_plain(value)}
 
@@ -118,7 +120,9 @@ def read_sizes(place: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
     UserError where the file is missing or no such model.
     """
     if not place.is_file():
-        raise UserError(f"{place} does not exist; give --finetuned_mdl_path a model folder, or an older .pt file.")
+        raise UserError(
+            f"{place} does not exist; give --finetuned_mdl_path a model folder, or an older .pt file.", path=place
+        )
     tensors = {key: value for key, value in load_tensors(place).items() if not key.startswith(FRAGMENTS)}
     head = PUBLISHED_HEAD if has_numbered_head(tensors) else DENSE
     if head == PUBLISHED_HEAD:
@@ -144,7 +148,8 @@ def _sizes(tensors: Mapping[str, Tensor], head: str, source: str) -> dict[str, A
         kind = "a pretrained model" if "p_input_fdim" in tensors else "no fine-tuned SSAST model"
         raise UserError(
             f"{source} is {kind}: its {len(tensors)} tensors lack {', '.join(lacking[:3])}; "
-            "give the file that fine-tuning wrote, or a model folder."
+            "give the file that fine-tuning wrote, or a model folder.",
+            path=source,
         )
     width, prefix = width_of(tensors["v.cls_token"]), 2 if "v.dist_token" in tensors else 1
     named = [name for name, size in SIZES.items() if (size.width, size.prefix) == (width, prefix)]
@@ -152,7 +157,8 @@ def _sizes(tensors: Mapping[str, Tensor], head: str, source: str) -> dict[str, A
     if not named or not is_patch(proj) or output.dim() != 2 or tensors["v.pos_embed"].dim() != 3:
         raise UserError(
             f"{source} has width {width}, {prefix} prefix tokens and patch weights {tuple(proj.shape)}, "
-            f"which is none of the published sizes ({', '.join(SIZES)}); give a fine-tuned .pt file."
+            f"which is none of the published sizes ({', '.join(SIZES)}); give a fine-tuned .pt file.",
+            path=source,
         )
     return {
         "model_size": named[0],
@@ -178,7 +184,7 @@ def _weighted(tensors: Mapping[str, Tensor], asked: bool | None, source: str) ->
     """Whether the hidden states are summed by `weightsum`; a model that only carries it still has all weights equal."""
     there = tensors.get("weightsum")
     if asked and there is None:
-        raise UserError(f"{source} has no weightsum, but --weighted True was asked for; leave it out.")
+        raise UserError(f"{source} has no weightsum, but --weighted True was asked for; leave it out.", path=source)
     if asked is not None or there is None:
         return bool(asked)
     return not torch.allclose(there.float(), torch.full_like(there, 1 / max(there.numel(), 1), dtype=torch.float32))
@@ -195,7 +201,8 @@ def _check_positions(positions_1LD: Tensor, config: Mapping[str, Any], source: s
         raise UserError(
             f"{source} has positions for {there} patches, but {described} make {high * wide}; "
             "give --target_length, --fstride, --tstride and --num_mel_bins as it was fine-tuned with"
-            f"{_such_as(there, shape)}"
+            f"{_such_as(there, shape)}",
+            path=source,
         )
 
 
@@ -224,5 +231,6 @@ def _check_labels(config: dict[str, Any], source: str) -> None:
     if labels is not None and len(labels) != config["num_labels"]:
         raise UserError(
             f"{source} was fine-tuned for {config['num_labels']} labels, but {len(labels)} are named "
-            f"({brief(', '.join(labels[:5]))}); give --label_txt the file that it was fine-tuned with."
+            f"({brief(', '.join(labels[:5]))}); give --label_txt the file that it was fine-tuned with.",
+            path=source,
         )

@@ -31,7 +31,8 @@ def model_card(config: Mapping[str, Any], folder: Path | None = None) -> str:
         parts += filter(None, [_data(record), _scores(scores), _training(record)])
     except (TypeError, ValueError, AttributeError, KeyError, IndexError) as error:
         raise UserError(
-            f"{_RECORD} or {_SCORES} in {folder} was not written by ssast; mend or remove it to share this model."
+            f"{_RECORD} or {_SCORES} in {folder} was not written by ssast; mend or remove it to share this model.",
+            path=folder,
         ) from error
     return "\n\n".join([*parts, _limits(is_pretrained)]) + "\n"
 
@@ -44,7 +45,9 @@ def _read(folder: Path | None, name: str) -> dict[str, Any]:
         content = json_file(folder / name) if name.endswith(".json") else yaml_of(text_of(folder / name))
     except (OSError, ValueError) as error:
         reason = str(error).splitlines()[0]
-        raise UserError(f"{folder / name} cannot be read ({reason}); mend or remove it to share this model.") from error
+        raise UserError(
+            f"{folder / name} cannot be read ({reason}); mend or remove it to share this model.", path=folder / name
+        ) from error
     return content if isinstance(content, dict) else {}
 
 

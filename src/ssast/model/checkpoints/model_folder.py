@@ -81,7 +81,8 @@ class Checkpoint:
         if tuple(positions_1LD.shape) != expected:
             raise UserError(
                 f"{self.source} has position embeddings of shape {tuple(positions_1LD.shape)}, but its config.json "
-                f"describes {expected}; save the model again, or ask who made it."
+                f"describes {expected}; save the model again, or ask who made it.",
+                path=self.source,
             )
 
 
@@ -112,7 +113,9 @@ def load_exactly(module: nn.Module, state_dict: Mapping[str, Tensor], source: st
     """Give the module these tensors as its own; UserError that lists what differs unless names and shapes agree."""
     differs = difference(shapes(module.state_dict()), shapes(state_dict))
     if differs:
-        raise UserError(f"the weights in {source} do not fit the model they should fill ({differs}); check the sizes.")
+        raise UserError(
+            f"the weights in {source} do not fit the model they should fill ({differs}); check the sizes.", path=source
+        )
     module.load_state_dict({key: value.clone() for key, value in state_dict.items()}, assign=True)
 
 
@@ -123,14 +126,15 @@ def read_folder(folder: str | os.PathLike) -> Checkpoint:
     if not os.path.isdir(path):
         what = "is a file, not a folder" if os.path.exists(path) else "does not exist"
         raise UserError(
-            f"{path} {what}; give a folder that holds {CONFIG} and {WEIGHTS}, as save_pretrained writes it."
+            f"{path} {what}; give a folder that holds {CONFIG} and {WEIGHTS}, as save_pretrained writes it.", path=path
         )
     lacking = [name for name in (CONFIG, WEIGHTS) if not os.path.isfile(path / name)]
     if lacking:
-        raise UserError(f"{path} has no {' and no '.join(lacking)}; give {_instead_of(path)}.")
-    beside = {name: _read_text(path / name) for name in _BESIDE if os.path.isfile(path / name)}
-    for name in beside:
+        raise UserError(f"{path} has no {' and no '.join(lacking)}; give {_instead_of(path)}.", path=path)
+    there = [name for name in _BESIDE if os.path.isfile(path / name)]
+    for name in there:
         _stay_inside(path, path / name)
+    beside = {name: _read_text(path / name) for name in there}
     return _read_files(path / CONFIG, path / WEIGHTS, str(path), beside=beside, home=path)
 
 
@@ -149,30 +153,38 @@ def _stay_inside(folder: Path, file: Path) -> None:
     kept = os.path.join(os.path.dirname(os.path.dirname(inside)), "blobs")
     allowed = (inside, kept) if os.path.basename(os.path.dirname(inside)) == "snapshots" else (inside,)
     if os.path.dirname(os.path.realpath(file)) not in allowed:
-        raise UserError(f"{file} is a link out of the model folder; put the file itself there, or remove it.")
+        raise UserError(
+            f"{file} is a link out of the model folder; put the file itself there, or remove it.", path=file
+        )
 
 
 def _read_text(path: Path) -> str:
     try:
         return text_of(path)
     except (OSError, ValueError) as error:
-        raise UserError(f"{path} cannot be read ({error}); mend it, or take it out of the folder.") from error
+        raise UserError(
+            f"{path} cannot be read ({error}); mend it, or take it out of the folder.", path=path
+        ) from error
 
 
 def _read_files(config_file: Path, weights_file: Path, source: str, **beside: Any) -> Checkpoint:
     try:
         config = json_file(config_file)
     except (OSError, ValueError) as error:
-        raise UserError(f"{CONFIG} of {source} cannot be read ({error}); save the model again.") from error
+        raise UserError(f"{CONFIG} of {source} cannot be read ({error}); save the model again.", path=source) from error
     if not isinstance(config, dict) or "class" not in config or "model_size" not in config:
-        raise UserError(f"{CONFIG} of {source} is not one that ssast wrote; give a folder made by save_pretrained.")
+        raise UserError(
+            f"{CONFIG} of {source} is not one that ssast wrote; give a folder made by save_pretrained.", path=source
+        )
     check_entries(config, source)
     config = USUAL | config
     try:
         check_header(weights_file)
         state_dict = {key: value.float() for key, value in load_file(weights_file).items()}
     except Exception as error:  # safetensors has its own exceptions besides OSError
-        raise UserError(f"{WEIGHTS} of {source} cannot be read ({error}); save or copy the model again.") from error
+        raise UserError(
+            f"{WEIGHTS} of {source} cannot be read ({error}); save or copy the model again.", path=source
+        ) from error
     return Checkpoint(source, config, state_dict, **beside)
 
 
@@ -193,7 +205,8 @@ def read_hub(name: str, **hub: Any) -> Checkpoint:
         reason = str(error).strip().split("\n")[0]
         raise UserError(
             f"{name} is no local folder and could not be had from the Hugging Face hub ({reason}); "
-            "check the name, the connection and your access."
+            "check the name, the connection and your access.",
+            path=name,
         ) from error
     found = {filename: text for filename, text in beside.items() if text is not None}
     return _read_files(files[0], files[1], name, beside=found)
@@ -263,7 +276,8 @@ def write_folder(
                 (path / THRESHOLDS).unlink(missing_ok=True)
     except (OSError, SafetensorError) as error:
         raise UserError(
-            f"the model cannot be written to {path} ({error}); free space, or give a folder you can write to."
+            f"the model cannot be written to {path} ({error}); free space, or give a folder you can write to.",
+            path=path,
         ) from error
 
 
@@ -314,7 +328,8 @@ class FolderMixin(PyTorchModelHubMixin):
             reason = str(error).strip().split("\n")[0]
             raise UserError(
                 f"{repo_id} could not be sent to the Hugging Face hub ({reason}); check the name, log in with "
-                "`hf auth login`, and that you may write there."
+                "`hf auth login`, and that you may write there.",
+                path=repo_id,
             ) from error
         finally:
             self.beside = kept
@@ -355,13 +370,15 @@ class FolderMixin(PyTorchModelHubMixin):
             raise UserError(
                 f"{checkpoint.source} holds a {_KINDS.get(kind, 'foreign')} model ({brief(kind)}), but a "
                 f"{_KINDS[cls.__name__]} one ({cls.__name__}) was expected; give the folder of such a model, "
-                f"or start from its encoder with {_FROM_ENCODER[cls.__name__]}."
+                f"or start from its encoder with {_FROM_ENCODER[cls.__name__]}.",
+                path=checkpoint.source,
             )
         unknown = sorted(set(config | changes) - set(cls._hub_mixin_init_parameters))
         if unknown:
             raise UserError(
                 f"{checkpoint.source} comes with settings that {cls.__name__} does not know: "
-                f"{', '.join(map(brief, unknown[:5]))}; remove them, or use the version of ssast that wrote it."
+                f"{', '.join(map(brief, unknown[:5]))}; remove them, or use the version of ssast that wrote it.",
+                path=checkpoint.source,
             )
         with torch.device("meta"):  # no weights are drawn that the file would replace at once
             model: Any = cls(**{**config, **changes})

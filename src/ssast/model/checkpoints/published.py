@@ -76,10 +76,13 @@ def read_checkpoint(path: str | os.PathLike) -> Checkpoint:
     if not os.path.exists(place):
         named = f"; ssast.weights({place.name!r}) fetches it and gives its path" if published_name(str(place)) else ""
         raise UserError(
-            f"{place} does not exist; give a published .pth file or a folder made by save_pretrained{named}."
+            f"{place} does not exist; give a published .pth file or a folder made by save_pretrained{named}.",
+            path=place,
         )
     if place.name == WEIGHTS:
-        raise UserError(f"{place} is the weights of a model folder; give the folder, {place.parent}.")
+        raise UserError(
+            f"{place} is the weights of a model folder; give the folder, {place.parent}.", path=[place, place.parent]
+        )
     return _read_published(load_tensors(place), str(place))
 
 
@@ -91,7 +94,8 @@ def check_sizes(checkpoint: Checkpoint, **asked: Any) -> None:
         wanted = ", ".join(f"{name} {asked[name]}" for name in differing)
         raise UserError(
             f"{checkpoint.source} was pretrained with {there}, but {wanted} was asked for; "
-            f"give the same or leave it out."
+            f"give the same or leave it out.",
+            path=checkpoint.source,
         )
 
 
@@ -101,7 +105,9 @@ def _read_published(tensors: dict[str, Tensor], source: str) -> Checkpoint:
     differs = difference(_published_shapes(config), shapes(tensors))
     if differs:
         raise UserError(
-            f"{source} is not a published SSAST checkpoint as it stands ({differs}); give the file as it was published."
+            f"{source} is not a published SSAST checkpoint as it stands ({differs}); give the file as it was "
+            "published.",
+            path=source,
         )
     kept = {key: value.float() for key, value in tensors.items() if not key.startswith(_FRAGMENTS)}
     return Checkpoint(source, config, kept)
@@ -112,7 +118,8 @@ def _refuse_foreign(tensors: dict[str, Tensor], source: str) -> None:
     if any(key.startswith("mlp_head.") for key in tensors):
         raise UserError(
             f"{source} is a fine-tuned model (it has mlp_head.* and no p_input_fdim, p_input_tdim), and a pretrained "
-            "one was expected; give the pretrained file it was made from, or make a folder of it with `ssast convert`."
+            "one was expected; give the pretrained file it was made from, or make a folder of it with `ssast convert`.",
+            path=source,
         )
     needed = ("p_input_fdim", "p_input_tdim", "v.cls_token", "v.pos_embed", "v.patch_embed.proj.weight")
     lacking = [key for key in needed if key not in tensors]
@@ -120,7 +127,8 @@ def _refuse_foreign(tensors: dict[str, Tensor], source: str) -> None:
         some = ", ".join(map(brief, list(tensors)[:3]))
         raise UserError(
             f"{source} is not an SSAST checkpoint: its {len(tensors)} tensors ({some} ...) lack {', '.join(lacking)}; "
-            "give a published pretrained .pth file."
+            "give a published pretrained .pth file.",
+            path=source,
         )
 
 
@@ -132,7 +140,8 @@ def _sizes(tensors: dict[str, Tensor], source: str) -> dict[str, Any]:
     if not named or not is_patch(proj) or not all(_is_size(value) for value in inputs):
         raise UserError(
             f"{source} has width {width}, {prefix} prefix tokens and patch weights {tuple(proj.shape)}, "
-            f"which is none of the published sizes ({', '.join(SIZES)}); give a published pretrained .pth file."
+            f"which is none of the published sizes ({', '.join(SIZES)}); give a published pretrained .pth file.",
+            path=source,
         )
     return {
         "class": "SSASTForPreTraining",

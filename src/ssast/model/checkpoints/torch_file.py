@@ -4,6 +4,7 @@ Nothing in the file is executed, and no size that it declares is believed before
 """
 
 import math
+import os
 import struct
 import sys
 import zipfile
@@ -57,14 +58,16 @@ def load_tensors(file: Path) -> dict[str, Tensor]:
     except Refused as error:
         raise UserError(
             f"{file} holds more than tensors ({error}) and could run code when opened, so it was not; "
-            "give a file of tensors only, saved with torch.save(model.state_dict(), ...)."
+            "give a file of tensors only, saved with torch.save(model.state_dict(), ...).",
+            path=file,
         ) from error
     except Exception as error:  # torch, pickle and zip each have their own
         raise _unreadable(file, error) from error
     if not isinstance(content, Mapping) or not all(isinstance(value, Tensor) for value in content.values()):
         raise UserError(
             f"{file} holds {_describe(content)}, not a state dict of named tensors; "
-            "give a file saved with torch.save(model.state_dict(), ...)."
+            "give a file saved with torch.save(model.state_dict(), ...).",
+            path=file,
         )
     _check_repeats(file, content)
     return {str(key).removeprefix("module."): value for key, value in content.items()}
@@ -76,7 +79,8 @@ def _check_repeats(file: Path, content: Mapping[Any, Tensor]) -> None:
     if 4 * values > MOST_UNFOLDED * bytes_there:
         raise UserError(
             f"{file} names {values} values in {bytes_there} bytes, the same ones many times; "
-            "give a file saved with torch.save(model.state_dict(), ...)."
+            "give a file saved with torch.save(model.state_dict(), ...).",
+            path=file,
         )
 
 
@@ -85,20 +89,23 @@ def _unreadable(file: Path, error: Exception) -> UserError:
     if isinstance(error, UserError):
         return error
     if isinstance(error, _DoubtfulError):
-        return UserError(f"{file} {error}, so it was not opened; download it again, or ask who made it.")
+        return UserError(f"{file} {error}, so it was not opened; download it again, or ask who made it.", path=file)
     return UserError(
         f"{file} is not a checkpoint that torch can read ({_looks(file) or type(error).__name__}); "
-        "download it again, or check that the path names the checkpoint itself."
+        "download it again, or check that the path names the checkpoint itself.",
+        path=file,
     )
 
 
 def _looks(file: Path) -> str:
     """What a file is by its first bytes, as far as that helps; empty otherwise."""
     try:
-        with open(file, "rb") as opened:
+        with _opened(file) as opened:
             start = opened.read(512)
     except OSError as error:
         return (error.strerror or type(error).__name__).lower()
+    except ValueError as error:
+        return str(error)
     if not start:
         return "it is empty"
     if start.lstrip().lower().startswith((b"<!doctype html", b"<html", b"<?xml")):
@@ -122,7 +129,7 @@ def outline(file: Path) -> dict[str, tuple[int, ...] | str]:
     Nothing of it is imported, called or built, whatever it asks for. UserError where it is no whole file of torch's.
     """
     try:
-        with open(file, "rb") as opened:
+        with _opened(file) as opened:
             content = _listed(opened, file.stat().st_size, _Anything(), is_loaded=False).value
     except Exception as error:  # as in load_tensors
         raise _unreadable(file, error) from error
@@ -164,8 +171,15 @@ def _told(one: object) -> tuple[int, ...] | str:
 
 def check_torch_file(file: Path) -> Pickle:
     """The notes of a file; ValueError, an error of zip's or `Refused` unless all it names is harmless and is there."""
-    with open(file, "rb") as opened:
+    with _opened(file) as opened:
         return _listed(opened, file.stat().st_size, _NAMES, is_loaded=True)
+
+
+def _opened(file: Path) -> IO[bytes]:
+    """The file, open to be read; ValueError for a pipe or a device, which may never answer or never end."""
+    if os.path.exists(file) and not os.path.isfile(file) and not os.path.isdir(file):
+        raise ValueError("it is not a regular file")
+    return open(file, "rb")
 
 
 def _listed(file: IO[bytes], size: int, names: Container[str], *, is_loaded: bool) -> Pickle:

@@ -1,4 +1,4 @@
-"""Options in; the clips to look at out: rows of a csv or audio files, with the names of their outputs."""
+"""Choose the clips to look at: rows of a csv or audio files, with the names of their outputs."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -7,6 +7,7 @@ from typing import Any
 import pandas as pd
 
 from ssast.data.audio_files import FileDataset, look_for_audio
+from ssast.data.storage.disk_names import apart
 from ssast.data.storage.location import Location
 from ssast.errors import UserError
 from ssast.runs.batches import ClipReader
@@ -64,7 +65,9 @@ def _by_uid(source: Rows, asked: str | None, max_clips: int) -> pd.DataFrame:
     missing = [uid for uid in uids if uid not in frame.index]
     if missing or not uids:
         raise UserError(
-            f"--uids is {asked!r}, but {source.source} has no {missing or 'such uid'}; give its uids.", uid=missing
+            f"--uids is {asked!r}, but {source.source} has no {missing or 'such uid'}; give its uids.",
+            uid=missing,
+            path=source.source,
         )
     return frame.loc[uids]
 
@@ -74,15 +77,9 @@ def short_names(files: list[Location]) -> dict[str, str]:
 
     A `waveform.wav` is called as its folder, which is the uid where recordings lie as in a data set.
     """
-    names: dict[str, str] = {}
-    taken: set[str] = set()
-    for file in files:
-        stem = file.name.rsplit(".", 1)[0] or file.name
-        stem = file.parent.name or stem if stem.casefold() == "waveform" else stem
-        name, number = stem, 1
-        while name.casefold() in taken:  # some disks do not tell capitals from small letters
-            number += 1
-            name = f"{stem}-{number}"
-        taken.add(name.casefold())
-        names[str(file)] = name
-    return names
+    return dict(zip(map(str, files), apart([_short_name(file) for file in files]), strict=True))
+
+
+def _short_name(file: Location) -> str:
+    stem = file.name.rsplit(".", 1)[0] or file.name
+    return file.parent.name or stem if stem.casefold() == "waveform" else stem

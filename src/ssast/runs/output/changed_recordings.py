@@ -15,10 +15,13 @@ from ssast.data.tables.splits import some
 from ssast.pages.tables import counted
 from ssast.runs.paths import Paths
 from ssast.runs.rows import Rows
+from ssast.safe_reading import MOST_BYTES, text_of
 
 HEARD_CONTENTS = "heard.json"
 """What was in each recording, in the order of the rows; beside the state that a run goes on from."""
 LETTERS = 16
+BYTES_A_NAME = 8 * LETTERS
+"""More than a name takes in the file, whatever is in it."""
 _SILENT_SECONDS = 3.0
 
 
@@ -49,7 +52,7 @@ class RememberedRecordings:
     def changed_since(self, place: Path) -> list[int] | None:
         """The numbers of the rows whose recordings are others than when `place` was written; None if it cannot tell."""
         try:
-            before = json.loads(place.read_bytes())
+            before = json.loads(text_of(place, MOST_BYTES + len(self.names) * BYTES_A_NAME))
         except (OSError, ValueError, RecursionError):
             return None
         if not isinstance(before, list) or len(before) != len(self.names):

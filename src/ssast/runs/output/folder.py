@@ -19,6 +19,7 @@ from ssast.options.record import RECORD, RunRecord, noted, public_options
 from ssast.options.yaml_file import read_mapping
 from ssast.runs.output.changed_recordings import HEARD_CONTENTS, RememberedRecordings
 from ssast.runs.paths import Paths
+from ssast.safe_reading import brief
 
 LAST = "last.pt"
 
@@ -121,19 +122,20 @@ def _agree(record: RunRecord, path: Path, checkpoints: Path, files: dict[str, st
     if shown:
         raise UserError(
             f"{checkpoints.parent} holds another run ({shown}); "
-            "give another --exp_dir, or --resume never to replace it."
+            "give another --exp_dir, or --resume never to replace it.",
+            path=checkpoints.parent,
         )
     began_with, threads = before.get("threads"), record.values["threads"]
     if began_with not in (None, threads):
         print(
-            f"this run began with --threads {began_with} and goes on with {threads}: "
+            f"this run began with --threads {brief(began_with)} and goes on with {threads}: "
             "the last bits of its result will differ from those of a run with one number of threads",
             flush=True,
         )
     version = noted(before, "versions").get("ssast")
     if version not in (None, __version__):
         print(
-            f"this run began with ssast {version} and goes on with {__version__}: "
+            f"this run began with ssast {brief(version)} and goes on with {__version__}: "
             "its result may differ from that of a run with one version; --resume never begins anew",
             flush=True,
         )
@@ -144,14 +146,15 @@ def _heard_the_same(now: RememberedRecordings, checkpoints: Path) -> None:
     changed = now.changed_since(checkpoints / HEARD_CONTENTS) if (checkpoints / LAST).exists() else []
     if changed is None:
         print(
-            f"note: {checkpoints / HEARD_CONTENTS} is missing or damaged, so whether recordings changed since this run began is "
-            "not known; --resume never begins anew",
+            f"note: {checkpoints / HEARD_CONTENTS} is missing or damaged, so whether recordings changed since this "
+            "run began is not known; --resume never begins anew",
             flush=True,
         )
     elif changed:
         raise UserError(
             f"{now.sentence(changed)}; restore them, give another --exp_dir, "
-            f"or pass --resume never to train on them as they are now."
+            f"or pass --resume never to train on them as they are now.",
+            uid=[now.uids[row] for row in changed],
         )
     now.write(checkpoints / HEARD_CONTENTS)
 

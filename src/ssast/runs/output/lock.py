@@ -4,11 +4,11 @@ import contextlib
 from collections.abc import Iterator
 from pathlib import Path
 
-from ssast.data.storage.atomic_writes import writable_folder
+from ssast.data.storage.atomic_writes import staying_in, writable_folder
 from ssast.data.storage.folder_lock import LOCK, in_use
 from ssast.engine import distributed
 from ssast.options.records import BESIDE, THERE
-from ssast.runs.output.tidy import check_open
+from ssast.runs.output.earlier_results import check_open
 
 
 @contextlib.contextmanager
@@ -18,7 +18,8 @@ def held(exp_dir: str, mode: str, lock: str) -> Iterator[None]:
     Of several processes the main one holds the folder for all, until the last has done its share. `lock` says where the
     lock lies, as in a mode's record.
     """
-    with _held(exp_dir, mode, lock) if distributed.is_main() else contextlib.nullcontext():
+    holding = _held(exp_dir, mode, lock) if distributed.is_main() else contextlib.nullcontext()
+    with staying_in(exp_dir), holding:
         yield
         distributed.wait()
 

@@ -13,7 +13,7 @@ from ssast.data.storage.atomic_writes import atomic_file
 from ssast.engine import distributed
 from ssast.pages.sound_finding_sentences import KINDS, finding_sentences
 from ssast.pages.tables import counted
-from ssast.safe_reading import json_of
+from ssast.safe_reading import noted_lines
 
 BAD_AUDIO, HEARD_TABLE = "bad_audio.csv", "heard.csv"
 JOURNAL = "bad_audio.jsonl"
@@ -86,17 +86,12 @@ class SkippedRecordings:
 
     def _read(self, journal: Path) -> None:
         """Take up what this or another process wrote there."""
-        try:
-            lines = journal.read_text(encoding="utf-8").splitlines()
-        except (FileNotFoundError, NotADirectoryError):  # none yet, or the main process has done with it
-            return
-        for line in lines:
-            with contextlib.suppress(ValueError, TypeError):  # the kill may have cut a line, and the first is empty
-                uid, *told = map(str, json_of(line))
-                if len(told) == 1:
-                    self.reasons.setdefault(uid, told[0])
-                elif len(told) == 2 and told[0] in KINDS:
-                    self.doubts.setdefault(told[0], {}).setdefault(uid, told[1])
+        for line in noted_lines(journal):
+            uid, *told = map(str, line) if line else ("",)
+            if len(told) == 1:
+                self.reasons.setdefault(uid, told[0])
+            elif len(told) == 2 and told[0] in KINDS:
+                self.doubts.setdefault(told[0], {}).setdefault(uid, told[1])
 
     def close(self, journal: Path) -> None:
         """Note nothing further in a journal that is about to be removed; what it holds stays known."""

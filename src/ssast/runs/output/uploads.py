@@ -1,4 +1,4 @@
-"""An output folder and a bucket in; the finished files of the folder in the bucket out, each sent when it changed."""
+"""Send the finished files of an output folder to a bucket, each when it changed."""
 
 import json
 import os
@@ -13,6 +13,7 @@ from ssast.data.storage.atomic_writes import atomic_file
 from ssast.data.storage.location import Location
 from ssast.engine.signals import ended_by_signals
 from ssast.errors import UserError
+from ssast.runs.output.sent_folders import remember
 from ssast.safe_reading import json_file
 
 LEDGER = ".uploaded.json"
@@ -103,14 +104,19 @@ class Uploads:
             f"({reason.rstrip('.')}); they are in {self.folder}, and `ssast upload {self.folder}` sends them."
         )
 
+    def error(self, reason: str) -> UserError:
+        """The same as an error, with the names that it holds."""
+        return UserError(self.sentence(reason), path=[self.folder, self.target], file=list(self.waiting())[:_NAMED])
+
 
 def visible(folder: Path) -> Iterator[str]:
-    """The finished files below a folder; hidden ones, unfinished ones among them, and links are left out."""
+    """The finished files below a folder; hidden ones, unfinished ones among them, links and pipes are left out."""
     for root, folders, files in os.walk(folder):
         folders[:] = sorted(name for name in folders if not name.startswith("."))
         for name in sorted(files):
-            if not name.startswith(".") and not (Path(root) / name).is_symlink():
-                yield (Path(root) / name).relative_to(folder).as_posix()
+            path = Path(root) / name
+            if not name.startswith(".") and not path.is_symlink() and path.is_file():
+                yield path.relative_to(folder).as_posix()
 
 
 def file_states(folder: Path) -> dict[str, list[int]]:
@@ -130,6 +136,7 @@ def uploading(folder: Path, to: Location, *, poll_seconds: float = _POLL_SECONDS
     """
     print(f"results are also saved to {to}; --cloud False keeps them in {folder} alone", flush=True)
     _probe(to)
+    remember(folder, str(to))
     uploads = Uploads(folder, to, before=file_states(folder))
     ended, problems = threading.Event(), [""]
 
@@ -154,7 +161,7 @@ def uploading(folder: Path, to: Location, *, poll_seconds: float = _POLL_SECONDS
     _end(ended, watcher)
     reason = uploads.finish()[1]
     if reason:
-        raise UserError(uploads.sentence(reason))
+        raise uploads.error(reason)
     print(f"the results are in {to}", flush=True)
 
 
@@ -171,4 +178,6 @@ def _probe(to: Location) -> None:
         try:
             (to / PROBE).send(line)
         except UserError as error:
-            raise UserError(f"{str(error).rstrip('.')}, or keep the results here with --cloud False.") from error
+            raise UserError(
+                f"{str(error).rstrip('.')}, or keep the results here with --cloud False.", **error.names
+            ) from error
