@@ -15,7 +15,8 @@ import numpy as np
 import pandas as pd
 
 import ssast
-from ssast.data.tables.splits import read_labels, read_split
+from ssast.data.tables.splits import read_split
+from ssast.data.tables.targets import read_labels
 
 SETS: dict[str, dict[str, Any]] = {
     "fsdd": {"target_length": 100, "mask_patch": 20},

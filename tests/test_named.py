@@ -48,7 +48,7 @@ def worn() -> Iterator[Redaction]:
 
 def told(error: UserError) -> str:
     """The sentence behind a veil, the hashes taken out."""
-    return HIDDEN.sub(lambda word: word.group().rsplit("-", 1)[0].upper(), redaction.told(error))
+    return HIDDEN.sub(lambda word: word.group().rsplit("-", 1)[0].upper(), redaction.redacted_error(error))
 
 
 def test_a_path_with_spaces_is_hidden_whole_where_the_error_names_it(worn):

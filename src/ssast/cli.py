@@ -20,9 +20,9 @@ from ssast.options.declaration import Spec, suggestion
 from ssast.options.options import SPECS
 from ssast.options.records import MODES, SPELLINGS
 from ssast.options.resolve import from_args
-from ssast.runs.environment import check_environment
-from ssast.runs.private_runs import private_run, typed
-from ssast.runs.terminal import READER_GONE, ReaderGone, RobustStream, fill_closed, robust_terminal
+from ssast.runs.wrapping.environment import check_environment
+from ssast.runs.wrapping.private_runs import private_run, typed
+from ssast.runs.wrapping.terminal import READER_GONE, ReaderGone, RobustStream, fill_closed, robust_terminal
 from ssast.safe_reading import brief
 
 USER_ERROR = 2

@@ -26,7 +26,7 @@ COUNTED_AFTER = re.compile(
 ANY_PATH = re.compile(
     r"""(?<![\w/<~.])(?:[a-z][a-z0-9+.-]*://(?=[^\s])|\.\./|~[\w.-]*/|[A-Za-z]:[\\/]|/(?=[^\s/]))[^\s'"<>|;,()]*"""
 )
-PART = re.compile(r"""[^\s/\\'"<>|;:,()]*""")
+_PATH_PART = re.compile(r"""[^\s/\\'"<>|;:,()]*""")
 # What ssast itself reads and writes keeps its name behind a hidden folder.
 OUR_FILES = (
     "aucs|args|attention|audit|bad_audio|best|check|compare|config|embeddings?|faithfulness|folds|heard|labels|last|log|metadata|metrics|"
@@ -119,11 +119,11 @@ class Redaction:
 
         `names` are known to stand in it, by kind: they are hidden wherever they do, be they short words or numbers.
         """
-        told = {name for found in (names or {}).values() for name in found}
+        redacted_error = {name for found in (names or {}).values() for name in found}
         self.know(names or {})
         text = self._without_places(text)
-        if told:  # before paths: a uid may hold what looks like a part of one
-            text = self._without_names(text, lambda start, end: self.meant.get(text[start:end], "") in told)
+        if redacted_error:  # before paths: a uid may hold what looks like a part of one
+            text = self._without_names(text, lambda start, end: self.meant.get(text[start:end], "") in redacted_error)
         text = ANY_PATH.sub(lambda found: self._path(found.group()), text)
         text = self._without_cut(text)
         return self._without_names(text, lambda start, end: self._is_named(text, start, end, is_sentence))
@@ -164,7 +164,7 @@ class Redaction:
             at += 1
             end = self._known(text, at)
             if end is None:
-                part = PART.match(text, at).group().rstrip(".")  # type: ignore[union-attr]
+                part = _PATH_PART.match(text, at).group().rstrip(".")  # type: ignore[union-attr]
                 end = at + len(part)
                 shown += f"/{part if OWN.fullmatch(part) else self.hidden('path', part)}"
             else:
@@ -284,7 +284,7 @@ def shown(text: str, *, is_sentence: bool = False) -> str:
     return text if _worn is None else _worn.text(text, is_sentence=is_sentence)
 
 
-def told(error: Exception) -> str:
+def redacted_error(error: Exception) -> str:
     """The sentence of an error as it may be shown, for a place that says it and goes on."""
     return str(error) if _worn is None else _worn.text(str(error), is_sentence=True, names=getattr(error, "names", {}))
 

@@ -19,7 +19,7 @@ TRAINED += ["--batch_size", "4", "--save_every_seconds", "0"]
 SLOWLY = """
 import sys, time
 from ssast import cli
-from ssast.engine import infer, train
+from ssast.engine import inference, train
 
 def slow(owner, name, seconds):
     whole = getattr(owner, name)
@@ -30,9 +30,9 @@ def slow(owner, name, seconds):
 
     setattr(owner, name, slowly)
 
-infer.SECONDS_A_PART, infer.CPU_CLIPS = -1.0, 1
+inference.SECONDS_A_PART, inference.CPU_CLIPS = -1.0, 1
 slow(train.Run, "step", 0.05)
-slow(infer, "values", 0.3)
+slow(inference, "values", 0.3)
 sys.exit(cli.main(sys.argv[1:]))
 """
 
@@ -97,17 +97,17 @@ def test_sigterm_leaves_what_is_finished_in_the_bucket_and_the_same_command_goes
 DYING = """
 import os, signal, sys
 from ssast import cli
-from ssast.engine import crew, infer
+from ssast.engine import distributed, inference
 
-values, infer.SECONDS_A_PART, infer.CPU_CLIPS, done = infer.values, -1.0, 1, []
+values, inference.SECONDS_A_PART, inference.CPU_CLIPS, done = inference.values, -1.0, 1, []
 
 def dying(*arguments):
-    if "DIES" in os.environ and crew.rank() == 1 and len(done) == 2:
+    if "DIES" in os.environ and distributed.rank() == 1 and len(done) == 2:
         os.kill(os.getpid(), signal.SIGKILL)
     done.append(1)
     return values(*arguments)
 
-infer.values = dying
+inference.values = dying
 sys.exit(cli.main(sys.argv[1:]))
 """
 TOGETHER = [sys.executable, "-m", "torch.distributed.run", "--nproc_per_node", "2"]

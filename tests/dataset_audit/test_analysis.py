@@ -14,7 +14,7 @@ from ssast.dataset_audit.analysis import Clips, analyse
 from ssast.dataset_audit.matched_sentences import matched_sentences
 from ssast.dataset_audit.matching import CALIPER, matched
 from ssast.dataset_audit.page import audit_page, audit_screen_rows, csv_rows
-from ssast.dataset_audit.sentences import audit_summary, told
+from ssast.dataset_audit.sentences import audit_summary, told_sentences
 from ssast.dataset_audit.single_traits import _Guesses, deal, trades
 from ssast.dataset_audit.traits import EMPTY_CELL, traits
 
@@ -137,7 +137,7 @@ def test_who_lies_in_the_middle_is_found_too():
     entry = found["labels"]["label0"]["traits"]["loudness"]
     assert entry["way"] == "kinds"
     assert entry["value"] > 0.65
-    assert "Most at" in told(found, "label0", "loudness")
+    assert "Most at" in told_sentences(found, "label0", "loudness")
 
 
 def test_a_column_with_a_value_for_each_subject_tells_nothing():
@@ -161,7 +161,7 @@ def test_values_follow_a_trait_by_rank():
     assert entry["value"] == pytest.approx(pd.Series(loud).corr(pd.Series(value), method="spearman"))
     own = found["labels"]["label0"]["matched"][0]
     assert own["model"]["after"]["value"] < own["model"]["before"]["value"] / 2
-    assert "Louder recordings have higher values." in told(found, "label0", "loudness")
+    assert "Louder recordings have higher values." in told_sentences(found, "label0", "loudness")
 
 
 @pytest.mark.parametrize("loss", ["BCE", "MSE"])
@@ -301,7 +301,7 @@ def test_the_page_says_what_it_means_escaped_and_asks_for_nothing():
     )
     assert "Louder recordings have the label more often. A model may judge by it." in sentences
     assert "There is a leak: 30 x sound in both splits." in sentences
-    assert "It may be another form of the label itself." in told(found, NASTY, NASTY)
+    assert "It may be another form of the label itself." in told_sentences(found, NASTY, NASTY)
     steps = " ".join(next_steps(found))
     assert "--gain 1" in steps
     assert "keep one of the copies" in steps

@@ -13,7 +13,7 @@ from ssast.dataset_audit.analysis import Clips, analyse
 from ssast.dataset_audit.matched_sentences import matched_sentences, of_model
 from ssast.dataset_audit.page import audit_page, csv_rows
 from ssast.dataset_audit.practical import is_practical
-from ssast.dataset_audit.sentences import audit_summary, direction, told
+from ssast.dataset_audit.sentences import audit_summary, direction, told_sentences
 from ssast.dataset_audit.traits import TRAIT_TITLES, traits
 
 PEOPLE, CLIPS = 100, 3
@@ -143,7 +143,7 @@ def test_no_sentence_is_silly_in_data_sets_of_many_kinds(seed):
         data = replace(data, scores=rng.random((count, 1)) + ill[:, None] * rng.choice([0, 1]))
     found = run(data, loss=loss)
     entries = found["labels"]["ill"]["traits"]
-    said = [*audit_summary(found), *next_steps(found), *(told(found, "ill", name) for name in entries)]
+    said = [*audit_summary(found), *next_steps(found), *(told_sentences(found, "ill", name) for name in entries)]
     said += [one for own in found["labels"]["ill"]["matched"] for one in matched_sentences(found, "ill", own)]
     for sentence in [*said, *(row["who"] for row in csv_rows(found) if row["who"])]:
         assert not SILLY.search(sentence), sentence

@@ -13,7 +13,8 @@ from torch import nn
 from ssast.engine.checkpoint import read_state, write_state
 from ssast.engine.hardware import engine
 from ssast.engine.optimiser import TrainingSettings
-from ssast.engine.train import TrainingBatches, train
+from ssast.engine.train import train
+from ssast.engine.training_run import TrainingBatches
 from ssast.errors import Interrupted, UserError
 
 DATA = torch.randn(24, 6, generator=torch.Generator().manual_seed(1))

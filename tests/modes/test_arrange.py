@@ -14,7 +14,8 @@ import ssast
 from ssast import cli
 from ssast.data.dataset import AudioDataset
 from ssast.data.tables.people import find_people
-from ssast.data.tables.splits import read_labels, read_split
+from ssast.data.tables.splits import read_split
+from ssast.data.tables.targets import read_labels
 
 RATE = 8000
 PEOPLE, EACH = 12, 3

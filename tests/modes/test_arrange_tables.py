@@ -9,7 +9,8 @@ import pytest
 import soundfile
 
 from ssast import cli
-from ssast.data.tables.splits import read_labels, read_split
+from ssast.data.tables.splits import read_split
+from ssast.data.tables.targets import read_labels
 from ssast.options.options import Options
 from ssast.options.resolve import resolve
 

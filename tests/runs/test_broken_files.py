@@ -18,7 +18,8 @@ from ssast.audio.container import CHECKS, cut_off, sniff
 from ssast.audio.decode import EXTENSIONS, decode
 from ssast.data.recordings import load_recording
 from ssast.data.storage.location import Location
-from ssast.data.tables.splits import check_targets, read_labels, read_split
+from ssast.data.tables.splits import read_split
+from ssast.data.tables.targets import check_targets, read_labels
 from ssast.errors import AudioError, UserError
 from ssast.model.checkpoints.legacy import read_arguments, read_legacy
 from ssast.model.checkpoints.published import read_checkpoint

@@ -5,11 +5,11 @@ from pathlib import Path
 from typing import Any
 
 from ssast.data.storage.download import weights_file
-from ssast.engine.predictor import SSASTForAudioClassification
 from ssast.errors import UserError
+from ssast.model.checkpoints.checkpoint import looks_like_hub_name
 from ssast.model.checkpoints.detect import OWN_FINETUNED, OWN_PRETRAINED, PUBLISHED_FILE, detect
-from ssast.model.checkpoints.model_folder import looks_like_hub_name
 from ssast.model.checkpoints.published import PUBLISHED_ENDING, published_name, read_checkpoint
+from ssast.model.classification import SSASTForAudioClassification
 
 DEFAULT = "SSAST-Base-Frame-400"
 

@@ -27,15 +27,8 @@ from ssast.data.long_recordings import LongRecording, Open
 from ssast.data.prepare import Prepare
 from ssast.data.recordings import check_uid, naming, prefetch, recording_blocks
 from ssast.data.storage.location import Address, forget, locate
-from ssast.data.tables.splits import (
-    check_targets,
-    find_split,
-    label_list,
-    read_labels,
-    read_split,
-    split_validation,
-    targets,
-)
+from ssast.data.tables.splits import find_split, read_split, split_validation
+from ssast.data.tables.targets import check_targets, label_list, read_labels, targets
 from ssast.errors import AudioError, UserError
 
 __all__ = [

@@ -7,7 +7,7 @@ from ssast.dataset_audit.advice import next_steps
 from ssast.dataset_audit.analysis import Clips
 from ssast.dataset_audit.figures import forest, strongest_figure
 from ssast.dataset_audit.matched_sentences import matched_sentences
-from ssast.dataset_audit.sentences import HOW_TO_READ, audit_summary, direction, told
+from ssast.dataset_audit.sentences import HOW_TO_READ, audit_summary, direction, told_sentences
 from ssast.dataset_audit.terms import MEASURE_NAMES, flagged
 from ssast.dataset_audit.traits import Trait, traits
 from ssast.metrics.measures import Floats
@@ -176,10 +176,10 @@ def _label(audit: Mapping[str, Any], label: str, found: Mapping[str, Trait], tar
     text, figures = [], [forest(audit, label)]
     for name, entry in audit["labels"][label]["traits"].items():
         if entry["is_form"]:
-            text.append(f"<p>{escape(told(audit, label, name))}</p>")
+            text.append(f"<p>{escape(told_sentences(audit, label, name))}</p>")
     for own in audit["labels"][label]["matched"]:
         alike = " ".join(matched_sentences(audit, label, own))
-        text.append(f"<p>{escape(told(audit, label, own['on']))}</p><p>{escape(alike)}</p>")
+        text.append(f"<p>{escape(told_sentences(audit, label, own['on']))}</p><p>{escape(alike)}</p>")
         entry = audit["labels"][label]["traits"][own["on"]]
         figures.append(strongest_figure(found[own["on"]], entry, target_N, audit["loss"]))
     return f'{"".join(text)}<div class="figures">{"".join(figures)}</div>'

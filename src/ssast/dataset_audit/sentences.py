@@ -63,7 +63,7 @@ def audit_summary(audit: Mapping[str, Any]) -> list[str]:
         *finding_sentences(audit.get("doubts", {}), audit["n"], "clips"),
     ]
     sentences.append(_answer(audit, of_sound))
-    sentences += [told(audit, label, name) for label, name in _first_of_each(of_sound)[:MOST_TOLD]]
+    sentences += [told_sentences(audit, label, name) for label, name in _first_of_each(of_sound)[:MOST_TOLD]]
     sentences.append(_of_columns(audit, [one for one in found if one not in of_sound], also=bool(of_sound)))
     sentences += [_of_forms(audit), _unsure(audit, flagged(audit, "unsure")), _tiny(audit, flagged(audit, "tiny"))]
     model = [
@@ -89,16 +89,22 @@ def _of_columns(audit: Mapping[str, Any], found: list[tuple[str, str]], *, also:
     first = _first_of_each([pair for pair in found if not _entry(audit, *pair)["is_form"]])[:MOST_TOLD]
     if not first:
         return ""
-    told = [f"{titled(name, audit)} tells {who(label, audit)} {_value(audit, label, name)}" for label, name in first]
-    return f"What is written down beside the recordings tells labels{' too' if also else ''}: {'; '.join(told)}."
+    told_sentences = [
+        f"{titled(name, audit)} tells {who(label, audit)} {_value(audit, label, name)}" for label, name in first
+    ]
+    return (
+        f"What is written down beside the recordings tells labels{' too' if also else ''}: {'; '.join(told_sentences)}."
+    )
 
 
 def _of_forms(audit: Mapping[str, Any]) -> str:
     """Which columns are likely another form of a label, in one sentence."""
     found = [(label, name) for label, name in flagged(audit) if _entry(audit, label, name)["is_form"]]
-    told = [f"{titled(name, audit)} of {label!r} {_value(audit, label, name)}" for label, name in found[:MOST_TOLD]]
+    told_sentences = [
+        f"{titled(name, audit)} of {label!r} {_value(audit, label, name)}" for label, name in found[:MOST_TOLD]
+    ]
     more = f", and {counted(len(found) - MOST_TOLD, 'more pair')}" if len(found) > MOST_TOLD else ""
-    return f"Another form of the label itself, it seems: {', '.join(told)}{more}." if found else ""
+    return f"Another form of the label itself, it seems: {', '.join(told_sentences)}{more}." if found else ""
 
 
 def _unsure(audit: Mapping[str, Any], found: list[tuple[str, str]]) -> str:
@@ -119,7 +125,7 @@ def _unsure(audit: Mapping[str, Any], found: list[tuple[str, str]]) -> str:
 def _tiny(audit: Mapping[str, Any], found: list[tuple[str, str]]) -> str:
     """What is beyond luck by differences too small to be told apart."""
     first = _first_of_each(found)[:MOST_TOLD]
-    return " ".join(told(audit, label, name) for label, name in first)
+    return " ".join(told_sentences(audit, label, name) for label, name in first)
 
 
 def _entry(audit: Mapping[str, Any], label: str, name: str) -> Mapping[str, Any]:
@@ -168,7 +174,7 @@ def _answer(audit: Mapping[str, Any], found: list[tuple[str, str]]) -> str:
     )
 
 
-def told(audit: Mapping[str, Any], label: str, name: str) -> str:
+def told_sentences(audit: Mapping[str, Any], label: str, name: str) -> str:
     """What one trait tells of one label, and what that means."""
     entry, measure = _entry(audit, label, name), audit["measure"]
     subject = capital(spoken(name, audit))

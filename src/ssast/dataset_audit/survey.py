@@ -13,7 +13,7 @@ import pandas as pd
 
 from ssast import redaction
 from ssast.audio.sound_findings import FINDING_FACTS, ODDITIES, WRONGS
-from ssast.data.tables.splits import check_targets, label_values, targets
+from ssast.data.tables.targets import check_targets, label_values, targets
 from ssast.dataset_audit.listening import ListenedRecording
 from ssast.dataset_audit.people_check import people_remarks
 from ssast.errors import UserError
@@ -176,7 +176,7 @@ def _of_labels(splits: Mapping[str, pd.DataFrame], labels: Sequence[str], loss: 
                 check_targets(frame, [label], loss)
                 usable.append(label)
             except UserError as error:
-                yield Finding("", split, "label not usable", redaction.told(error))
+                yield Finding("", split, "label not usable", redaction.redacted_error(error))
         values_RN = targets(frame, usable).numpy()
         for at, label in enumerate(usable):
             values = np.unique(values_RN[~np.isnan(values_RN[:, at]), at])

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from ssast.data.storage.atomic_writes import UNFINISHED, atomic_file
 from ssast.errors import UserError
-from ssast.model.checkpoints.torch_file import check_torch_file
+from ssast.model.checkpoints.torch_outline import check_torch_file
 from ssast.model.finite import LARGEST_WEIGHT, fault
 
 

@@ -34,7 +34,7 @@ TABLES_APART = 64
 """So many small tables of a part lie beside each other before they are joined."""
 ROWS_AT_ONCE = 2048
 """So many rows of the parts are in memory when they are put together."""
-PART = re.compile(r"part-[0-9]{9,12}-[0-9]{9,12}(-[0-9]{9,12})?")
+_PART = re.compile(r"part-[0-9]{9,12}-[0-9]{9,12}(-[0-9]{9,12})?")
 """Its first step, the one after its last, and of what was spilled a number."""
 CPU_CLIPS = 8
 """On a CPU exactly so many clips go through the model at once: matrix kernels, and with them the last digits, depend
@@ -199,7 +199,7 @@ def _drop_unreadable(folder: Path) -> None:
     """Delete what has a part's name and is none: what a broken disk or a stranger left is computed again."""
     for part in folder.glob("part-*.parquet"):
         try:
-            is_part = PART.fullmatch(part.stem) and part.is_file() and pq.read_schema(part) is not None
+            is_part = _PART.fullmatch(part.stem) and part.is_file() and pq.read_schema(part) is not None
         except (OSError, pa.ArrowException):
             is_part = False
         if not is_part:

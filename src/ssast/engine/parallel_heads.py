@@ -4,6 +4,7 @@ Shapes: H heads, B batch, D width.
 """
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -11,6 +12,10 @@ from torch import Tensor, nn
 from torch.func import functional_call, vmap
 
 from ssast.model.classification import SSASTForAudioClassification
+from ssast.model.encoder import NUM_STATES
+from ssast.model.head import POOLINGS
+
+WEIGHTED = "weighted"
 
 
 class _Loss(nn.Module):
@@ -84,3 +89,24 @@ class ParallelHeads(nn.Module):
     def best(self, number: int) -> dict[str, Tensor]:
         """The weights of a head, by name."""
         return {name: kept[number] for name, kept in zip(self.names, self.kept, strict=True)}
+
+
+@dataclass(frozen=True)
+class Choice:
+    """A way to take one vector of a clip from the base: how tokens are pooled, and in which layer (None: weighted)."""
+
+    task: str
+    layer: int | None
+
+    @property
+    def shown(self) -> str:
+        """The layer as the table names it."""
+        return WEIGHTED if self.layer is None else str(self.layer)
+
+    @property
+    def options(self) -> str:
+        """How finetune is told."""
+        return f"--task {self.task} " + ("--weighted True" if self.layer is None else f"--layer {self.layer}")
+
+
+CHOICES = [Choice(task, layer) for layer in (*range(NUM_STATES), None) for task in POOLINGS]

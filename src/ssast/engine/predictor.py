@@ -1,6 +1,6 @@
 """A fine-tuned model and recordings in; a table of what it says of each of them out, for `model.predict`.
 
-It is this file that gives the model class its ears: `model/` knows no sound, so reading and cutting come from above.
+`model/` knows no sound, so the class whose `predict` reads recordings stands here, above the one that it is made of.
 
 Shapes: C channels, S samples, W windows, N labels.
 """
@@ -34,26 +34,24 @@ from ssast.data.tables.label_columns import WINDOW, score_columns
 from ssast.engine.inference import on_device
 from ssast.engine.windows import WINDOW_POOLINGS, Cutter, pool_windows, window_batches, window_rows
 from ssast.errors import AudioError, UserError
-from ssast.model.classification import SSASTForAudioClassification
+from ssast.model.classification import SSASTForAudioClassification as Classifier
 from ssast.model.encoder import check_choice
 
-__all__ = ["Ears", "SSASTForAudioClassification", "label_names", "predict_recordings"]
+__all__ = ["SSASTForAudioClassification", "WindowPredictor", "label_names", "predict_recordings"]
 
 
 @dataclass(frozen=True)
-class Ears:
+class WindowPredictor:
     """How a model hears: recordings at `conf`, cut by `cutter`, made to fbanks by `prepare`."""
 
-    model: SSASTForAudioClassification
+    model: Classifier
     conf: dict[str, Any]
     cutter: Cutter
     prepare: Prepare
 
     @classmethod
-    def of(
-        cls, model: SSASTForAudioClassification, audio: AudioSettings, overlap: float, device: torch.device
-    ) -> "Ears":
-        """Ears for a model with these settings, windows sharing `overlap`, 0 to below 1.
+    def of(cls, model: Classifier, audio: AudioSettings, overlap: float, device: torch.device) -> "WindowPredictor":
+        """The predictor of a model with these settings, windows sharing `overlap`, 0 to below 1.
 
         A clip_length among the settings bounds the window, since the model has learned from no longer clips; recordings
         are heard whole.
@@ -77,7 +75,7 @@ class Ears:
         return partial(window_rows, self.cutter)
 
 
-def label_names(model: SSASTForAudioClassification) -> list[str]:
+def label_names(model: Classifier) -> list[str]:
     """The model's labels, or where it kept no names their numbers."""
     return list(model.labels or [f"label {number}" for number in range(model.num_labels)])
 
@@ -119,7 +117,7 @@ def _waveform(given: Any) -> Tensor:
 
 
 def predict_recordings(
-    model: SSASTForAudioClassification,
+    model: Classifier,
     recordings: Any,
     sample_rate: int | None = None,
     *,
@@ -145,16 +143,47 @@ def predict_recordings(
     if not 0 <= window_overlap <= 0.95:
         raise UserError(f"window_overlap is {window_overlap}; expected a share from 0 to 0.95.")
     device = model.v.pos_embed.device
-    ears = Ears.of(model, settings_of(model), window_overlap, device)
-    data, index = _data(recordings, sample_rate, ears.conf, any_name=on_bad_audio == "skip")
+    predictor = WindowPredictor.of(model, settings_of(model), window_overlap, device)
+    data, index = _data(recordings, sample_rate, predictor.conf, any_name=on_bad_audio == "skip")
     data.judges = True
     tables = []
     one_by_one = loader(data, batch_size=1, num_workers=num_workers, on_bad_audio=on_bad_audio, note=_warn)
     with _for_now(model, mask_padding):
-        for batch in ears.batches(one_by_one, batch_size):
+        for batch in predictor.batches(one_by_one, batch_size):
             if batch["uid"]:
-                tables.append(ears.rows(batch, on_device(ears.scores, batch, device)))
+                tables.append(predictor.rows(batch, on_device(predictor.scores, batch, device)))
     return _table(tables, index, label_names(model), None if windows else window_pooling)
+
+
+class SSASTForAudioClassification(Classifier):
+    """The classifier of `model/`, which also reads recordings: `predict`."""
+
+    def predict(
+        self,
+        recordings: Any,
+        sample_rate: int | None = None,
+        *,
+        window_overlap: float = 0.5,
+        window_pooling: str = "mean",
+        mask_padding: bool | None = None,
+        windows: bool = False,
+        batch_size: int = 8,
+        num_workers: int = 0,
+        on_bad_audio: str = "error",
+    ) -> pd.DataFrame:
+        """What the model says of recordings; see `predict_recordings`, which takes the same."""
+        return predict_recordings(
+            self,
+            recordings,
+            sample_rate,
+            window_overlap=window_overlap,
+            window_pooling=window_pooling,
+            mask_padding=mask_padding,
+            windows=windows,
+            batch_size=batch_size,
+            num_workers=num_workers,
+            on_bad_audio=on_bad_audio,
+        )
 
 
 def _warn(uid: str, doubts: Sequence[SoundFinding]) -> None:
@@ -164,7 +193,7 @@ def _warn(uid: str, doubts: Sequence[SoundFinding]) -> None:
             warnings.warn(f"recording {uid}: {doubt.kind}: {doubt.detail}", stacklevel=2)
 
 
-def settings_of(model: SSASTForAudioClassification) -> AudioSettings:
+def settings_of(model: Classifier) -> AudioSettings:
     """How a model hears; its input is as it is now, whatever length it was fine-tuned at."""
     encoder = model.v
     return AudioSettings.kept(model.frontend, num_mel_bins=encoder.num_mel_bins, target_length=encoder.target_length)
@@ -188,7 +217,7 @@ def _data(given: Any, sample_rate: int | None, conf: dict[str, Any], *, any_name
 
 
 @contextlib.contextmanager
-def _for_now(model: SSASTForAudioClassification, mask_padding: bool | None) -> Iterator[None]:
+def _for_now(model: Classifier, mask_padding: bool | None) -> Iterator[None]:
     """The model in evaluation mode and, unless None, with `mask_padding`; afterwards as before."""
     before, trains = model.mask_padding, model.training
     model.mask_padding = before if mask_padding is None else mask_padding
@@ -215,6 +244,3 @@ def _table(tables: list[pa.Table], index: str, labels: list[str], pooling: str |
 
 def _index(names: list[str], called: str) -> pd.Index:
     return pd.Index(names if called == "file" else [int(name) for name in names], name=called)
-
-
-SSASTForAudioClassification.ears = staticmethod(predict_recordings)

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 TABLES = ("predictions.parquet", "predictions.csv")
 _MOST_VALUES, VALUES_A_BYTE = 5_000_000, 8
 """A table of one number a million times takes a few bytes: more than this no real scores shrink to."""
-MOST_COLUMNS, LONGEST_NAME = 100_000, 4096
+_MOST_COLUMNS, LONGEST_NAME = 100_000, 4096
 
 
 @dataclass(frozen=True)
@@ -143,8 +143,8 @@ def _header(file: Path) -> list[str]:
     """The names of a csv's columns; ValueError where they are more than any model has labels."""
     with open(file, "rb") as opened:
         line = opened.readline(MOST_BYTES + 1)
-    if len(line) > MOST_BYTES or line.count(b",") >= MOST_COLUMNS:
-        raise ValueError(f"it has more than {MOST_COLUMNS:,} columns")
+    if len(line) > MOST_BYTES or line.count(b",") >= _MOST_COLUMNS:
+        raise ValueError(f"it has more than {_MOST_COLUMNS:,} columns")
     return next(csv.reader([line.decode("utf-8-sig")]), [])
 
 

@@ -5,13 +5,14 @@ Shapes: B batch, T frames, F mel bins, P patches, L tokens, D width, H heads, N 
 
 import os
 from collections.abc import Callable, Sequence
-from typing import Any, ClassVar, Self
+from typing import Any, Self
 
 import torch
 from torch import Tensor, nn
 
 from ssast.errors import UserError
-from ssast.model.checkpoints.model_folder import FolderMixin, load_exactly
+from ssast.model.checkpoints.checkpoint import load_exactly
+from ssast.model.checkpoints.model_folder import FolderMixin
 from ssast.model.checkpoints.published import check_sizes, read_checkpoint
 from ssast.model.embedding import EmbeddingMixin
 from ssast.model.encoder import DEPTH, NUM_STATES, SSASTEncoder, Trace, check_choice, check_layer, seeded
@@ -45,7 +46,6 @@ class SSASTForAudioClassification(nn.Module, EmbeddingMixin, FolderMixin):
     """
 
     # What reads recordings lives on a higher floor, which gives it to the class (ssast.engine.predictor).
-    ears: ClassVar[Callable[..., Any] | None] = None
     weightsum: nn.Parameter | None
     n_states = NUM_WEIGHTED
 
@@ -289,16 +289,3 @@ class SSASTForAudioClassification(nn.Module, EmbeddingMixin, FolderMixin):
         pool, prefix = POOLINGS[self.task], self.v.num_prefix
         pooled_BND = torch.stack([pool(trace.states[index], prefix, valid_BP) for index in self.layers], dim=1)
         return self.classify(pooled_BND), trace
-
-    def predict(self, recordings: Any, sample_rate: int | None = None, **how: Any) -> Any:
-        """Probabilities (BCE) or values (MSE) of recordings as a pandas table: a row a recording, a column a label.
-
-        `recordings` is an audio file or folder (local or an address such as gs://bucket/folder), a waveform (S,) or
-        (C, S) with its `sample_rate` in Hz, or a list of either. `how` are the keywords of
-        `ssast.engine.predictor.predict_recordings`: window_overlap, window_pooling, mask_padding, windows, batch_size,
-        num_workers, on_bad_audio. UserError: a model that was not imported from `ssast`, what that cannot use.
-        """
-        ears = type(self).ears
-        if ears is None:
-            raise UserError("only the model that `from ssast import SSASTForAudioClassification` gives hears sound.")
-        return ears(self, recordings, sample_rate, **how)

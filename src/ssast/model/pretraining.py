@@ -106,7 +106,7 @@ def _joint(model: "SSASTForPreTraining", hidden_BMD: Tensor, target_BMK: Tensor,
 
 
 _LOSSES: tuple[Callable[..., _Losses], ...] = (_mpc, _mpg, _joint)
-OBJECTIVES = dict(zip(config_entries.OBJECTIVES, _LOSSES, strict=True))
+OBJECTIVES = dict(zip(config_entries._OBJECTIVES, _LOSSES, strict=True))
 UNUSED_HEAD = {"pretrain_mpc": "gpredlayer", "pretrain_mpg": "cpredlayer"}
 
 

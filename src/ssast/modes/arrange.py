@@ -25,7 +25,8 @@ from ssast.data.recordings import naming
 from ssast.data.storage.atomic_writes import atomic_folder
 from ssast.data.storage.location import Location
 from ssast.data.tables.people import SUBJECTS, is_naming
-from ssast.data.tables.splits import read_labels, read_table, some
+from ssast.data.tables.splits import read_table
+from ssast.data.tables.targets import read_labels, some
 from ssast.errors import AudioError, UserError
 from ssast.options.options import Options
 from ssast.options.record import RunRecord
@@ -35,7 +36,7 @@ from ssast.runs.context import say
 from ssast.runs.output.folder import fingerprint, versions
 from ssast.runs.output.skipped_recordings import SkippedRecordings
 from ssast.runs.paths import Paths
-from ssast.runs.wrapper import Mode
+from ssast.runs.wrapping.wrapper import Mode
 
 ROW_UID = "row_uid"
 """The table's own column uid where a row has several recordings, which have uids of their own."""
@@ -195,7 +196,7 @@ def _copy(rows: Sequence[Row], root: Path, bad: SkippedRecordings, *, skips: boo
                 elif not skips:
                     raise reason
                 else:
-                    _note(bad, row.uid, row.line, redaction.told(reason))
+                    _note(bad, row.uid, row.line, redaction.redacted_error(reason))
         finally:
             pool.shutdown(cancel_futures=True)
     if not kept:

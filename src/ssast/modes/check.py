@@ -12,7 +12,8 @@ from ssast.audio.settings import AudioSettings
 from ssast.data.dataset import AudioConf
 from ssast.data.storage.atomic_writes import atomic_file
 from ssast.data.storage.location import Location, forget
-from ssast.data.tables.splits import read_labels, read_split
+from ssast.data.tables.splits import read_split
+from ssast.data.tables.targets import read_labels
 from ssast.dataset_audit.listening import ListenedRecording, listen_to_all
 from ssast.dataset_audit.survey import FAULTS, Finding, findings, label_counts
 from ssast.errors import UserError
@@ -22,7 +23,7 @@ from ssast.runs.audio_settings import audio_settings
 from ssast.runs.context import say
 from ssast.runs.output.folder import fingerprint, open_folder
 from ssast.runs.paths import Paths
-from ssast.runs.wrapper import Mode
+from ssast.runs.wrapping.wrapper import Mode
 
 FAULTY = 1
 """The exit code of a check that found what a run would suffer from."""
@@ -81,7 +82,7 @@ def _read(places: dict[str, Location]) -> tuple[dict[str, pd.DataFrame], list[Fi
         except UserError as error:
             if len(places) == 1:
                 raise
-            broken.append(Finding("", split, "csv not usable", redaction.told(error)))
+            broken.append(Finding("", split, "csv not usable", redaction.redacted_error(error)))
     if not splits:
         raise UserError(f"no csv can be read; the first: {broken[0].detail}")
     return splits, broken

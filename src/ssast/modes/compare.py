@@ -17,7 +17,7 @@ from ssast.metrics.scores import paired_differences, score
 from ssast.model.checkpoints.config_entries import check_labels
 from ssast.options.options import Options
 from ssast.pages.tables import LEADING, TITLES, number, span, text_table
-from ssast.runs.wrapper import Mode
+from ssast.runs.wrapping.wrapper import Mode
 from ssast.safe_reading import brief, json_file
 
 

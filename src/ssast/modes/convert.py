@@ -26,7 +26,7 @@ from ssast.runs.context import say
 from ssast.runs.models import Model, ModelSettings, read_finetuned
 from ssast.runs.output.folder import fingerprint, versions
 from ssast.runs.paths import Paths
-from ssast.runs.wrapper import Mode
+from ssast.runs.wrapping.wrapper import Mode
 
 _CLIPS, _SEED = 2, 0
 _CLOSE = 1e-4

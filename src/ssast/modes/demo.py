@@ -8,12 +8,10 @@ from ssast.modes.finetune import finetune
 from ssast.modes.pretrain import pretrain
 from ssast.options.options import Options
 from ssast.runs.context import say
-from ssast.runs.wrapper import Mode
+from ssast.runs.wrapping.wrapper import Mode
 
 # A demo has to end within minutes on two cores: two seconds of each clip to pretrain on, three to fine-tune on.
 DEMO_TRAINING: dict[str, Any] = {"batch_size": 8, "optim": "adamw", "scheduler": "onecycle"}
-
-
 DEMO_PRETRAINING: dict[str, Any] = {
     "model_size": "tiny",
     "target_length": 200,
@@ -21,8 +19,6 @@ DEMO_PRETRAINING: dict[str, Any] = {
     "epochs": 7,
     "max_lr": 1e-3,
 }
-
-
 DEMO_FINETUNING: dict[str, Any] = {
     "target_length": 304,
     "task": "ft_avgtok",

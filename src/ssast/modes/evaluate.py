@@ -11,7 +11,7 @@ from ssast.runs.models import ModelSettings, finetuned_model
 from ssast.runs.output.folder import open_folder, used_files
 from ssast.runs.rows import rows, target_labels
 from ssast.runs.scoring import Scorer, evaluate_model
-from ssast.runs.wrapper import Mode
+from ssast.runs.wrapping.wrapper import Mode
 
 
 @Mode

@@ -15,7 +15,7 @@ from ssast.runs.audio_settings import audio_settings
 from ssast.runs.context import say
 from ssast.runs.models import Model, ModelSettings
 from ssast.runs.paths import Paths
-from ssast.runs.wrapper import Mode
+from ssast.runs.wrapping.wrapper import Mode
 
 WAYS = {"onnx": to_onnx, "ast": to_ast}
 

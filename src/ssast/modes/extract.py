@@ -24,7 +24,7 @@ from ssast.runs.output.notes import note_recordings
 from ssast.runs.paths import Paths
 from ssast.runs.rows import Rows, data_name, rows
 from ssast.runs.scoring import Scorer
-from ssast.runs.wrapper import Mode
+from ssast.runs.wrapping.wrapper import Mode
 
 
 @Mode

@@ -12,19 +12,12 @@ from ssast.runs.batches import ClipReader
 from ssast.runs.context import RunContext, say
 from ssast.runs.cross_validation import repeated
 from ssast.runs.features import Pooler, own_states, pooled_training_batches
-from ssast.runs.models import (
-    ModelSettings,
-    classification_model,
-    compile_blocks,
-    piece_size,
-    save,
-    weigh_rare_labels,
-)
+from ssast.runs.models import ModelSettings, classification_model, compile_blocks, piece_size, save, weigh_rare_labels
 from ssast.runs.overlap import say_overlap
 from ssast.runs.rows import Rows, rows, target_labels, training_rows
 from ssast.runs.scoring import Scorer, evaluate_model, save_thresholds
 from ssast.runs.training import remember_skipped, start_training, training_batches, training_settings
-from ssast.runs.wrapper import Mode
+from ssast.runs.wrapping.wrapper import Mode
 
 
 @Mode

@@ -37,7 +37,7 @@ from ssast.runs.legacy_models import remembered_arguments
 from ssast.runs.output.folder import fingerprint
 from ssast.runs.paths import Paths
 from ssast.runs.thresholds import read_thresholds
-from ssast.runs.wrapper import Mode
+from ssast.runs.wrapping.wrapper import Mode
 from ssast.safe_reading import brief
 
 UNKNOWN = 1

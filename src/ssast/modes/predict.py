@@ -18,7 +18,7 @@ from ssast.data.storage.atomic_writes import atomic_file
 from ssast.data.storage.location import Location
 from ssast.data.tables.label_columns import NOTE, WINDOW, call_column, check_label_names, predicted_table, score_columns
 from ssast.engine import inference
-from ssast.engine.predictor import Ears, label_names
+from ssast.engine.predictor import WindowPredictor, label_names
 from ssast.engine.windows import WindowedRecording, pool_windows
 from ssast.errors import UserError
 from ssast.options.options import Options
@@ -36,7 +36,7 @@ from ssast.runs.paths import Paths
 from ssast.runs.resumable_inference import Passes
 from ssast.runs.scoring import Scorer
 from ssast.runs.thresholds import read_thresholds
-from ssast.runs.wrapper import Mode
+from ssast.runs.wrapping.wrapper import Mode
 
 PREDICTED, WINDOWS = "predicted", "predicted_windows"
 """The tables' names; apart from predictions.csv, which knows the truth beside each score and is compared by."""
@@ -72,17 +72,19 @@ def predict(options: Options) -> Path:
     folder = open_folder(context.record, clips={"predict": len(files)}, files=used, trains=False)
     reader = ClipReader.of(context, audio)
     Scorer.of(context, reader).ready(model)
-    ears = Ears.of(model, audio, options.window_overlap, reader.device)
-    data = FileDataset(files, ears.conf, librosa=options.lib, hold="windows")
+    predictor = WindowPredictor.of(model, audio, options.window_overlap, reader.device)
+    data = FileDataset(files, predictor.conf, librosa=options.lib, hold="windows")
     data.judges = True
     key = f"{sorted(used.values())} {hashlib.sha256(repr(data.uids).encode()).hexdigest()}"
     done = Passes.of(context).run(
-        ears.scores,
-        lambda start, stop: ears.batches(reader.load(data, batch_size=1, start=start, stop=stop), reader.loader_size),
+        predictor.scores,
+        lambda start, stop: predictor.batches(
+            reader.load(data, batch_size=1, start=start, stop=stop), reader.loader_size
+        ),
         len(data),
         folder,
         key,
-        rows=ears.rows,
+        rows=predictor.rows,
         heard=lambda: RememberedRecordings.of_files(paths, data.files),
         unit="recording",
     )

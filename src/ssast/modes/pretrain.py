@@ -13,7 +13,7 @@ from ssast.runs.models import ModelSettings, compile_blocks, piece_size, pretrai
 from ssast.runs.output.notes import note_recordings
 from ssast.runs.rows import training_rows
 from ssast.runs.training import remember_skipped, start_training, training_batches, training_settings
-from ssast.runs.wrapper import Mode
+from ssast.runs.wrapping.wrapper import Mode
 
 
 @Mode

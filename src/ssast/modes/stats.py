@@ -21,7 +21,7 @@ from ssast.runs.context import RunContext, say
 from ssast.runs.output.folder import fingerprint, open_folder
 from ssast.runs.output.notes import note_recordings
 from ssast.runs.rows import Rows
-from ssast.runs.wrapper import Mode
+from ssast.runs.wrapping.wrapper import Mode
 
 STATS = "stats.yaml"
 _SOUND = ("resample_rate", "reduce", "clip_length", "num_mel_bins", "target_length", "lib")

@@ -22,13 +22,13 @@ from ssast.data.storage.atomic_writes import atomic_file
 from ssast.data.tables.balance import positive_weights
 from ssast.data.tables.label_columns import MEAN
 from ssast.engine.optimiser import TrainingSettings
-from ssast.engine.parallel_heads import ParallelHeads
-from ssast.engine.train import TrainingBatches, train
+from ssast.engine.parallel_heads import CHOICES, Choice, ParallelHeads
+from ssast.engine.train import train
+from ssast.engine.training_run import TrainingBatches
 from ssast.errors import UserError
 from ssast.metrics.measures import SOFT_POSITIVE
 from ssast.metrics.scores import score
 from ssast.model.classification import SSASTForAudioClassification
-from ssast.model.encoder import NUM_STATES
 from ssast.model.finite import check_answers
 from ssast.model.head import POOLINGS
 from ssast.options.options import SPECS, Options
@@ -43,34 +43,14 @@ from ssast.runs.output.folder import open_folder, used_files
 from ssast.runs.output.notes import note_recordings
 from ssast.runs.rows import Rows, target_labels, training_rows
 from ssast.runs.training import remember_skipped, training_batches, training_settings
-from ssast.runs.wrapper import Mode
+from ssast.runs.wrapping.wrapper import Mode
 
 MEASURES = {"BCE": ("auc",), "MSE": ("spearman", "rmse")}
 """What sweep.csv holds; the first is on the screen and says what is best."""
-WEIGHTED = "weighted"
+
+
 Scores = dict[str, dict[str, float | None]]
 """By label, and under "mean": each measure."""
-
-
-@dataclass(frozen=True)
-class Choice:
-    """A way to take one vector of a clip from the base: how tokens are pooled, and in which layer (None: weighted)."""
-
-    task: str
-    layer: int | None
-
-    @property
-    def shown(self) -> str:
-        """The layer as the table names it."""
-        return WEIGHTED if self.layer is None else str(self.layer)
-
-    @property
-    def options(self) -> str:
-        """How finetune is told."""
-        return f"--task {self.task} " + ("--weighted True" if self.layer is None else f"--layer {self.layer}")
-
-
-CHOICES = [Choice(task, layer) for layer in (*range(NUM_STATES), None) for task in POOLINGS]
 
 
 @Mode

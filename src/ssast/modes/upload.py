@@ -13,7 +13,7 @@ from ssast.options.yaml_file import read_mapping
 from ssast.runs.output.sent_folders import remembered
 from ssast.runs.output.uploads import LEDGER, Uploads
 from ssast.runs.paths import Paths
-from ssast.runs.wrapper import Mode
+from ssast.runs.wrapping.wrapper import Mode
 from ssast.safe_reading import brief, json_file
 
 

@@ -20,8 +20,6 @@ from ssast.options.options import SPECS, Options
 from ssast.redaction import HIDDEN, OWN, Redaction
 
 _KEYS = "keys.csv"
-
-
 LISTED = ("uid", "run")
 """The kinds of names of which an option may hold several, with commas between."""
 

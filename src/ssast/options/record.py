@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
-from ssast.data.tables.splits import some
+from ssast.data.tables.targets import some
 from ssast.options.options import SPECS, Options
 from ssast.options.privacy import shown_facts, shown_record
 from ssast.options.yaml_file import write_mapping

@@ -14,7 +14,7 @@ from ssast.data.layout.filenames import printable, quoted
 from ssast.data.layout.held_out import choose_test
 from ssast.data.layout.labels import MOST_LABEL_VALUES, Labels, nearly_answers
 from ssast.data.tables.people import ENOUGH_SUBJECTS, NO_VALUE, grouped, people_in, spelled_twice
-from ssast.data.tables.splits import some
+from ssast.data.tables.targets import some
 from ssast.errors import UserError
 from ssast.metrics.measures import SOFT_POSITIVE
 from ssast.pages.tables import counted

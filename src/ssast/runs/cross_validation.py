@@ -10,7 +10,8 @@ import pandas as pd
 from ssast.data.storage.atomic_writes import atomic_file
 from ssast.data.tables.folds import assign_folds
 from ssast.data.tables.label_columns import MEAN
-from ssast.data.tables.splits import check_targets, find_split, read_split, targets
+from ssast.data.tables.splits import find_split, read_split
+from ssast.data.tables.targets import check_targets, targets
 from ssast.engine import distributed
 from ssast.metrics.measures import Floats
 from ssast.metrics.predictions import Predictions, read_predictions

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from ssast.audio.settings import AudioSettings
-from ssast.data.tables.splits import read_labels
+from ssast.data.tables.targets import read_labels
 from ssast.errors import UserError
 from ssast.model.checkpoints.config_entries import check_labels
 from ssast.model.checkpoints.legacy import ARGUMENTS, read_arguments, read_legacy

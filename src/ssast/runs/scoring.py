@@ -13,7 +13,7 @@ from torch import Tensor
 
 from ssast.data.loader import Batch
 from ssast.data.storage.atomic_writes import atomic_file
-from ssast.data.tables.splits import label_values
+from ssast.data.tables.targets import label_values
 from ssast.engine import distributed
 from ssast.engine.hardware import uses_bf16
 from ssast.engine.inference import FinishedPass

@@ -42,7 +42,7 @@ def trained_rows(paths: Paths, home: Path) -> Trained:
     try:
         root = _recorded_root(home / "run.yaml")
     except UserError as error:
-        return Trained(found, _note(redaction.told(error).rstrip(".")))
+        return Trained(found, _note(redaction.redacted_error(error).rstrip(".")))
     if not isinstance(root, str) or not root:
         return Trained(found)
     shown = "its table" if redaction.redaction_in_use() else brief(root)

@@ -3,7 +3,7 @@
 import pytest
 
 from ssast.data.tables.label_columns import check_label_names, predicted_table, score_columns
-from ssast.data.tables.splits import read_labels
+from ssast.data.tables.targets import read_labels
 from ssast.errors import UserError
 
 

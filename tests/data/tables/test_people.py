@@ -6,7 +6,8 @@ import pytest
 
 from ssast.data.tables.folds import assign_folds
 from ssast.data.tables.people import across, find_all_people, find_people, spelled_twice
-from ssast.data.tables.splits import check_targets, label_values, read_split, split_validation, targets
+from ssast.data.tables.splits import read_split, split_validation
+from ssast.data.tables.targets import check_targets, label_values, targets
 from ssast.dataset_audit.people_check import people_remarks
 from ssast.errors import UserError
 

@@ -6,15 +6,8 @@ import pandas as pd
 import pytest
 import torch
 
-from ssast.data.tables.splits import (
-    check_targets,
-    find_split,
-    label_list,
-    read_labels,
-    read_split,
-    split_validation,
-    targets,
-)
+from ssast.data.tables.splits import find_split, read_split, split_validation
+from ssast.data.tables.targets import check_targets, label_list, read_labels, targets
 from ssast.errors import UserError
 
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from ssast.data.layout.claims import Claim
 from ssast.data.layout.filenames import File, FileNames, filled, is_answered, plain, quoted
 from ssast.data.layout.person_files import Gathered, files_of_persons
-from ssast.data.tables.splits import some
+from ssast.data.tables.targets import some
 from ssast.errors import UserError
 
 TableOfFiles = Mapping[str, Mapping[int, str]]

@@ -8,7 +8,7 @@ from ssast.data.layout.file_column import FileColumn, TableOfFiles
 from ssast.data.layout.filenames import File, filled, printable
 from ssast.data.recordings import check_uid
 from ssast.data.storage.disk_names import on_disk, plain
-from ssast.data.tables.splits import some
+from ssast.data.tables.targets import some
 from ssast.errors import UserError
 
 _LONGEST = 250

@@ -28,7 +28,7 @@ BY = ".by"
 """What follows the name of the lock in the name of the file that says who has it."""
 BEAT_SECONDS = 2.0
 """How often a run renews the time of that file."""
-MOST_BYTES = 10_000
+_MOST_BYTES = 10_000
 """Of the file that says who has a folder."""
 _SILENT_SECONDS = 10.0
 """A run whose file was not renewed for so long has ended."""
@@ -189,7 +189,7 @@ def _write(by: Path, holder: Holder) -> None:
 def _read(by: Path) -> Holder | None:
     """Who has it by what is written; None where nothing is written, or something else."""
     try:
-        holder = Holder(**json_file(by, MOST_BYTES))
+        holder = Holder(**json_file(by, _MOST_BYTES))
     except (OSError, ValueError, TypeError):
         return None
     is_one = isinstance(holder.process, int) and all(isinstance(text, str) for text in (holder.host, holder.by))

@@ -15,14 +15,14 @@ COUNTS = {"num_labels", "fshape", "tshape", "num_mel_bins", "target_length", "ma
 _STEPS = {"fstride", "tstride"}
 SWITCHES = {"weighted", "freeze", "layernorm", "mask_padding"}
 WORDS = {"class", "model_size", "task", "activation", "loss", "objective", "head"}
-OBJECTIVES = ("pretrain_mpc", "pretrain_mpg", "pretrain_joint")
-CHOICES: dict[str, Collection[str]] = {
+_OBJECTIVES = ("pretrain_mpc", "pretrain_mpg", "pretrain_joint")
+_CHOICES: dict[str, Collection[str]] = {
     "model_size": SIZES,
     "activation": ACTIVATIONS,
     "loss": LOSSES,
     "task": POOLINGS,
     "head": HEADS,
-    "objective": OBJECTIVES,
+    "objective": _OBJECTIVES,
 }
 USUAL = {"fshape": 128, "tshape": 2, "num_mel_bins": 128, "target_length": 1024}
 """What a model is made with where its config says nothing."""
@@ -122,8 +122,8 @@ def _expected(name: str, value: Any) -> str:
         return "true or false"
     if name in WORDS and not isinstance(value, str):
         return "a word"
-    if name in CHOICES and value not in CHOICES[name]:
-        return f"one of {', '.join(CHOICES[name])}"
+    if name in _CHOICES and value not in _CHOICES[name]:
+        return f"one of {', '.join(_CHOICES[name])}"
     if name == "layer" and not (isinstance(value, int) and not isinstance(value, bool) and -1 <= value <= 13):
         return "a whole number from -1 to 13"
     if name == "final_dropout" and not (_is_number(value) and 0 <= value <= 1):

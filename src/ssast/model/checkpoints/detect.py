@@ -9,8 +9,9 @@ from typing import Any
 from safetensors import safe_open
 
 from ssast.errors import UserError
+from ssast.model.checkpoints.checkpoint import check_header
 from ssast.model.checkpoints.legacy import OUTPUT, has_numbered_head
-from ssast.model.checkpoints.model_folder import CONFIG, WEIGHTS, check_header
+from ssast.model.checkpoints.model_folder import CONFIG, WEIGHTS
 from ssast.model.checkpoints.torch_file import outline
 from ssast.safe_reading import brief, json_file
 

@@ -13,8 +13,8 @@ import torch
 from torch import Tensor
 
 from ssast.errors import UserError
+from ssast.model.checkpoints.checkpoint import Checkpoint
 from ssast.model.checkpoints.config_entries import MOST_OF_ENTRY
-from ssast.model.checkpoints.model_folder import Checkpoint
 from ssast.model.checkpoints.pickles import Made, NamedObject, Refused, read_pickle
 from ssast.model.checkpoints.torch_file import load_tensors
 from ssast.model.encoder import SIZES, patch_grid

@@ -9,9 +9,10 @@ import torch
 from torch import Tensor
 
 from ssast.errors import UserError
+from ssast.model.checkpoints.checkpoint import Checkpoint, difference, shapes
 from ssast.model.checkpoints.config_entries import MOST_OF_ENTRY
 from ssast.model.checkpoints.legacy import is_patch, width_of
-from ssast.model.checkpoints.model_folder import WEIGHTS, Checkpoint, difference, read_folder, shapes
+from ssast.model.checkpoints.model_folder import WEIGHTS, read_folder
 from ssast.model.checkpoints.torch_file import load_tensors
 from ssast.model.encoder import SIZES, SSASTEncoder
 from ssast.safe_reading import brief

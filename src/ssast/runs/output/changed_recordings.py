@@ -11,7 +11,7 @@ from ssast.data.storage.atomic_writes import atomic_file
 from ssast.data.storage.cache import cache
 from ssast.data.storage.fingerprints import file_fingerprints, recording_fingerprints
 from ssast.data.storage.location import Location
-from ssast.data.tables.splits import some
+from ssast.data.tables.targets import some
 from ssast.pages.tables import counted
 from ssast.runs.paths import Paths
 from ssast.runs.rows import Rows

@@ -20,7 +20,7 @@ PROGRESS = (*TRAINED, ".parts/*/part-*")
 RECORDS = ("run.yaml", "run-*.yaml")
 WRITTEN_FOLDERS = ("checkpoints", ".parts", "tensorboard")
 # What a mode without a result may leave to say why.
-NOTES = ("bad_audio.csv", "heard.csv")
+NOTE_TABLES = ("bad_audio.csv", "heard.csv")
 State = tuple[int, int, int]
 """Size, time and number on the disk."""
 
@@ -122,7 +122,7 @@ def _others(folder: Path) -> dict[str, State]:
     """Size, time and number on the disk of what may be a result; a folder tells that something came into it."""
     if not folder.is_dir():
         return {}
-    first = {path.name for path in _matching(folder, (*FIRST_FILES, *NOTES))}
+    first = {path.name for path in _matching(folder, (*FIRST_FILES, *NOTE_TABLES))}
     found = {}
     with os.scandir(folder) as entries:
         for entry in entries:

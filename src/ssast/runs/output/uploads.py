@@ -18,14 +18,8 @@ from ssast.safe_reading import json_file
 
 LEDGER = ".uploaded.json"
 """What lies in the bucket already, or has to: by file its size and time when it was sent, or nothing."""
-
-
 PROBE = ".ssast"
-
-
 _POLL_SECONDS = 5.0
-
-
 _NAMED = 5
 
 

@@ -13,8 +13,8 @@ from ssast.data.storage.cache import cache_folder
 from ssast.data.storage.location import Location
 from ssast.errors import UserError
 from ssast.options.privacy import keys
-from ssast.runs import environment
-from ssast.runs.environment import KEPT, look_around
+from ssast.runs.wrapping import environment
+from ssast.runs.wrapping.environment import KEPT, look_around
 
 
 @pytest.fixture

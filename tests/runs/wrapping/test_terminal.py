@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from ssast import cli
-from ssast.runs.terminal import RobustStream, robust_terminal
+from ssast.runs.wrapping.terminal import RobustStream, robust_terminal
 
 FULL = Path("/dev/full")
 

@@ -18,13 +18,13 @@ from ssast.options.options import Options
 from ssast.options.record import RunRecord
 from ssast.options.records import MODES
 from ssast.options.resolve import resolve
-from ssast.runs.environment import check_environment
 from ssast.runs.output.earlier_results import left_as_it_was
 from ssast.runs.output.lock import held
 from ssast.runs.output.uploads import uploading
 from ssast.runs.paths import Paths
-from ssast.runs.private_runs import private_run
-from ssast.runs.terminal import robust_terminal
+from ssast.runs.wrapping.environment import check_environment
+from ssast.runs.wrapping.private_runs import private_run
+from ssast.runs.wrapping.terminal import robust_terminal
 
 MEMORY_OPTIONS = ("batch_size", "target_length", "num_workers")
 """What a mode that lacks memory can be given less of."""

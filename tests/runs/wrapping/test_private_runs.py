@@ -25,7 +25,7 @@ from ssast.errors import UserError
 from ssast.options.privacy import keys
 from ssast.options.records import MODES
 from ssast.options.resolve import resolve
-from ssast.runs.private_runs import _Veiled, typed, veiled
+from ssast.runs.wrapping.private_runs import _Veiled, typed, veiled
 
 torch.set_num_threads(1)
 SMALL = ["--target_length", "32", "--device", "cpu", "--precision", "fp32", "--resamples", "5"]

@@ -19,8 +19,6 @@ READER_GONE = 141
 """128 + SIGPIPE: what a shell shows for a program that ended because nobody read on."""
 # Windows tells of a closed pipe by EINVAL.
 NO_READER = {errno.EPIPE, errno.ESHUTDOWN} | ({errno.EINVAL} if os.name == "nt" else set())
-
-
 STEERING = re.compile(r"(?!\x1b\[A)[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
 """What moves a terminal's cursor, colours it or turns its text round, which names in a stranger's file may hold.
 

@@ -13,7 +13,7 @@ from ssast.options.privacy import keys, learn_given
 from ssast.options.records import SPELLINGS
 from ssast.options.yaml_file import read_mapping
 from ssast.redaction import Redaction
-from ssast.runs.terminal import PassingStream
+from ssast.runs.wrapping.terminal import PassingStream
 
 
 class _Veiled(PassingStream):

@@ -1,0 +1,140 @@
+"""Read the labels of a data set, check them, and give them as targets."""
+
+import re
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import torch
+from torch import Tensor
+
+from ssast.data.storage.location import Address, Missing, as_location
+from ssast.data.tables.label_columns import check_label_names
+from ssast.data.tables.people import NO_VALUE, cell_name, number_for, subject_names
+from ssast.errors import UserError
+from ssast.model.checkpoints.config_entries import check_labels
+
+MOST_LETTERS = 120
+"""So much of a name stands in a sentence at most."""
+
+
+def answer_cells(frame: pd.DataFrame, label: str) -> pd.Series:
+    """A label's column as numbers where it holds nothing else, also where its name says that it tells who speaks."""
+    cells = frame[label]
+    if not subject_names([label]):
+        return cells
+    return pd.Series(numbers_or_text([cell_name(cell) or "" for cell in cells]).array, index=cells.index, name=label)
+
+
+def read_labels(place: Address) -> list[str]:
+    """The labels of a text file, one a line or with commas between.
+
+    UserError where there are none, where one is twice, or where one has the name of something else in result tables.
+    """
+    place = as_location(place)
+    try:
+        text = place.read_text()
+    except Missing as error:
+        raise UserError(
+            f"{place} does not exist; give --label_txt a file with one label a line.", path=place
+        ) from error
+    labels = [cell.strip().strip("\"'").strip() for line in text.splitlines() for cell in line.split(",")]
+    labels = [label for label in labels if label]
+    if not labels:
+        raise UserError(f"{place} holds no label; write one label a line, as the csv names its columns.", path=place)
+    twice = [label for label, count in Counter(labels).items() if count > 1]
+    if twice:
+        raise UserError(f"{place} names the label {twice[0]!r} more than once; keep one line of it.", path=place)
+    check_labels(labels, str(place))
+    check_label_names(labels, source=place)
+    return labels
+
+
+def label_list(labels: Iterable[Any] | None) -> list[str]:
+    """Labels as a list of text; None, [] and an empty array all mean none."""
+    return [] if labels is None else [str(label) for label in labels]
+
+
+def label_values(frame: pd.DataFrame, labels: Sequence[str]) -> np.ndarray:
+    """The label columns as float64 (R, N), NaN where a cell is empty or no number."""
+    columns = [pd.to_numeric(answer_cells(frame, label), errors="coerce") for label in labels]
+    values = [column.to_numpy(dtype=np.float64, na_value=np.nan) for column in columns]
+    return np.stack(values, axis=1) if values else np.empty((len(frame), 0))
+
+
+def targets(frame: pd.DataFrame, labels: Sequence[str], source: object = "the csv") -> Tensor:
+    """The label columns as float32 (R, N), NaN where a cell is empty; UserError for a missing label or a text."""
+    missing = [label for label in labels if label not in frame.columns]
+    if missing:
+        columns = some([str(column) for column in frame.columns]) or "none but uid"
+        raise UserError(
+            f"the label {missing[0]!r} is not in {source}, whose columns are {columns}; mend --label_txt.", path=source
+        )
+    values = np.empty((len(frame), len(labels)), dtype=np.float32)
+    for at, label in enumerate(labels):
+        cells = answer_cells(frame, label)
+        numbers = label_values(frame, [label])[:, 0]
+        _refuse(label, cells, np.isnan(numbers) & cells.notna().to_numpy(), number_for(cells), source)
+        with np.errstate(over="ignore"):
+            values[:, at] = numbers
+        _refuse(label, cells, np.isinf(values[:, at]), "a finite number", source)
+    return torch.from_numpy(values)
+
+
+def check_targets(frame: pd.DataFrame, labels: Sequence[str], loss: str, source: object = "the csv") -> None:
+    """UserError unless every label is a column of numbers that `loss` can take; empty cells are left out of the loss.
+
+    BCE takes 0 to 1, soft labels in between included; MSE takes any finite number.
+    """
+    values_RN = targets(frame, labels, source).numpy()
+    if loss != "BCE":
+        return
+    for at, label in enumerate(labels):
+        outside = (values_RN[:, at] < 0) | (values_RN[:, at] > 1)
+        _refuse(label, answer_cells(frame, label), outside, "0 or 1 (or between) under --loss BCE", source)
+
+
+def _refuse(label: str, cells: pd.Series, wrong: np.ndarray, expected: str, source: object) -> None:
+    """UserError that names the first of the wrong cells."""
+    if wrong.any():
+        at = int(np.argmax(wrong))
+        others = f" and {int(wrong.sum()) - 1} more" if wrong.sum() > 1 else ""
+        raise UserError(
+            f"the label {label!r} of uid {cells.index[at]} is {str(cells.iloc[at])!r}{others}, expected {expected}; "
+            f"mend {source}, or leave a cell empty where the label is not known.",
+            uid=cells.index[at],
+            cell=cells.iloc[at],
+            path=source,
+        )
+
+
+def some(names: Sequence[str], most: int = 5) -> str:
+    """The first few names, each in one line and cut where it is long, and how many more there are."""
+    plain = (" ".join(str(name).splitlines()) for name in names[:most])
+    shown = ", ".join(name if len(name) <= MOST_LETTERS else f"{name[:MOST_LETTERS]}..." for name in plain)
+    return f"{shown} and {len(names) - most} more" if len(names) > most else shown
+
+
+def numbers_or_text(cells: list[str]) -> pd.Series:
+    """Numbers where every filled cell is one and none has leading zeros, else the text; empty cells are NaN."""
+    missing = np.array([cell.lower() in NO_VALUE for cell in cells])
+    filled = [cell for cell, empty in zip(cells, missing, strict=True) if not empty]
+    # A decimal comma, as spreadsheets of many countries write it.
+    plain = [re.sub(r"^([+-]?\d+),(\d+)$", r"\1.\2", cell) for cell in filled]
+    numbers = pd.to_numeric(pd.Series(plain, dtype=object), errors="coerce")
+    if filled and not numbers.isna().any() and not any(re.match(r"[+-]?0\d", cell) for cell in filled):
+        if not missing.any():
+            return numbers
+        values = np.full(len(cells), np.nan)
+        values[~missing] = numbers.to_numpy(dtype=float)
+        return pd.Series(values)
+    if not filled:
+        return pd.Series(np.full(len(cells), np.nan))
+    return text_cells(cells)
+
+
+def text_cells(cells: list[str]) -> pd.Series:
+    """The cells as they are written; empty ones are NaN."""
+    return pd.Series([None if cell == "" else cell for cell in cells], dtype="str")
