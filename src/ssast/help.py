@@ -37,7 +37,7 @@ def _completed() -> argparse.ArgumentParser:
     modes = completed.add_subparsers()
     for name in (*MODES, *ALIASES, "train"):
         mode = {**ALIASES, "train": "finetune"}.get(name, name)
-        _add_options(modes.addparser(name, help=MODES[mode].summary, description=MODES[mode].summary), mode)
+        _add_options(modes.add_parser(name, help=MODES[mode].summary, description=MODES[mode].summary), mode)
     return completed
 
 
