@@ -1,4 +1,4 @@
-"""`python -m ssast` in, the same as the command `ssast` out."""
+"""Run the command line of ssast where Python is started with `python -m ssast`."""
 
 import sys
 

@@ -1,4 +1,4 @@
-"""The errors that a user can mend: each is one sentence of what came, what was expected and what to do."""
+"""Define the errors that a user can correct: each says in one sentence what came, what was expected and what to do."""
 
 from collections.abc import Iterable
 from typing import Self

@@ -1,6 +1,6 @@
-"""Below every floor: names that identify somebody and text in; the text with salted hashes in their place out.
+"""Replace names that identify somebody by salted hashes, in any text that a private run shows or writes.
 
-While no veil is worn, everything here leaves what it is given as it is. `modes/private.py` puts one on.
+Outside a private run, everything here returns its input unchanged. `options/privacy.py` makes a run private.
 """
 
 import html

@@ -1,4 +1,4 @@
-"""Whatever names a model in; a classifier whose encoder is that model's, for those who only want embeddings, out."""
+"""Load the encoder of any model that can be named, as a classifier from which embeddings can be taken."""
 
 import os
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""Sounds as the HEAR benchmark gives them in; one embedding a sound, or one for each step of time, out.
+"""Offer a model through the interface of the HEAR benchmark: embeddings of sounds, and of each step of time.
 
 `heareval` takes the module by its name: `python -m heareval.embeddings.runner ssast.adapters.hear --model FOLDER`.
 """

@@ -1,4 +1,4 @@
-"""A model goes in; a folder that `transformers` loads as its AST comes out, and how equal it answers.
+"""Export a model as a folder that `transformers` loads as its AST, and measure how closely both agree.
 
 Shapes: B batch, T frames, F mel bins, L tokens, D width, N labels.
 """

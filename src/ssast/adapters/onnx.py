@@ -1,4 +1,4 @@
-"""A model goes in; a folder with the same model as an ONNX program comes out, and how equal it answers.
+"""Export a model as a folder with an ONNX program, and measure how closely both agree.
 
 Shapes: B batch, T frames, F mel bins, L tokens, D width, N labels.
 """

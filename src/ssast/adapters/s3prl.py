@@ -1,4 +1,4 @@
-"""Waveforms as s3prl gives them in; the hidden states of every layer, as its downstream tasks take them, out.
+"""Offer a model as an upstream of s3prl: its downstream tasks get the hidden states of every layer.
 
 s3prl itself is not needed here. In its checkout a file `s3prl/upstream/ssast_folder/hubconf.py` is one line,
 `from ssast.adapters.s3prl import ssast as ssast_folder`; its `-u ssast_folder -k FOLDER` then takes a model folder.

@@ -1,4 +1,4 @@
-"""Recordings or waveforms in; a matrix of embeddings out, as a transformer that fits into a scikit-learn Pipeline."""
+"""Offer a model as a transformer of scikit-learn, for a Pipeline: it turns recordings into a matrix of embeddings."""
 
 import copy
 import os

@@ -1,4 +1,4 @@
-"""An amount and a sample rate go in, what alters a waveform by that much comes out: every waveform augmentation, once.
+"""List every way to alter a waveform or a spectrogram in training, with its options, amounts and units.
 
 Each entry of ALTERATIONS becomes two options (how often, how much), two keys of the seed's `audio_conf` and a step of
 training. Nothing heavy is imported here before it is used, since the command line reads this table.

@@ -1,4 +1,4 @@
-"""Waveforms or filterbanks in, altered ones of the same kind out; all chance comes from the seed or generator passed.
+"""Alter waveforms and filterbanks by chance, as training asks for; all chance comes from the seed or generator passed.
 
 Shapes: B clips of a batch, C channels, S samples, T frames, F mel bins, N labels, H holes.
 """

@@ -1,4 +1,4 @@
-"""Waveforms in, Kaldi-compatible log-mel filterbanks (fbank) out, cut or padded to one length and normalised.
+"""Compute Kaldi-compatible log-mel filterbanks (fbank) of waveforms, cut or padded to one length and normalised.
 
 Shapes: B clips, S samples, T frames, W window samples, F mel bins, N bins of the Fourier transform.
 """

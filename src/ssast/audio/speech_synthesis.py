@@ -1,4 +1,4 @@
-"""Traits in, one clip of a synthetic voice out: a source-filter talker of nonsense syllables.
+"""Synthesise clips of nonsense syllables by artificial voices with known traits (a source-filter model).
 
 A pulse train of glottal flow and breath noise pass formant resonators that move from speech sound to speech sound
 (Klatt, J. Acoust. Soc. Am. 67, 1980; pulse shape: Rosenberg, J. Acoust. Soc. Am. 49, 1971).

@@ -1,4 +1,4 @@
-"""A seed in, a labelled corpus of synthetic voices out, in the layout of every data set: speakers, clips, splits."""
+"""Write a labelled corpus of synthetic voices, laid out as every data set is: speakers, clips, splits."""
 
 import csv
 import json

@@ -1,4 +1,4 @@
-"""Judge recordings as they are read, block by block, for a data set that wants to know.
+"""Judge recordings as they are read, block by block, and keep what a model may not hear rightly of them.
 
 Shapes: C channels, S samples.
 """

@@ -1,4 +1,4 @@
-"""Keep on this machine what was doubtful about recordings, so that one whose states are kept need not be read again."""
+"""Keep the sound findings of recordings on this machine, so that one whose states are kept need not be read again."""
 
 import json
 from collections.abc import Mapping

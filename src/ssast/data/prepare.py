@@ -1,4 +1,4 @@
-"""A collated batch of waveforms in; the batch with the fbank that the model takes out, made on the module's device.
+"""Turn a batch of waveforms into the fbank that the model takes, on the device of the module.
 
 Shapes: B clips, S samples, T frames, F mel bins, N labels.
 """

@@ -1,4 +1,4 @@
-"""Load with worker processes, of which one may die: what killed it is found and named, and loading goes on.
+"""Load with worker processes, and go on where one dies: the recording that killed it is found and named.
 
 A decoder written in C that meets damaged bytes may end its process, and so may a system that runs out of memory.
 """

@@ -1,4 +1,4 @@
-"""Measure how loud, how noisy and how wide a recording is: what tells a microphone, not a voice.
+"""Measure how loud, how noisy and how wide in frequency a recording is: traits of a microphone, not of a voice.
 
 Shapes: C channels, S samples, K frames, n samples of a frame, F frequencies.
 """

@@ -1,4 +1,4 @@
-"""Say what to do about what an audit found."""
+"""Advise what to do about what an audit found."""
 
 from collections.abc import Collection, Mapping
 from typing import Any

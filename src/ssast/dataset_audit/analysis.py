@@ -1,4 +1,4 @@
-"""Ask of each label how far what is known of each clip beside its sound gives it away.
+"""Measure how far each label can be told without the sound, from what else is known of each clip.
 
 Shapes: N clips, L labels, n clips whose label is known, J ways (a trait as an amount, a trait as kinds), R shuffles.
 """

@@ -1,4 +1,4 @@
-"""One label's traits in; a figure of what each alone tells, and one of the strongest, out, as html.
+"""Draw the figures of an audit for one label: what each trait tells alone, and how the strongest one spreads.
 
 Shapes: N clips, n clips whose label is known.
 """

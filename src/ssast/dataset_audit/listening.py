@@ -1,4 +1,4 @@
-"""Read recordings one by one, measure them, and judge them as a model hears them.
+"""Read recordings one by one, measure their sound, and judge whether a model can hear them rightly.
 
 Shapes: C channels, S samples.
 """

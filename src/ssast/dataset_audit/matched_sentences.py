@@ -1,4 +1,4 @@
-"""Say what is still told on clips that are alike in a trait."""
+"""Explain in sentences how well labels are still told on clips that are alike in a trait."""
 
 from collections.abc import Mapping
 from typing import Any

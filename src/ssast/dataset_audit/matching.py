@@ -1,4 +1,4 @@
-"""A trait and who has a label in; pairs of clips alike in the trait, one with and one without the label, out.
+"""Pair clips with a label and clips without it that are alike in a trait.
 
 Shapes: n clips.
 """

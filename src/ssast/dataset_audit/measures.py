@@ -1,4 +1,4 @@
-"""One label's truth and what some traits or a model say of it in; AUC or rank correlation, with intervals, out.
+"""Measure how well traits or a model tell one label: AUC or rank correlation, with intervals.
 
 Shapes: N clips, n clips whose label is known, R resamples.
 """

@@ -1,4 +1,4 @@
-"""An audit in; its table for the screen, its rows for audit.csv and one self-contained page out."""
+"""Show an audit: as a table on the screen, as rows of audit.csv, and as one self-contained page."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any

@@ -1,4 +1,4 @@
-"""Ask whether a trait tells a label by differences that its measure can tell apart.
+"""Decide whether a trait tells a label by differences that are large enough to be measured.
 
 Shapes: n clips whose label is known, P clips with it, Q clips without it.
 """

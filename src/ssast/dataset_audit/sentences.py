@@ -1,4 +1,4 @@
-"""Say what an audit's numbers mean, in plain sentences."""
+"""Explain the numbers of an audit in plain sentences."""
 
 from collections.abc import Mapping
 from typing import Any

@@ -1,4 +1,4 @@
-"""One label and the traits of its clips in; how well each trait alone tells the label, and what luck would do, out.
+"""Measure how well each trait alone tells one label, and how well luck would do.
 
 Shapes: n clips whose label is known, R shuffles, J ways (a trait as an amount, a trait as kinds), A amounts,
 F folds, G kinds of a trait, M cells (a fold and a kind), S subjects.

@@ -1,4 +1,4 @@
-"""Hold what was heard in recordings against the tables of their splits, to find what is wrong with them.
+"""Find what is wrong with the recordings and tables of a data set, by comparing each with the other.
 
 Shapes: R rows of a table, N labels.
 """

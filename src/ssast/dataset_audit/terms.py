@@ -1,4 +1,4 @@
-"""Say in an audit's words what a trait, a label and a measure are called."""
+"""Name traits, labels and measures in the words of an audit."""
 
 from collections.abc import Mapping
 from typing import Any

@@ -1,4 +1,4 @@
-"""A table of what is known of each clip beside its sound in; traits that may give a label away out.
+"""Make traits of what a table knows of each clip beside its sound; a trait may give a label away.
 
 Shapes: N clips, G values of a trait.
 """

@@ -1,4 +1,4 @@
-"""Average losses over all batches of all processes, each weighted by what it is the mean of."""
+"""Average losses over all batches of all processes, each weighted by the number of values behind it."""
 
 from dataclasses import dataclass
 

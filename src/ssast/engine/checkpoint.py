@@ -1,4 +1,4 @@
-"""The state of a training run in, one file that is there whole or not at all out, and back."""
+"""Write the state of a training run as one file that is complete or not there at all, and read it again."""
 
 import os
 import shutil

@@ -1,4 +1,4 @@
-"""The processes of a run, as `accelerate launch` or `torchrun` starts them: who writes, whose share is what, sums.
+"""Let the processes of one run work together, as `accelerate launch` or `torchrun` starts them.
 
 A process that was started alone is a crew of one, for which everything here costs nothing.
 """

@@ -1,4 +1,4 @@
-"""Batches and a function of a batch in; rows of a table out, written part by part, so that a killed pass goes on."""
+"""Apply a function to every batch and write its results part by part, so that a killed pass can be continued."""
 
 import contextlib
 import itertools

@@ -1,4 +1,4 @@
-"""A model and a number of clips in; how many of them its device has the memory to train on at once out."""
+"""Find how many clips at once the memory of a device allows to train on."""
 
 from typing import Any
 

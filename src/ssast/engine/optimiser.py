@@ -1,4 +1,4 @@
-"""A model and a recipe in; the optimiser and the course of its learning rates out."""
+"""Make the optimiser and the schedule of its learning rate, as the training settings say."""
 
 from dataclasses import dataclass
 

@@ -1,4 +1,4 @@
-"""Choices of a layer in; their heads, trained in one step beside each other and each as it would be alone, out.
+"""Train heads for several layers in one step side by side, each as it would be trained alone.
 
 Shapes: H heads, B batch, D width.
 """

@@ -1,4 +1,4 @@
-"""A fine-tuned model and recordings in; a table of what it says of each of them out, for `model.predict`.
+"""Predict the labels of recordings and waveforms with a fine-tuned model: `model.predict`.
 
 `model/` knows no sound, so the class whose `predict` reads recordings stands here, above the one that it is made of.
 

@@ -1,4 +1,4 @@
-"""Turn signals into an event that a loop looks at, or into an exception where no loop does."""
+"""Turn signals into a request to stop that a loop can check, or into an exception where there is no loop."""
 
 import signal
 import threading

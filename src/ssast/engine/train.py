@@ -1,4 +1,4 @@
-"""Train a model that has `loss(batch)`, keep the best weights by validation, and log the way."""
+"""Train a model that has `loss(batch)`: run the epochs, keep the best weights by validation, and log the progress."""
 
 import itertools
 import math

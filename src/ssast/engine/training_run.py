@@ -1,4 +1,4 @@
-"""Take the steps of a training run: gradients, checkpoints, validation, and where it stands."""
+"""Hold one training run: take its steps, validate, and save and load where it stands."""
 
 import math
 import time

@@ -1,4 +1,4 @@
-"""Cut recordings of any length to overlapping windows as long as a model's input, in batches, and make rows of them.
+"""Cut recordings of any length into overlapping windows as long as a model's input, and make rows of the results.
 
 Shapes: S samples, B windows, N labels, T steps of time, D width.
 """

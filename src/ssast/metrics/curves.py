@@ -1,4 +1,4 @@
-"""One label's targets and scores in; the points of its figures out: ROC, precision-recall, calibration, counts.
+"""Compute the points of one label's figures: ROC, precision-recall, calibration, confusion counts.
 
 Shapes: n clips with a target, K points of a curve.
 """

@@ -1,4 +1,4 @@
-"""Clips and the subjects they come from in, resamples, shuffles and 95 % intervals out.
+"""Compute 95 % intervals and levels of chance by resampling and shuffling whole subjects.
 
 Shapes: N clips, S subjects (each clip its own where none are named), R resamples of one chunk.
 """

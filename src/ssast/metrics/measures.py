@@ -1,4 +1,4 @@
-"""One label's targets, scores and clip weights in, every measure out; a weight says how often a resample drew the clip.
+"""Compute every measure of one label from targets, scores and clip weights (how often a resample drew each clip).
 
 A weight of one for every clip gives the plain score, so the number and its interval come from the same lines.
 Shapes: N clips, n clips with a target, R resamples, G groups of tied scores, K columns that are summed.

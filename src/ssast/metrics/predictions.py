@@ -1,4 +1,4 @@
-"""What a model said of each clip beside what is true of it: as arrays, as tables on disk, and pooled by subject.
+"""Hold the predictions of a model beside the targets: read them, write them as tables, and pool them by subject.
 
 Shapes: N clips, L labels, S subjects.
 """

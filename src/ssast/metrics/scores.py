@@ -1,4 +1,4 @@
-"""Targets and scores of the clips in, the scores of `metrics.json` out, with intervals and the level of chance.
+"""Compute the scores of `metrics.json` from targets and scores of clips, with intervals and the level of chance.
 
 Undefined is None, never NaN, and the other measures go on.
 Shapes: N clips, L labels, R resamples.

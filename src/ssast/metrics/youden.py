@@ -1,4 +1,4 @@
-"""Choose the threshold of a yes/no label that separates the validation clips best.
+"""Choose the threshold that best separates the validation clips with a label from those without it (Youden).
 
 Shapes: N clips, n clips with a target.
 """

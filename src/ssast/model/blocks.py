@@ -1,4 +1,4 @@
-"""Tokens go in, tokens come out of one transformer block, with the attention between them where it is asked for.
+"""Define the blocks of the transformer; each returns its attention too where that is asked for.
 
 Shapes: B batch, P patches, K values a patch, L tokens, D width, H heads, d width of a head.
 """

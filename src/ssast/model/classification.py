@@ -1,4 +1,4 @@
-"""An fbank goes in; logits, the hidden states behind them, attention and embeddings come out.
+"""Classify spectrograms: give logits, and the hidden states and attention behind them.
 
 Shapes: B batch, T frames, F mel bins, P patches, L tokens, D width, H heads, N chosen states or number of labels.
 """

@@ -1,4 +1,4 @@
-"""An fbank goes in; embeddings of the clips, or of each step of time, come out: a part of the classifier.
+"""Extract embeddings of clips, or of each step of time; the classifier inherits this.
 
 Shapes: B batch, T frames, F mel bins, P patches, L tokens, N chosen states, S steps of time, D width, K = S * D.
 """

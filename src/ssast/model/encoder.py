@@ -1,4 +1,4 @@
-"""Spectrograms go in; patches, tokens, the states of every layer and the attention between the tokens come out.
+"""Encode spectrograms: cut them into patches, make tokens of these, and give the states and attention of every layer.
 
 Shapes: B batch, T frames, F mel bins, P patches, K values a patch (fshape * tshape), L tokens (prefix + patches),
 D width, H heads, N states. A name's suffix gives its axes, so `tokens_BLD` is (B, L, D).

@@ -1,4 +1,4 @@
-"""Tokens of one state go in, one vector a clip comes out; vectors go in, logits come out.
+"""Pool the tokens of a state to one vector a clip, and turn such vectors into logits.
 
 Shapes: B batch, P patches, L tokens (prefix + patches), D width.
 """

@@ -1,4 +1,4 @@
-"""An encoder in; low-rank additions to its attention (Hu et al. 2022, arXiv 2106.09685) put in, and taken into it."""
+"""Add low-rank matrices to the attention of an encoder (LoRA: Hu et al. 2022, arXiv 2106.09685), and merge them."""
 
 import re
 from typing import Any

@@ -1,4 +1,4 @@
-"""A patch grid and a count go in; which patches to hide, exactly that many a clip, come out.
+"""Draw which patches of each clip to hide: exactly the number that is asked for.
 
 Shapes: B batch, P patches of the grid (f_dim * t_dim), M masked patches a clip.
 """

@@ -1,4 +1,4 @@
-"""An fbank goes in with some patches hidden; how well the encoder finds and rebuilds them comes out as losses.
+"""Pretrain the encoder: hide patches, and measure how well it finds them and rebuilds them.
 
 Shapes: B batch, T frames, F mel bins, P patches, K values a patch (fshape * tshape), M masked patches, D width.
 """

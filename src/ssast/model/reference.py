@@ -1,4 +1,4 @@
-"""The tensors of a published or older file and a spectrogram in; what the code that wrote the file computes of it out.
+"""Compute what the code that wrote a published or older file computes from its tensors and a spectrogram.
 
 The formulas stand here a second time, plainly and on purpose: `ssast convert` compares the models of this package with
 them. Shapes: B batch, T frames, F mel bins, P patches, K values a patch, M masked patches, L tokens, D width, H heads.

@@ -1,4 +1,4 @@
-"""Show what a model looked at in chosen clips: a picture and a file of values for each, and one page."""
+"""Show what a model's answer rests on in chosen clips: a picture and a file of values for each, and one page."""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict

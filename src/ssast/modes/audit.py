@@ -1,4 +1,4 @@
-"""Ask whether recordings give the labels away without a voice being heard, and tell it in numbers and on a page."""
+"""Test whether recordings give the labels away without a voice being heard; write numbers and a page."""
 
 import json
 from collections.abc import Iterable, Mapping, Sequence

@@ -1,4 +1,4 @@
-"""Look at a data set before a long run: `ssast check`."""
+"""Examine a data set before a long run: `ssast check`."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any

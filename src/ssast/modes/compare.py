@@ -1,4 +1,4 @@
-"""Put the scores of runs on the same clips side by side, with paired intervals of their differences."""
+"""Compare the scores of runs on the same clips, with paired intervals of their differences."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass

@@ -1,4 +1,4 @@
-"""Make a model folder of a published or older checkpoint, and tell how far it answers the same."""
+"""Convert a published or older checkpoint to a model folder, and test how closely both agree."""
 
 import os
 from dataclasses import asdict, dataclass, replace

@@ -1,4 +1,4 @@
-"""Go the whole way on a small synthetic speech corpus: `ssast demo`."""
+"""Run every step on a small synthetic speech corpus, from pretraining to pages: `ssast demo`."""
 
 from pathlib import Path
 from typing import Any

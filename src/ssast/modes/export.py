@@ -1,4 +1,4 @@
-"""A model of any kind in; the same model for other tools (ONNX, Hugging Face's AST) in a folder out, proved equal."""
+"""Export a model for other tools (ONNX, Hugging Face's AST), and keep it only where both agree: `ssast export`."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""A checkpoint of any kind in; what it is, how large, what it hears and names, and what can be done with it out."""
+"""Describe checkpoints of any kind: what they are, how large, what they hear, and what can be done with them."""
 
 import os
 import re

@@ -1,4 +1,4 @@
-"""A fine-tuned model and any audio files in; what it says of each recording, and of each window of it, out."""
+"""Predict the labels of any audio files with a fine-tuned model, for each recording and each window of it."""
 
 import hashlib
 import itertools

@@ -1,4 +1,4 @@
-"""Learn from unlabelled recordings: `ssast pretrain`."""
+"""Train a model on unlabelled recordings: `ssast pretrain`."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""Options in; the mean and standard deviation of a data set's log-mel values, to normalise by, out.
+"""Measure the mean and standard deviation of a data set's log-mel values, to normalise by: `ssast stats`.
 
 Shapes: B clips, T frames, F mel bins.
 """

@@ -1,4 +1,4 @@
-"""A pretrained model and labelled recordings in; how well a head on each layer and pooling does on validation out."""
+"""Train a head on each layer and pooling of a pretrained model, and compare them on validation clips: `ssast sweep`."""
 
 import contextlib
 import itertools

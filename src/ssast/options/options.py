@@ -1,4 +1,4 @@
-"""Hold every option, declared once: of checkpoints, scores, attention and machines here, others in `*_options.py`.
+"""Hold every option in one class; those of checkpoints, scores, attention and machines are declared here.
 
 From the declarations follow the command line, its help, the keys of `--config run.yaml`, the record in a run's folder
 and the page docs/options.md. Which mode takes which option stands in `records.py`.

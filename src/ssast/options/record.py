@@ -1,4 +1,4 @@
-"""Keep every option of a run as it is written down, and tell one run from another by it."""
+"""Write down every option of a run, and tell one run from another by them."""
 
 import hashlib
 import os

@@ -1,4 +1,4 @@
-"""List the modes in all spellings of the seed: for each one record of what it does, takes, gives and is asked."""
+"""List all modes with their spellings: one record for each says what it does, takes and gives, and which options."""
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass

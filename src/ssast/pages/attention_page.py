@@ -1,4 +1,4 @@
-"""Clips with their maps in; one self-contained page to see, hear and doubt them out.
+"""Write the page of `attention`: clips with their maps, to see, to hear and to question.
 
 Shapes: T frames, F mel bins.
 """

@@ -1,4 +1,4 @@
-"""A clip with its maps in; one PNG with a panel for each map out, Hz and seconds on the axes, padding hatched."""
+"""Draw a clip and its maps as one PNG: a panel for each map, axes in Hz and seconds, padding hatched."""
 
 import importlib.util
 import io

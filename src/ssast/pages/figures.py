@@ -1,4 +1,4 @@
-"""Points, bars and names in; one figure as inline SVG out, its words as text and its colours from report.css."""
+"""Draw figures of points and bars as inline SVG, with their words as text and colours from report.css."""
 
 from collections.abc import Sequence
 from typing import Any

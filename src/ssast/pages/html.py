@@ -1,4 +1,4 @@
-"""Text, tables, sounds and pictures in; one self-contained html page out, which asks nothing of any network.
+"""Build self-contained html pages of text, tables, sounds and pictures; they load nothing from any network.
 
 Shapes: S samples.
 """

@@ -1,4 +1,4 @@
-"""One label's targets and scores, or the lines of a training log, in; the figures of the report page out, as html.
+"""Draw the figures of the report page as html: those of one label, and those of the training log.
 
 Shapes: N clips, n clips with a target.
 """

@@ -1,4 +1,4 @@
-"""What a model looked at in clips, as arrays, in; the same on grids with Hz and seconds, and how far to trust it, out.
+"""Hold the maps of clips for the page, on grids with Hz and seconds, and summarise how far to trust them.
 
 Shapes: T frames, F mel bins, R rows and C columns of a map's own grid, S samples.
 """

@@ -1,4 +1,4 @@
-"""Sentences that keep scores from being misread: too few people, thresholds that call all or none, trivial answers."""
+"""Warn in sentences against misreading scores: too few people, thresholds that call all or none, trivial answers."""
 
 from collections.abc import Mapping, Sequence
 from math import comb, factorial

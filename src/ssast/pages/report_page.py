@@ -1,4 +1,4 @@
-"""Scores, predictions, the log and record of a run and a few sounds in; one self-contained report page out.
+"""Write the report page of a run from its scores, predictions, log, record and a few sounds.
 
 Shapes: N clips, L labels.
 """

@@ -1,4 +1,4 @@
-"""The scores of `metrics.json` in; what they mean in plain sentences out."""
+"""Explain the scores of `metrics.json` in plain sentences."""
 
 from collections.abc import Mapping
 from typing import Any

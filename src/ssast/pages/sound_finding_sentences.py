@@ -1,4 +1,4 @@
-"""Say in sentences what is doubtful about how a model hears recordings."""
+"""Explain in sentences what a model may not hear rightly of recordings."""
 
 from collections.abc import Mapping, Sequence
 

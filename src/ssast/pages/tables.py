@@ -1,4 +1,4 @@
-"""The scores of `metrics.json` in; rows of short text out, for the screen and for the page."""
+"""Make rows of short text from the scores of `metrics.json`, for the screen and for the page."""
 
 from collections.abc import Mapping
 from typing import Any

@@ -1,4 +1,4 @@
-"""Take from the options how recordings become the input of a model, and give way to what a model was trained with."""
+"""Take the audio settings from the options, or from a fine-tuned model, whose own settings go first."""
 
 from collections.abc import Mapping
 from dataclasses import asdict

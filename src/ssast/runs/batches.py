@@ -1,4 +1,4 @@
-"""Read the recordings of a mode's rows as it was asked to, in batches, and prepare them on the device."""
+"""Read the recordings of a mode's rows in batches, as the options ask, and prepare them on the device."""
 
 import math
 from collections.abc import Callable, Iterable, Mapping

@@ -1,4 +1,4 @@
-"""Hold what a mode carries along: its options, the places they name, the device it computes on, recordings it skips."""
+"""Hold what a running mode needs everywhere: its options, paths, device, and the recordings that it skips."""
 
 from dataclasses import dataclass
 

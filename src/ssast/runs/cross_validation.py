@@ -1,4 +1,4 @@
-"""A fine-tuning's options in; its runs over folds of the subjects or over seeds, and how their scores spread, out."""
+"""Repeat a fine-tuning over folds of the subjects or over seeds, and report how the scores spread."""
 
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path

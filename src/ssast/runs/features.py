@@ -1,4 +1,4 @@
-"""A frozen model and rows in; their pooled states out, each computed once and kept on this machine for later runs."""
+"""Give the pooled states of a frozen model for rows; each is computed once and kept on this machine."""
 
 import itertools
 import math

@@ -1,4 +1,4 @@
-"""An older fine-tuned `.pt` and the options in; its model out, made with the options that its args.pkl remembers."""
+"""Load an older fine-tuned `.pt` with the options that its args.pkl remembers."""
 
 import os
 from collections.abc import Mapping

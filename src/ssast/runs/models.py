@@ -1,4 +1,4 @@
-"""Make the model that a mode trains or uses, and keep it in its folder."""
+"""Make the model that a mode trains or uses, and save it in its folder."""
 
 import os
 import shutil

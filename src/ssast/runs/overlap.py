@@ -1,4 +1,4 @@
-"""Say where rows to be scored hold the clips or the people that the model was trained on."""
+"""Find clips and people among rows to be scored on which the model was trained."""
 
 from collections.abc import Sequence
 

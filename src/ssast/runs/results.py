@@ -1,4 +1,4 @@
-"""Write what a model scored into a run folder: predictions, scores and the page about them."""
+"""Write the results of scoring into a run folder: predictions, scores and the report page."""
 
 import json
 from collections.abc import Mapping, Sequence

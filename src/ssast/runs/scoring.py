@@ -1,4 +1,4 @@
-"""Let a fine-tuned model score labelled rows, and choose its thresholds."""
+"""Score labelled rows with a fine-tuned model, and choose its thresholds."""
 
 import json
 from collections.abc import Callable, Sequence

@@ -1,4 +1,4 @@
-"""Read from which score on a model calls each label, and why a threshold could not be chosen."""
+"""Read the thresholds that were saved with a model, and why some could not be chosen."""
 
 from collections.abc import Sequence
 from pathlib import Path

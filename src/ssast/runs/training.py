@@ -1,4 +1,4 @@
-"""Set a training run up: its batches, its settings, and the folder that it goes on in."""
+"""Prepare a training run: its batches, its settings, and the folder in which it is continued."""
 
 import math
 from pathlib import Path

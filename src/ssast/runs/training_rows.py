@@ -1,4 +1,4 @@
-"""Read the rows that a model was trained on, as far as the command lets its folder open them."""
+"""Read the rows that a model was trained on, where the command allows its folder to be read."""
 
 import os
 from collections.abc import Iterator

@@ -1,4 +1,4 @@
-"""A local path in; a file or folder written there whole or not at all, and one sentence where it cannot be written."""
+"""Write files and folders so that each is complete or not there at all; say in one sentence what prevents it."""
 
 import errno
 import hashlib

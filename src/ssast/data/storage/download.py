@@ -1,4 +1,4 @@
-"""The name of published weights in; their file in the cache of this machine out, fetched once and checked at each use.
+"""Fetch published weights by their name into the cache of this machine, once, and check them at each use.
 
 `weights/` in the cache holds NAME.pth and, beside it, its SHA-256 in NAME.pth.sha256: the authors publish none, so the
 first file that proves to be such a model says what every later one must be. Both may also be put there by hand.

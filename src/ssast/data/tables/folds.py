@@ -1,4 +1,4 @@
-"""A table of recordings in; the fold of each row out, no subject in two folds, each fold like the whole.
+"""Divide the rows of a table into folds: no subject is in two folds, and each fold resembles the whole table.
 
 Shapes: R rows, G groups, K folds, L labels.
 """

@@ -1,4 +1,4 @@
-"""Find who speaks in the tables of a run: columns by their names, people by the text of their cells as written.
+"""Find out who speaks in the tables of a run: which column says it, and whose the rows are.
 
 Whether a column tells people apart is decided over all tables of a run together. Shapes: R rows of a table.
 """

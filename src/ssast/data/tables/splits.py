@@ -1,4 +1,4 @@
-"""Read the csv of a split and the list of labels, check them, and give tables and targets.
+"""Read the csv of a split, check its columns and uids, and hold out validation rows.
 
 Shapes: R rows of a table, N labels.
 """

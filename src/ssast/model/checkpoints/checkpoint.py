@@ -1,4 +1,4 @@
-"""Hold what a checkpoint of any kind gives to make a model of, and load it exactly."""
+"""Hold a saved model of any kind as one record, and load its tensors exactly or say what differs."""
 
 import re
 from collections.abc import Mapping

@@ -1,4 +1,4 @@
-"""Check the entries of a model folder's config.json: the first that cannot be meant is one sentence."""
+"""Check the entries of a model folder's config.json, and say in one sentence which is the first that is wrong."""
 
 from collections import Counter
 from collections.abc import Collection, Mapping

@@ -1,4 +1,4 @@
-"""A file or folder in; which kind of checkpoint it is, by what it lists, out. Nothing in it is executed."""
+"""Tell which kind of checkpoint a file or folder is, by what it lists. Nothing in it is executed."""
 
 import os
 from collections.abc import Callable, Mapping

@@ -1,4 +1,4 @@
-"""A model goes in, its own folder (config.json, model.safetensors) comes out whole or not at all; and the way back."""
+"""Save a model as its own folder (config.json, model.safetensors), complete or not at all, and load it again."""
 
 import contextlib
 import json

@@ -1,4 +1,4 @@
-"""A published checkpoint or an own folder goes in, its config and state dict come out, and nothing is executed."""
+"""List the published weights, and read a published file or an own folder. Nothing in it is executed."""
 
 import os
 from dataclasses import dataclass

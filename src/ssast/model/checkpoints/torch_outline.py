@@ -1,4 +1,4 @@
-"""Check what a file of torch lists before any memory is taken for it."""
+"""Check that a file of torch holds everything that it lists, before any memory is taken for it."""
 
 import math
 import os

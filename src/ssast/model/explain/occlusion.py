@@ -1,4 +1,4 @@
-"""A model and a fbank in; how its logits change when parts of the fbank are taken away, out: the referee of every map.
+"""Measure how logits change when parts of a fbank are taken away; every map is tested against this.
 
 Taking away means setting to 0, the mean of a normalised fbank. The plane is cut into cells of the patch shape, side by
 side whatever the stride, so that maps of different methods are judged by the same pieces.

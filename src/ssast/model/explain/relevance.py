@@ -1,4 +1,4 @@
-"""A model and a fbank in; what each patch, or each point of the fbank, has to do with a label out.
+"""Compute how much each patch, or each point of the fbank, contributes to a label.
 
 Nothing here trains or draws from the ambient random state, and gradients of the model's own parameters stay untouched.
 Patches with any stride are brought back to the time-frequency plane by `fold`.

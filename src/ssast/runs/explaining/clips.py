@@ -1,4 +1,4 @@
-"""Choose the clips to look at: rows of a csv or audio files, with the names of their outputs."""
+"""Choose the clips to explain: rows of a csv or audio files, with the names of their outputs."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass

@@ -1,4 +1,4 @@
-"""A model and one prepared clip in; its maps on the plane, tested by removal, and the values for its file, out.
+"""Explain what a model makes of one clip: maps over the spectrogram, tested by removal, and the values for its file.
 
 Shapes: T frames, F mel bins, P patches, N blocks or labels, H heads, M maps.
 """

@@ -1,4 +1,4 @@
-"""Options and the files behind them in; an output folder with its record out, or the reason why it cannot be used."""
+"""Open the output folder of a run and write its record, or say why the folder cannot be used."""
 
 import hashlib
 import platform

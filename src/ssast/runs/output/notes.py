@@ -1,4 +1,4 @@
-"""Name beside a run's results which recordings were left out, and which its model does not hear rightly."""
+"""Write beside a run's results which recordings were left out, and which its model does not hear rightly."""
 
 import itertools
 from collections.abc import Iterable

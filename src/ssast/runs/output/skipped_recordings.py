@@ -1,4 +1,4 @@
-"""Note recordings that a run cannot use or that a model does not hear rightly, and name them beside its results."""
+"""Collect the recordings that a run cannot use or that a model does not hear rightly, and report them."""
 
 import contextlib
 import json

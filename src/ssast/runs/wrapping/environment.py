@@ -1,4 +1,4 @@
-"""Look at what a run finds around it: a folder to stand in, one for temporary files, and a home for what is kept."""
+"""Check what a run needs around it: a folder to stand in, one for temporary files, and a home for what is kept."""
 
 import atexit
 import os

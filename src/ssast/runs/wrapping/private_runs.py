@@ -1,4 +1,4 @@
-"""Let a mode run so that nothing secret passes through its screen or its errors."""
+"""Let a mode run privately: nothing secret reaches its screen or its errors."""
 
 import sys
 from collections.abc import Iterator, Mapping, Sequence

@@ -1,4 +1,4 @@
-"""Put around every mode what each run needs, once: checked options, privacy, its folder, tidying up, a bucket."""
+"""Wrap every mode in what each run needs, once: checked options, privacy, its folder, tidying up, upload."""
 
 import contextlib
 import functools
