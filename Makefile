@@ -29,9 +29,10 @@ lint: setup
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
-# The pages that are generated from the code.
+# The page and the picture that are generated from the code.
 docs: setup
 	$(BIN)/python -m ssast.help > docs/options.md
+	$(BIN)/python docs/rooms.py > docs/rooms.svg
 
 # All pages as a site in site/; a link that leads nowhere ends it.
 site: setup
