@@ -1,7 +1,7 @@
 """Run one mode as a command line says, and tell by the exit code how it ended.
 
-The code is the mode's own or 0, 2 with a sentence for what a user can mend, 128 and the signal's number where one ended
-the run, and 141 where nobody reads what a mode only prints.
+The code is the mode's own or 0, 2 with a sentence for what a user can correct, 128 and the signal's number where one
+ended the run, and 141 where nobody reads what a mode only prints.
 """
 
 import os

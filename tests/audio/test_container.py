@@ -5,7 +5,7 @@ import struct
 import pytest
 
 from ssast.audio.container import CHECKS, cut_off, sniff
-from ssast.audio.sizes import mended, wav_parts
+from ssast.audio.sizes import corrected, wav_parts
 
 FMT = struct.pack("<4sIHHIIHH", b"fmt ", 16, 1, 1, 16000, 32000, 2, 16)
 
@@ -46,18 +46,18 @@ def test_no_bytes_make_the_check_fail_otherwise_than_in_words(kind, data):
 def test_a_whole_wav_stays_as_it_is():
     data = wav(8, bytes(8), after=b"LIST\x04\0\0\0INFO")
     assert cut_off(data, "wav") is None
-    assert mended(data, "wav") is data
+    assert corrected(data, "wav") is data
 
 
 def test_an_empty_wav_with_a_chunk_behind_is_not_taken_for_a_stream():
     data = wav(0, b"", after=b"LIST\x04\0\0\0INFO")
     assert wav_parts(data)[b"data"][1] == 0
-    assert mended(data, "wav") is data
+    assert corrected(data, "wav") is data
 
 
 @pytest.mark.parametrize(("size", "riff_size"), [(0, 36), (0, 0), (0xFFFFFFFF, 0xFFFFFFFF), (0x7FFFF000, 0x7FFFF024)])
 def test_a_stream_of_unknown_size_gets_the_true_one(size, riff_size):
-    data = mended(wav(size, bytes(100), riff_size=riff_size), "wav")
+    data = corrected(wav(size, bytes(100), riff_size=riff_size), "wav")
     assert wav_parts(data)[b"data"] == (44, 100)
     assert struct.unpack_from("<I", data, 4)[0] == len(data) - 8
     assert cut_off(data, "wav") is None
@@ -65,7 +65,7 @@ def test_a_stream_of_unknown_size_gets_the_true_one(size, riff_size):
 
 def test_an_rf64_stream_of_unknown_size_becomes_a_plain_wav():
     before = struct.pack("<4sIQQQI", b"ds64", 28, 0, 0, 0, 0)
-    data = mended(wav(0xFFFFFFFF, bytes(100), riff_size=0xFFFFFFFF, before=before, magic=b"RF64"), "wav")
+    data = corrected(wav(0xFFFFFFFF, bytes(100), riff_size=0xFFFFFFFF, before=before, magic=b"RF64"), "wav")
     assert data[:4] == b"RIFF"
     assert data[12:16] == b"JUNK"
     assert wav_parts(data)[b"data"][1] == 100

@@ -249,7 +249,7 @@ def test_fine_tuning_on_one_csv_is_refused(capsys, desk):
             "label not in csv",
             ("finetune",),
             lambda d: {"label_txt": d.file("l.txt", "high\nnasal\n")},
-            "train.csv, whose columns are speaker, high, loud; mend --label_txt",
+            "train.csv, whose columns are speaker, high, loud; correct --label_txt",
         ),
         (
             "labels of another model",
@@ -424,11 +424,11 @@ def test_an_output_folder_that_cannot_be_read_is_one_sentence(capsys, desk, monk
 
     out = desk.place / "out"
     out.mkdir()
-    monkeypatch.setattr("ssast.runs.output.folder.os.listdir", locked)
+    monkeypatch.setattr("ssast.runs.output.earlier_results.os.listdir", locked)
     options = {"exp_dir": out} if mode == "demo" else desk.usual(mode)
     assert cli.main(words(mode, options)) == 2
     assert capsys.readouterr().err == (
-        f"ssast: --exp_dir {out} cannot be read (Permission denied); mend the rights or give another folder.\n"
+        f"ssast: --exp_dir {out} cannot be read (Permission denied); change the rights or give another folder.\n"
     )
 
 

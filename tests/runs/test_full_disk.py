@@ -29,7 +29,7 @@ def test_a_checkpoint_that_does_not_fit_ends_the_command_in_a_sentence(usual, tm
         assert cli.main(["pretrain", *words]) == 2
     said = capsys.readouterr().err.strip().splitlines()[-1]
     assert said.startswith(f"ssast: cannot write {tmp_path / 'o' / 'checkpoints'}")
-    assert said.endswith(".pt: file too large; free space, mend the rights or choose another place.")
+    assert said.endswith(".pt: file too large; free space, change the rights or choose another place.")
     assert not (tmp_path / "o").exists(), "there is nothing to go on from"
 
 

@@ -243,10 +243,10 @@ def test_no_mode_that_trains_or_uses_a_model_lets_a_name_out(house, run, base):
 @pytest.mark.slow
 def test_a_training_that_goes_wrong_lets_no_name_out(house, run, base):
     tuned = ["finetune", *data(), *SMALL, "--pretrained_mdl_path", base, "--epochs", "2", "--resamples", "5"]
-    run(*tuned, out="mended")
-    for state in (house.home / "mended" / "checkpoints").glob("*.pt"):
+    run(*tuned, out="corrected")
+    for state in (house.home / "corrected" / "checkpoints").glob("*.pt"):
         state.write_bytes(b"no state")
-    run(*tuned, "--epochs", "3", code=2, out="mended")
+    run(*tuned, "--epochs", "3", code=2, out="corrected")
     run(*tuned, "--freeze", "False", "--learning_rate", "1e30", "--max_lr", "1e30", code=2, out="burst")
-    (house.home / "mended" / "run.yaml").write_text("options: [")
-    run(*tuned, code=2, out="mended")
+    (house.home / "corrected" / "run.yaml").write_text("options: [")
+    run(*tuned, code=2, out="corrected")

@@ -33,7 +33,7 @@ def run(mode, corpus, model, out, *words):
 
 
 def test_a_foreign_csv_is_scored_on_the_labels_that_it_has(still_corpus, model, tmp_path, capsys):
-    """Two messages once sent the user in a circle: mend --label_txt, and give the labels that it was trained with."""
+    """Two messages once sent users in a circle: correct --label_txt, and give the labels that it was trained with."""
     assert run("evaluate", still_corpus, model, tmp_path, "--resamples", "0") == 0
     shown = capsys.readouterr().out
     for label in ("nasal", "breathy"):

@@ -143,14 +143,14 @@ def _read(data: Data, kind: str, use_librosa: bool) -> Iterator[SampleBlock]:
     """The blocks of all recordings that follow one another in the data."""
     for piece in split_recordings(data, kind):
         is_all = piece is data
-        piece = sizes.mended(piece, kind)
+        piece = sizes.corrected(piece, kind)
         missing = container.cut_off(piece, kind)
         if missing:
             raise AudioError(f"it is cut off: {missing}; get a whole copy")
         more = untold(piece, kind)
         if more:
             raise AudioError(
-                f"{more}: the recorder stopped before it wrote the true length, or something was appended; mend the "
+                f"{more}: the recorder stopped before it wrote the true length, or something was appended; correct the "
                 "header, or cut these bytes off"
             )
         for block in readers.reader(piece, kind, use_librosa)(piece, kind):
@@ -176,7 +176,7 @@ def _checked(read: Iterator[SampleBlock]) -> Iterator[Recording]:
 def _check_rate(block: SampleBlock, first: SampleBlock) -> None:
     if not RATES[0] <= block.sample_rate <= RATES[1]:
         raise AudioError(
-            f"its header gives a rate of {block.sample_rate} Hz; expected {RATES[0]} to {RATES[1]}; mend the header"
+            f"its header gives a rate of {block.sample_rate} Hz; expected {RATES[0]} to {RATES[1]}; correct the header"
         )
     if (len(block.samples), block.sample_rate) != (len(first.samples), first.sample_rate):
         raise AudioError("its rate or number of channels changes in the middle; split it there")
@@ -186,4 +186,4 @@ def _check_finite(samples_CS: np.ndarray, samples: int) -> None:
     wrong = samples_CS.size - np.count_nonzero(np.isfinite(samples_CS))
     if wrong:
         count = len(samples_CS) * samples
-        raise AudioError(f"{wrong} of its {count} samples are NaN or infinite; mend or replace it")
+        raise AudioError(f"{wrong} of its {count} samples are NaN or infinite; correct or replace it")

@@ -140,7 +140,7 @@ SPANS: dict[str, Callable[[Data], tuple[int, int]]] = {
 }  # fmt: skip
 
 
-def mended(data: Data, kind: str) -> Data:
+def corrected(data: Data, kind: str) -> Data:
     """Write the true size where a writer into a pipe could not: the samples then last to the end of the file.
 
     A WAV header whose chunks lack the bytes that fill them up is packed anew. The data itself where nothing is wrong.

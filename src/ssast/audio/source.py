@@ -166,7 +166,9 @@ def bytes_of(file: str | os.PathLike | BinaryIO) -> Data:
     try:
         return _of_path(file)
     except OSError as error:
-        raise AudioError(f"its file cannot be read ({error.strerror}); put it there or mend its permissions") from error
+        raise AudioError(
+            f"its file cannot be read ({error.strerror}); put it there or change its permissions"
+        ) from error
 
 
 def _of_path(path: str | os.PathLike) -> Data:

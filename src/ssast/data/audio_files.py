@@ -107,7 +107,7 @@ def _on_disk(folder: Location) -> Iterator[Location]:
 
     def refuse(error: OSError) -> None:
         raise UserError(
-            f"cannot list {error.filename}: {error.strerror}; mend the rights, or name other folders.",
+            f"cannot list {error.filename}: {error.strerror}; change the rights, or name other folders.",
             path=error.filename,
         )
 

@@ -93,7 +93,7 @@ def recording_blocks(root: Location, uid: str, *, use_librosa: bool = False) -> 
         if rate != found.sample_rate and not (may_be_opus and rate == OPUS_RATE):
             name = found.location.name
             raise AudioError(
-                f"{name} holds {rate} Hz, but metadata.json says {found.sample_rate}; mend either", path=name
+                f"{name} holds {rate} Hz, but metadata.json says {found.sample_rate}; correct one of them", path=name
             )
         yield block
 
@@ -156,7 +156,7 @@ def _other_spelling(
         )
     name = there[0].name
     odd = {} if name.split(".", 1)[1].lower() in EXTENSIONS else {"file": name}
-    raise AudioError(f"metadata.json says {encoding.upper()}, but the file is {name}; mend either", **odd)
+    raise AudioError(f"metadata.json says {encoding.upper()}, but the file is {name}; correct one of them", **odd)
 
 
 def _found(root: Location, place: Location, ending: str, sample_rate: int) -> FoundRecording:

@@ -143,7 +143,7 @@ def _other_facts(splits: Mapping[str, pd.DataFrame], named: Mapping[str, People]
                 for fact, ((one, uid, _), (two, other, _)) in against.items()
             )
             where = " and ".join(split for split in named if any(row[2] == split for row in rows))
-            yield "", where, "different facts", f"{name}: {shown}; mend the cells, or give each person a code"
+            yield "", where, "different facts", f"{name}: {shown}; correct the cells, or give each person a code"
 
 
 def _fact(column: object) -> str:

@@ -112,7 +112,7 @@ def _waveform(given: Any) -> Tensor:
     if len(waveform_CS) > waveform_CS.shape[1]:
         raise AudioError(f"it has {len(waveform_CS)} channels of {waveform_CS.shape[1]} samples; turn it round")
     if not waveform_CS.isfinite().all():
-        raise AudioError("it holds samples that are NaN or infinite; mend it")
+        raise AudioError("it holds samples that are NaN or infinite; correct it")
     return waveform_CS
 
 

@@ -103,7 +103,7 @@ def _labels(
     spread = [] if columns is None else _listed(columns, table)
     for name in spread:
         if name in (named.column, person, uid_column(table)):
-            raise UserError(f"the column {name!r} names files or people, so it is no label; mend --label_column.")
+            raise UserError(f"the column {name!r} names files or people, so it is no label; correct --label_column.")
     leave = [name for name in (named.column, person, uid_column(table)) if name]
     return find_labels(table, given, spread, leave)
 
@@ -173,7 +173,7 @@ def _first_lacking(named: FileColumn) -> str:
     near = f" ({named.lacking[line]})" if named.lacking[line] else ""
     return (
         f"names no audio file in {counted(len(named.lacking), 'row')}, the first in line {line}, where the "
-        f"column {named.column!r} {cell}{near}; bring the files, mend or remove the rows"
+        f"column {named.column!r} {cell}{near}; bring the files, correct or remove the rows"
     )
 
 

@@ -184,7 +184,7 @@ def _table(
                 own[shown], sources[shown] = _cells(frame[name]), source
     missing = [name for name in columns or () if name not in own and f"{name} (csv)" not in own]
     if missing:
-        raise UserError(f"--columns names {missing[0]}, which neither a csv nor a metadata.json has; mend the name.")
+        raise UserError(f"--columns names {missing[0]}, which neither a csv nor a metadata.json has; correct the name.")
     return pd.DataFrame(own, index=rows.index), sources
 
 

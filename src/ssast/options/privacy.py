@@ -45,7 +45,7 @@ class Keys:
             text = self.path.read_text(encoding="utf-8")
         except (OSError, ValueError) as error:
             raise UserError(
-                f"the key file {self.path} cannot be read ({error}); mend its rights, or move it.", path=self.path
+                f"the key file {self.path} cannot be read ({error}); change its rights, or move it.", path=self.path
             ) from error
         for row in csv.reader(io.StringIO(text, newline="")):
             if len(row) == 3 and row[1] == "salt":

@@ -21,7 +21,7 @@ def read_mapping(path: str | os.PathLike[str]) -> dict[str, Any]:
     except ValueError as error:
         line, _, reason = str(error).partition(": ") if str(error).startswith("line ") else ("", "", str(error))
         raise UserError(
-            f"{path} cannot be read as YAML{f' ({line})' if line else ''}: {reason}; mend it.", path=path
+            f"{path} cannot be read as YAML{f' ({line})' if line else ''}: {reason}; correct it.", path=path
         ) from None
     if content is None:
         return {}

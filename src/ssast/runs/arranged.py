@@ -115,8 +115,8 @@ class Arranged:
             if word := nearly_answers(cells):
                 held = quoted(redaction.shown_name("cell", word))
                 say(
-                    f"note: {printable(name)} is no label, since it holds {held} beside yes and no; mend the table if "
-                    "it should be one"
+                    f"note: {printable(name)} is no label, since it holds {held} beside yes and no; correct the table "
+                    "if it should be one"
                 )
         if not self.labels:
             groups = [

@@ -49,7 +49,7 @@ def training_rows(
     for label in labels:
         if frame[label].isna().all():
             raise UserError(
-                f"the label {label!r} is empty in every row of {place}; fill it in, or mend --label_txt.", path=place
+                f"the label {label!r} is empty in every row of {place}; fill it in, or correct --label_txt.", path=place
             )
         if loss == "BCE" and frame[label].dropna().nunique() == 1:
             say(f"Careful: the label {label!r} has one answer in every row of {place}, so it cannot be learned.")

@@ -70,7 +70,7 @@ def test_each_writer_on_a_full_disk_gives_a_sentence_and_leaves_what_was_there(w
     with room_for(ROOM), pytest.raises(UserError) as caught, atomic_file(tmp_path / "result") as beside:
         write(beside)
     expected = (
-        f"cannot write {tmp_path / 'result'}: file too large; free space, mend the rights or choose another place."
+        f"cannot write {tmp_path / 'result'}: file too large; free space, change the rights or choose another place."
     )
     assert str(caught.value) == expected
     assert [path.name for path in tmp_path.iterdir()] == ["result"]

@@ -270,7 +270,9 @@ def test_two_processes_at_once_fetch_once(server, place):
 
 def test_a_cache_that_cannot_be_written_is_one_sentence(server, place, tmp_path):
     (tmp_path / "cache").write_text("in the way")
-    with pytest.raises(UserError, match=r"cannot write the cache .*; free space, mend the rights, or set SSAST_CACHE"):
+    with pytest.raises(
+        UserError, match=r"cannot write the cache .*; free space, change the rights, or set SSAST_CACHE"
+    ):
         weights_file(NAME)
 
 

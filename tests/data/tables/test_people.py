@@ -186,7 +186,7 @@ def test_one_code_on_two_sites_is_told_by_the_facts_that_differ(tables):
         test="uid,subject,site,Age (years),sex\nd,P1,Ulm,71,F\n",
     )
     told = [detail for _, finding, detail in remarks(splits) if finding == "different facts"]
-    assert told == ["P1: site Bonn in a, Ulm in d; age 34 in a, 71 in d; mend the cells, or give each person a code"]
+    assert told == ["P1: site Bonn in a, Ulm in d; age 34 in a, 71 in d; correct the cells, or give each person a code"]
 
 
 def test_tables_made_in_python_keep_their_codes():

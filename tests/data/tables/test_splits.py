@@ -161,7 +161,7 @@ def test_labels_that_the_loss_cannot_take_are_named(table, cells, loss, said):
 
 def test_a_header_of_lines_or_of_a_thousand_letters_is_named_in_one_line(table):
     frame = read_split(table(f'uid,"a\nb",{"x" * 1000}\nq,1,0\n'))
-    with pytest.raises(UserError, match=r"whose columns are a b, x+\.\.\.; mend") as caught:
+    with pytest.raises(UserError, match=r"whose columns are a b, x+\.\.\.; correct") as caught:
         check_targets(frame, ["high"], "BCE")
     assert "\n" not in str(caught.value)
     assert len(str(caught.value)) < 300

@@ -286,5 +286,5 @@ def test_a_pretrained_model_has_a_card_of_its_own_kind():
 def test_a_broken_record_keeps_no_model_from_loading_and_is_one_sentence_when_it_is_shared(run_folder, name, text):
     (run_folder / name).write_text(text)
     model = SSASTForAudioClassification.from_pretrained(run_folder)
-    with pytest.raises(UserError, match=rf"{name} cannot be read .*mend or remove it to share"):
+    with pytest.raises(UserError, match=rf"{name} cannot be read .*correct or remove it to share"):
         model.save_pretrained(run_folder / "copy")

@@ -62,7 +62,7 @@ def name_files(
 def check_column(table: TableOfFiles, name: str | None, option: str) -> None:
     """UserError where the column that an option names is not there."""
     if name is not None and name not in table:
-        raise UserError(f"the table has no column {name!r}, only {some(list(table), COLUMNS)}; mend {option}.")
+        raise UserError(f"the table has no column {name!r}, only {some(list(table), COLUMNS)}; correct {option}.")
 
 
 def _is_of_people(chosen: Claim, gathered: Gathered, person: str | None) -> bool:
@@ -267,7 +267,7 @@ def _names_nothing(table: TableOfFiles, names: FileNames, claims: Sequence[Claim
         )
     if len(claims) < len(table):
         return UserError(
-            f"the column {claims[0].column!r} names no file in {folder} ({shown}); mend --file_column.",
+            f"the column {claims[0].column!r} names no file in {folder} ({shown}); correct --file_column.",
             path=folder,
             file=[file.shown for file in names.files[:3]],
         )

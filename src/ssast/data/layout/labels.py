@@ -82,7 +82,7 @@ def _given(table: TableOfFiles, name: str, option: str) -> Numbers:
         if number is None:
             raise UserError(
                 f"line {line} of the table has {quoted(table[name][line])} for {name!r}, expected a number, yes, "
-                f"no or nothing; mend the cell, or pass --label_column {shlex.quote(name)} to make a "
+                f"no or nothing; correct the cell, or pass --label_column {shlex.quote(name)} to make a "
                 "label of each of its entries.",
                 cell=table[name][line],
             )

@@ -232,7 +232,7 @@ def _writing(target: Path, *, inside: bool = False) -> Iterator[None]:
             raise
         why = os.strerror(number).lower() if number in OUT_OF_ROOM and number is not None else first_line(error).lower()
         raise UserError(
-            f"cannot write {target}: {why}; free space, mend the rights or choose another place.", path=target
+            f"cannot write {target}: {why}; free space, change the rights or choose another place.", path=target
         ) from error
 
 

@@ -184,7 +184,7 @@ class Cache:
                 raise
             why = first_line(error).lower()
             raise UserError(
-                f"cannot write the cache {self.folder}: {why}; free space, mend the rights, "
+                f"cannot write the cache {self.folder}: {why}; free space, change the rights, "
                 "or set SSAST_CACHE to another folder.",
                 path=self.folder,
             ) from error

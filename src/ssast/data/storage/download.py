@@ -256,7 +256,7 @@ def _writing(folder: Path) -> Iterator[None]:
         yield
     except OSError as error:
         raise UserError(
-            f"cannot write the cache {folder}: {first_line(error).lower()}; free space, mend the rights, "
+            f"cannot write the cache {folder}: {first_line(error).lower()}; free space, change the rights, "
             "or set SSAST_CACHE to another folder.",
             path=folder,
         ) from error

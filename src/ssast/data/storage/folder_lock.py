@@ -98,7 +98,7 @@ def _sentences(folder: Path, place: Path) -> Iterator[None]:
     except OSError as error:
         why = first_line(error).lower()
         raise UserError(
-            f"cannot write {place}: {why}; free space, mend the rights or choose another place.", path=place
+            f"cannot write {place}: {why}; free space, change the rights or choose another place.", path=place
         ) from error
 
 

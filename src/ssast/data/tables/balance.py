@@ -1,4 +1,4 @@
-"""The targets of training rows in; how much each label's yes, or each clip, must count to make up for rarity out."""
+"""Compute weights for rare labels: how much each label's yes, or each clip, must count in training."""
 
 import numpy as np
 from numpy.typing import NDArray

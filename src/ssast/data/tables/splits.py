@@ -101,7 +101,7 @@ def _cells(place: Location, most: int | None = None) -> tuple[list[str], list[tu
                 rows.append((reader.line_num, row))
     except csv.Error as error:
         raise UserError(
-            f"{place} is no readable csv: line {reader.line_num}: {error}; mend that line.", path=place
+            f"{place} is no readable csv: line {reader.line_num}: {error}; correct that line.", path=place
         ) from error
     if not rows:
         raise UserError(f"{place} is empty; it needs a header with a uid column and one row a recording.", path=place)
@@ -122,7 +122,7 @@ def _cells(place: Location, most: int | None = None) -> tuple[list[str], list[tu
     for line, row in rows:
         if len(row) < width or any(cell.strip() for cell in row[width:]):
             raise UserError(
-                f"{place}, line {line}, has {len(row)} cells; the header has {width}: mend that line.", path=place
+                f"{place}, line {line}, has {len(row)} cells; the header has {width}: correct that line.", path=place
             )
     return header[:width], rows
 

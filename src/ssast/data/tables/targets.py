@@ -70,7 +70,8 @@ def targets(frame: pd.DataFrame, labels: Sequence[str], source: object = "the cs
     if missing:
         columns = some([str(column) for column in frame.columns]) or "none but uid"
         raise UserError(
-            f"the label {missing[0]!r} is not in {source}, whose columns are {columns}; mend --label_txt.", path=source
+            f"the label {missing[0]!r} is not in {source}, whose columns are {columns}; correct --label_txt.",
+            path=source,
         )
     values = np.empty((len(frame), len(labels)), dtype=np.float32)
     for at, label in enumerate(labels):
@@ -103,7 +104,7 @@ def _refuse(label: str, cells: pd.Series, wrong: np.ndarray, expected: str, sour
         others = f" and {int(wrong.sum()) - 1} more" if wrong.sum() > 1 else ""
         raise UserError(
             f"the label {label!r} of uid {cells.index[at]} is {str(cells.iloc[at])!r}{others}, expected {expected}; "
-            f"mend {source}, or leave a cell empty where the label is not known.",
+            f"correct {source}, or leave a cell empty where the label is not known.",
             uid=cells.index[at],
             cell=cells.iloc[at],
             path=source,

@@ -83,7 +83,7 @@ def check_labels(labels: Collection[str], source: str) -> None:
         check_label(label, source)
     twice = [label for label, count in Counter(labels).items() if count > 1]
     if twice:
-        raise UserError(f"{source} names the label {brief(twice[0])!r} twice; mend it.", path=source)
+        raise UserError(f"{source} names the label {brief(twice[0])!r} twice; correct it.", path=source)
 
 
 def check_label(label: str, source: str) -> None:
@@ -91,7 +91,7 @@ def check_label(label: str, source: str) -> None:
     if not label.strip() or len(label) > LONGEST_LABEL or UNSEEN.search(label):
         raise UserError(
             f"{source} names the label {brief(label)!r}; expected one line of 1 to {LONGEST_LABEL} characters: "
-            "mend it.",
+            "correct it.",
             path=source,
         )
 

@@ -31,7 +31,7 @@ def model_card(config: Mapping[str, Any], folder: Path | None = None) -> str:
         parts += filter(None, [_data(record), _scores(scores), _training(record)])
     except (TypeError, ValueError, AttributeError, KeyError, IndexError) as error:
         raise UserError(
-            f"{_RECORD} or {_SCORES} in {folder} was not written by ssast; mend or remove it to share this model.",
+            f"{_RECORD} or {_SCORES} in {folder} was not written by ssast; correct or remove it to share this model.",
             path=folder,
         ) from error
     return "\n\n".join([*parts, _limits(is_pretrained)]) + "\n"
@@ -46,7 +46,7 @@ def _read(folder: Path | None, name: str) -> dict[str, Any]:
     except (OSError, ValueError) as error:
         reason = str(error).splitlines()[0]
         raise UserError(
-            f"{folder / name} cannot be read ({reason}); mend or remove it to share this model.", path=folder / name
+            f"{folder / name} cannot be read ({reason}); correct or remove it to share this model.", path=folder / name
         ) from error
     return content if isinstance(content, dict) else {}
 

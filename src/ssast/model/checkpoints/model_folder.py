@@ -87,7 +87,7 @@ def _read_text(path: Path) -> str:
         return text_of(path)
     except (OSError, ValueError) as error:
         raise UserError(
-            f"{path} cannot be read ({error}); mend it, or take it out of the folder.", path=path
+            f"{path} cannot be read ({error}); correct it, or take it out of the folder.", path=path
         ) from error
 
 

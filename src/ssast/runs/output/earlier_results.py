@@ -148,7 +148,7 @@ def check_open(folder: Path) -> None:
             (folder / "run.yaml").exists()
     except PermissionError as error:
         raise UserError(
-            f"--exp_dir {folder} cannot be read ({error.strerror}); mend the rights or give another folder.",
+            f"--exp_dir {folder} cannot be read ({error.strerror}); change the rights or give another folder.",
             path=folder,
         ) from error
 

@@ -49,7 +49,7 @@ class Mode(Generic[Result]):
     def __call__(self, options: Options | None = None, /, **overrides: Any) -> Result:
         """Run with the options of the command line by name, over `options` where they are given.
 
-        Raises UserError, with one sentence, for what a user can mend.
+        Raises UserError, with one sentence, for what a user can correct.
         """
         if _runs.get():  # within another mode, which has the screen and hides what is private
             return self.run(resolve(options, mode=self.name, **overrides))
