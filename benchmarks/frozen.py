@@ -28,10 +28,12 @@ import torch
 
 from ssast import SSASTForAudioClassification, sweep
 from ssast.engine.train import train
+from ssast.options.resolve import resolve
 from ssast.runs.audio_settings import audio_settings
+from ssast.runs.batches import ClipReader
 from ssast.runs.context import RunContext
-from ssast.runs.features import keeps_features, pooled_feed
-from ssast.runs.models import classification_model
+from ssast.runs.features import Pooler, own_states, pooled_training_batches
+from ssast.runs.models import ModelSettings, classification_model
 from ssast.runs.rows import training_rows
 from ssast.runs.training import training_batches, training_settings
 
@@ -66,16 +68,19 @@ def options(folder: Path, **others: Any) -> dict[str, Any]:
 def training(folder: Path, cache: Path, **given: Any) -> tuple[float, dict[str, torch.Tensor]]:
     """The processor seconds that training takes once the model is loaded, and the weights of its head."""
     os.environ["SSAST_CACHE"] = str(cache)
-    work = RunContext.of(None, "finetune", {**options(folder, **given), "exp_dir": str(folder / "run")})
-    settings = audio_settings(work.options)
-    train_rows, held_out = training_rows(work.options, LABELS)
-    model = classification_model(work.options, LABELS, settings)
-    batches = training_batches(work, train_rows, held_out, settings)
+    asked = resolve(mode="finetune", **options(folder, **given), exp_dir=str(folder / "run"))
+    context, audio = RunContext.of(asked), audio_settings(asked)
+    how = {"loss": asked.loss, "val_share": asked.val_share, "seed": asked.seed, "on_bad_audio": asked.on_bad_audio}
+    train_rows, held_out = training_rows(context.paths, LABELS, **how)
+    model = classification_model(context.paths, ModelSettings.of(asked), LABELS, audio)
+    reader = ClipReader.of(context, audio)
+    batches = training_batches(reader, train_rows, held_out, piece_size=asked.batch_size)
     began = time.process_time()
-    if keeps_features(work, model):
-        batches = pooled_feed(work, model, batches, settings, train_rows, held_out)
+    if asked.features == "auto":
+        pooler = Pooler(reader, context.engine, model, own_states(model), True, asked.cache_gb)
+        batches = pooled_training_batches(pooler, batches, train_rows, held_out)
     with TemporaryDirectory() as run:
-        train(model, batches, training_settings(work.options), Path(run), work.accelerator)
+        train(model, batches, training_settings(asked), Path(run), context.engine)
     return time.process_time() - began, model.mlp_head.state_dict()
 
 

@@ -51,20 +51,20 @@ def test_a_process_alone_writes_and_changes_nothing():
 
 SUMS = """
 import torch
-from accelerate import Accelerator
+from ssast.engine.hardware import engine
 from torch import nn
 from ssast.engine import distributed
 
-Accelerator(cpu=True)
-crew.BUCKET_VALUES = 3
+engine("cpu", "fp32")
+distributed.BUCKET_VALUES = 3
 layers = [nn.Linear(2, 2) for _ in range(3)]
 for number, layer in enumerate(layers[: 1 + distributed.rank()]):
     for parameter in layer.parameters():
         parameter.grad = torch.full_like(parameter, 10.0 ** distributed.rank())
-crew.sum_gradients([parameter for layer in layers for parameter in layer.parameters()])
+distributed.sum_gradients([parameter for layer in layers for parameter in layer.parameters()])
 found = [None if layer.weight.grad is None else layer.weight.grad.unique().tolist() for layer in layers]
 assert found == [[11.0], [10.0], None], found
-assert crew.total(torch.tensor([distributed.rank() + 1.0])).tolist() == [3.0]
+assert distributed.total(torch.tensor([distributed.rank() + 1.0])).tolist() == [3.0]
 distributed.leave()
 """
 

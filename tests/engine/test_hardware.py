@@ -7,14 +7,14 @@ import sys
 import pytest
 import torch
 
-from ssast.engine.hardware import engine, own_chance, uses_bf16
+from ssast.engine.hardware import engine, own_chance
 from ssast.errors import UserError
 
 
 def test_precision_is_what_was_asked_for_and_may_change_within_a_process():
-    assert not uses_bf16(engine("cpu", "fp32"))
-    assert uses_bf16(engine("cpu", "bf16"))
-    assert not uses_bf16(engine("cpu", "fp32"))
+    assert not engine("cpu", "fp32").bf16
+    assert engine("cpu", "bf16").bf16
+    assert not engine("cpu", "fp32").bf16
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a CUDA device here")

@@ -39,7 +39,7 @@ def run(folder, apply=project, *, size=4, key="a", rows=21, skipped=()):
         steps=-(-rows // size),
         folder=folder / "parts",
         key=key,
-        accelerator=engine("cpu", "fp32"),
+        engine=engine("cpu", "fp32"),
         title="test",
     )
 

@@ -214,7 +214,7 @@ def made_by(corpus: Any, folder: Path, **others: Any) -> str:
     options = resolve(mode="finetune", **usual(corpus, folder, **others))
     context, model = RunContext.of(options), classifier(options)
     reader = ClipReader.of(context, audio_settings(options))
-    return Pooler(reader, context.accelerator, model, own_states(model), True, options.cache_gb).made_by()
+    return Pooler(reader, context.engine, model, own_states(model), True, options.cache_gb).made_by()
 
 
 @pytest.mark.parametrize(

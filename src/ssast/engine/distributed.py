@@ -5,13 +5,21 @@ A process that was started alone is a crew of one, for which everything here cos
 
 import os
 from collections.abc import Iterable, Sequence
+from datetime import timedelta
 from typing import TypeVar, cast
 
 import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 
+from ssast.errors import UserError
+
 _T = TypeVar("_T")
+PATIENCE = timedelta(days=1)
+"""How long processes wait for each other: the first may take long over scores, a report or an upload.
+
+What started them sees that one of them has ended.
+"""
 BUCKET_VALUES = 1 << 25
 """Gradients travel in packs of about so many values: few messages, little memory beside them."""
 
@@ -95,9 +103,30 @@ def _buckets(gradients: list[Tensor]) -> Iterable[list[Tensor]]:
         yield bucket
 
 
+def join(device: torch.device) -> torch.device:
+    """Join the other processes of the run, if there are any; this process's own device of that kind.
+
+    UserError where the processes have begun on another kind of device.
+    """
+    if not {"WORLD_SIZE", "MASTER_ADDR"} <= os.environ.keys():  # nobody started it among others
+        return device
+    if device.type == "cuda":
+        device = torch.device("cuda", int(os.environ.get("LOCAL_RANK", "0")))
+        torch.cuda.set_device(device)
+    backend = "nccl" if device.type == "cuda" else "gloo"
+    if not dist.is_initialized():
+        dist.init_process_group(backend, timeout=PATIENCE)
+    if backend not in dist.get_backend():
+        raise UserError(
+            f"--device {device.type} comes too late: the processes of this run began on another kind of device; "
+            "start them anew for another."
+        )
+    return device
+
+
 def leave() -> None:
     """Take leave of the other processes, so that none waits or warns."""
-    if size() > 1 and dist.is_initialized():
+    if dist.is_initialized():
         dist.destroy_process_group()
 
 

@@ -1,22 +1,15 @@
-"""Choose the device and the precision, and give the `accelerate` engine for them."""
+"""Choose the device and the precision that a model computes with."""
 
 from collections.abc import Iterator
-from contextlib import contextmanager
-from datetime import timedelta
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import torch
-from accelerate import Accelerator
-from accelerate.state import AcceleratorState, PartialState
 
+from ssast.engine import distributed
 from ssast.errors import UserError
-
-PATIENCE = timedelta(days=1)
-"""How long processes wait for each other: the first may take long over scores, a report or an upload.
-
-What started them sees that one of them has ended.
-"""
 
 
 def native_bf16(device: torch.device) -> bool:
@@ -50,31 +43,29 @@ def wants_bf16(device: torch.device, precision: str) -> bool:
     return native_bf16(device) if precision == "auto" else precision == "bf16"
 
 
-def engine(device: str = "auto", precision: str = "auto", threads: int | None = None) -> Accelerator:
-    """An Accelerator for the device and precision (`auto`, `fp32` or `bf16`); UserError where they cannot be had.
+@dataclass(frozen=True)
+class Engine:
+    """Where a model computes, and whether its products are in bfloat16 (`bf16`)."""
 
-    With `threads` torch computes on so many threads of the processor from now on.
+    device: torch.device
+    bf16: bool
+
+    def autocast(self) -> AbstractContextManager[None]:
+        """Inside, products are in the engine's precision."""
+        return torch.autocast(self.device.type, torch.bfloat16) if self.bf16 else nullcontext()
+
+
+def engine(device: str = "auto", precision: str = "auto", threads: int | None = None) -> Engine:
+    """The engine for a device and a precision (`auto`, `fp32` or `bf16`); UserError where they cannot be had.
+
+    With `threads` torch computes on so many threads of the processor from now on. One of several processes joins the
+    others here.
     """
     if threads:
         torch.set_num_threads(threads)
     chosen = pick_device(device)
     bf16 = wants_bf16(chosen, precision)
-    # accelerate keeps its settings for the whole process; one process may run several modes with different ones.
-    # What is first said of the device holds for the group of processes that forms here.
-    group = PartialState(cpu=chosen.type == "cpu", timeout=PATIENCE)
-    AcceleratorState._reset_state(reset_partial_state=group.num_processes == 1)
-    made = Accelerator(mixed_precision="bf16" if bf16 else "no", cpu=chosen.type == "cpu")
-    if made.device.type != chosen.type:
-        raise UserError(
-            f"--device {device} comes too late: the processes of this run began on {made.device.type}; "
-            "start them anew for another device."
-        )
-    return made
-
-
-def uses_bf16(accelerator: Accelerator) -> bool:
-    """Whether this engine computes in bfloat16."""
-    return accelerator.mixed_precision == "bf16"
+    return Engine(distributed.join(chosen), bf16)
 
 
 def to_device(batch: dict[str, Any], device: torch.device) -> dict[str, Any]:

@@ -15,14 +15,13 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 import torch
-from accelerate import Accelerator
 from torch import Tensor
 from tqdm import tqdm
 
 from ssast.data.loader import Batch
 from ssast.data.storage.atomic_writes import atomic_file
 from ssast.engine import distributed
-from ssast.engine.hardware import to_device
+from ssast.engine.hardware import Engine, to_device
 from ssast.model.finite import check_answers
 from ssast.safe_reading import json_file
 
@@ -101,7 +100,7 @@ def run_inference(
     steps: int,
     folder: Path,
     key: str,
-    accelerator: Accelerator,
+    engine: Engine,
     title: str,
     rows: Callable[[Batch, Tensor], pa.Table] = clip_rows,
     unit: str = "batch",
@@ -123,7 +122,7 @@ def run_inference(
         for numbers in own:
             part = _Part(folder, numbers.start)
             for batch in batches(numbers.start, numbers.stop):
-                part = _keep(part, rows(batch, values(apply, batch, accelerator)) if batch["uid"] else None, batch)
+                part = _keep(part, rows(batch, values(apply, batch, engine)) if batch["uid"] else None, batch)
                 bar.update(batch.get("steps", 1))
             part.close()
     distributed.wait()
@@ -142,9 +141,9 @@ def _keep(part: "_Part", table: pa.Table | None, batch: Batch) -> "_Part":
     return part
 
 
-def values(apply: Callable[[Batch], Tensor], batch: Batch, accelerator: Accelerator) -> Tensor:
+def values(apply: Callable[[Batch], Tensor], batch: Batch, engine: Engine) -> Tensor:
     """What `apply` says of a batch's clips, in memory as float32: for a clip the same bytes in any batch of a CPU."""
-    return on_device(apply, batch, accelerator.device) if batch["uid"] else torch.empty(0, 0)
+    return on_device(apply, batch, engine.device) if batch["uid"] else torch.empty(0, 0)
 
 
 @torch.inference_mode()

@@ -9,7 +9,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from accelerate import Accelerator
 from torch import nn
 from tqdm import tqdm
 
@@ -17,7 +16,7 @@ from ssast.data.loader import Batch
 from ssast.engine import distributed
 from ssast.engine.averages import Means
 from ssast.engine.checkpoint import load_trainable, read_state
-from ssast.engine.hardware import own_chance
+from ssast.engine.hardware import Engine, own_chance
 from ssast.engine.optimiser import TrainingSettings
 from ssast.engine.run_log import RunLog
 from ssast.engine.signals import StopRequest, asked_to_stop
@@ -39,7 +38,7 @@ def train(
     batches: TrainingBatches,
     settings: TrainingSettings,
     folder: Path,
-    accelerator: Accelerator,
+    engine: Engine,
     *,
     key: str = "",
 ) -> Outcome:
@@ -49,8 +48,8 @@ def train(
     chance comes from (seed, epoch, step). Interrupted after SIGINT or SIGTERM, with the state saved; UserError where a
     loss, a gradient or a weight is not finite, and then the last good state is what is kept.
     """
-    model.to(accelerator.device).train()
-    run = Run(model, batches, settings, folder, accelerator, key)
+    model.to(engine.device).train()
+    run = Run(model, batches, settings, folder, engine, key)
     try:
         _run(run, folder)
     finally:
@@ -72,7 +71,7 @@ def _run(run: Run, folder: Path) -> None:
     )
     if resumed and log:
         tqdm.write(_where(run))
-    with own_chance(run.accelerator.device), asked_to_stop() as asked:
+    with own_chance(run.engine.device), asked_to_stop() as asked:
         while not run.is_over:
             _epoch(run, log, asked)
     if log:

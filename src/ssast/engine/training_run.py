@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any, Protocol
 
 import torch
-from accelerate import Accelerator
 from torch import Tensor, nn
 
 from ssast.data.loader import Batch
@@ -24,7 +23,7 @@ from ssast.engine.checkpoint import (
     sweep_strays,
     trainable_state,
 )
-from ssast.engine.hardware import chance_generator, own_chance, to_device
+from ssast.engine.hardware import Engine, chance_generator, own_chance, to_device
 from ssast.engine.optimiser import TrainingSettings, optimiser, schedule
 from ssast.errors import UserError
 from ssast.model.finite import LARGEST_WEIGHT, fault
@@ -59,7 +58,7 @@ class TrainingBatches:
 def validate(
     model: Trainable,
     batches: TrainingBatches,
-    accelerator: Accelerator,
+    engine: Engine,
     seed: int,
     seen: list[tuple[Tensor, list[str]]],
 ) -> dict[str, float]:
@@ -67,17 +66,17 @@ def validate(
 
     The loss of each batch of this process goes to `seen`, with its uids: where the mean is not finite, they are asked.
     """
-    sums = Averages(accelerator.device)
-    with own_chance(accelerator.device):
+    sums = Averages(engine.device)
+    with own_chance(engine.device):
         for index, batch in enumerate(batches.validation()):
             if not batch["uid"]:  # all its recordings were skipped, or the clips ended with another process
                 continue
             # The same masks every epoch, so that epochs can be compared, whoever computes them.
             generator = chance_generator(
-                accelerator.device, seed, VALIDATION, index * distributed.size() + distributed.rank()
+                engine.device, seed, VALIDATION, index * distributed.size() + distributed.rank()
             )
-            with accelerator.autocast():
-                losses = model.loss(batches.prepare(to_device(batch, accelerator.device)), generator)
+            with engine.autocast():
+                losses = model.loss(batches.prepare(to_device(batch, engine.device)), generator)
             sums.add(losses, len(batch["uid"]))
             seen.append((losses["loss"].detach(), batch["uid"]))
     return sums.means().numbers
@@ -98,10 +97,10 @@ class Run:
         batches: TrainingBatches,
         settings: TrainingSettings,
         folder: Path,
-        accelerator: Accelerator,
+        engine: Engine,
         key: str,
     ):
-        self.model, self.batches, self.settings, self.accelerator, self.key = model, batches, settings, accelerator, key
+        self.model, self.batches, self.settings, self.engine, self.key = model, batches, settings, engine, key
         self.trained: Any = model  # the same object, seen as something with a loss
         self.optimizer = optimiser(model, settings)
         self.parameters = [one for group in self.optimizer.param_groups for one in group["params"]]
@@ -183,7 +182,7 @@ class Run:
         `stop` says that this process was asked to stop. UserError with the uids, and no step, where the loss or the
         gradient is not finite.
         """
-        place, sums = self.progress, Averages(self.accelerator.device)
+        place, sums = self.progress, Averages(self.engine.device)
         self.optimizer.zero_grad(set_to_none=True)
         for number, piece in enumerate(pieces):
             if piece["uid"]:  # else all its recordings were skipped, or the epoch ended before it
@@ -205,12 +204,12 @@ class Run:
 
     def _add_gradients(self, piece: Batch, number: int, sums: Averages) -> None:
         """Gradients and numbers of piece `number` of the step, which draws its own chance."""
-        place, device = self.progress, self.accelerator.device
+        place, device = self.progress, self.engine.device
         generator = chance_generator(device, self.settings.seed, place.epoch, place.step_in_epoch, number)
-        with self.accelerator.autocast():
+        with self.engine.autocast():
             losses = self.trained.loss(self.batches.prepare(to_device(piece, device), generator), generator)
         weight = sums.add(losses, len(piece["uid"]))
-        self.accelerator.backward(losses["loss"] if self._is_whole else losses["loss"] * weight)
+        (losses["loss"] if self._is_whole else losses["loss"] * weight).backward()
 
     @property
     def _is_whole(self) -> bool:
@@ -262,7 +261,7 @@ class Run:
         self.model.eval()
         self._check_weights()
         seen: list[tuple[Tensor, list[str]]] = []
-        found = validate(self.trained, self.batches, self.accelerator, self.settings.seed, seen)
+        found = validate(self.trained, self.batches, self.engine, self.settings.seed, seen)
         self.model.train()
         if not all(map(math.isfinite, found.values())):
             behind = [uid for loss, uids in seen if not loss.isfinite() for uid in uids]

@@ -59,7 +59,7 @@ def attention(options: Options) -> Path:
     if not draws:
         say("no PNG pictures: they need matplotlib, pip install 'ssast[report]'; the page and the values need none")
     stems = _stems(clips.names.values())
-    model.eval().to(context.accelerator.device)
+    model.eval().to(context.engine.device)
     explainer = _explainer(reader, model, clips)
     found = []
     bar = tqdm(_batches(reader, clips), "attention", len(clips.frame), unit="clip", dynamic_ncols=True)

@@ -35,7 +35,7 @@ def finetune(options: Options) -> Path:
     say_overlap(test.frame, [train_rows.frame, held_out.frame])
     model = classification_model(paths, ModelSettings.of(options), labels, audio)
     _choose_trained_parts(options, model, train_rows)
-    pieces = piece_size(context.record, model, context.accelerator)
+    pieces = piece_size(context.record, model, context.engine)
     record = context.record.with_values(micro_batch=pieces)
     if options.compile:
         compile_blocks(model.v)
@@ -46,9 +46,9 @@ def finetune(options: Options) -> Path:
     pools = _is_still(options, model)
     if pools:
         states = own_states(model)
-        pooler = Pooler(reader, context.accelerator, model, states, autocast=True, cache_gb=options.cache_gb)
+        pooler = Pooler(reader, context.engine, model, states, autocast=True, cache_gb=options.cache_gb)
         batches = pooled_training_batches(pooler, batches, train_rows, held_out)
-    outcome = train(model, batches, training_settings(options), folder, context.accelerator, key=key)
+    outcome = train(model, batches, training_settings(options), folder, context.engine, key=key)
     if outcome.best_epoch == 0 and options.epochs > 1:
         say(best_is_first(options.epochs))
     merge_lora(model.v)

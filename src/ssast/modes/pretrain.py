@@ -26,7 +26,7 @@ def pretrain(options: Options) -> Path:
     )
     model = pretraining_model(paths, settings, audio)
     check_mask_patch(options.mask_patch, model.v.num_patches)
-    pieces = piece_size(context.record, model, context.accelerator)
+    pieces = piece_size(context.record, model, context.engine)
     record = context.record.with_values(micro_batch=pieces)
     if options.compile:
         compile_blocks(model.v)
@@ -34,7 +34,7 @@ def pretrain(options: Options) -> Path:
     remember_skipped(reader, Path(options.exp_dir), resume=options.resume)
     batches = training_batches(reader, train_rows, held_out, piece_size=pieces, balanced=options.balanced)
     folder, key = start_training(record, paths, train_rows, held_out)
-    outcome = train(model, batches, training_settings(options), folder, context.accelerator, key=key)
+    outcome = train(model, batches, training_settings(options), folder, context.engine, key=key)
     save(model, folder)
     note_recordings(record, context.skipped, folder, train_rows.frame.index, held_out.frame.index)
     if outcome.best_epoch == 0 and options.epochs > 1:

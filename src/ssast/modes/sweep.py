@@ -12,7 +12,6 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import torch
-from accelerate import Accelerator
 from numpy.typing import NDArray
 from torch import nn
 from tqdm import tqdm
@@ -21,6 +20,7 @@ from ssast.data.features import States, StatesTable
 from ssast.data.storage.atomic_writes import atomic_file
 from ssast.data.tables.balance import positive_weights
 from ssast.data.tables.label_columns import MEAN
+from ssast.engine.hardware import Engine
 from ssast.engine.optimiser import TrainingSettings
 from ssast.engine.parallel_heads import CHOICES, Choice, ParallelHeads
 from ssast.engine.train import train
@@ -64,7 +64,7 @@ def sweep(options: Options) -> Path:
     train_rows, held_out = splits[0]
     model = classification_model(paths, replace(ModelSettings.of(options), freeze=True), labels, audio)
     reader = ClipReader.of(context, audio)
-    plan = Plan(training_settings(options), options.loss, context.accelerator, options.seeds)
+    plan = Plan(training_settings(options), options.loss, context.engine, options.seeds)
     runs = [_run(plan, reader, options, seed, split) for seed, split in zip(seeds, splits, strict=True)]
     clips = {"train": len(train_rows.frame), "validation": len(held_out.frame)}
     files = used_files(paths, train_rows.source)
@@ -73,7 +73,7 @@ def sweep(options: Options) -> Path:
     _check_held_out([held_out.targets for _, held_out in splits], plan)
     # The splits of all seeds are made of the same recordings.
     keeps = options.features == "auto"
-    pooler = Pooler(reader, context.accelerator, model, all_states(model), True, options.cache_gb, keeps)
+    pooler = Pooler(reader, context.engine, model, all_states(model), True, options.cache_gb, keeps)
     table = pooled_table(pooler, train_rows, held_out)
     check_some(context.skipped, table)
     found = _all_heads(runs, model, table)
@@ -92,7 +92,7 @@ class Plan:
 
     training: TrainingSettings
     loss: str
-    accelerator: Accelerator
+    engine: Engine
     seeds: int
 
     @property
@@ -206,11 +206,11 @@ def _train(run: _Run, heads: nn.Module, batches: TrainingBatches, patience: int 
     how = replace(run.plan.training, tensorboard=False, save_every_seconds=float("inf"))
     how = how if patience is None else replace(how, patience=patience)
     with TemporaryDirectory(prefix="ssast-sweep-") as folder, _silence():
-        train(heads, batches, how, Path(folder), run.plan.accelerator)
+        train(heads, batches, how, Path(folder), run.plan.engine)
 
 
 def _score(run: _Run, model: SSASTForAudioClassification, table: StatesTable) -> Scores:
-    plan, device = run.plan, run.plan.accelerator.device
+    plan, device = run.plan, run.plan.engine.device
     model.eval()
     seen = [batch for batch in with_pooled(run.batches, table, own_states(model)).validation() if batch["uid"]]
     scores = torch.cat(

@@ -54,7 +54,7 @@ class ClipReader:
             audio,
             {name: getattr(options, name) for name in (*_WAVEFORM, *_BATCH)},
             context.skipped,
-            context.accelerator.device,
+            context.engine.device,
             options.batch_size,
             options.lib,
             options.seed,

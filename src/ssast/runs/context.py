@@ -2,11 +2,9 @@
 
 from dataclasses import dataclass
 
-from accelerate import Accelerator
-
 from ssast.data.storage.location import forget
 from ssast.engine import distributed
-from ssast.engine.hardware import engine
+from ssast.engine.hardware import Engine, engine
 from ssast.errors import UserError
 from ssast.options.options import Options
 from ssast.options.record import RunRecord
@@ -20,15 +18,15 @@ class RunContext:
 
     options: Options
     paths: Paths
-    accelerator: Accelerator
+    engine: Engine
     skipped: SkippedRecordings
 
     @classmethod
     def of(cls, options: Options) -> "RunContext":
         """The context of checked options; UserError where the device is not there."""
         forget()
-        accelerator = engine(options.device, options.precision, options.threads)
-        return cls(options, Paths.of(options), accelerator, SkippedRecordings())
+        where = engine(options.device, options.precision, options.threads)
+        return cls(options, Paths.of(options), where, SkippedRecordings())
 
     @property
     def record(self) -> RunRecord:

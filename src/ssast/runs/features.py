@@ -11,7 +11,6 @@ from typing import TypeVar, cast
 
 import pandas as pd
 import torch
-from accelerate import Accelerator
 from tqdm import tqdm
 
 from ssast import __version__
@@ -22,7 +21,7 @@ from ssast.data.loader import Batch, Loader
 from ssast.data.storage.cache import cache
 from ssast.data.storage.fingerprints import fingerprint_of, recording_fingerprints
 from ssast.engine import distributed, inference
-from ssast.engine.hardware import uses_bf16
+from ssast.engine.hardware import Engine
 from ssast.engine.training_run import TrainingBatches
 from ssast.errors import UserError
 from ssast.model.classification import SSASTForAudioClassification
@@ -58,7 +57,7 @@ class Pooler:
     """
 
     reader: ClipReader
-    accelerator: Accelerator
+    engine: Engine
     model: SSASTForAudioClassification
     states: States
     autocast: bool
@@ -67,11 +66,11 @@ class Pooler:
 
     def made_by(self) -> str:
         """A name for all that the states depend on beside the recording and which of them are asked for."""
-        half = uses_bf16(self.accelerator)
+        half = self.engine.bf16
         arithmetic = ("bf16 by autocast" if self.autocast else "bf16") if half else "fp32"
         shape = [(name, self.model.config[name]) for name in SHAPE]
         sound = [*sorted(asdict(self.reader.audio).items()), ("lib", self.reader.librosa)]
-        ran_on = (self.accelerator.device.type, arithmetic, __version__, str(torch.__version__))
+        ran_on = (self.engine.device.type, arithmetic, __version__, str(torch.__version__))
         return fingerprint_of(weights_name(self.model.v), shape, sound, ran_on)
 
     def heard_as(self) -> str:
@@ -88,7 +87,7 @@ class Pooler:
             total=len(data), desc="pooling", unit="clip", dynamic_ncols=True, disable=not distributed.is_main()
         ) as bar:
             for number, batch in enumerate(batches):
-                values_BKND = inference.values(apply, batch, self.accelerator).numpy()
+                values_BKND = inference.values(apply, batch, self.engine).numpy()
                 yield from zip(batch["uid"], values_BKND, strict=False)
                 bar.update(min(size, len(data) - number * size))
 
@@ -101,7 +100,7 @@ class Pooler:
 
     def _apply(self) -> Callable[[Batch], torch.Tensor]:
         ready = self.reader.prepare()
-        around = self.accelerator.autocast if self.autocast else nullcontext
+        around = self.engine.autocast if self.autocast else nullcontext
 
         def pool(batch: Batch) -> torch.Tensor:
             with around():
@@ -115,7 +114,7 @@ class Pooler:
 def pooled_table(pooler: Pooler, *sources: Rows) -> StatesTable:
     """The states of these rows' recordings: from the cache as far as it has them, the others computed and kept."""
     model, root = pooler.model, pooler.reader.recordings
-    model.to(pooler.accelerator.device).eval()
+    model.to(pooler.engine.device).eval()
     disk = cache(pooler.cache_gb)
     store = FeatureStore(disk, pooler.made_by(), pooler.states, all_states(model))
     rows = Rows(pd.concat([source.frame for source in sources]), [], sources[0].source)

@@ -6,11 +6,10 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from accelerate import Accelerator
-
 from ssast.audio.settings import OPTION_OF, AudioSettings
 from ssast.data.tables.balance import positive_weights
 from ssast.engine import distributed
+from ssast.engine.hardware import Engine
 from ssast.engine.memory_probe import clips_that_fit
 from ssast.errors import UserError
 from ssast.model.checkpoints.legacy import is_legacy
@@ -156,7 +155,7 @@ def weigh_rare_labels(model: SSASTForAudioClassification, train: Rows) -> None:
     model.weigh_positives(weights.tolist())
 
 
-def piece_size(record: RunRecord, model: Model, accelerator: Accelerator) -> int:
+def piece_size(record: RunRecord, model: Model, engine: Engine) -> int:
     """How many clips of a batch go through the model at once: each process its share, on a GPU what it can hold.
 
     A run that goes on keeps its size, so that it may go on with other GPUs.
@@ -164,7 +163,7 @@ def piece_size(record: RunRecord, model: Model, accelerator: Accelerator) -> int
     if record.values["micro_batch"] is not None:
         return int(record.values["micro_batch"])
     own = kept_pieces(record) or -(-record.values["batch_size"] // distributed.size())
-    clips = clips_that_fit(model, own, accelerator) if accelerator.device.type == "cuda" else own
+    clips = clips_that_fit(model, own, engine) if engine.device.type == "cuda" else own
     if clips < own:
         say(f"the GPU holds {clips} clips at once: a batch goes through the model in pieces (--micro_batch {clips})")
     return clips

@@ -6,12 +6,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from accelerate import Accelerator
 from torch import Tensor
 
 from ssast import __version__
 from ssast.data.loader import Batch
 from ssast.engine import distributed, inference
+from ssast.engine.hardware import Engine
 from ssast.runs.context import RunContext, say
 from ssast.runs.output.changed_recordings import HEARD_CONTENTS, RememberedRecordings
 from ssast.runs.output.skipped_recordings import JOURNAL, SkippedRecordings
@@ -24,14 +24,14 @@ class Passes:
     mode: str
     run_key: str
     resume: str
-    accelerator: Accelerator
+    engine: Engine
     skipped: SkippedRecordings
 
     @classmethod
     def of(cls, context: RunContext) -> "Passes":
         """Those of a mode."""
         record = context.record
-        return cls(record.mode, record.key({}), record.values["resume"], context.accelerator, context.skipped)
+        return cls(record.mode, record.key({}), record.values["resume"], context.engine, context.skipped)
 
     def run(
         self,
@@ -77,8 +77,8 @@ class Passes:
             steps=steps,
             folder=parts,
             # On another kind of device batches hold other numbers of clips, and steps other clips.
-            key=f"{key} {self.run_key} {__version__} {self.accelerator.device.type} {steps}",
-            accelerator=self.accelerator,
+            key=f"{key} {self.run_key} {__version__} {self.engine.device.type} {steps}",
+            engine=self.engine,
             title=self.mode,
             opened=opened,
             **how,

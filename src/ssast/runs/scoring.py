@@ -8,14 +8,13 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import torch
-from accelerate import Accelerator
 from torch import Tensor
 
 from ssast.data.loader import Batch
 from ssast.data.storage.atomic_writes import atomic_file
 from ssast.data.tables.targets import label_values
 from ssast.engine import distributed
-from ssast.engine.hardware import uses_bf16
+from ssast.engine.hardware import Engine
 from ssast.engine.inference import FinishedPass
 from ssast.errors import UserError
 from ssast.metrics.predictions import Predictions
@@ -52,7 +51,7 @@ class Scorer:
     reader: ClipReader
     passes: Passes
     paths: Paths
-    accelerator: Accelerator
+    engine: Engine
     compiles: bool
     pools: bool
     cache_gb: float
@@ -65,7 +64,7 @@ class Scorer:
             reader,
             Passes.of(context),
             context.paths,
-            context.accelerator,
+            context.engine,
             options.compile,
             pools,
             options.cache_gb,
@@ -73,10 +72,10 @@ class Scorer:
 
     def ready(self, model: SSASTForAudioClassification) -> None:
         """Bring the model to where it runs, as it runs there."""
-        model.eval().to(self.accelerator.device)
+        model.eval().to(self.engine.device)
         if self.compiles:
             compile_blocks(model.v)
-        if uses_bf16(self.accelerator):
+        if self.engine.bf16:
             # Autocast would cast the weights in every batch. The head keeps fp32, else scores come in coarse steps.
             model.v.to(torch.bfloat16)
 
@@ -94,7 +93,7 @@ class Scorer:
         self.ready(model)
         if self.pools:
             states = own_states(model)
-            pooler = Pooler(self.reader, self.accelerator, model, states, autocast=False, cache_gb=self.cache_gb)
+            pooler = Pooler(self.reader, self.engine, model, states, autocast=False, cache_gb=self.cache_gb)
             batches, steps, prepare = pooled_rows(pooler, source)
         else:
             batches, steps, prepare = self.reader.row_batches(source)

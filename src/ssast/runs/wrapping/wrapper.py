@@ -8,8 +8,6 @@ from contextvars import ContextVar
 from pathlib import Path
 from typing import Any, Generic, TypeVar
 
-from accelerate.utils.memory import should_reduce_batch_size
-
 from ssast.data.storage.atomic_writes import at_home
 from ssast.data.storage.location import Location
 from ssast.engine import distributed
@@ -28,6 +26,8 @@ from ssast.runs.wrapping.terminal import robust_terminal
 
 MEMORY_OPTIONS = ("batch_size", "target_length", "num_workers")
 """What a mode that lacks memory can be given less of."""
+LACKS_MEMORY = (" out of memory", "can't allocate memory", "CUDNN_STATUS_NOT_SUPPORTED")
+"""How torch says so."""
 Result = TypeVar("Result")
 # Whether a mode of this thread runs, and whether one sends its folder, already.
 _runs: ContextVar[bool] = ContextVar("runs", default=False)
@@ -104,10 +104,15 @@ def _enough_memory(mode: str, asked: Mapping[str, object]) -> Iterator[None]:
     try:
         yield
     except (MemoryError, RuntimeError) as error:
-        if not (isinstance(error, MemoryError) or should_reduce_batch_size(error)):
+        if not (isinstance(error, MemoryError) or _lacks_memory(error)):
             raise
         told = ", ".join(f"--{name} {value}" for name, value in asked.items() if value)
         raise UserError(
             f"this machine has not enough memory for {mode} with {told}; give smaller numbers, in training a "
             "--micro_batch too, or a smaller model."
         ) from error
+
+
+def _lacks_memory(error: MemoryError | RuntimeError) -> bool:
+    """Whether torch could not get the memory that it asked for, on whatever device."""
+    return any(words in str(error) for words in LACKS_MEMORY)
