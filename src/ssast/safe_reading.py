@@ -10,6 +10,7 @@ import math
 import os
 import re
 import stat
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -23,6 +24,8 @@ MOST_KEY = 200
 PLAIN_TAGS = {f"tag:yaml.org,2002:{name}" for name in ("str", "int", "float", "bool", "null")}
 UNSEEN = re.compile(r"[\x00-\x1f\x7f-\x9f\u200b\u200e\u200f\u2028-\u202e\u2066-\u2069\ufeff\ud800-\udfff]")
 """Line ends, and what steers a terminal or the direction of text."""
+MOST_LETTERS = 120
+"""So much of a name stands in a sentence at most."""
 
 
 def text_of(path: str | os.PathLike[str], most: int = MOST_BYTES) -> str:
@@ -226,3 +229,10 @@ def brief(value: object, most: int = 80) -> str:
     if value is None or isinstance(value, bool | int | float):
         return str(value)
     return f"a {type(value).__name__}" + (f" of {len(value)}" if isinstance(value, dict | list | tuple | bytes) else "")
+
+
+def some(names: Sequence[str], most: int = 5) -> str:
+    """The first few names, each in one line and cut where it is long, and how many more there are."""
+    plain = (" ".join(str(name).splitlines()) for name in names[:most])
+    shown = ", ".join(name if len(name) <= MOST_LETTERS else f"{name[:MOST_LETTERS]}..." for name in plain)
+    return f"{shown} and {len(names) - most} more" if len(names) > most else shown

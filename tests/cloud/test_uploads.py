@@ -16,6 +16,7 @@ from ssast.options.options import Options
 from ssast.options.record import RunRecord
 from ssast.runs.output import uploads
 from ssast.runs.output.uploads import Uploads, uploading
+from ssast.runs.wrapping.wrapper import Mode
 
 
 def fill(folder: Path, **files: str) -> Path:
@@ -172,23 +173,23 @@ def test_a_clock_that_was_set_back_keeps_no_file_here(gs, tmp_path):
 def test_a_mode_inside_another_leaves_the_sending_to_it(gs, tmp_path):
     gs.bucket("nested")
 
-    @uploads.uploaded("demo")
-    def mode(options: Options) -> None:
+    @Mode
+    def compare(options: Options) -> None:
         fill(Path(options.exp_dir), scores="1")
         if Path(options.exp_dir) == tmp_path:
-            mode(options, exp_dir=str(tmp_path / "fold-1"))
+            compare(options, exp_dir=str(tmp_path / "fold-1"))
 
-    mode(exp_dir=str(tmp_path), bucket_name="nested", cloud_dir="run")
+    compare(runs="a,b", exp_dir=str(tmp_path), bucket_name="nested", cloud_dir="run")
     assert there(gs, "nested", "run/") == {"scores": b"1", "fold-1/scores": b"1"}
 
 
 @pytest.mark.parametrize("how", [{"cloud": False, "bucket_name": "bucket"}, {"bucket_name": None}])
 def test_nothing_is_sent_unless_a_bucket_is_named_and_cloud_is_true(gs, proxy, tmp_path, how):
-    @uploads.uploaded("demo")
-    def mode(options: Options) -> None:
+    @Mode
+    def compare(options: Options) -> None:
         fill(tmp_path, scores="1")
 
-    mode(exp_dir=str(tmp_path), **how)
+    compare(runs="a,b", exp_dir=str(tmp_path), **how)
     assert proxy.seen == []
 
 

@@ -158,7 +158,7 @@ def test_uids_that_windows_keeps_for_devices_get_other_file_names_there(
     record(tmp_path / "audio" / uid, 0.1 * np.random.default_rng(0).standard_normal(8000), 16000)
     pd.DataFrame({"uid": [uid]}).to_csv(tmp_path / "some.csv", index=False)
     where = {"prefix": str(tmp_path / "audio"), "data_split_root": str(tmp_path / "some.csv"), "device": "cpu"}
-    monkeypatch.setattr("ssast.data.storage.disk_names.whole", SimpleNamespace(ON_WINDOWS=True))
+    monkeypatch.setattr("ssast.data.storage.disk_names.atomic_writes", SimpleNamespace(ON_WINDOWS=True))
     out = ssast.attention(**where, finetuned_mdl_path=str(finetuned), exp_dir=str(tmp_path / "out"))
     assert {f"{stem}.png", f"{stem}.npz"} <= {path.name for path in out.iterdir()}
     assert [clip["uid"] for clip in data_of(out)["clips"]] == [uid]

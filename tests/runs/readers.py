@@ -13,6 +13,7 @@ from safetensors.torch import load_file  # noqa: F401 - what importing takes is 
 
 import ssast.modes.compare
 import ssast.modes.inspect
+import ssast.runs.results
 import ssast.runs.thresholds
 from ssast import cli
 from ssast.engine.checkpoint import read_state

@@ -12,6 +12,7 @@ import pytest
 from ssast.data.storage.location import Location
 from ssast.dataset_audit.listening import listen, listen_to_all
 from ssast.modes import audit, check
+from ssast.runs.paths import Paths
 
 DEADLY = {"0003": "SIGSEGV", "0004": "SIGABRT", "0017": "SIGKILL"}
 
@@ -49,8 +50,7 @@ def test_a_worker_that_dies_costs_its_own_recording_alone(workers, still_corpus)
 @pytest.fixture
 def deadly(still_corpus, monkeypatch):
     """The options of a mode over recordings some of which end the worker that reads them."""
-    for module in (check, audit):
-        monkeypatch.setattr(module, "recordings", lambda options: Deadly(options.prefix))
+    monkeypatch.setattr(Paths, "recordings", property(lambda self: Deadly(self.prefix)))
     where = {"prefix": str(still_corpus.audio), "data_split_root": str(still_corpus.splits)}
     return where | {"label_txt": str(still_corpus.label_txt), "num_workers": 2}
 

@@ -26,7 +26,7 @@ from ssast.data.storage.atomic_writes import atomic_folder
 from ssast.data.storage.location import Location
 from ssast.data.tables.people import SUBJECTS, is_naming
 from ssast.data.tables.splits import read_table
-from ssast.data.tables.targets import read_labels, some
+from ssast.data.tables.targets import read_labels
 from ssast.errors import AudioError, UserError
 from ssast.options.options import Options
 from ssast.options.record import RunRecord
@@ -37,6 +37,7 @@ from ssast.runs.output.folder import fingerprint, versions
 from ssast.runs.output.skipped_recordings import SkippedRecordings
 from ssast.runs.paths import Paths
 from ssast.runs.wrapping.wrapper import Mode
+from ssast.safe_reading import some
 
 ROW_UID = "row_uid"
 """The table's own column uid where a row has several recordings, which have uids of their own."""

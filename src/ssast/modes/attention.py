@@ -15,7 +15,7 @@ from ssast.audio.settings import AudioSettings
 from ssast.data.loader import Batch
 from ssast.data.storage.atomic_writes import atomic_file
 from ssast.data.storage.disk_names import apart
-from ssast.data.tables.targets import check_targets, label_values, some
+from ssast.data.tables.targets import check_targets, label_values
 from ssast.errors import UserError
 from ssast.model.explain.occlusion import SHARES
 from ssast.model.pretraining import SSASTForPreTraining
@@ -35,6 +35,7 @@ from ssast.runs.output.folder import fingerprint, open_folder
 from ssast.runs.output.notes import note_recordings
 from ssast.runs.paths import Paths
 from ssast.runs.wrapping.wrapper import Mode
+from ssast.safe_reading import some
 
 _MOST_LABELS = 10
 

@@ -15,7 +15,7 @@ from ssast.data.storage.atomic_writes import atomic_file
 from ssast.data.storage.location import forget
 from ssast.data.tables.people import find_all_people, subject_names
 from ssast.data.tables.splits import read_split
-from ssast.data.tables.targets import check_targets, label_values, read_labels, some
+from ssast.data.tables.targets import check_targets, label_values, read_labels
 from ssast.dataset_audit.advice import next_steps
 from ssast.dataset_audit.analysis import Clips
 from ssast.dataset_audit.analysis import analyse as audit_clips
@@ -40,6 +40,7 @@ from ssast.runs.paths import Paths
 from ssast.runs.results import RESAMPLES_SEED
 from ssast.runs.rows import data_name
 from ssast.runs.wrapping.wrapper import Mode
+from ssast.safe_reading import some
 
 LEAKS = (*ACROSS, "same sound, other labels", "same sound")
 

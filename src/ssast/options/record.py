@@ -6,11 +6,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
-from ssast.data.tables.targets import some
 from ssast.options.options import SPECS, Options
 from ssast.options.privacy import shown_facts, shown_record
 from ssast.options.yaml_file import write_mapping
-from ssast.safe_reading import brief
+from ssast.safe_reading import brief, some
 
 RECORD = "record"
 """The key in a run's own YAML file that holds what is not an option."""

@@ -14,11 +14,11 @@ from ssast.data.layout.filenames import printable, quoted
 from ssast.data.layout.held_out import choose_test
 from ssast.data.layout.labels import MOST_LABEL_VALUES, Labels, nearly_answers
 from ssast.data.tables.people import ENOUGH_SUBJECTS, NO_VALUE, grouped, people_in, spelled_twice
-from ssast.data.tables.targets import some
 from ssast.errors import UserError
 from ssast.metrics.measures import SOFT_POSITIVE
 from ssast.pages.tables import counted
 from ssast.runs.context import say
+from ssast.safe_reading import some
 
 RECIPE = "--epochs 20 --learning_rate 0.001"
 """What to begin with, as the README does."""

@@ -11,10 +11,11 @@ from ssast import redaction
 from ssast.data.recordings import check_uid
 from ssast.data.storage.location import Location
 from ssast.data.tables.splits import find_split, read_split, split_validation
-from ssast.data.tables.targets import check_targets, read_labels, some, targets
+from ssast.data.tables.targets import check_targets, read_labels, targets
 from ssast.errors import UserError
 from ssast.runs.context import needed, say
 from ssast.runs.paths import Paths
+from ssast.safe_reading import some
 
 
 @dataclass(frozen=True)

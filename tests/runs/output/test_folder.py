@@ -7,7 +7,7 @@ import torch
 from ssast.cli import main
 from ssast.errors import UserError
 from ssast.model.pretraining import SSASTForPreTraining
-from ssast.runs.output.folder import nothing_half_written
+from ssast.runs.wrapping.wrapper import Mode
 
 torch.set_num_threads(1)
 
@@ -22,13 +22,13 @@ ALLOCATIONS = {
 @pytest.mark.parametrize("allocate", ALLOCATIONS.values(), ids=ALLOCATIONS)
 def test_memory_that_is_not_there_is_one_sentence_with_what_to_make_smaller(allocate, tmp_path):
     def stats(options):
-        (tmp_path / "out").mkdir()
+        (tmp_path / "out").mkdir(exist_ok=True)
         (tmp_path / "out" / "run.yaml").write_text("")
         allocate()
 
     given = {"prefix": "a", "data_split_root": "b", "exp_dir": str(tmp_path / "out"), "batch_size": 512}
     with pytest.raises(UserError, match=r"not enough memory for stats with --batch_size 512, --target"):
-        nothing_half_written(stats)(**given)
+        Mode(stats)(**given)
     assert not (tmp_path / "out").exists()
 
 

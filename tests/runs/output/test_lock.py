@@ -103,8 +103,8 @@ def test_the_other_processes_of_a_run_do_not_ask(tmp_path, monkeypatch):
     monkeypatch.setenv("RANK", "1")
     monkeypatch.setenv("WORLD_SIZE", "2")
     try:
-        with pytest.raises(UserError, match="data folder audio does not exist"):
-            ssast.audit(**NEEDS["audit"], exp_dir=str(tmp_path / "out"))
+        with pytest.raises(UserError, match="data_split_root splits does not exist"):
+            ssast.pretrain(**NEEDS["pretrain"], exp_dir=str(tmp_path / "out"))
     finally:
         ended.set()
         thread.join()

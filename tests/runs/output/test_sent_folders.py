@@ -10,7 +10,7 @@ import pytest
 from ssast import cli
 from ssast.data.storage.location import Location
 from ssast.options.options import Options
-from ssast.options.resolve import write_record
+from ssast.options.record import RunRecord
 from ssast.runs.output.sent_folders import SENT, remember, remembered
 
 
@@ -34,7 +34,7 @@ def folder_of(tmp_path: Path, **named: str) -> Path:
     folder.mkdir()
     (folder / "scores").write_text("1")
     if named:
-        write_record(folder / "run.yaml", Options(mode="evaluate", **named), {})
+        RunRecord.of(Options(mode="evaluate", **named)).write(folder / "run.yaml", {})
     return folder
 
 

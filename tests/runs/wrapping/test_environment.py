@@ -14,7 +14,7 @@ from ssast.data.storage.location import Location
 from ssast.errors import UserError
 from ssast.options.privacy import keys
 from ssast.runs.wrapping import environment
-from ssast.runs.wrapping.environment import KEPT, look_around
+from ssast.runs.wrapping.environment import KEPT, check_environment
 
 
 @pytest.fixture
@@ -40,19 +40,19 @@ def homeless(monkeypatch, nowhere_kept):
 def test_a_home_that_cannot_be_written_is_made_up_for(monkeypatch, tmp_path, capsys, home):
     (tmp_path / "file").touch()
     monkeypatch.setenv("HOME", str(tmp_path / "file" / "home") if home == "missing" else home)
-    look_around()
+    check_environment()
     assert cache_folder().parent == Path(os.environ["MPLCONFIGDIR"]).parent
     assert cache_folder().is_relative_to(tempfile.gettempdir())
     said = capsys.readouterr().err
     assert said.count("\n") == 1
     assert "set SSAST_CACHE to a folder that stays" in said
-    look_around()
+    check_environment()
     assert capsys.readouterr().err == ""
 
 
 @pytest.mark.usefixtures("homeless")
 def test_a_user_without_a_home_gets_a_cache_and_a_sentence_about_keys(monkeypatch):
-    look_around()
+    check_environment()
     assert cache_folder().is_relative_to(tempfile.gettempdir())
     with pytest.raises(UserError, match=r"no home folder for ~/.config/ssast; set SSAST_KEYS"):
         keys()
@@ -62,7 +62,7 @@ def test_a_user_without_a_home_gets_a_cache_and_a_sentence_about_keys(monkeypatc
 @pytest.mark.usefixtures("nowhere_kept")
 def test_a_home_that_can_be_written_is_left_alone(monkeypatch, tmp_path, capsys):
     monkeypatch.setenv("HOME", str(tmp_path))
-    look_around()
+    check_environment()
     assert cache_folder() == tmp_path / ".cache" / "ssast"
     assert capsys.readouterr().err == ""
     assert list(tmp_path.iterdir()) == []
@@ -79,7 +79,7 @@ def test_no_folder_for_temporary_files_is_one_sentence(monkeypatch):
 
     monkeypatch.setattr(environment.tempfile, "gettempdir", none)
     with pytest.raises(UserError, match="set TMPDIR"):
-        look_around()
+        check_environment()
 
 
 def test_a_folder_that_is_gone_is_one_sentence(tmp_path):

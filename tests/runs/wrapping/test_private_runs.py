@@ -25,7 +25,7 @@ from ssast.errors import UserError
 from ssast.options.privacy import keys
 from ssast.options.records import MODES
 from ssast.options.resolve import resolve
-from ssast.runs.wrapping.private_runs import _Veiled, typed, veiled
+from ssast.runs.wrapping.private_runs import _Veiled, private_run, typed
 
 torch.set_num_threads(1)
 SMALL = ["--target_length", "32", "--device", "cpu", "--precision", "fp32", "--resamples", "5"]
@@ -173,13 +173,13 @@ def test_a_mode_that_only_looks_is_private(tuned, capfd):
 
 
 def test_a_mode_inside_a_private_one_is_private():
-    with veiled({"private": True}):
+    with private_run({"private": True}):
         assert resolve(mode="demo", exp_dir="aus").private
     assert not resolve(mode="demo", exp_dir="aus").private
 
 
 def test_words_that_are_no_names_are_left_alone():
-    with veiled(typed(["finetune", "--pretrained_mdl_path", "none", "--model_size", "tiny", "--private", "True"])):
+    with private_run(typed(["finetune", "--pretrained_mdl_path", "none", "--model_size", "tiny", "--private", "True"])):
         assert (
             redaction.shown("none of the 12 did before; finetune, tiny") == "none of the 12 did before; finetune, tiny"
         )
@@ -283,11 +283,17 @@ def test_a_bug_keeps_its_traceback_and_loses_its_names(home, monkeypatch, capfd)
     assert not SECRET.search(said)
 
 
-def test_a_mode_called_by_its_inner_name_refuses_to_be_private(home):
+def test_a_mode_is_private_by_whatever_name_it_is_called(home):
     from ssast.modes.evaluate import evaluate
 
+    with pytest.raises(UserError, match=r"finetuned_mdl_path-\w{12} does not exist"):
+        evaluate(**options(home), finetuned_mdl_path=home / "nobody", exp_dir=home / "py3")
+
+
+def test_options_alone_refuse_to_be_private(home):
+    """Nothing would hide what they hold."""
     with pytest.raises(UserError, match="by its public name"):
-        evaluate(**options(home), finetuned_mdl_path="x", exp_dir=home / "py3")
+        resolve(**options(home), mode="evaluate", finetuned_mdl_path="x")
 
 
 @pytest.mark.parametrize("name", [name for name in ssast.__all__ if name in MODES])

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from ssast.data.layout.claims import Claim
 from ssast.data.layout.filenames import File, FileNames, filled, is_answered, plain, quoted
 from ssast.data.layout.person_files import Gathered, files_of_persons
-from ssast.data.tables.targets import some
 from ssast.errors import UserError
+from ssast.safe_reading import some
 
 TableOfFiles = Mapping[str, Mapping[int, str]]
 """The cells of each column by the lines they stand in."""

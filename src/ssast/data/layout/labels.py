@@ -13,8 +13,8 @@ from ssast.data.layout.file_column import TableOfFiles, check_column
 from ssast.data.layout.filenames import filled, printable, quoted
 from ssast.data.tables.label_columns import check_label_names
 from ssast.data.tables.people import NO_VALUE, answer_of
-from ssast.data.tables.targets import some
 from ssast.errors import UserError
+from ssast.safe_reading import some
 
 _NOTHING = float("nan")
 MOST_LABEL_VALUES = 20

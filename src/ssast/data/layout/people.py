@@ -9,7 +9,7 @@ import pandas as pd
 from ssast.data.layout.file_column import TableOfFiles, check_column
 from ssast.data.layout.filenames import filled
 from ssast.data.tables.people import find_people
-from ssast.data.tables.targets import some
+from ssast.safe_reading import some
 
 APART_YEARS = 5.0
 """Ages of one person that lie further apart are told; a study that follows people has smaller steps."""

@@ -8,8 +8,8 @@ from ssast.data.layout.file_column import FileColumn, TableOfFiles
 from ssast.data.layout.filenames import File, filled, printable
 from ssast.data.recordings import check_uid
 from ssast.data.storage.disk_names import on_disk, plain
-from ssast.data.tables.targets import some
 from ssast.errors import UserError
+from ssast.safe_reading import some
 
 _LONGEST = 250
 """Disks take hardly more bytes in the name of a folder."""

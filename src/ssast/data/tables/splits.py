@@ -15,8 +15,9 @@ import pandas as pd
 from ssast import redaction
 from ssast.data.storage.location import Address, Location, Missing, as_location
 from ssast.data.tables.people import ENOUGH_SUBJECTS, People, cell_name, find_people, grouped, people_in, subject_names
-from ssast.data.tables.targets import numbers_or_text, some, text_cells
+from ssast.data.tables.targets import numbers_or_text, text_cells
 from ssast.errors import UserError
+from ssast.safe_reading import some
 
 SEPARATORS = (",", ";", "\t", "|")
 

@@ -15,9 +15,7 @@ from ssast.data.tables.label_columns import check_label_names
 from ssast.data.tables.people import NO_VALUE, cell_name, number_for, subject_names
 from ssast.errors import UserError
 from ssast.model.checkpoints.config_entries import check_labels
-
-MOST_LETTERS = 120
-"""So much of a name stands in a sentence at most."""
+from ssast.safe_reading import some
 
 
 def answer_cells(frame: pd.DataFrame, label: str) -> pd.Series:
@@ -109,13 +107,6 @@ def _refuse(label: str, cells: pd.Series, wrong: np.ndarray, expected: str, sour
             cell=cells.iloc[at],
             path=source,
         )
-
-
-def some(names: Sequence[str], most: int = 5) -> str:
-    """The first few names, each in one line and cut where it is long, and how many more there are."""
-    plain = (" ".join(str(name).splitlines()) for name in names[:most])
-    shown = ", ".join(name if len(name) <= MOST_LETTERS else f"{name[:MOST_LETTERS]}..." for name in plain)
-    return f"{shown} and {len(names) - most} more" if len(names) > most else shown
 
 
 def numbers_or_text(cells: list[str]) -> pd.Series:

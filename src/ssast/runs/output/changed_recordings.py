@@ -11,11 +11,10 @@ from ssast.data.storage.atomic_writes import atomic_file
 from ssast.data.storage.cache import cache
 from ssast.data.storage.fingerprints import file_fingerprints, recording_fingerprints
 from ssast.data.storage.location import Location
-from ssast.data.tables.targets import some
 from ssast.pages.tables import counted
 from ssast.runs.paths import Paths
 from ssast.runs.rows import Rows
-from ssast.safe_reading import MOST_BYTES, text_of
+from ssast.safe_reading import MOST_BYTES, some, text_of
 
 HEARD_CONTENTS = "heard.json"
 """What was in each recording, in the order of the rows; beside the state that a run goes on from."""
