@@ -2,6 +2,7 @@
 
 import contextlib
 import functools
+import inspect
 import os
 from collections.abc import Callable, Iterator, Mapping
 from contextvars import ContextVar
@@ -43,6 +44,7 @@ class Mode(Generic[Result]):
 
     def __init__(self, function: Callable[[Options], Result]):
         functools.update_wrapper(self, function)
+        self.__signature__ = inspect.signature(self.__call__)  # not that of the function
         self.name = function.__name__
         self.function = function
 
