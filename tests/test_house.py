@@ -150,7 +150,7 @@ def is_mode(decorator: ast.expr) -> bool:
 
 
 def test_no_room_has_more_files_than_can_be_overlooked():
-    counts = Counter(path.parent for path in MODULES.values())
+    counts = Counter(path.parent for path in MODULES.values() if path.name != "__init__.py")
     assert {str(folder): count for folder, count in counts.items() if count > MOST_FILES} == {}
 
 
