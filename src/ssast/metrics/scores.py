@@ -5,7 +5,7 @@ Shapes: N clips, L labels, R resamples.
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -13,11 +13,13 @@ from numpy.typing import ArrayLike, NDArray
 from ssast.errors import UserError
 from ssast.metrics import intervals
 from ssast.metrics.measures import SOFT_POSITIVE, Draws, Floats, Measure, detection, regression
+from ssast.metrics.score_entries import Difference, Differences, LabelScores, Metrics
 from ssast.metrics.youden import DEFAULT_THRESHOLD, youden
 
 if TYPE_CHECKING:
     import pandas as pd
 
+_Number = TypeVar("_Number", float, Floats)
 Thresholds = Mapping[str, float | Floats]
 """By label; an array holds one a clip, as when clips were scored by the models of several folds."""
 _NOTES = {
@@ -25,7 +27,9 @@ _NOTES = {
     "ECE: 10 bins of equal width from 0 to 1, |mean score - share of positives| weighted by the clips in the bin.",
     "MSE": "CCC is Lin's concordance correlation.",
 }
-INTERVALS: dict[str, Callable[[float, Floats, int], list[float] | None]] = {
+Interval = Callable[[float, Floats, int], list[float] | None]
+"""Makes low and high of the point, its draws (R,) and how many subjects bear on it."""
+INTERVALS: dict[str, Interval] = {
     **dict.fromkeys(
         ("auc", "average_precision", "f1", "sensitivity", "specificity", "prevalence", "brier", "ece"),
         intervals.bounded_interval,
@@ -45,7 +49,7 @@ def score(
     subjects: Sequence[Any] | NDArray[Any] | None = None,
     resamples: int = 0,
     seed: int = 0,
-) -> dict[str, Any]:
+) -> Metrics:
     """The scores as `metrics.json` holds them: "n", "mean" over the labels that define a measure, and "labels".
 
     A NaN target leaves out that cell alone. Under BCE the scores are probabilities and a label without a threshold
@@ -61,7 +65,7 @@ def score(
     entries = [
         _describe(targets[:, i], points[i], cut[label] if loss == "BCE" else None) for i, label in enumerate(labels)
     ]
-    mean: dict[str, Any] = _mean(points)
+    mean = cast(LabelScores, _mean(points))
     mean["baseline"] = _mean([_numbers(entry["baseline"]) for entry in entries])
     if resamples:
         bearing = [_bearing(targets[:, i], subject_N, loss) for i in range(len(labels))]
@@ -95,7 +99,7 @@ def paired_differences(
     subjects: Sequence[Any] | NDArray[Any] | None = None,
     resamples: int = 1000,
     seed: int = 0,
-) -> dict[str, Any]:
+) -> Differences:
     """Second run minus first on the same clips in the same order, by label and mean.
 
     Each measure has {"difference", "interval"}. Both runs meet the same resamples, so what makes a clip hard for
@@ -140,7 +144,7 @@ def unchosen_thresholds(targets_NL: ArrayLike, scores_NL: ArrayLike, labels: Seq
     return {label: why for label, why in found.items() if why}
 
 
-def aucs_table(scores: Mapping[str, Any]) -> "pd.DataFrame":
+def aucs_table(scores: Metrics) -> "pd.DataFrame":
     """The seed's `aucs.csv`: columns Label and AUC, one row a label, empty where undefined."""
     import pandas as pd
 
@@ -202,10 +206,11 @@ def _jsonable(points: Mapping[str, float]) -> dict[str, float | None]:
     return {name: None if np.isnan(point) else point for name, point in points.items()}
 
 
-def _describe(targets_N: Floats, points: Mapping[str, float], threshold: float | Floats | None) -> dict[str, Any]:
+def _describe(targets_N: Floats, points: Mapping[str, float], threshold: float | Floats | None) -> LabelScores:
     """One label's entry; `threshold` None means values, not classes."""
     known_n = targets_N[~np.isnan(targets_N)]
-    entry: dict[str, Any] = _jsonable(points) | {"n": len(known_n), "reason": None}
+    entry = cast(LabelScores, _jsonable(points))
+    entry |= {"n": len(known_n), "reason": None}
     missing = [name for name, point in points.items() if np.isnan(point)]
     positives = int((known_n >= SOFT_POSITIVE).sum())
     if threshold is not None:
@@ -258,7 +263,7 @@ def _bearing(targets_N: Floats, subject_N: NDArray[np.intp], loss: str) -> dict[
 
 
 def _label_intervals(
-    points: Mapping[str, float], draws: Draws, bearing: Mapping[str, int], kinds: Mapping[str, Any] = INTERVALS
+    points: Mapping[str, float], draws: Draws, bearing: Mapping[str, int], kinds: Mapping[str, Interval] = INTERVALS
 ) -> dict[str, list[float] | None]:
     return {
         name: None if np.isnan(point) else kinds[name](point, draws[name], bearing[name])
@@ -270,7 +275,7 @@ def _mean_intervals(
     points: Sequence[Mapping[str, float]],
     draws: Sequence[Draws],
     bearing: Sequence[Mapping[str, int]],
-    kinds: Mapping[str, Any] = INTERVALS,
+    kinds: Mapping[str, Interval] = INTERVALS,
 ) -> dict[str, list[float] | None]:
     """Intervals of the means: a label that a resample leaves undefined stays at its point there."""
     spans: dict[str, list[float] | None] = {}
@@ -284,9 +289,9 @@ def _mean_intervals(
     return spans
 
 
-def _beside(differences: Mapping[str, float | None], spans: Mapping[str, list[float] | None]) -> dict[str, Any]:
+def _beside(differences: Mapping[str, float | None], spans: Mapping[str, list[float] | None]) -> dict[str, Difference]:
     return {name: {"difference": value, "interval": spans[name]} for name, value in differences.items()}
 
 
-def _subtract(second: Mapping[str, Any], first: Mapping[str, Any]) -> dict[str, Any]:
+def _subtract(second: Mapping[str, _Number], first: Mapping[str, _Number]) -> dict[str, _Number]:
     return {name: second[name] - first[name] for name in second}

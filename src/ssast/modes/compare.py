@@ -1,18 +1,20 @@
 """Compare the scores of runs on the same clips, with paired intervals of their differences."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TypedDict
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
 from ssast import redaction
 from ssast.data.storage.atomic_writes import atomic_file, writable_folder
 from ssast.data.tables.label_columns import MEAN, check_label_names, score_table
 from ssast.errors import UserError
 from ssast.metrics.predictions import Predictions, read_predictions
+from ssast.metrics.score_entries import Difference, Differences, LabelScores, Metrics, measure_of
 from ssast.metrics.scores import paired_differences, score
 from ssast.model.checkpoints.config_entries import check_labels
 from ssast.options.options import Options
@@ -39,15 +41,14 @@ def compare(options: Options) -> Path:
     """
     runs = _same_clips(_read_runs((options.runs or "").split(",")))
     subjects = next((run.predictions.subjects for run in runs if run.predictions.subjects is not None), None)
-    how: dict[str, Any] = {"loss": runs[0].loss, "subjects": subjects, "resamples": options.resamples}
-    alone = [_alone(run, how) for run in runs]
-    against = [None, *(_against(runs[0], run, how) for run in runs[1:])]
+    alone = [_alone(run, subjects, options.resamples) for run in runs]
+    against = [_against(runs[0], run, subjects, options.resamples) for run in runs[1:]]
     path = writable_folder(options.exp_dir) / "compare.csv"
     with atomic_file(path) as beside:
-        pd.DataFrame(_long_rows(runs, alone, against)).to_csv(beside, index=False)
+        pd.DataFrame(list(_long_rows(runs, alone, [None, *against]))).to_csv(beside, index=False)
     print(text_table(_screen_rows(runs, alone, against)))
-    for run, differences in zip(runs[1:], against[1:], strict=True):
-        print(_sentence(runs[0], run, differences or {}))
+    for run, differences in zip(runs[1:], against, strict=True):
+        print(_sentence(runs[0], run, differences))
     for run in runs:
         if run.loss == "BCE" and not run.thresholds:
             print(
@@ -128,43 +129,84 @@ def _like(first: Scored, run: Scored) -> Scored:
     return Scored(run.name, run.loss, predictions, run.thresholds)
 
 
-def _alone(run: Scored, how: Mapping[str, Any]) -> dict[str, Any]:
+def _alone(run: Scored, subjects: NDArray[np.object_] | None, resamples: int) -> Metrics:
     found = run.predictions
-    return score(found.targets, found.scores, found.labels, thresholds=run.thresholds, **how)
+    return score(
+        found.targets,
+        found.scores,
+        found.labels,
+        loss=run.loss,
+        thresholds=run.thresholds,
+        subjects=subjects,
+        resamples=resamples,
+    )
 
 
-def _against(first: Scored, run: Scored, how: Mapping[str, Any]) -> dict[str, Any]:
+def _against(first: Scored, run: Scored, subjects: NDArray[np.object_] | None, resamples: int) -> Differences:
     here, there = first.predictions, run.predictions
-    thresholds = (first.thresholds, run.thresholds)
-    return paired_differences(here.targets, here.scores, there.scores, here.labels, thresholds=thresholds, **how)
+    return paired_differences(
+        here.targets,
+        here.scores,
+        there.scores,
+        here.labels,
+        loss=first.loss,
+        thresholds=(first.thresholds, run.thresholds),
+        subjects=subjects,
+        resamples=resamples,
+    )
 
 
-def _entries(found: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
+def _entries(found: Metrics) -> dict[str, LabelScores]:
     """The entry of each label, then of the mean."""
     return {**found["labels"], MEAN: found["mean"]}
 
 
+def _difference(other: Differences | None, label: str, name: str) -> Difference:
+    """That of a label, or of the mean, in a measure; the first run has none."""
+    if other is None:
+        return {"difference": None, "interval": None}
+    return (other["mean"] if label == MEAN else other["labels"][label])[name]
+
+
+class _Row(TypedDict):
+    """A row of compare.csv: one label, measure and run."""
+
+    label: str
+    measure: str
+    run: str
+    value: float | None
+    low: float | None
+    high: float | None
+    against: str | None
+    difference: float | None
+    difference_low: float | None
+    difference_high: float | None
+
+
 def _long_rows(
-    runs: Sequence[Scored], alone: Sequence[Mapping[str, Any]], against: Sequence[Mapping[str, Any] | None]
-) -> list[dict[str, Any]]:
-    """compare.csv: one row a label, measure and run."""
-    rows = []
+    runs: Sequence[Scored], alone: Sequence[Metrics], against: Sequence[Differences | None]
+) -> Iterator[_Row]:
     for run, own, other in zip(runs, alone, against, strict=True):
         for label, entry in _entries(own).items():
             for name, pair in entry["intervals"].items():
-                row = {"label": label, "measure": name, "run": run.name, "value": entry[name]}
-                row |= dict(zip(("low", "high"), pair or (None, None), strict=True))
-                row["against"] = runs[0].name if other else None
-                paired = _entries(other)[label][name] if other else {"difference": None, "interval": None}
-                row["difference"] = paired["difference"]
-                row |= dict(zip(("difference_low", "difference_high"), paired["interval"] or (None, None), strict=True))
-                rows.append(row)
-    return rows
+                low, high = pair or (None, None)
+                paired = _difference(other, label, name)
+                difference_low, difference_high = paired["interval"] or (None, None)
+                yield {
+                    "label": label,
+                    "measure": name,
+                    "run": run.name,
+                    "value": measure_of(entry, name),
+                    "low": low,
+                    "high": high,
+                    "against": runs[0].name if other else None,
+                    "difference": paired["difference"],
+                    "difference_low": difference_low,
+                    "difference_high": difference_high,
+                }
 
 
-def _screen_rows(
-    runs: Sequence[Scored], alone: Sequence[Mapping[str, Any]], against: Sequence[Mapping[str, Any] | None]
-) -> list[list[str]]:
+def _screen_rows(runs: Sequence[Scored], alone: Sequence[Metrics], against: Sequence[Differences]) -> list[list[str]]:
     """The leading measure of each label by run, and each run's difference from the first."""
     name = LEADING[runs[0].loss]
     header = [TITLES[name], *(run.name for run in runs)]
@@ -172,9 +214,9 @@ def _screen_rows(
         header += [f"{run.name} - {runs[0].name}", "95 % interval"]
     rows = [header]
     for label in _entries(alone[0]):
-        row = [label, *(number(_entries(own)[label][name]) for own in alone)]
-        for other in against[1:]:
-            paired = _entries(other or {})[label][name]
+        row = [label, *(number(measure_of(_entries(own)[label], name)) for own in alone)]
+        for other in against:
+            paired = _difference(other, label, name)
             row += [_signed(paired["difference"]), span(paired["interval"])]
         rows.append(row)
     return rows
@@ -184,7 +226,7 @@ def _signed(value: float | None) -> str:
     return number(value) if value is None else f"{value:+.3f}"
 
 
-def _sentence(first: Scored, run: Scored, differences: Mapping[str, Any]) -> str:
+def _sentence(first: Scored, run: Scored, differences: Differences) -> str:
     """Whether the run is better or worse than the first on average, as far as the interval says."""
     name = LEADING[first.loss]
     paired = differences["mean"][name]

@@ -7,7 +7,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -27,6 +26,7 @@ from ssast.engine.train import train
 from ssast.engine.training_run import TrainingBatches
 from ssast.errors import UserError
 from ssast.metrics.measures import SOFT_POSITIVE
+from ssast.metrics.score_entries import measure_of
 from ssast.metrics.scores import score
 from ssast.model.classification import SSASTForAudioClassification
 from ssast.model.finite import check_answers
@@ -182,9 +182,9 @@ def _train_heads(
         return {together[0]: _score(run, model, table)}
     layers = [choice.layer for choice in together if choice.layer is not None]
     _renew(run, model, together[0])
-    kind: dict[str, Any] = {"task": together[0].task, "layers": layers, "seed": run.seed}
-    heads = ParallelHeads(model, **kind, patience=run.plan.training.patience)
-    states = States((together[0].task,), tuple(layers), model.v.width)
+    task, patience = together[0].task, run.plan.training.patience
+    heads = ParallelHeads(model, task=task, layers=layers, seed=run.seed, patience=patience)
+    states = States((task,), tuple(layers), model.v.width)
     _train(run, heads, with_pooled(run.batches, table, states), patience=0)
     found = {}
     for place, choice in enumerate(together):
@@ -219,7 +219,7 @@ def _score(run: _Run, model: SSASTForAudioClassification, table: StatesTable) ->
     targets = torch.cat([batch["targets"] for batch in seen])
     metrics = score(targets.numpy(), scores.numpy(), model.labels or [], loss=plan.loss)
     return {
-        name: {measure: entry[measure] for measure in plan.measures}
+        name: {measure: measure_of(entry, measure) for measure in plan.measures}
         for name, entry in (*metrics["labels"].items(), (MEAN, metrics["mean"]))
     }
 

@@ -4,7 +4,6 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -15,6 +14,7 @@ from ssast.data.storage.atomic_writes import atomic_file
 from ssast.data.storage.location import Location
 from ssast.data.tables.people import find_people
 from ssast.metrics.predictions import Predictions, first_clips, pool
+from ssast.metrics.score_entries import Metrics
 from ssast.metrics.scores import Thresholds, aucs_table, score
 from ssast.model.checkpoints.model_card import PUBLIC
 from ssast.options.record import RunRecord
@@ -39,19 +39,20 @@ SOUND_CHARACTERS = 3_500_000
 
 def score_predictions(
     predictions: Predictions, loss: str, thresholds: Thresholds, resamples: int, *, left_out: int = 0
-) -> dict[str, Any]:
+) -> Metrics:
     """metrics.json: the scores of the clips, and under "by_subject" those of their subjects where these are named.
 
     `left_out` counts the rows of the csv whose recordings could not be used.
     """
-    how: dict[str, Any] = {"loss": loss, "resamples": resamples, "seed": RESAMPLES_SEED}
     found = score(
         predictions.targets,
         predictions.scores,
         predictions.labels,
         subjects=predictions.subjects,
         thresholds=thresholds,
-        **how,
+        loss=loss,
+        resamples=resamples,
+        seed=RESAMPLES_SEED,
     )
     found |= {"unit": predictions.unit, "left_out": left_out, "by_subject": None}
     if predictions.subjects is None:
@@ -60,12 +61,21 @@ def score_predictions(
     if pooled.labels:
         first_S = first_clips(predictions)
         of_subjects = {label: own[first_S] if isinstance(own, np.ndarray) else own for label, own in thresholds.items()}
-        found["by_subject"] = score(pooled.targets, pooled.scores, pooled.labels, thresholds=of_subjects, **how)
-        found["by_subject"] |= {"unit": pooled.unit, "left_out": varying, "pooling": "mean score of the clips"}
+        by_subject = score(
+            pooled.targets,
+            pooled.scores,
+            pooled.labels,
+            thresholds=of_subjects,
+            loss=loss,
+            resamples=resamples,
+            seed=RESAMPLES_SEED,
+        )
+        by_subject |= {"unit": pooled.unit, "left_out": varying, "pooling": "mean score of the clips"}
+        found["by_subject"] = by_subject
     return found
 
 
-def write_scores(folder: Path, predictions: Predictions, metrics: dict[str, Any]) -> None:
+def write_scores(folder: Path, predictions: Predictions, metrics: Metrics) -> None:
     """predictions.csv and .parquet, metrics.json and aucs.csv, each moved into place whole; a table on the screen."""
     with atomic_file(folder / "predictions.csv") as beside:
         predictions.table().to_csv(beside)
@@ -99,7 +109,7 @@ class ScoreReport:
 
 
 def write_report(
-    report: ScoreReport, reader: ClipReader, folder: Path, predictions: Predictions, metrics: Mapping[str, Any]
+    report: ScoreReport, reader: ClipReader, folder: Path, predictions: Predictions, metrics: Metrics
 ) -> None:
     """report.html: scores, figures, the training run, the hardest clips with their sound, the run's record."""
     values, test = report.record.values, report.test
@@ -119,7 +129,7 @@ def write_report(
     say(f"figures and the hardest clips in {folder / 'report.html'}")
 
 
-def _log_lines(path: Path | None) -> list[dict[str, Any]]:
+def _log_lines(path: Path | None) -> list[dict[str, object]]:
     """The lines of a training run's log, without what a kill left unfinished; none where there is no log."""
     if path is None:
         return []
@@ -138,14 +148,14 @@ def _is_plain(value: object) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) < 1e300
 
 
-def _shown(record: Mapping[str, Any]) -> dict[str, Any]:
+def _shown(record: Mapping[str, object]) -> dict[str, object]:
     """What the page shows of a run's record."""
     return {name: value for name, value in _flat(record).items() if name != f"record.{PUBLIC}"}
 
 
-def _flat(nested: Mapping[str, Any], above: str = "") -> dict[str, Any]:
+def _flat(nested: Mapping[str, object], above: str = "") -> dict[str, object]:
     """Nested mappings as one, `record.versions.torch`."""
-    flat: dict[str, Any] = {}
+    flat: dict[str, object] = {}
     for name, value in nested.items():
         flat |= _flat(value, f"{above}{name}.") if isinstance(value, dict) else {f"{above}{name}": value}
     return flat
