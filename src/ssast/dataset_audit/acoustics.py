@@ -4,7 +4,7 @@ Shapes: C channels, S samples, K frames, n samples of a frame, F frequencies.
 """
 
 from dataclasses import dataclass
-from typing import Any
+from typing import TypedDict
 
 import numpy as np
 from numpy.typing import NDArray
@@ -39,7 +39,15 @@ class Sound:
     bandwidth_hz: float
 
 
-def device(root: Location, uid: str, recording: Recording) -> dict[str, Any]:
+class Device(TypedDict):
+    """What tells a recording's making: the file's ending, its levels, and the plain values of metadata.json."""
+
+    container: str
+    sound: Sound
+    metadata: dict[str, str | int | float]
+
+
+def device(root: Location, uid: str, recording: Recording) -> Device:
     """`sound`, the file's ending as `container`, and the plain values of metadata.json beside encoding and rate."""
     place = find_recording(root, uid).location
     content = json_of((place.parent / "metadata.json").read_bytes(METADATA_BYTES).decode("utf-8-sig"), strict=False)

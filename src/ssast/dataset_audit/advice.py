@@ -1,8 +1,9 @@
 """Advise what to do about what an audit found."""
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection
 from typing import Any
 
+from ssast.dataset_audit.audit_results import AuditResults
 from ssast.dataset_audit.terms import MOST_TOLD, capital, flagged, people
 from ssast.pages.tables import counted
 
@@ -35,14 +36,13 @@ LEAK_ADVICE = {
 }
 
 
-def next_steps(audit: Mapping[str, Any]) -> list[str]:
+def next_steps(audit: AuditResults) -> list[str]:
     """What to do, a sentence or two each."""
     steps = [f"{kind}: {LEAK_ADVICE[kind]}" for kind in LEAK_ADVICE if kind in audit["leaks"]]
     names = list(dict.fromkeys(name for _, name in flagged(audit)))
     columns = [name for name in names if audit["traits"][name]["source"] != "recording"]
-    forms = [
-        name for name in columns if any(own["traits"].get(name, {}).get("is_form") for own in audit["labels"].values())
-    ]
+    told = [own["traits"] for own in audit["labels"].values()]
+    forms = [name for name in columns if any(name in traits and traits[name].get("is_form") for traits in told)]
     steps += [f"{capital(audit['traits'][name]['title'])}: {ADVICE[name]}" for name in names if name not in columns]
     if forms:
         steps.append(f"{', '.join(forms)}: {OF_A_FORM}")

@@ -10,6 +10,15 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ssast.dataset_audit.audit_results import (
+    AuditResults,
+    BeforeAfter,
+    KindShare,
+    LabelResult,
+    MatchedResult,
+    Measured,
+    TraitResult,
+)
 from ssast.dataset_audit.matching import matched
 from ssast.dataset_audit.measures import ITSELF, MEASURE, NO_MEASURE, measured
 from ssast.dataset_audit.practical import is_practical
@@ -67,7 +76,7 @@ def analyse(
     resamples: int = 1000,
     seed: int = 0,
     progress: Callable[[Sequence[str]], Iterable[str]] = iter,
-) -> dict[str, Any]:
+) -> AuditResults:
     """audit.json without its leaks: how well each trait alone tells each label, and what is left on matched clips.
 
     An undefined number is None. `progress` passes the labels on, one when its turn has come.
@@ -77,7 +86,7 @@ def analyse(
     prepared = {
         label: _prepare(clips.targets[:, at], found, subject_N, loss, seed) for at, label in enumerate(clips.labels)
     }
-    entries: dict[str, dict[str, Any]] = {}
+    entries: dict[str, LabelResult] = {}
     chances: dict[str, Luck] = {}
     for at, label in enumerate(progress(list(clips.labels))):
         own = prepared[label]
@@ -123,7 +132,7 @@ def _prepare(target_N: Floats, found: list[Trait], subject_N: NDArray[np.intp], 
     return Label(rows_n, truth_n, target_n, subject_n, own, guesses)
 
 
-def _describe(target_N: Floats, loss: str) -> dict[str, Any]:
+def _describe(target_N: Floats, loss: str) -> LabelResult:
     known_n = target_N[~np.isnan(target_N)]
     positives = int((known_n >= SOFT_POSITIVE).sum()) if loss == "BCE" else None
     reason = None
@@ -134,19 +143,26 @@ def _describe(target_N: Floats, loss: str) -> dict[str, Any]:
     return {"n": len(known_n), "n_positive": positives, "reason": reason, "traits": {}}
 
 
-def _alone(own: Label, split_N: NDArray[Any], chance: Luck, loss: str, resamples: int, seed: int) -> dict[str, Any]:
+def _alone(
+    own: Label, split_N: NDArray[Any], chance: Luck, loss: str, resamples: int, seed: int
+) -> dict[str, TraitResult]:
     """Each trait's better way: the measure, its interval, what it rises with, and from train.csv to test.csv."""
     chosen = [_better_way(at, own.guesses.ways, chance) for at in range(len(own.traits))]
     scores = [own.guesses.scores(own.guesses.ways[j], own.traits, own.target_n) for j in chosen]
     sure = measured(own.truth_n, scores, own.subject_n, loss, resamples, seed)
-    entries = {}
+    entries: dict[str, TraitResult] = {}
     for trait, j, found in zip(own.traits, chosen, sure, strict=True):
         way = own.guesses.ways[j]
         rises = own.guesses.rises(way, own.target_n) if way.is_amount else None
-        entries[trait.name] = found | {"way": "amount" if way.is_amount else "kinds", "rises": rises, "place": j}
-        entries[trait.name]["from_train"] = _from_train(own, way, split_N[own.rows_n], loss, resamples, seed)
-        entries[trait.name]["kinds"] = _shares(trait, own.truth_n, loss)
-        entries[trait.name]["is_practical"] = is_practical(trait, _has(own.truth_n, loss), is_amount=way.is_amount)
+        entries[trait.name] = {
+            **found,
+            "way": "amount" if way.is_amount else "kinds",
+            "rises": rises,
+            "place": j,
+            "from_train": _from_train(own, way, split_N[own.rows_n], loss, resamples, seed),
+            "kinds": _shares(trait, own.truth_n, loss),
+            "is_practical": is_practical(trait, _has(own.truth_n, loss), is_amount=way.is_amount),
+        }
     return entries
 
 
@@ -155,11 +171,11 @@ def _better_way(trait: int, ways: Sequence[Way], chance: Luck) -> int:
     return max((j for j, way in enumerate(ways) if way.trait == trait), key=lambda j: float(chance.away[j]))
 
 
-def _shares(trait: Trait, truth_n: Floats, loss: str) -> list[dict[str, Any]]:
+def _shares(trait: Trait, truth_n: Floats, loss: str) -> list[KindShare]:
     """Of each kind, or fifth of an amount, how many clips there are and their share with the label (MSE: its mean)."""
     value_n = truth_n if loss == "MSE" else (truth_n >= SOFT_POSITIVE).astype(np.float64)
     here = [(name, trait.codes == code) for code, name in enumerate(trait.names)]
-    found = [
+    found: list[KindShare] = [
         {"name": name, "n": int(which.sum()), "mean": float(value_n[which].mean())}
         for name, which in here
         if any(which)
@@ -167,7 +183,7 @@ def _shares(trait: Trait, truth_n: Floats, loss: str) -> list[dict[str, Any]]:
     return found if trait.amounts is not None else sorted(found, key=lambda kind: -kind["n"])
 
 
-def _from_train(own: Label, way: Way, split_n: NDArray[Any], loss: str, resamples: int, seed: int) -> Any:
+def _from_train(own: Label, way: Way, split_n: NDArray[Any], loss: str, resamples: int, seed: int) -> Measured | None:
     """The measure on test.csv of what train.csv alone says of this trait; None without both."""
     train_n, test_n = np.flatnonzero(split_n == TRAIN), np.flatnonzero(split_n == TEST)
     if min(len(train_n), len(test_n)) == 0:
@@ -186,7 +202,7 @@ def _from_train(own: Label, way: Way, split_n: NDArray[Any], loss: str, resample
 
 
 def _correct(
-    entries: dict[str, dict[str, Any]], chances: Mapping[str, Luck], found: Sequence[Trait], nothing: float
+    entries: dict[str, LabelResult], chances: Mapping[str, Luck], found: Sequence[Trait], nothing: float
 ) -> None:
     """Give each trait the level that luck reaches at most and its p, corrected for every look that was taken.
 
@@ -214,13 +230,13 @@ def _correct(
             entry["is_form"] = _is_form(trait, entry, nothing)
 
 
-def _strongest(entries: Mapping[str, Mapping[str, Any]], found: Sequence[Trait]) -> list[str]:
+def _strongest(entries: Mapping[str, TraitResult], found: Sequence[Trait]) -> list[str]:
     """What tells most of the recordings' own traits, and of the columns the strongest that are beyond luck.
 
     Apart, because a column can be another form of the label, and would hide what can be heard; one that tells it as
     well as the label itself is passed over, because it would hide the other columns.
     """
-    known = [trait for trait in found if entries.get(trait.name, {}).get("value") is not None]
+    known = [trait for trait in found if trait.name in entries and entries[trait.name]["value"] is not None]
     known.sort(key=lambda trait: (entries[trait.name]["is_flagged"], entries[trait.name]["value"]), reverse=True)
     heard = [trait.name for trait in known if trait.source == "recording"]
     columns = [trait.name for trait in known if trait.source != "recording" and not entries[trait.name]["is_form"]]
@@ -228,10 +244,11 @@ def _strongest(entries: Mapping[str, Mapping[str, Any]], found: Sequence[Trait])
     return heard[:1] + (told or ([] if heard else columns[:1]))
 
 
-def _is_form(trait: Trait, entry: Mapping[str, Any], nothing: float) -> bool:
+def _is_form(trait: Trait, entry: TraitResult, nothing: float) -> bool:
     """Whether a column tells a label so well that it is likely another form of it."""
     itself = ITSELF["auc" if nothing else "spearman"]
-    return bool(trait.source != "recording" and entry["is_flagged"] and entry["value"] >= itself)
+    value = entry["value"]
+    return trait.source != "recording" and entry["is_flagged"] and value is not None and value >= itself
 
 
 def _has(truth_n: Floats, loss: str) -> NDArray[np.bool_]:
@@ -243,8 +260,8 @@ def _has(truth_n: Floats, loss: str) -> NDArray[np.bool_]:
 
 
 def _match(
-    own: Label, entry: Mapping[str, Any], name: str, score_N: Floats | None, loss: str, resamples: int, seed: int
-) -> dict[str, Any]:
+    own: Label, entry: LabelResult, name: str, score_N: Floats | None, loss: str, resamples: int, seed: int
+) -> MatchedResult:
     """A trait, and the model where one is given, before and after matching clips on that trait."""
     at = [trait.name for trait in own.traits].index(name)
     way = Way(at, entry["traits"][name]["way"] == "amount")
@@ -254,7 +271,7 @@ def _match(
     truth_n = own.truth_n[among_n]
     kept_n = among_n[matched(own.traits[at].at(among_n), _has(truth_n, loss), seed)]
 
-    def both(score_n: Floats) -> dict[str, Any]:
+    def both(score_n: Floats) -> BeforeAfter:
         parts = []
         for rows_n in (among_n, kept_n):
             subject_n = np.unique(own.subject_n[rows_n], return_inverse=True)[1]

@@ -3,11 +3,11 @@
 Shapes: N clips, n clips whose label is known.
 """
 
-from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 
+from ssast.dataset_audit.audit_results import AuditResults, TraitResult
 from ssast.dataset_audit.measures import NO_MEASURE
 from ssast.dataset_audit.terms import MEASURE_NAMES
 from ssast.dataset_audit.traits import UNITS, Trait
@@ -22,11 +22,12 @@ _MOST_DOTS = 400
 _RIGHT = 14.0
 
 
-def forest(audit: Mapping[str, Any], label: str) -> str:
+def forest(audit: AuditResults, label: str) -> str:
     """Each trait's measure with its interval, orange where it stands above luck, which a tick marks."""
-    entries = {name: one for name, one in audit["labels"][label]["traits"].items() if one["value"] is not None}
-    names = sorted(entries, key=lambda name: -entries[name]["value"])
-    low = min([NO_MEASURE[audit["loss"]] - 0.1, *(entry["value"] for entry in entries.values())])
+    entries = audit["labels"][label]["traits"]
+    values = {name: one["value"] for name, one in entries.items() if one["value"] is not None}
+    names = sorted(values, key=lambda name: -values[name])
+    low = min([NO_MEASURE[audit["loss"]] - 0.1, *values.values()])
     low = max(low, 0.0) if audit["loss"] == "BCE" else low
     height = ROW * len(names) + FOOT
 
@@ -40,7 +41,7 @@ def forest(audit: Mapping[str, Any], label: str) -> str:
         parts.append(f'<text x="{x:.1f}" y="{height - FOOT + 15:.0f}" text-anchor="middle">{value:g}</text>')
     for at, name in enumerate(names):
         parts.append(_row(audit["traits"][name]["title"], entries[name], ROW * at, across))
-    said = "; ".join(f"{audit['traits'][name]['title']} {number(entries[name]['value'], 2)}" for name in names)
+    said = "; ".join(f"{audit['traits'][name]['title']} {number(values[name], 2)}" for name in names)
     parts.append(
         f'<text x="{WIDTH / 2:.0f}" y="{height - 6:.0f}" text-anchor="middle">{MEASURE_NAMES[audit["measure"]]}</text>'
     )
@@ -53,21 +54,22 @@ def forest(audit: Mapping[str, Any], label: str) -> str:
     )
 
 
-def _row(title: str, entry: Mapping[str, Any], top: float, across: Any) -> str:
+def _row(title: str, entry: TraitResult, top: float, across: Any) -> str:
     kind, middle = ("second" if entry["is_flagged"] else "first"), top + 24
-    low, high = entry["interval"] or (entry["value"], entry["value"])
+    value = entry["value"] or 0.0
+    low, high = entry["interval"] or (value, value)
     luck = across(entry["chance"])
     shown = title if len(title) <= 34 else f"{title[:33]}…"
-    note = f"<title>{escape(title)}: {number(entry['value'], 2)} ({span(entry['interval'], 2)})</title>"
+    note = f"<title>{escape(title)}: {number(value, 2)} ({span(entry['interval'], 2)})</title>"
     return (
-        f'<text x="{_RIGHT:.0f}" y="{top + 13:.0f}">{escape(shown)} {number(entry["value"], 2)}</text>'
+        f'<text x="{_RIGHT:.0f}" y="{top + 13:.0f}">{escape(shown)} {number(value, 2)}</text>'
         f'<line class="soft" x1="{luck:.1f}" x2="{luck:.1f}" y1="{middle - 7:.0f}" y2="{middle + 7:.0f}"/>'
         f'<polyline class="{kind}" points="{across(low):.1f},{middle:.0f} {across(high):.1f},{middle:.0f}"/>'
-        f'<circle class="{kind}" cx="{across(entry["value"]):.1f}" cy="{middle:.0f}" r="4.5">{note}</circle>'
+        f'<circle class="{kind}" cx="{across(value):.1f}" cy="{middle:.0f}" r="4.5">{note}</circle>'
     )
 
 
-def strongest_figure(trait: Trait, entry: Mapping[str, Any], target_N: Floats, loss: str) -> str:
+def strongest_figure(trait: Trait, entry: TraitResult, target_N: Floats, loss: str) -> str:
     """How the strongest trait spreads over the clips with and without the label; of kinds, a table."""
     title = f"The strongest: {trait.title}"
     unit = f" [{UNITS[trait.name]}]" if trait.name in UNITS and trait.source == "recording" else ""

@@ -72,8 +72,9 @@ def listen(
     """
     try:
         recording = load_recording(root, uid, use_librosa=use_librosa)
-        own: dict[str, Any] = device(root, uid, recording) if closely else {}
-        return replace(_measured(uid, recording, conf), **own)
+        made = device(root, uid, recording) if closely else None
+        found = _measured(uid, recording, conf)
+        return found if made is None else replace(found, **made)
     except AudioError as error:
         return ListenedRecording(uid, _where(root, uid), str(error).removeprefix(f"clip {uid}: "), names=error.names)
     except UserError as error:
@@ -92,23 +93,31 @@ def _where(root: Location, uid: str) -> str:
 def _measured(uid: str, recording: Recording, conf: AudioConf) -> ListenedRecording:
     waveform_CS, rate = recording.waveform, recording.sample_rate
     seconds = recording.samples / rate
-    measures: dict[str, Any] = {"sample_rate": rate, "channels": len(waveform_CS), "seconds": seconds}
+    found = ListenedRecording(uid, sample_rate=rate, channels=len(waveform_CS), seconds=seconds)
     if seconds * 1000 < WINDOW_MS:
         reason = f"it lasts {seconds * 1000:.1f} ms, less than one window of {WINDOW_MS} ms; remove it"
-        return ListenedRecording(uid, "not usable", reason, **measures)
-    measures |= {"peak": float(waveform_CS.abs().max()), "offset": float(waveform_CS.mean(1).abs().max())}
+        return replace(found, finding="not usable", reason=reason)
     as_heard = conf.heard([replace(recording, whole_samples=0)])
     length = min(as_heard.waveform.shape[1], conf.most_samples) / as_heard.sample_rate
     part_CS = waveform_CS.numpy()[:, : max(1, round(length * rate))]
-    measures |= {"doubts": conf.doubts(recording, as_heard), "still": still(part_CS, rate, mono=conf.reduce)}
+    doubts = conf.doubts(recording, as_heard)
     digest = hashlib.sha256(
         f"{rate} {len(waveform_CS)} {recording.whole_samples or ''}".encode() + waveform_CS.numpy().tobytes()
     ).hexdigest()
     part = Recording(as_heard.waveform[:1, : conf.most_samples], as_heard.sample_rate)
-    measures["bandwidth_hz"] = bandwidth(part)
-    wrong = next((doubt for doubt in measures["doubts"] if doubt.kind in WRONGS), SoundFinding("", ""))
-    own: dict[str, Any] = {"clipped": clipped_share(waveform_CS.numpy()), "digest": digest}
-    return ListenedRecording(uid, wrong.kind, wrong.detail, **measures, **own)
+    wrong = next((doubt for doubt in doubts if doubt.kind in WRONGS), SoundFinding("", ""))
+    return replace(
+        found,
+        finding=wrong.kind,
+        reason=wrong.detail,
+        peak=float(waveform_CS.abs().max()),
+        offset=float(waveform_CS.mean(1).abs().max()),
+        clipped=clipped_share(waveform_CS.numpy()),
+        digest=digest,
+        doubts=doubts,
+        still=still(part_CS, rate, mono=conf.reduce),
+        bandwidth_hz=bandwidth(part),
+    )
 
 
 class _Ears(Dataset[ListenedRecording]):

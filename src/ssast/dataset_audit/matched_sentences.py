@@ -1,13 +1,11 @@
 """Explain in sentences how well labels are still told on clips that are alike in a trait."""
 
-from collections.abc import Mapping
-from typing import Any
-
+from ssast.dataset_audit.audit_results import AuditResults, MatchedResult, Measured
 from ssast.dataset_audit.terms import MEASURE_NAMES, between, capital, titled
 from ssast.pages.tables import counted, number
 
 
-def matched_sentences(audit: Mapping[str, Any], label: str, found: Mapping[str, Any]) -> list[str]:
+def matched_sentences(audit: AuditResults, label: str, found: MatchedResult) -> list[str]:
     """How many clips remain once they are alike in a trait, and what is still told on them."""
     title = titled(found["on"], audit)
     pair = f"with {label!r} and without it" if audit["loss"] == "BCE" else f"above the median of {label!r} and others"
@@ -19,7 +17,7 @@ def matched_sentences(audit: Mapping[str, Any], label: str, found: Mapping[str, 
     return [sentence for sentence in (kept, _of_trait(audit, found), of_model(audit, label, found)) if sentence]
 
 
-def _of_trait(audit: Mapping[str, Any], found: Mapping[str, Any]) -> str:
+def _of_trait(audit: AuditResults, found: MatchedResult) -> str:
     before, after = found["trait"]["before"], found["trait"]["after"]
     if before["value"] is None or after["value"] is None:
         return ""
@@ -35,7 +33,7 @@ def _of_trait(audit: Mapping[str, Any], found: Mapping[str, Any]) -> str:
     )
 
 
-def _side(audit: Mapping[str, Any], entry: Mapping[str, Any]) -> int:
+def _side(audit: AuditResults, entry: Measured) -> int:
     """1 where the whole interval is above what nothing gives, -1 where it is below, else 0."""
     nothing = 0.5 if audit["loss"] == "BCE" else 0.0
     if entry["interval"] is None:
@@ -43,7 +41,7 @@ def _side(audit: Mapping[str, Any], entry: Mapping[str, Any]) -> int:
     return int(entry["interval"][0] > nothing) - int(entry["interval"][1] < nothing)
 
 
-def of_model(audit: Mapping[str, Any], label: str, found: Mapping[str, Any]) -> str:
+def of_model(audit: AuditResults, label: str, found: MatchedResult) -> str:
     """What becomes of a model's score on clips alike in a trait; empty without a model or with too few clips."""
     if not found["model"] or not found["is_enough"]:
         return ""
@@ -58,12 +56,10 @@ def of_model(audit: Mapping[str, Any], label: str, found: Mapping[str, Any]) -> 
     return f"{capital(start)}{_of_change(audit, found, before, after)}"
 
 
-def _of_change(
-    audit: Mapping[str, Any], found: Mapping[str, Any], before: Mapping[str, Any], after: Mapping[str, Any]
-) -> str:
+def _of_change(audit: AuditResults, found: MatchedResult, before: Measured, after: Measured) -> str:
     nothing = "0.5" if audit["loss"] == "BCE" else "0"
     title, was, stays = titled(found["on"], audit), _side(audit, before), _side(audit, after)
-    if before["interval"] is None or after["interval"] is None:
+    if before["interval"] is None or after["interval"] is None or after["value"] is None:
         return f"; there are too few {audit['unit']}s for an interval."
     if was < 0:
         return f": it tells the label the wrong way round, so nothing follows about {title}."

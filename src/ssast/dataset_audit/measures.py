@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ssast.dataset_audit.audit_results import Measured
 from ssast.metrics.intervals import bootstrap, bounded_interval, signed_interval
 from ssast.metrics.measures import SOFT_POSITIVE, Draws, Floats, Groups, Measure, auc, regression, tie_groups
 
@@ -22,7 +23,7 @@ NO_MEASURE = {"BCE": 0.5, "MSE": 0.0}
 
 def measured(
     truth_n: Floats, scores: Sequence[Floats], subject_n: NDArray[np.intp], loss: str, resamples: int, seed: int
-) -> list[dict[str, Any]]:
+) -> list[Measured]:
     """AUC, or Spearman's correlation, of each of these scores with its 95 % interval; None where it is undefined.
 
     Clips whose score is NaN are left out.
@@ -33,7 +34,7 @@ def measured(
     make: Callable[[Floats, Floats], Measure] = regression if loss == "MSE" else _Area.of
     measures = [make(own_n, score_n) for own_n, score_n in zip(gone, filled, strict=True)]
     draws = bootstrap(measures, subject_n, resamples, seed) if len(truth_n) else []
-    found = []
+    found: list[Measured] = []
     for at, measure in enumerate(measures):
         point = float(measure(np.ones((1, len(truth_n))))[name][0]) if len(truth_n) else np.nan
         span = None if np.isnan(point) else _interval(point, draws[at][name], gone[at], subject_n, loss)

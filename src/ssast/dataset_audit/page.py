@@ -5,6 +5,7 @@ from typing import Any
 
 from ssast.dataset_audit.advice import next_steps
 from ssast.dataset_audit.analysis import Clips
+from ssast.dataset_audit.audit_results import AuditResults, MatchedResult, Measured, TraitResult
 from ssast.dataset_audit.figures import forest, strongest_figure
 from ssast.dataset_audit.matched_sentences import matched_sentences
 from ssast.dataset_audit.sentences import HOW_TO_READ, audit_summary, direction, told_sentences
@@ -27,7 +28,7 @@ Matching makes groups alike in one trait; others may still differ.
 Of kinds (formats, columns of words), what one says is learnt from other {unit}s' clips, so a column with a value each tells nothing."""  # noqa: E501
 
 
-def audit_screen_rows(audit: Mapping[str, Any]) -> list[list[str]]:
+def audit_screen_rows(audit: AuditResults) -> list[list[str]]:
     """The header, and for each label what tells most: beyond luck, else the strongest alone."""
     rows = [
         [
@@ -46,22 +47,21 @@ def audit_screen_rows(audit: Mapping[str, Any]) -> list[list[str]]:
     return rows
 
 
-def _matched_on(audit: Mapping[str, Any], label: str, name: str) -> Mapping[str, Any] | None:
+def _matched_on(audit: AuditResults, label: str, name: str) -> MatchedResult | None:
     return next((found for found in audit["labels"][label]["matched"] if found["on"] == name), None)
 
 
-def _alike(found: Mapping[str, Any] | None) -> str:
+def _alike(found: MatchedResult | None) -> str:
     """The model's measure on matched clips, or the trait's own without a model."""
     if found is None:
         return ""
     if not found["is_enough"]:
         return f"only {found['kept']}"
-    which = "model" if found["model"] else "trait"
-    pair = found[which]
+    which, pair = ("model", found["model"]) if found["model"] else ("trait", found["trait"])
     return f"{which} {number(pair['before']['value'], 2)} -> {number(pair['after']['value'], 2)}"
 
 
-def shown_pairs(audit: Mapping[str, Any]) -> list[tuple[str, str, Mapping[str, Any]]]:
+def shown_pairs(audit: AuditResults) -> list[tuple[str, str, TraitResult]]:
     """Labels and traits for a short table: what tells a label most of the recording, and of the columns."""
     return [
         (label, found["on"], own["traits"][found["on"]])
@@ -70,7 +70,7 @@ def shown_pairs(audit: Mapping[str, Any]) -> list[tuple[str, str, Mapping[str, A
     ]
 
 
-def csv_rows(audit: Mapping[str, Any]) -> list[dict[str, Any]]:
+def csv_rows(audit: AuditResults) -> list[dict[str, object]]:
     """audit.csv: one row a label and trait."""
     rows = []
     for label, own in audit["labels"].items():
@@ -91,7 +91,7 @@ def csv_rows(audit: Mapping[str, Any]) -> list[dict[str, Any]]:
     return rows
 
 
-def audit_page(title: str, audit: Mapping[str, Any], clips: Clips, facts: Sequence[tuple[str, Any]] = ()) -> str:
+def audit_page(title: str, audit: AuditResults, clips: Clips, facts: Sequence[tuple[str, Any]] = ()) -> str:
     """The page as html; every label, uid and value in it is escaped."""
     first = "".join(f"<p>{escape(sentence)}</p>" for sentence in audit_summary(audit))
     reading = _HOW_TO_READ.format(unit=audit["unit"], resamples=audit["resamples"], looks=audit["looks"]).splitlines()
@@ -113,7 +113,7 @@ def _items(sentences: Sequence[str]) -> str:
     return "".join(f"<li>{escape(sentence)}</li>" for sentence in sentences)
 
 
-def _leaks(audit: Mapping[str, Any]) -> str:
+def _leaks(audit: AuditResults) -> str:
     leaks = audit["leaks"]
     if not leaks:
         return ""
@@ -127,7 +127,7 @@ def _leaks(audit: Mapping[str, Any]) -> str:
     return "".join(parts)
 
 
-def _overview(audit: Mapping[str, Any]) -> str:
+def _overview(audit: AuditResults) -> str:
     pairs = shown_pairs(audit)
     if not pairs:
         return ""
@@ -149,12 +149,12 @@ def _overview(audit: Mapping[str, Any]) -> str:
     return f'<h2>What tells each label most, without listening</h2>{table(head, rows)}<p class="soft">{every}</p>'
 
 
-def _with_span(entry: Mapping[str, Any]) -> str:
+def _with_span(entry: Measured) -> str:
     value = number(entry["value"], 2)
     return f"{value}\n{span(entry['interval'], 2)}" if entry["interval"] else value
 
 
-def _labels(audit: Mapping[str, Any], clips: Clips) -> str:
+def _labels(audit: AuditResults, clips: Clips) -> str:
     found = {trait.name: trait for trait in traits(clips.table, clips.sources)[0]}
     names = list(audit["labels"])
     parts = ["<h2>Label by label</h2>"]
@@ -171,7 +171,7 @@ def _labels(audit: Mapping[str, Any], clips: Clips) -> str:
     return "\n".join(parts)
 
 
-def _label(audit: Mapping[str, Any], label: str, found: Mapping[str, Trait], target_N: Floats) -> str:
+def _label(audit: AuditResults, label: str, found: Mapping[str, Trait], target_N: Floats) -> str:
     """The sentences and figures of one label."""
     text, figures = [], [forest(audit, label)]
     for name, entry in audit["labels"][label]["traits"].items():
@@ -185,6 +185,6 @@ def _label(audit: Mapping[str, Any], label: str, found: Mapping[str, Trait], tar
     return f'{"".join(text)}<div class="figures">{"".join(figures)}</div>'
 
 
-def _left_out(audit: Mapping[str, Any]) -> str:
+def _left_out(audit: AuditResults) -> str:
     rows = [[name, why] for name, why in audit["left_out"].items()]
     return f"<h2>What could not be looked at</h2>{table(['trait', 'why'], rows)}" if rows else ""

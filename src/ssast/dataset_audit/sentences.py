@@ -1,8 +1,6 @@
 """Explain the numbers of an audit in plain sentences."""
 
-from collections.abc import Mapping
-from typing import Any
-
+from ssast.dataset_audit.audit_results import AuditResults, KindShare, Measured, TraitResult
 from ssast.dataset_audit.matched_sentences import of_model
 from ssast.dataset_audit.terms import (
     MEASURE_NAMES,
@@ -43,7 +41,7 @@ def degree(value: float, measure: str) -> str:
     return DEGREES[sum(value >= step for step in STEPS_OF_STRENGTH[measure])]
 
 
-def size_words(audit: Mapping[str, Any]) -> str:
+def size_words(audit: AuditResults) -> str:
     """What was looked at."""
     whose = f" of {people(audit)}" if audit["subjects"] is not None else ""
     splits = ", ".join(f"{count} in {name}" for name, count in audit["splits"].items())
@@ -53,7 +51,7 @@ def size_words(audit: Mapping[str, Any]) -> str:
     )
 
 
-def audit_summary(audit: Mapping[str, Any]) -> list[str]:
+def audit_summary(audit: AuditResults) -> list[str]:
     """The answer in plain sentences, the most important first."""
     found = flagged(audit)
     of_sound = [one for one in found if audit["traits"][one[1]]["source"] == "recording"]
@@ -84,7 +82,7 @@ def _first_of_each(found: list[tuple[str, str]]) -> list[tuple[str, str]]:
     return list(first.items())
 
 
-def _of_columns(audit: Mapping[str, Any], found: list[tuple[str, str]], *, also: bool) -> str:
+def _of_columns(audit: AuditResults, found: list[tuple[str, str]], *, also: bool) -> str:
     """Which columns tell labels, in one sentence; those that are another form of a label have one of their own."""
     first = _first_of_each([pair for pair in found if not _entry(audit, *pair)["is_form"]])[:MOST_TOLD]
     if not first:
@@ -97,7 +95,7 @@ def _of_columns(audit: Mapping[str, Any], found: list[tuple[str, str]], *, also:
     )
 
 
-def _of_forms(audit: Mapping[str, Any]) -> str:
+def _of_forms(audit: AuditResults) -> str:
     """Which columns are likely another form of a label, in one sentence."""
     found = [(label, name) for label, name in flagged(audit) if _entry(audit, label, name)["is_form"]]
     told_sentences = [
@@ -107,7 +105,7 @@ def _of_forms(audit: Mapping[str, Any]) -> str:
     return f"Another form of the label itself, it seems: {', '.join(told_sentences)}{more}." if found else ""
 
 
-def _unsure(audit: Mapping[str, Any], found: list[tuple[str, str]]) -> str:
+def _unsure(audit: AuditResults, found: list[tuple[str, str]]) -> str:
     """What is above luck, but with an interval that leaves it open."""
     if not found:
         return ""
@@ -122,26 +120,25 @@ def _unsure(audit: Mapping[str, Any], found: list[tuple[str, str]]) -> str:
     return f"Not sure, though it looks like more than luck: {'; '.join(shown)}{more}."
 
 
-def _tiny(audit: Mapping[str, Any], found: list[tuple[str, str]]) -> str:
+def _tiny(audit: AuditResults, found: list[tuple[str, str]]) -> str:
     """What is beyond luck by differences too small to be told apart."""
     first = _first_of_each(found)[:MOST_TOLD]
     return " ".join(told_sentences(audit, label, name) for label, name in first)
 
 
-def _entry(audit: Mapping[str, Any], label: str, name: str) -> Mapping[str, Any]:
-    entry: Mapping[str, Any] = audit["labels"][label]["traits"][name]
-    return entry
+def _entry(audit: AuditResults, label: str, name: str) -> TraitResult:
+    return audit["labels"][label]["traits"][name]
 
 
-def _value(audit: Mapping[str, Any], label: str, name: str) -> str:
+def _value(audit: AuditResults, label: str, name: str) -> str:
     return f"({MEASURE_NAMES[audit['measure']]} {number(_entry(audit, label, name)['value'], 2)})"
 
 
-def leak_sentence(audit: Mapping[str, Any]) -> str:
+def leak_sentence(audit: AuditResults) -> str:
     """What the splits share."""
     leaks = audit["leaks"]
     across = [f"{len(leaks[kind]['found'])} x {kind}" for kind in ACROSS if kind in leaks]
-    within = len(leaks.get("same sound", {}).get("found", ()))
+    within = len(leaks["same sound"]["found"]) if "same sound" in leaks else 0
     copies = "1 clip is a copy" if within == 1 else f"{within} clips are copies"
     same = f" Inside a split {copies} of another." if within else ""
     if len(audit["splits"]) < 2:
@@ -155,7 +152,7 @@ def leak_sentence(audit: Mapping[str, Any]) -> str:
     return f"No {audit['unit']} and no sound is in both splits.{same}"
 
 
-def _answer(audit: Mapping[str, Any], found: list[tuple[str, str]]) -> str:
+def _answer(audit: AuditResults, found: list[tuple[str, str]]) -> str:
     """Whether the recordings themselves, columns apart, tell any label."""
     tested = [own for own in audit["labels"].values() if own["traits"]]
     if not tested:
@@ -174,7 +171,7 @@ def _answer(audit: Mapping[str, Any], found: list[tuple[str, str]]) -> str:
     )
 
 
-def told_sentences(audit: Mapping[str, Any], label: str, name: str) -> str:
+def told_sentences(audit: AuditResults, label: str, name: str) -> str:
     """What one trait tells of one label, and what that means."""
     entry, measure = _entry(audit, label, name), audit["measure"]
     subject = capital(spoken(name, audit))
@@ -200,14 +197,14 @@ def told_sentences(audit: Mapping[str, Any], label: str, name: str) -> str:
     return " ".join(filter(None, [start, direction(audit, label, name), end]))
 
 
-def _why_unsure(audit: Mapping[str, Any], entry: Mapping[str, Any]) -> str:
+def _why_unsure(audit: AuditResults, entry: Measured) -> str:
     nothing = 0.5 if audit["loss"] == "BCE" else 0
     if entry["interval"] is None:
         return f"there are too few {audit['unit']}s for an interval"
     return f"the interval reaches down to {nothing:g}"
 
 
-def direction(audit: Mapping[str, Any], label: str, name: str) -> str:
+def direction(audit: AuditResults, label: str, name: str) -> str:
     """Who has the label: those with more, with less, or of which kind."""
     entry, is_value = audit["labels"][label]["traits"][name], audit["loss"] == "MSE"
     verb = "have higher values" if is_value else "have the label more often"
@@ -225,10 +222,10 @@ def direction(audit: Mapping[str, Any], label: str, name: str) -> str:
     return f"Most at {_kind(top, name, is_value)}, least at {_kind(low, name, is_value)}."
 
 
-def _kind(kind: Mapping[str, Any], name: str, is_value: bool) -> str:
+def _kind(kind: KindShare, name: str, is_value: bool) -> str:
     unit = f" {UNITS[name]}" if name in UNITS and kind["name"][-1:].isdigit() else ""
     return f"{kind['name']}{unit} ({_share(kind, is_value)} of {counted(kind['n'], 'clip')})"
 
 
-def _share(kind: Mapping[str, Any], is_value: bool) -> str:
+def _share(kind: KindShare, is_value: bool) -> str:
     return f"mean {number(kind['mean'], 2)}" if is_value else f"{kind['mean']:.0%}"

@@ -1,8 +1,6 @@
 """Name traits, labels and measures in the words of an audit."""
 
-from collections.abc import Mapping
-from typing import Any
-
+from ssast.dataset_audit.audit_results import AuditResults, Measured
 from ssast.pages.tables import counted, span
 
 MEASURE_NAMES = {"auc": "AUC", "spearman": "rank correlation"}
@@ -10,23 +8,23 @@ MOST_TOLD = 3
 """Labels that the summary speaks of one by one."""
 
 
-def people(audit: Mapping[str, Any]) -> str:
+def people(audit: AuditResults) -> str:
     """How many there are of those whose clips these are."""
-    return counted(audit["subjects"], audit["unit"])
+    return counted(audit["subjects"] or 0, audit["unit"])
 
 
-def who(label: str, audit: Mapping[str, Any]) -> str:
+def who(label: str, audit: AuditResults) -> str:
     """What a trait tells."""
     return f"who has {label!r}" if audit["loss"] == "BCE" else f"the value of {label!r}"
 
 
-def spoken(name: str, audit: Mapping[str, Any]) -> str:
+def spoken(name: str, audit: AuditResults) -> str:
     """A trait as the subject of a sentence."""
     own = audit["traits"][name]
     return f"the recording's {own['title']}" if own["source"] == "recording" else titled(name, audit)
 
 
-def titled(name: str, audit: Mapping[str, Any]) -> str:
+def titled(name: str, audit: AuditResults) -> str:
     """A trait as what clips are alike in."""
     own = audit["traits"][name]
     if own["source"] == "recording":
@@ -34,10 +32,10 @@ def titled(name: str, audit: Mapping[str, Any]) -> str:
     return f"the column {name}" if own["source"] == "csv" else f"the field {name} of {own['source']}"
 
 
-def flagged(audit: Mapping[str, Any], verdict: str = "yes") -> list[tuple[str, str]]:
+def flagged(audit: AuditResults, verdict: str = "yes") -> list[tuple[str, str]]:
     """Labels and the traits of this verdict on them, the strongest first: "yes" is beyond luck, "unsure" may be."""
     found = [
-        (entry["value"], label, name)
+        (entry["value"] or 0.0, label, name)
         for label, own in audit["labels"].items()
         for name, entry in own["traits"].items()
         if entry.get("beyond_luck") == verdict
@@ -45,7 +43,7 @@ def flagged(audit: Mapping[str, Any], verdict: str = "yes") -> list[tuple[str, s
     return [(label, name) for _, label, name in sorted(found, key=lambda one: -one[0])]
 
 
-def between(entry: Mapping[str, Any]) -> str:
+def between(entry: Measured) -> str:
     """The interval in brackets, where there is one."""
     return f" ({span(entry['interval'], 2)})" if entry["interval"] else ""
 

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 from tqdm import tqdm
 
 from ssast import redaction
@@ -19,6 +20,7 @@ from ssast.data.tables.targets import check_targets, label_values, read_labels
 from ssast.dataset_audit.advice import next_steps
 from ssast.dataset_audit.analysis import Clips
 from ssast.dataset_audit.analysis import analyse as audit_clips
+from ssast.dataset_audit.audit_results import AuditResults, Leak
 from ssast.dataset_audit.listening import ListenedRecording
 from ssast.dataset_audit.page import audit_page, audit_screen_rows, csv_rows
 from ssast.dataset_audit.sentences import ACROSS, audit_summary
@@ -139,10 +141,11 @@ def _clips(
             raise UserError(f"none of the run's {len(told)} clips is in the csv; give the csv that the run scored.")
     targets = label_values(rows, labels)
     split = rows[SPLIT].to_numpy(dtype=object)
-    return Clips(table, sources, list(labels), targets, split, scores=scores, **_whose(rows, splits))
+    subjects, unit = _whose(rows, splits)
+    return Clips(table, sources, list(labels), targets, split, subjects, unit, scores)
 
 
-def _whose(rows: pd.DataFrame, splits: Mapping[str, pd.DataFrame]) -> dict[str, Any]:
+def _whose(rows: pd.DataFrame, splits: Mapping[str, pd.DataFrame]) -> tuple[NDArray[np.object_] | None, str]:
     """`subjects` and `unit` of Clips for these rows, whatever each csv calls its column of people."""
     frames = list(splits.values())
     named = [(frame, people) for frame, people in zip(frames, find_all_people(frames), strict=True) if people]
@@ -151,8 +154,8 @@ def _whose(rows: pd.DataFrame, splits: Mapping[str, pd.DataFrame]) -> dict[str, 
     }
     names = [name_of.get(uid) for uid in rows.index]
     if len({name for name in names if name is not None}) < 2:
-        return {}
-    return {"subjects": np.array(names, dtype=object), "unit": named[0][1].unit}
+        return None, "clip"
+    return np.array(names, dtype=object), named[0][1].unit
 
 
 SPLIT = "\0split"
@@ -164,7 +167,7 @@ def _table(
 ) -> tuple[pd.DataFrame, dict[str, str]]:
     """What is known of each clip beside its sound, by column, and where each column comes from."""
     sounds = [one.sound for one in heard if one.sound is not None]
-    own: dict[str, Any] = {
+    own: dict[str, Sequence[object]] = {
         "duration": [one.seconds for one in heard],
         "loudness": [sound.loudness_db for sound in sounds],
         "noise_floor": [sound.noise_db for sound in sounds],
@@ -196,7 +199,7 @@ def _cells(column: pd.Series) -> Any:
     return column.map(lambda cell: redaction.shown_name("cell", cell) if isinstance(cell, str) else cell).to_numpy()
 
 
-def _leaks(found: Sequence[Finding]) -> dict[str, dict[str, Any]]:
+def _leaks(found: Sequence[Finding]) -> dict[str, Leak]:
     """What the splits share and what is there twice, by kind."""
     kinds = {kind: [one for one in found if one.finding == kind] for kind in LEAKS}
     meanings = FAULTS | NOTES
@@ -230,7 +233,7 @@ def _facts(folder: Path) -> list[tuple[str, Any]]:
     return [*((name, kept[name]) for name in names if kept.get(name) is not None), *versions().items()]
 
 
-def _write(folder: Path, found: dict[str, Any], clips: Clips, title: str, facts: Sequence[tuple[str, Any]]) -> None:
+def _write(folder: Path, found: AuditResults, clips: Clips, title: str, facts: Sequence[tuple[str, Any]]) -> None:
     found = shown_facts(found)
     with atomic_file(folder / "traits.csv") as beside:
         table = clips.table.rename(index=partial(redaction.shown_name, "uid"))
@@ -243,7 +246,7 @@ def _write(folder: Path, found: dict[str, Any], clips: Clips, title: str, facts:
     write_page(folder / "audit.html", audit_page(title, found, clips, facts))
 
 
-def _show(found: Mapping[str, Any], folder: Path) -> None:
+def _show(found: AuditResults, folder: Path) -> None:
     say(text_table(audit_screen_rows(found)))
     for sentence in (*audit_summary(found), *(f"next: {step}" for step in next_steps(found))):
         say(sentence)

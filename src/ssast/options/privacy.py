@@ -9,7 +9,7 @@ import os
 import secrets
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar, cast
 
 from ssast import redaction
 from ssast.data.storage.atomic_writes import at_home, writable_folder
@@ -21,6 +21,7 @@ from ssast.redaction import HIDDEN, OWN, Redaction
 
 _KEYS = "keys.csv"
 LISTED = ("uid", "run")
+_Facts = TypeVar("_Facts", bound=Mapping[str, object])
 """The kinds of names of which an option may hold several, with commas between."""
 
 
@@ -180,7 +181,7 @@ def _spellings(root: Location) -> list[str]:
     return [str(root.path), str(root.path.absolute()), str(root.path.resolve())]
 
 
-def shown_record(values: Mapping[str, Any]) -> dict[str, Any]:
+def shown_record(values: Mapping[str, Any]) -> dict[str, object]:
     """Options as they may be written down; `revealed` brings them back on this machine."""
     worn = redaction.redaction_in_use()
     if worn is None:
@@ -192,10 +193,10 @@ def shown_record(values: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-def shown_facts(facts: Mapping[str, Any]) -> dict[str, Any]:
+def shown_facts(facts: _Facts) -> _Facts:
     """What a record holds beside options, as it may be written down."""
     worn = redaction.redaction_in_use()
-    return dict(facts) if worn is None else _deep(worn, facts)
+    return facts if worn is None else cast(_Facts, _deep(worn, facts))
 
 
 def _hidden(worn: Redaction, name: str, value: str) -> str:

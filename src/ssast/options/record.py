@@ -62,15 +62,15 @@ class RunRecord:
     def write(self, path: str | os.PathLike[str], facts: Mapping[str, Any]) -> None:
         """Write the options as used, by groups, and under `record:` whatever else the run keeps (plain values)."""
         values = shown_record(self.values)
-        sections: dict[str, dict[str, Any]] = {}
+        sections: dict[str, dict[str, object]] = {}
         for spec in SPECS.values():
             if spec.name in values:
                 sections.setdefault(spec.group.title, {})[spec.name] = values[spec.name]
         comment = f"Every option of this run; `ssast {self.mode} --config {os.path.basename(path)}` repeats it."
-        write_mapping(path, comment, {**sections, "Not options, and not read": {RECORD: shown_facts(facts)}})
+        write_mapping(path, comment, {**sections, "Not options, and not read": {RECORD: dict(shown_facts(facts))}})
 
 
-def noted(before: Mapping[str, Any], name: str) -> dict[str, Any]:
+def noted(before: Mapping[str, Any], name: str) -> dict[str, object]:
     """What a record that was read holds under a name beside its options; nothing where that is no mapping."""
     found = before.get(RECORD)
     found = found.get(name) if isinstance(found, dict) else None
