@@ -2,7 +2,7 @@
 
 import copy
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from typing import Any, Self
 
@@ -13,6 +13,7 @@ from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, Transfo
 
 from ssast.adapters.encoders import embedding_model, is_pretrained
 from ssast.data.audio_files import FileDataset
+from ssast.data.batch import Batch
 from ssast.data.loader import loader
 from ssast.data.prepare import Prepare
 from ssast.data.storage.location import Location, as_location, forget
@@ -80,11 +81,11 @@ class SpeechEmbedder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEsti
         audio = settings_of(model)
         prepare = Prepare(audio.frontend()).to(device)
         conf = audio.conf()
-        how: dict[str, Any] = {"embedding_type": self._kind(model), "layer": self.layer, "task": self.task}
+        kind = self._kind(model)
 
-        def embed(batch: dict[str, Any]) -> Any:
+        def embed(batch: Batch) -> torch.Tensor:
             made = prepare(batch)
-            return model.extract_embedding(made["fbank"], frames=made["frames"], **how)
+            return model.extract_embedding(made["fbank"], kind, self.layer, self.task, frames=made["frames"])
 
         size = loader_size(self.batch_size, device)
         batches = loader(_data(_items(X), self.sample_rate, conf), batch_size=size, num_workers=self.num_workers)
@@ -139,7 +140,7 @@ def _items(given: Any) -> Sequence[Any]:
     return list(given)
 
 
-def _data(items: Sequence[Any], sample_rate: int | None, conf: dict[str, Any]) -> Any:
+def _data(items: Sequence[Any], sample_rate: int | None, conf: Mapping[str, object]) -> Any:
     """A data set with one item for each of them, in their order."""
     named = [isinstance(item, str | os.PathLike | Location) for item in items]
     if any(named) and not all(named):

@@ -37,7 +37,7 @@ class AudioSettings:
         """What makes fbanks so."""
         return Frontend(self.sample_rate, self.num_mel_bins, self.target_length, self.mean, self.std)
 
-    def conf(self) -> dict[str, Any]:
+    def conf(self) -> dict[str, object]:
         """The same as the seed's `audio_conf`, as data sets take it."""
         return {
             "resample_rate" if one.name == "sample_rate" else one.name: getattr(self, one.name) for one in fields(self)

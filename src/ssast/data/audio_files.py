@@ -7,13 +7,13 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
 
 import torch
 from torch.utils.data import Dataset
 
 from ssast import redaction
 from ssast.audio.decode import EXTENSIONS
+from ssast.data.batch import ClipItem
 from ssast.data.dataset import AudioConf, check_hold
 from ssast.data.judging import Judged
 from ssast.data.recordings import FRAMES_AT_ONCE, file_blocks, naming
@@ -145,7 +145,7 @@ def _listed(folder: Location) -> tuple[list[Location], list[Location]]:
     return files, folders
 
 
-class FileDataset(Judged, Dataset[dict[str, Any]]):
+class FileDataset(Judged, Dataset[ClipItem]):
     """Audio files as dictionaries like those of `AudioDataset`, without targets; a file's address is its uid.
 
     `audio_conf` and `hold` as there, augmentation left aside. AudioError, the address in front, for a file that
@@ -155,7 +155,7 @@ class FileDataset(Judged, Dataset[dict[str, Any]]):
     def __init__(
         self,
         files: Sequence[Location],
-        audio_conf: Mapping[str, Any] | None,
+        audio_conf: Mapping[str, object] | None,
         *,
         librosa: bool = False,
         hold: str = "heard",
@@ -181,7 +181,7 @@ class FileDataset(Judged, Dataset[dict[str, Any]]):
             with ThreadPoolExecutor(len(remote)) as threads:
                 list(threads.map(_fetch, remote))
 
-    def __getitem__(self, key: int | tuple[int, int]) -> dict[str, Any]:
+    def __getitem__(self, key: int | tuple[int, int]) -> ClipItem:
         index = range(len(self))[key[0] if isinstance(key, tuple) else key]
         file = self.files[index]
         extension = file.name.rsplit(".", 1)[1] if "." in file.name else ""

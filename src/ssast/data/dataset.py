@@ -21,6 +21,7 @@ from ssast.audio.conform import ORDINARY_SECONDS, conform_waveform
 from ssast.audio.decode import Recording, enough_memory_for_clip
 from ssast.audio.frontend import WINDOW_MS, Frontend, samples_of
 from ssast.audio.sound_findings import SoundFinding, judge
+from ssast.data.batch import ClipItem
 from ssast.data.judging import Blockwise, Judged, Watched, as_item
 from ssast.data.loader import ITEM, EpochSampler, Loader, collate, derive_seed, loader
 from ssast.data.long_recordings import LongRecording, Open
@@ -78,7 +79,7 @@ class AudioConf:
     waveform: WaveformAugment = field(default_factory=WaveformAugment)
 
     @classmethod
-    def of(cls, audio_conf: Mapping[str, Any] | None) -> "AudioConf":
+    def of(cls, audio_conf: Mapping[str, object] | None) -> "AudioConf":
         """Check a dictionary, filling in defaults; UserError for an unknown key or a value that cannot be meant."""
         given = {key: value for key, value in (audio_conf or {}).items() if value is not None}
         own = {each.name: type(each.default) for each in fields(cls) if each.name != "waveform"}
@@ -111,7 +112,7 @@ class AudioConf:
             raise AudioError(f"it lasts {milliseconds:.1f} ms, less than one window of {WINDOW_MS} ms; remove it")
         return recording
 
-    def item(self, opens: Open, hold: str, *, judges: bool = False) -> dict[str, Any]:
+    def item(self, opens: Open, hold: str, *, judges: bool = False) -> ClipItem:
         """The waveform (C, S) of a recording, as much of it as `hold` asks for, and the length of the whole.
 
         "whole": all; "heard": of a long one what reaches the fbank; "windows": of a long one nothing but "long", for
@@ -122,14 +123,14 @@ class AudioConf:
         ordinary = HELD_SECONDS if hold == "windows" else ORDINARY_SECONDS
         read = Watched(opens())
         recording = self.heard(read if judges else read.blocks, most_samples=most, ordinary_seconds=ordinary)
-        item = {"waveform": recording.waveform, "whole_length": recording.samples}
+        item: ClipItem = {"waveform": recording.waveform, "whole_length": recording.samples}
         if hold == "windows" and recording.whole_samples:
-            return item | self._long(opens, judges=judges) | {"waveform": recording.waveform[:, :0]}
+            return {**item, **self._long(opens, judges=judges), "waveform": recording.waveform[:, :0]}
         if judges:
             item |= as_item(self.doubts(read.recording(), recording, in_windows=hold == "windows"))
         return item
 
-    def _long(self, opens: Open, *, judges: bool) -> dict[str, Any]:
+    def _long(self, opens: Open, *, judges: bool) -> ClipItem:
         """What stands for a recording that is too long to be held."""
         watch = Blockwise(self.reduce)
         counted = (lambda: watch.pass_on(opens())) if judges else opens
@@ -182,7 +183,7 @@ def _as_kind(name: str, value: Any, kind: type) -> Any:
     return kind(value)
 
 
-class AudioDataset(Judged, Dataset[dict[str, Any]]):
+class AudioDataset(Judged, Dataset[ClipItem]):
     """Recordings as dictionaries: uid, waveform (C, S), sample_rate, targets (N,), fbank (target_length, F).
 
     `annotations_df` is indexed by uid; `target_labels` (None, [] or an empty array for none) are columns of it, with
@@ -202,7 +203,7 @@ class AudioDataset(Judged, Dataset[dict[str, Any]]):
         self,
         annotations_df: pd.DataFrame,
         target_labels: Any,
-        audio_conf: Mapping[str, Any] | None,
+        audio_conf: Mapping[str, object] | None,
         prefix: Address,
         bucket: Any = None,
         librosa: bool = False,
@@ -240,10 +241,10 @@ class AudioDataset(Judged, Dataset[dict[str, Any]]):
         """Bring the recordings of these items into the cache where they lie in a bucket, several at once."""
         prefetch(self.root, [self.uids[index] for index in indices])
 
-    def __getitem__(self, key: int | tuple[int, int]) -> dict[str, Any]:
+    def __getitem__(self, key: int | tuple[int, int]) -> ClipItem:
         index, epoch = key if isinstance(key, tuple) else (key, 0)
         index = range(len(self))[index]  # negative numbers count from the end; IndexError beyond it
-        item = {
+        item: ClipItem = {
             **self._heard(index, epoch),
             "uid": self.uids[index],
             "sample_rate": self.conf.resample_rate,
@@ -255,7 +256,7 @@ class AudioDataset(Judged, Dataset[dict[str, Any]]):
             item["fbank"] = self.prepare(collate([item]), generator)["fbank"][0]
         return item
 
-    def _heard(self, index: int, epoch: int) -> dict[str, Any]:
+    def _heard(self, index: int, epoch: int) -> ClipItem:
         """The altered waveform (C, S) of a clip, at the rate and length asked for, and the length of the whole."""
         opens = partial(recording_blocks, self.root, self.uids[index], use_librosa=self.librosa)
         with naming(self.uids[index]), enough_memory_for_clip():
@@ -267,16 +268,16 @@ class AudioDataset(Judged, Dataset[dict[str, Any]]):
             waveform_CS = self.augment(heard["waveform"], self.conf.resample_rate, seed=seed)
         return {**heard, "waveform": waveform_CS, "whole_length": waveform_CS.shape[1]}
 
-    def _mix(self, item: dict[str, Any], epoch: int, generator: torch.Generator) -> None:
+    def _mix(self, item: ClipItem, epoch: int, generator: torch.Generator) -> None:
         """With the probability `mixup`, mix another recording of the data set, drawn by chance, into the item."""
         if self.conf.mixup == 0 or not torch.rand((), generator=generator) < self.conf.mixup:
             return
         partner = int(torch.randint(len(self), (), generator=generator))
         try:
-            other = {"uid": "", "waveform": self._heard(partner, epoch)["waveform"], "targets": self.targets[partner]}
+            waveform_CS = self._heard(partner, epoch)["waveform"]
         except AudioError:
             return  # said when its own turn comes
-        pair = collate([item, other])
+        pair = collate([item, {"uid": "", "waveform": waveform_CS, "targets": self.targets[partner]}])
         # A column that is 1 for the partner alone tells whether the draw inside this batch of two took it.
         targets_2N = torch.cat([pair["targets"], torch.tensor([[0.0], [1.0]])], dim=1)
         while True:

@@ -20,6 +20,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from ssast.data.batch import Batch
 from ssast.data.loader import Loader
 from ssast.data.storage.atomic_writes import first_line
 from ssast.data.storage.cache import Cache
@@ -177,7 +178,7 @@ class PooledBatches:
     table: StatesTable
     states: States
 
-    def __iter__(self) -> Iterator[dict[str, Any]]:
+    def __iter__(self) -> Iterator[Batch]:
         data = self.loader.dataset.dataset  # type: ignore[attr-defined]
         for keys in self.loader.batch_sampler or ():
             rows = [index for index, _ in keys if data.uids[index] in self.table]

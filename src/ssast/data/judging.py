@@ -5,13 +5,13 @@ Shapes: C channels, S samples.
 
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
-from typing import Any
 
 import torch
 
 from ssast.audio.conform import conform
 from ssast.audio.decode import Recording
 from ssast.audio.sound_findings import SoundFinding, judge
+from ssast.data.batch import ClipItem
 
 IN_ALL = ("silent", "very quiet", "channels cancel", "silent channel", "different channels", "copied channels", "8 bit")
 """What is true of a long recording only where it is true of each of its blocks."""
@@ -77,7 +77,7 @@ class Judged:
         return True
 
 
-def as_item(doubts: Iterable[SoundFinding]) -> dict[str, Any]:
+def as_item(doubts: Iterable[SoundFinding]) -> ClipItem:
     """What an item holds of doubts; nothing where there are none."""
     found = tuple(doubts)
     return {"doubts": found} if found else {}

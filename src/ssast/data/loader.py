@@ -3,8 +3,7 @@
 Shapes: B clips, S samples, N labels.
 """
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator, Sequence
 from itertools import islice
 from typing import Any
 
@@ -15,6 +14,7 @@ from torch.utils.data import Dataset, Sampler
 
 from ssast import redaction
 from ssast.audio.sound_findings import SoundFinding
+from ssast.data.batch import Bad, Batch, ClipItem
 from ssast.data.workers import Workers, killed
 from ssast.errors import AudioError, UserError
 
@@ -26,26 +26,13 @@ Note = Callable[[str, Sequence[SoundFinding]], None]
 """Takes a uid and what is doubtful about its recording."""
 
 
-@dataclass(frozen=True)
-class Bad:
-    """A recording that cannot be used, and why; not `skippable` where going on would hide something worse.
-
-    `names` are those that the reason holds, by kind, as the error had them.
-    """
-
-    uid: str
-    reason: str
-    skippable: bool
-    names: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
-
-
 def derive_seed(*key: int) -> int:
     """A seed of 32 bits that depends on all numbers of the key."""
     words = [int(part) % (1 << 64) for part in key]
     return int(np.random.SeedSequence(words).generate_state(1, np.uint32)[0])
 
 
-def collate(items: Sequence[Any]) -> dict[str, Any]:
+def collate(items: Sequence[ClipItem | Bad]) -> Batch:
     """One batch of items: "uid" (list), "waveform" (B, S) zero-padded (channel 0), "lengths" (B,), "targets" (B, N).
 
     "whole_lengths" (B,) are those of the recordings, of which long ones may be held in part; "long" holds what stands
@@ -55,7 +42,7 @@ def collate(items: Sequence[Any]) -> dict[str, Any]:
     good = [item for item in items if not isinstance(item, Bad)]
     bad = [item for item in items if isinstance(item, Bad)]
     waveforms = [item["waveform"][0] for item in good]
-    batch: dict[str, Any] = {
+    batch: Batch = {
         "uid": [item["uid"] for item in good],
         "waveform": _padded(waveforms),
         "lengths": torch.tensor([len(waveform_S) for waveform_S in waveforms], dtype=torch.int64),
@@ -67,8 +54,11 @@ def collate(items: Sequence[Any]) -> dict[str, Any]:
         batch["long"] = [item.get("long") for item in good]
     if good and "fbank" in good[0]:
         batch["fbank"] = torch.stack([item["fbank"] for item in good])
-    doubts = [(item["uid"], item["doubts"]) for item in good if "doubts" in item]
-    return {**batch, **({"bad": bad} if bad else {}), **({"doubts": doubts} if doubts else {})}
+    if bad:
+        batch["bad"] = bad
+    if any("doubts" in item for item in good):
+        batch["doubts"] = [(item["uid"], item["doubts"]) for item in good if "doubts" in item]
+    return batch
 
 
 def _padded(waveforms: list[Tensor]) -> Tensor:
@@ -85,8 +75,6 @@ def _padded(waveforms: list[Tensor]) -> Tensor:
         ) from error
 
 
-Batch = dict[str, Any]
-"""Collated clips: "uid", "waveform" (B, S), "lengths" (B,), "targets" (B, N), and what preparing them adds."""
 Key = tuple[int, int]
 """What an item is asked for by: its index and the epoch."""
 
@@ -205,7 +193,7 @@ class Loader(Workers):
         self.clips.epoch, self.clips.start = epoch, start * self.batches.batch_size
         return self
 
-    def __iter__(self) -> Iterator[dict[str, Any]]:  # type: ignore[override]
+    def __iter__(self) -> Iterator[Batch]:  # type: ignore[override]
         whole, used = len(self.clips) == self.clips.size, 0
         first: list[Bad] = []
         try:

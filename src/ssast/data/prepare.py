@@ -3,15 +3,13 @@
 Shapes: B clips, S samples, T frames, F mel bins, N labels.
 """
 
-from collections.abc import Mapping
-from typing import Any
-
 import torch
 from torch import Tensor, nn
 
 from ssast.audio import augment
 from ssast.audio.alterations import SPECTROGRAM_ALTERATIONS
 from ssast.audio.frontend import Frontend
+from ssast.data.batch import Batch
 from ssast.errors import AudioError, UserError
 
 
@@ -32,7 +30,7 @@ class Prepare(nn.Module):
             if not 0 <= amounts.get(each.name, 0) <= limit:
                 raise UserError(f"{each.name} is {amounts[each.name]}; expected 0 (off) to {limit}.")
 
-    def forward(self, batch: Mapping[str, Any], generator: torch.Generator | None = None) -> dict[str, Any]:
+    def forward(self, batch: Batch, generator: torch.Generator | None = None) -> Batch:
         """The batch with "fbank" (B, target_length, F) and "frames" (B,), each clip's own frames of it; targets mixed.
 
         Tensors are moved to the module's device. AudioError for a recording that the loader could not read.
@@ -40,14 +38,15 @@ class Prepare(nn.Module):
         if batch.get("bad"):
             raise AudioError(batch["bad"][0].reason, **batch["bad"][0].names)
         device = self.frontend.window.device
-        waveform_BS, lengths_B, targets_BN = (batch[name].to(device) for name in ("waveform", "lengths", "targets"))
+        waveform_BS, lengths_B = batch["waveform"].to(device), batch["lengths"].to(device)
+        targets_BN = batch["targets"].to(device)
         if generator is not None and self.mixup > 0 and len(waveform_BS):
             waveform_BS, lengths_B, targets_BN = augment.mixup(
                 waveform_BS, lengths_B, targets_BN, self.mixup, generator, self.mixup_alpha
             )
         fbank_BTF = self._fbank(waveform_BS, lengths_B, generator)
         frames_B = self.frontend.frames(lengths_B).clamp(max=self.frontend.target_length)
-        made = {"waveform": waveform_BS, "lengths": lengths_B, "targets": targets_BN}
+        made: Batch = {"waveform": waveform_BS, "lengths": lengths_B, "targets": targets_BN}
         return {**batch, **made, "fbank": fbank_BTF, "frames": frames_B}
 
     def _fbank(self, waveform_BS: Tensor, lengths_B: Tensor, generator: torch.Generator | None) -> Tensor:

@@ -42,8 +42,8 @@ class Workers(DataLoader[Any]):
     def __init__(self, dataset: Any, batches: Any, dead: Callable[[Any, str], Any], **how: Any):
         self._from, self._dead = _From(batches), dead
         # A generator of its own: else torch draws the workers' seed from its global one.
-        own: dict[str, Any] = {"generator": torch.Generator(), "worker_init_fn": end_with_parent}
-        super().__init__(dataset, batch_sampler=self._from, **own, **how)
+        how |= {"generator": torch.Generator(), "worker_init_fn": end_with_parent}
+        super().__init__(dataset, batch_sampler=self._from, **how)
 
     def check_worker_number_rationality(self) -> None:
         """Stay silent: more workers than cores is what waiting for a disk or a bucket asks for."""

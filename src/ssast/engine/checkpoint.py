@@ -2,11 +2,11 @@
 
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, TypedDict
 
 import torch
 from torch import Tensor, nn
@@ -36,6 +36,25 @@ class TrainState:
             isinstance(number, int | float) for number in (self.best_loss, *self.sums.values())
         ):
             raise TypeError("losses are numbers")
+
+
+class RunState(TypedDict):
+    """What `last.pt` holds: whose run it is, where that stands, and the states of all that training changes."""
+
+    key: str
+    progress: dict[str, Any]
+    model: dict[str, Tensor]
+    optimizer: Any
+    scheduler: Any
+
+
+class BestWeights(TypedDict):
+    """What `best.pt` holds: the best weights of a run, their epoch (from 0) and what it reported."""
+
+    key: str
+    epoch: int
+    model: dict[str, Tensor]
+    report: dict[str, float]
 
 
 def trainable_state(model: nn.Module) -> dict[str, Tensor]:
@@ -96,7 +115,7 @@ def load_optimiser(optimizer: torch.optim.Optimizer, state: Any) -> None:
     optimizer.load_state_dict(state)
 
 
-def write_state(path: Path, state: dict[str, Any]) -> None:
+def write_state(path: Path, state: Mapping[str, object]) -> None:
     """Write the state to `path`, replacing what was there in one step; a kill half-way leaves the old file."""
     # Into an open file: of a path torch does not say what the disk said.
     with atomic_file(path) as beside, open(beside, "wb") as file:
@@ -161,11 +180,11 @@ class CheckpointWriter:
         """Where the best weights lie."""
         return self.folder / "best.pt"
 
-    def write_last(self, state: dict[str, Any], step: int) -> None:
+    def write_last(self, state: RunState, step: int) -> None:
         """Write the newest state. Waits for the one before; UserError where that could not be written."""
         self._add(self._write_last, to_cpu(state), step)
 
-    def write_best(self, state: dict[str, Any]) -> None:
+    def write_best(self, state: BestWeights) -> None:
         """Write the best weights, as `write_last` does."""
         self._add(write_state, self.best, to_cpu(state))
 
@@ -173,7 +192,7 @@ class CheckpointWriter:
         self.flush()
         self.pending.append(self.writer.submit(function, *arguments))
 
-    def _write_last(self, state: dict[str, Any], step: int) -> None:
+    def _write_last(self, state: RunState, step: int) -> None:
         write_state(self.last, state)
         if not self.older:
             return

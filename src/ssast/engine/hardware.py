@@ -3,11 +3,12 @@
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
-from typing import Any
+from typing import cast
 
 import numpy as np
 import torch
 
+from ssast.data.batch import Batch
 from ssast.engine import distributed
 from ssast.errors import UserError
 
@@ -68,11 +69,12 @@ def engine(device: str = "auto", precision: str = "auto", threads: int | None = 
     return Engine(distributed.join(chosen), bf16)
 
 
-def to_device(batch: dict[str, Any], device: torch.device) -> dict[str, Any]:
+def to_device(batch: Batch, device: torch.device) -> Batch:
     """The batch with its tensors on the device; the rest as it is."""
-    return {
+    moved = {
         key: value.to(device, non_blocking=True) if torch.is_tensor(value) else value for key, value in batch.items()
     }
+    return cast(Batch, moved)
 
 
 @contextmanager

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -18,7 +18,7 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
-from ssast.data.loader import Batch
+from ssast.data.batch import Batch
 from ssast.data.storage.atomic_writes import atomic_file
 from ssast.engine import distributed
 from ssast.engine.hardware import Engine, to_device
@@ -117,8 +117,8 @@ def run_inference(
     missing = _open_parts(folder, key, steps, opened)
     own = distributed.share(missing)
     done = (steps - sum(map(len, missing))) if distributed.size() == 1 else 0
-    how: dict[str, Any] = {"total": done + sum(map(len, own)), "initial": done, "desc": title, "unit": unit}
-    with tqdm(**how, dynamic_ncols=True, disable=not distributed.is_main()) as bar:
+    total, quiet = done + sum(map(len, own)), not distributed.is_main()
+    with tqdm(total=total, initial=done, desc=title, unit=unit, dynamic_ncols=True, disable=quiet) as bar:
         for numbers in own:
             part = _Part(folder, numbers.start)
             for batch in batches(numbers.start, numbers.stop):
@@ -161,7 +161,7 @@ def _pieces(batch: Batch) -> Iterator[Batch]:
     for start in range(0, clips, CPU_CLIPS):
         rows = torch.arange(start, start + CPU_CLIPS).clamp(max=clips - 1)
         piece = {key: value[rows] for key, value in batch.items() if torch.is_tensor(value)}
-        yield piece | {"uid": [batch["uid"][row] for row in rows]}
+        yield cast(Batch, piece | {"uid": [batch["uid"][row] for row in rows]})
 
 
 def loader_size(batch_size: int, device: torch.device) -> int:

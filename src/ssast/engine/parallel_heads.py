@@ -5,7 +5,6 @@ Shapes: H heads, B batch, D width.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -14,6 +13,7 @@ from torch.func import functional_call, vmap
 from ssast.model.classification import SSASTForAudioClassification
 from ssast.model.encoder import NUM_STATES
 from ssast.model.head import POOLINGS
+from ssast.model.model_input import ModelInput
 
 WEIGHTED = "weighted"
 
@@ -54,7 +54,7 @@ class ParallelHeads(nn.Module):
         self.sums_H, self.count = torch.zeros(len(layers), dtype=torch.float64), 0.0
         self._one = [_Loss(model)]  # in a list, so that the model's own weights are none of this module's
 
-    def loss(self, batch: dict[str, Any], generator: torch.Generator | None = None) -> dict[str, Tensor]:
+    def loss(self, batch: ModelInput, generator: torch.Generator | None = None) -> dict[str, Tensor]:
         """The sum of the heads' losses; `batch` has "pooled" (B, H, D), the states of the heads in their order."""
         one = self._one[0]
 

@@ -24,9 +24,10 @@ from ssast.audio.decode import Recording
 from ssast.audio.settings import AudioSettings
 from ssast.audio.sound_findings import WRONGS, SoundFinding
 from ssast.data.audio_files import FileDataset, find_audio
+from ssast.data.batch import Batch, ClipItem
 from ssast.data.dataset import AudioConf
 from ssast.data.judging import Judged, as_item
-from ssast.data.loader import Batch, loader
+from ssast.data.loader import loader
 from ssast.data.prepare import Prepare
 from ssast.data.recordings import naming
 from ssast.data.storage.location import Location, as_location, forget
@@ -45,7 +46,7 @@ class WindowPredictor:
     """How a model hears: recordings at `conf`, cut by `cutter`, made to fbanks by `prepare`."""
 
     model: Classifier
-    conf: dict[str, Any]
+    conf: Mapping[str, object]
     cutter: Cutter
     prepare: Prepare
 
@@ -80,10 +81,10 @@ def label_names(model: Classifier) -> list[str]:
     return list(model.labels or [f"label {number}" for number in range(model.num_labels)])
 
 
-class Waveforms(Judged, Dataset[dict[str, Any]]):
+class Waveforms(Judged, Dataset[ClipItem]):
     """Waveforms in memory as items like those of `FileDataset`; their uids are their numbers."""
 
-    def __init__(self, waveforms: Sequence[Any], sample_rate: int | None, audio_conf: Mapping[str, Any]):
+    def __init__(self, waveforms: Sequence[Any], sample_rate: int | None, audio_conf: Mapping[str, object]):
         if not sample_rate or sample_rate < 1:
             raise UserError(f"waveforms came with the sample_rate {sample_rate}; give theirs in Hz.")
         self.waveforms, self.sample_rate, self.conf = list(waveforms), int(sample_rate), AudioConf.of(audio_conf)
@@ -92,13 +93,13 @@ class Waveforms(Judged, Dataset[dict[str, Any]]):
     def __len__(self) -> int:
         return len(self.waveforms)
 
-    def __getitem__(self, key: tuple[int, int]) -> dict[str, Any]:
+    def __getitem__(self, key: tuple[int, int]) -> ClipItem:
         index = key[0]
         with naming(self.uids[index]):
             recording = Recording(_waveform(self.waveforms[index]), self.sample_rate)
             heard = self.conf.heard([recording])
             found = self.conf.doubts(recording, heard, in_windows=True) if self.is_new(index) else ()
-        item = {"uid": self.uids[index], "waveform": heard.waveform, "targets": torch.empty(0)}
+        item: ClipItem = {"uid": self.uids[index], "waveform": heard.waveform, "targets": torch.empty(0)}
         return {**item, **as_item(found)}
 
 
@@ -199,7 +200,7 @@ def settings_of(model: Classifier) -> AudioSettings:
     return AudioSettings.kept(model.frontend, num_mel_bins=encoder.num_mel_bins, target_length=encoder.target_length)
 
 
-def _data(given: Any, sample_rate: int | None, conf: dict[str, Any], *, any_name: bool) -> tuple[Any, str]:
+def _data(given: Any, sample_rate: int | None, conf: Mapping[str, object], *, any_name: bool) -> tuple[Any, str]:
     """A data set of what was given, and what its rows are called by."""
     several = isinstance(given, Sequence) and not isinstance(given, str)
     one_by_one: list[Any] = list(given) if several else [given]

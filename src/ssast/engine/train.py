@@ -7,15 +7,15 @@ import time
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import cast
 
 from torch import nn
 from tqdm import tqdm
 
-from ssast.data.loader import Batch
+from ssast.data.batch import Batch
 from ssast.engine import distributed
 from ssast.engine.averages import Means
-from ssast.engine.checkpoint import load_trainable, read_state
+from ssast.engine.checkpoint import BestWeights, load_trainable, read_state
 from ssast.engine.hardware import Engine, own_chance
 from ssast.engine.optimiser import TrainingSettings
 from ssast.engine.run_log import RunLog
@@ -82,7 +82,7 @@ def _run(run: Run, folder: Path) -> None:
     distributed.wait()
 
 
-def _best(run: Run) -> dict[str, Any]:
+def _best(run: Run) -> BestWeights:
     best = read_state(run.checkpoints.best)
     if best is None:
         raise UserError(
@@ -95,7 +95,7 @@ def _best(run: Run) -> dict[str, Any]:
             f"{run.checkpoints.best} does not hold the best weights of a run; start anew with --resume never.",
             path=run.checkpoints.best,
         )
-    return best
+    return cast(BestWeights, best)
 
 
 def _where(run: Run) -> str:
@@ -116,9 +116,15 @@ def _epoch(run: Run, log: RunLog | None, asked: StopRequest) -> None:
     """The rest of the epoch that the run stands in, with its bar, its checkpoints and its report."""
     place, began, seen = run.progress, time.monotonic(), 0
     title = f"epoch {place.epoch + 1}/{run.settings.epochs}"
-    how: dict[str, Any] = {"total": run.batches.steps, "initial": place.step_in_epoch, "desc": title, "unit": "batch"}
     batches = run.batches.train(place.epoch, place.step_in_epoch)
-    with tqdm(**how, dynamic_ncols=True, disable=not distributed.is_main()) as bar:
+    with tqdm(
+        total=run.batches.steps,
+        initial=place.step_in_epoch,
+        desc=title,
+        unit="batch",
+        dynamic_ncols=True,
+        disable=not distributed.is_main(),
+    ) as bar:
         for pieces in _steps(batches, run.batches.pieces):
             means = run.step(pieces, stop=asked.is_set())
             seen += means.clips

@@ -5,16 +5,17 @@ import time
 from collections.abc import Callable, Iterable
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, cast
 
 import torch
 from torch import Tensor, nn
 
-from ssast.data.loader import Batch
+from ssast.data.batch import Batch
 from ssast.engine import distributed
 from ssast.engine.averages import Averages, Means
 from ssast.engine.checkpoint import (
     CheckpointWriter,
+    RunState,
     TrainState,
     check_like,
     load_optimiser,
@@ -134,7 +135,7 @@ class Run:
         if state is None:
             return False
         try:
-            self._take_up(state)
+            self._take_up(cast(RunState, state))
         except (KeyError, TypeError, ValueError, RuntimeError, AttributeError) as error:
             if isinstance(error, UserError):
                 raise
@@ -146,7 +147,7 @@ class Run:
         self.first_step = self.progress.step
         return True
 
-    def _take_up(self, state: dict[str, Any]) -> None:
+    def _take_up(self, state: RunState) -> None:
         if state["key"] != self.key:
             raise UserError(
                 f"{self.checkpoints.last} is of a run with other options, data or model; "
@@ -167,7 +168,7 @@ class Run:
         if not distributed.is_main():
             return
         scheduler = self.scheduler.state_dict() if self.scheduler is not None else None
-        state = {
+        state: RunState = {
             "key": self.key,
             "progress": asdict(self.progress),
             "model": trainable_state(self.model),
@@ -253,7 +254,7 @@ class Run:
         self.checkpoints.flush()
         return f"; the last good state is in {self.checkpoints.folder}" if self.checkpoints.last.exists() else ""
 
-    def end_epoch(self) -> dict[str, Any]:
+    def end_epoch(self) -> dict[str, float]:
         """Validate, keep the weights where they are the best so far, and turn to the next epoch; the epoch's report."""
         place = self.progress
         count = place.sums.pop("count", 0.0)
@@ -270,9 +271,9 @@ class Run:
         # Without validation clips the last epoch counts as the best.
         if not found or found["loss"] < place.best_loss or place.best_epoch < 0:
             place.best_loss, place.best_epoch = found.get("loss", float("nan")), place.epoch
-            best = {"key": self.key, "epoch": place.epoch, "model": trainable_state(self.model), "report": report}
+            weights = trainable_state(self.model)
             if distributed.is_main():
-                self.checkpoints.write_best(best)
+                self.checkpoints.write_best({"key": self.key, "epoch": place.epoch, "model": weights, "report": report})
         place.epoch, place.step_in_epoch, place.sums = place.epoch + 1, 0, {}
         self.save()
         return report

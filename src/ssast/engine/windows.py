@@ -14,7 +14,8 @@ import torch
 from torch import Tensor
 
 from ssast.audio.frontend import Frontend
-from ssast.data.loader import Batch, collate
+from ssast.data.batch import Batch, ClipItem
+from ssast.data.loader import collate
 from ssast.data.long_recordings import Reel
 from ssast.engine.inference import float_lists
 from ssast.model.encoder import SSASTEncoder
@@ -128,7 +129,7 @@ def _packed(waiting: list[Waiting], size: int, steps: int) -> Iterator[Batch]:
     pieces = [(uid, source, window) for uid, source, windows in waiting for window in windows]
     for start in range(0, max(1, len(pieces)), size):
         part = pieces[start : start + size]
-        items = [
+        items: list[ClipItem] = [
             {"uid": uid, "waveform": source(window.begin, window.end)[None], "targets": torch.empty(0)}
             for uid, source, window in part
         ]

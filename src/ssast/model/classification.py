@@ -17,6 +17,7 @@ from ssast.model.checkpoints.published import check_sizes, read_checkpoint
 from ssast.model.embedding import EmbeddingMixin
 from ssast.model.encoder import DEPTH, NUM_STATES, SSASTEncoder, Trace, check_choice, check_layer, seeded
 from ssast.model.head import DENSE, LOSSES, POOLINGS, ClassificationHead
+from ssast.model.model_input import ModelInput
 
 NUM_WEIGHTED = DEPTH + 1
 
@@ -70,7 +71,7 @@ class SSASTForAudioClassification(nn.Module, EmbeddingMixin, FolderMixin):
         mask_padding: bool = False,
         loss: str = "BCE",
         labels: Sequence[str] | None = None,
-        frontend: dict[str, Any] | None = None,
+        frontend: dict[str, object] | None = None,
         head: str = DENSE,
         seed: int | None = None,
     ):
@@ -136,13 +137,13 @@ class SSASTForAudioClassification(nn.Module, EmbeddingMixin, FolderMixin):
         """
         checkpoint = read_checkpoint(path)
         check_sizes(checkpoint, model_size=model_size, fshape=fshape, tshape=tshape)
-        sizes = {name: checkpoint.config[name] for name in ("model_size", "fshape", "tshape", "num_mel_bins")}
-        sizes |= {} if num_mel_bins is None else {"num_mel_bins": num_mel_bins}
-        sizes |= {"fstride": fstride, "tstride": tstride, "target_length": target_length}
-        pooling: dict[str, Any] = {"task": task, "layer": layer, "weighted": weighted, "freeze": freeze}
-        head: dict[str, Any] = {"activation": activation, "final_dropout": final_dropout, "layernorm": layernorm}
+        config = {name: checkpoint.config[name] for name in ("model_size", "fshape", "tshape", "num_mel_bins")}
+        config |= {} if num_mel_bins is None else {"num_mel_bins": num_mel_bins}
+        config |= {"fstride": fstride, "tstride": tstride, "target_length": target_length, "freeze": freeze}
+        config |= {"task": task, "layer": layer, "weighted": weighted}
+        config |= {"activation": activation, "final_dropout": final_dropout, "layernorm": layernorm, **others}
         with torch.device("meta"):  # no weights are drawn that the file would replace at once
-            model: Any = cls(num_labels, **sizes, **pooling, **head, **others)
+            model: Any = cls(num_labels, **config)
         load_exactly(model.v, checkpoint.encoder_state(model.v), checkpoint.source)
         with seeded(seed):
             model._build_top()
@@ -238,7 +239,7 @@ class SSASTForAudioClassification(nn.Module, EmbeddingMixin, FolderMixin):
         """
         return self.classify(self.pooled_states(fbank_BTF, frames))
 
-    def loss(self, batch: dict[str, Any], generator: torch.Generator | None = None) -> dict[str, Tensor]:
+    def loss(self, batch: ModelInput, generator: torch.Generator | None = None) -> dict[str, Tensor]:
         """The "loss", a mean over the targets (B, num_labels) that are not NaN, float32, and their "count".
 
         Nothing is drawn from `generator`: it is there because the training loop gives one to every model.

@@ -6,7 +6,7 @@ Shapes: B batch, T frames, F mel bins, P patches, K values a patch (fshape * tsh
 import os
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import Any, Self
+from typing import Self
 
 import torch
 from torch import Tensor, nn
@@ -18,6 +18,7 @@ from ssast.model.checkpoints.model_folder import FolderMixin
 from ssast.model.checkpoints.published import check_sizes, read_checkpoint
 from ssast.model.encoder import DEPTH, SSASTEncoder, check_choice, seeded
 from ssast.model.masking import draw_masks
+from ssast.model.model_input import ModelInput
 
 GENERATIVE_WEIGHT = 10.0
 
@@ -142,7 +143,7 @@ class SSASTForPreTraining(nn.Module, FolderMixin):
         mask_patch: int = 400,
         cluster_factor: int = 3,
         mask_padding: bool = False,
-        frontend: dict[str, Any] | None = None,
+        frontend: dict[str, object] | None = None,
         seed: int | None = None,
     ):
         super().__init__()
@@ -187,7 +188,7 @@ class SSASTForPreTraining(nn.Module, FolderMixin):
         mask_patch: int | None = None,
         cluster_factor: int | None = None,
         mask_padding: bool | None = None,
-        frontend: dict[str, Any] | None = None,
+        frontend: dict[str, object] | None = None,
     ) -> Self:
         """The model of a published `.pth` file or an own pretraining folder, ready to continue, in evaluation mode.
 
@@ -267,7 +268,7 @@ class SSASTForPreTraining(nn.Module, FolderMixin):
         measured = (losses.loss, losses.nce, losses.accuracy, losses.chance, losses.mse)
         return PreTrainingOutput(*measured, mask_index_BM, (mask_index_BM >= 0 if valid_BM is None else valid_BM).sum())
 
-    def loss(self, batch: dict[str, Any], generator: torch.Generator | None = None) -> dict[str, Tensor]:
+    def loss(self, batch: ModelInput, generator: torch.Generator | None = None) -> dict[str, Tensor]:
         """The "loss" and what there is of nce, accuracy, chance, mse, and the "count" of patches they are means over.
 
         `batch` has "fbank" and maybe "frames".

@@ -12,7 +12,7 @@ from tqdm import tqdm
 
 from ssast import redaction
 from ssast.audio.settings import AudioSettings
-from ssast.data.loader import Batch
+from ssast.data.batch import Batch
 from ssast.data.storage.atomic_writes import atomic_file
 from ssast.data.storage.disk_names import apart
 from ssast.data.tables.targets import check_targets, label_values

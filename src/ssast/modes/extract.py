@@ -8,7 +8,7 @@ import pyarrow as pa
 from torch import Tensor
 
 from ssast.audio.settings import AudioSettings
-from ssast.data.loader import Batch
+from ssast.data.batch import Batch
 from ssast.engine import distributed
 from ssast.engine.inference import FinishedPass
 from ssast.engine.windows import Cutter, step_rows, window_batches

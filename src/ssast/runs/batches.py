@@ -9,8 +9,9 @@ import torch
 
 from ssast.audio.alterations import ALTERATIONS, SPECTROGRAM_ALTERATIONS
 from ssast.audio.settings import AudioSettings
+from ssast.data.batch import Batch
 from ssast.data.dataset import AudioDataset
-from ssast.data.loader import Batch, Loader, loader
+from ssast.data.loader import Loader, loader
 from ssast.data.prepare import Prepare
 from ssast.data.storage.location import Location
 from ssast.engine.inference import loader_size

@@ -15,9 +15,10 @@ from tqdm import tqdm
 
 from ssast import __version__
 from ssast.audio.sound_findings import SoundFinding
+from ssast.data.batch import Batch
 from ssast.data.features import FeatureStore, PooledBatches, States, StatesTable, Values, weights_name
 from ssast.data.kept_findings import KeptFindings
-from ssast.data.loader import Batch, Loader
+from ssast.data.loader import Loader
 from ssast.data.storage.cache import cache
 from ssast.data.storage.fingerprints import fingerprint_of, recording_fingerprints
 from ssast.engine import distributed, inference

@@ -9,7 +9,7 @@ from typing import Any
 from torch import Tensor
 
 from ssast import __version__
-from ssast.data.loader import Batch
+from ssast.data.batch import Batch
 from ssast.engine import distributed, inference
 from ssast.engine.hardware import Engine
 from ssast.runs.context import RunContext, say

@@ -10,7 +10,7 @@ import pandas as pd
 import torch
 from torch import Tensor
 
-from ssast.data.loader import Batch
+from ssast.data.batch import Batch
 from ssast.data.storage.atomic_writes import atomic_file
 from ssast.data.tables.targets import label_values
 from ssast.engine import distributed

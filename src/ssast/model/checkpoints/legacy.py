@@ -50,7 +50,7 @@ def is_legacy(path: str | os.PathLike) -> bool:
     return os.fspath(path).lower().endswith(LEGACY_ENDINGS)
 
 
-def read_arguments(place: Path) -> dict[str, Any]:
+def read_arguments(place: Path) -> dict[str, object]:
     """The plain values of an `args.pkl` that holds an argparse.Namespace or a dictionary, by their names.
 
     Values of other kinds are left out. UserError where the file cannot be read, or asks for anything to be imported
@@ -226,7 +226,7 @@ def lengths_for(patches: int, fshape: int, tshape: int, num_mel_bins: int = 128)
         yield {"fstride": fstride, "tstride": tstride, "target_length": length}
 
 
-def _check_labels(config: dict[str, Any], source: str) -> None:
+def _check_labels(config: Mapping[str, Any], source: str) -> None:
     labels = config.get("labels")
     if labels is not None and len(labels) != config["num_labels"]:
         raise UserError(

@@ -5,13 +5,14 @@ Shapes: T frames, F mel bins, P patches, N blocks or labels, H heads, M maps.
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypedDict
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from ssast import redaction
+from ssast.data.batch import Batch
 from ssast.model.classification import SSASTForAudioClassification
 from ssast.model.explain import occlusion, relevance
 from ssast.model.finite import check_answers
@@ -23,6 +24,8 @@ HIDDEN_SHARE = 0.75
 IN_FILE = {"integrated": "integrated_gradients", "gradient": "input_x_gradient"}
 """Names in UID.npz that are not the maps' own."""
 Planes = dict[str, np.ndarray]
+Drops = dict[int, list[float]]
+"""By label's number how far its logit falls, share by share of what is removed."""
 
 
 @dataclass
@@ -48,7 +51,7 @@ class ClipExplainer:
         self.model, self.encoder, self.seed = model, model.v, seed
         self.blocks = max(relevance.pooled_states(model))
 
-    def __call__(self, batch: dict[str, Any]) -> Explanation:
+    def __call__(self, batch: Batch) -> Explanation:
         """Look at a batch of one clip: "uid" (or a shorter "name"), "fbank", "frames", "waveform", "lengths".
 
         AudioError where what is found is NaN or infinite.
@@ -59,10 +62,10 @@ class ClipExplainer:
                 self._check(batch, torch.from_numpy(values), f"{name} of this model")
         return found
 
-    def _found(self, batch: dict[str, Any]) -> Explanation:
+    def _found(self, batch: Batch) -> Explanation:
         raise NotImplementedError
 
-    def _check(self, batch: dict[str, Any], values: Tensor, what: str) -> Tensor:
+    def _check(self, batch: Batch, values: Tensor, what: str) -> Tensor:
         """The values of the batch's one clip; AudioError unless they are finite."""
         return check_answers([batch.get("name", batch["uid"][0])], values[None], what)[0]
 
@@ -100,7 +103,7 @@ class Pretrained(ClipExplainer):
 
     model: SSASTForPreTraining
 
-    def _found(self, batch: dict[str, Any]) -> Explanation:
+    def _found(self, batch: Batch) -> Explanation:
         """What `ClipExplainer` says; the same patches are hidden in every clip."""
         fbank_TF, frames = batch["fbank"][0], int(batch["frames"][0])
         attention_BNHP, rollout_BP = relevance.relevance_of_clip(self.model, batch["fbank"], batch["frames"])
@@ -118,11 +121,12 @@ class Pretrained(ClipExplainer):
             planes["told"] = self.plane(told_P.scatter(0, guess.mask_index, guess.right.float() * 2 - 1))
             remark += f" {guess.right.float().mean():.0%} of them were told apart; chance is {1 / count:.1%}."
         sound = own_sound(batch)
+        sound["remark"] += remark
         clip = Clip(
             pictures=pictures,
             maps={key: self.grid(plane) for key, plane in planes.items()},
             in_padding=in_padding(planes, frames),
-            **sound | {"remark": sound["remark"] + remark},
+            **sound,
         )
         return Explanation(clip, values, self._last(planes))
 
@@ -143,7 +147,7 @@ class Finetuned(ClipExplainer):
         self.labels = model.labels or [f"label {number}" for number in range(model.num_labels)]
         self.explained, self.targets = explained, targets
 
-    def _found(self, batch: dict[str, Any]) -> Explanation:
+    def _found(self, batch: Batch) -> Explanation:
         fbank_BTF, frames_B = batch["fbank"], batch["frames"]
         # First of all: maps of an answer that is none cannot be tested by removal.
         score_N = self._check(batch, self.model.predict_scores(fbank_BTF, frames_B)[0], "the score").tolist()
@@ -187,13 +191,13 @@ class Finetuned(ClipExplainer):
             plane_TF, occlusion.occlusion_size(self.encoder, frames) if key.startswith("occlusion") else None
         )
 
-    def _test(self, fbank_TF: Tensor, planes: Planes, frames: int) -> tuple[dict[str, Any], dict[int, list[float]]]:
+    def _test(self, fbank_TF: Tensor, planes: Planes, frames: int) -> tuple[dict[str, Drops], Drops]:
         """Drops by key and label, and by chance by label, for every map but those of single heads."""
         keys = [key for key in planes if not key.startswith("attention/") or key.endswith("/mean")]
         maps_MTF = torch.stack([torch.from_numpy(planes[key]) for key in keys])
         generator = torch.Generator().manual_seed(self.seed)
         found = occlusion.faithfulness(self.model, fbank_TF, maps_MTF, frames, generator=generator)
-        drops: dict[str, Any] = {}
+        drops: dict[str, Drops] = {}
         for top_SN, key in zip(found.top, keys, strict=True):
             parts = key.split("/")
             labels = [int(parts[1])] if parts[0] in BY_LABEL else self.explained
@@ -212,7 +216,17 @@ class Finetuned(ClipExplainer):
         }
 
 
-def own_sound(batch: dict[str, Any]) -> dict[str, Any]:
+class OwnSound(TypedDict):
+    """What the page's clip needs besides maps; `waveform` (S,) lies under its own frames."""
+
+    uid: str
+    frames: int
+    waveform: np.ndarray
+    sample_rate: int
+    remark: str
+
+
+def own_sound(batch: Batch) -> OwnSound:
     """What the page's clip needs besides maps: its name, own frames, and the sound that lies under them."""
     frames, rate = int(batch["frames"][0]), int(batch["sample_rate"])
     samples = int((frames - 1) * 0.010 * rate + 0.025 * rate)
@@ -221,7 +235,10 @@ def own_sound(batch: dict[str, Any]) -> dict[str, Any]:
     rest = (int(batch["whole_lengths"][0]) - len(kept_S)) / rate
     remark = f"The model hears the first {len(kept_S) / rate:.2f} s; {rest:.2f} s more are not shown. "
     name = redaction.shown_name("uid", batch.get("name", batch["uid"][0]))
-    return {"uid": name, "frames": frames, "waveform": kept_S.cpu().numpy()} | {
+    return {
+        "uid": name,
+        "frames": frames,
+        "waveform": kept_S.cpu().numpy(),
         "sample_rate": rate,
         "remark": remark if rest >= 0.05 else "",
     }
