@@ -45,9 +45,14 @@ def json_of(text: str, *, strict: bool = True) -> Any:
         raise ValueError(f"it is longer than {MOST_BYTES:,} characters")
     if text.count(",") > MOST_VALUES or text.count("[") + text.count("{") > MOST_LISTS:
         raise ValueError(f"it holds more than {MOST_LISTS:,} lists, or {MOST_VALUES:,} values")
-    strictly: dict[str, Any] = {"parse_constant": _refuse, "object_pairs_hook": _once, "parse_float": _finite}
     try:
-        value = json.loads(text, parse_int=_whole, **(strictly if strict else {}))
+        value = json.loads(
+            text,
+            parse_int=_whole,
+            parse_float=_finite if strict else None,
+            parse_constant=_refuse if strict else None,
+            object_pairs_hook=_once if strict else None,
+        )
     except RecursionError:
         raise ValueError(f"it is nested more than {DEEPEST} deep") from None
     _check(value)
@@ -59,7 +64,7 @@ def json_file(path: str | os.PathLike[str], most: int = MOST_BYTES) -> Any:
     return json_of(text_of(path, most))
 
 
-def json_lines(path: Path, most: int = 8 * MOST_BYTES) -> list[dict[str, Any]]:
+def json_lines(path: Path, most: int = 8 * MOST_BYTES) -> list[dict[str, object]]:
     """The objects among the lines of a file, without those that a kill left unfinished; none where there is no file."""
     if not path.is_file():
         return []
@@ -104,7 +109,7 @@ def _whole(text: str) -> int:
     return int(text)
 
 
-def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+def _once(pairs: list[tuple[str, object]]) -> dict[str, object]:
     found = dict(pairs)
     if len(found) < len(pairs):
         raise ValueError("it gives a name twice")
@@ -167,8 +172,8 @@ def _loader(yaml: Any) -> Any:
     """PyYAML's safe loader, in C where it is built so, with bounded numbers and names."""
 
     class Loader(getattr(yaml, "CSafeLoader", yaml.SafeLoader)):  # type: ignore[misc]
-        def construct_mapping(self, node: Any, deep: bool = False) -> dict[str, Any]:
-            found: dict[str, Any] = {}
+        def construct_mapping(self, node: Any, deep: bool = False) -> dict[str, object]:
+            found: dict[str, object] = {}
             for key_node, value_node in node.value:
                 key = _key(self, key_node, yaml)
                 if key in found:

@@ -111,9 +111,9 @@ def _head_name(name: str) -> str:
     return f"{ {'norm': 'layernorm', 'outproj': 'dense'}[layer] }.{part}"
 
 
-def _config(model: _Model, kind: str) -> dict[str, Any]:
+def _config(model: _Model, kind: str) -> dict[str, object]:
     encoder = model.v
-    config: dict[str, Any] = {
+    config: dict[str, object] = {
         "architectures": [kind],
         "model_type": "audio-spectrogram-transformer",
         "hidden_size": encoder.width,
@@ -140,7 +140,7 @@ def _config(model: _Model, kind: str) -> dict[str, Any]:
     return config
 
 
-def _extractor(model: _Model) -> dict[str, Any] | None:
+def _extractor(model: _Model) -> dict[str, object] | None:
     """The settings of AST's feature extractor that make this model's input; None where none do."""
     kept = model.config.get("frontend") or {}
     if kept.get("sample_rate", _RATE) != _RATE:

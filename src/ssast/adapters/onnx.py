@@ -140,9 +140,9 @@ def _quiet() -> Iterator[None]:
         speaker.setLevel(before)
 
 
-def _meaning(model: _Model, inputs: tuple[str, ...], outputs: tuple[str, ...]) -> dict[str, Any]:
+def _meaning(model: _Model, inputs: tuple[str, ...], outputs: tuple[str, ...]) -> dict[str, object]:
     """What a program that reads an ONNX file has to know to make its inputs and to read its outputs."""
-    kept: dict[str, Any] = {"inputs": inputs, "outputs": outputs, "class": type(model).__name__}
+    kept: dict[str, object] = {"inputs": inputs, "outputs": outputs, "class": type(model).__name__}
     kept |= {"target_length": model.v.target_length, "num_mel_bins": model.v.num_mel_bins}
     kept["frontend"] = model.config.get("frontend")
     if isinstance(model, SSASTForAudioClassification):

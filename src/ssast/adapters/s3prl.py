@@ -38,7 +38,7 @@ class UpstreamExpert(nn.Module):
         """Samples from one step to the next, the same for every key."""
         return self.steps.cutter.grid * self.steps.frontend.shift
 
-    def forward(self, wavs: Sequence[Tensor]) -> dict[str, Any]:
+    def forward(self, wavs: Sequence[Tensor]) -> dict[str, Tensor | list[Tensor]]:
         """`hidden_states`: 14 tensors (waveforms, steps of the longest, width), zeros behind shorter ones."""
         states, _ = self.steps(wavs)
         padded_BTND = nn.utils.rnn.pad_sequence(states, batch_first=True)

@@ -1,7 +1,6 @@
 """Run every step on a small synthetic speech corpus, from pretraining to pages: `ssast demo`."""
 
 from pathlib import Path
-from typing import Any
 
 from ssast.modes.extract import extract
 from ssast.modes.finetune import finetune
@@ -11,15 +10,15 @@ from ssast.runs.context import say
 from ssast.runs.wrapping.wrapper import Mode
 
 # A demo has to end within minutes on two cores: two seconds of each clip to pretrain on, three to fine-tune on.
-DEMO_TRAINING: dict[str, Any] = {"batch_size": 8, "optim": "adamw", "scheduler": "onecycle"}
-DEMO_PRETRAINING: dict[str, Any] = {
+DEMO_TRAINING: dict[str, object] = {"batch_size": 8, "optim": "adamw", "scheduler": "onecycle"}
+DEMO_PRETRAINING: dict[str, object] = {
     "model_size": "tiny",
     "target_length": 200,
     "mask_patch": 25,
     "epochs": 7,
     "max_lr": 1e-3,
 }
-DEMO_FINETUNING: dict[str, Any] = {
+DEMO_FINETUNING: dict[str, object] = {
     "target_length": 304,
     "task": "ft_avgtok",
     "freeze": False,
@@ -42,7 +41,7 @@ def demo(options: Options) -> Path:
     corpus = root / f"corpus-{options.speakers}x{options.clips_per_speaker}-{options.seed}"
     if not corpus.exists():  # it is written whole or not at all
         write_corpus(corpus, **size)
-    shared: dict[str, Any] = {
+    shared: dict[str, object] = {
         name: getattr(options, name) for name in ("device", "precision", "threads", "seed", "num_workers", "resume")
     }
     shared |= {"prefix": str(corpus / "audio"), "data_split_root": str(corpus / "splits"), "dataset": "demo"}

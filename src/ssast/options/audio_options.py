@@ -97,9 +97,16 @@ def _fields(alteration: Alteration) -> list[tuple[str, type, Any]]:
     """The two options of a waveform augmentation: how often, then how much."""
     amount = alteration.amount
     often = option(0.0, alteration.help, WAVEFORM, **_PROBABILITY, is_rare=True, is_public=True)
-    kind: dict[str, Any] = {"unit": amount.unit, "low": 0, "high": amount.largest, "is_rare": True}
-    kind["amount_of"] = alteration.name
-    much = option(amount.default, amount.help, WAVEFORM, **kind)
+    much = option(
+        amount.default,
+        amount.help,
+        WAVEFORM,
+        unit=amount.unit,
+        low=0,
+        high=amount.largest,
+        is_rare=True,
+        amount_of=alteration.name,
+    )
     return [(alteration.name, float, often), (amount.name, float, much)]
 
 

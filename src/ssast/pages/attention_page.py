@@ -18,6 +18,7 @@ from ssast.pages.maps import (
     Clip,
     ClipGroup,
     Grid,
+    MapTest,
     attention_summary,
     bin_hz,
     is_signed,
@@ -97,7 +98,7 @@ def _keys(clips: Sequence[Clip]) -> set[str]:
     return {key for clip in clips for key in clip.maps}
 
 
-def _grid(grid: Grid, top: float, *, signed: bool) -> dict[str, Any]:
+def _grid(grid: Grid, top: float, *, signed: bool) -> dict[str, object]:
     shape = {"rows": grid.values.shape[0], "cols": grid.values.shape[1], "h": grid.height, "w": grid.width}
     return shape | {"v": levels(grid.values, -top if signed else 0.0, top)}
 
@@ -106,7 +107,7 @@ def _picture(picture_TF: np.ndarray, low: float, high: float) -> str:
     return levels(picture_TF.T, low, high)
 
 
-def _clip(clip: Clip) -> dict[str, Any]:
+def _clip(clip: Clip) -> dict[str, object]:
     first = clip.picture
     return {
         "uid": clip.uid,
@@ -132,7 +133,7 @@ def _top(pair: tuple[ClipGroup, ClipGroup]) -> float:
     return max(float(group.relevance.values.max(initial=0)) for group in pair)
 
 
-def _group(group: ClipGroup, top: float) -> dict[str, Any]:
+def _group(group: ClipGroup, top: float) -> dict[str, object]:
     frames, bins = group.picture.shape
     small = Grid.of(group.picture, -(-bins // GROUP_ROWS), 1, GROUP_CELLS)
     low, high = float(small.values.min()), float(small.values.max())
@@ -149,7 +150,7 @@ def _summary(clips: Sequence[Clip], shares: Sequence[float], layers: int) -> str
     found = attention_summary(clips, shares, layers)
     if not found:
         return f"<p>{len(clips)} clips.</p>"
-    by_method: dict[str, list[dict[str, Any]]] = {}
+    by_method: dict[str, list[MapTest]] = {}
     for one in found:
         by_method.setdefault(one["method"], []).append(one)
     rows = [
@@ -163,7 +164,7 @@ Occlusion is made by removing, so it wins this test almost by definition: it is 
     return text + table(head, rows, "Share of clips where the map beats chance, for each clip's highest label")
 
 
-def _drops(found: Sequence[Mapping[str, Any]]) -> tuple[str, str]:
+def _drops(found: Sequence[MapTest]) -> tuple[str, str]:
     """The mean fall of the logit at the middle share, by the map and by chance."""
     one = found[len(found) // 2]
     return f"{one['drop']:.2f}", f"{one['random_drop']:.2f}"

@@ -5,7 +5,7 @@ Shapes: T frames, F mel bins, R rows and C columns of a map's own grid, S sample
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TypedDict
 
 import numpy as np
 
@@ -146,14 +146,27 @@ def beats_random(clips: Sequence[Clip], key: str, at: slice) -> list[tuple[float
     return pairs
 
 
-def attention_summary(clips: Sequence[Clip], shares: Sequence[float], layers: int) -> list[dict[str, Any]]:
+class MapTest(TypedDict):
+    """How a method's maps did when the `share` that they mark most was removed, beside as much removed at random."""
+
+    method: str
+    share: float
+    clips: int
+    beats_random: float
+    """In which share of the clips."""
+    overall: float
+    drop: float
+    random_drop: float
+
+
+def attention_summary(clips: Sequence[Clip], shares: Sequence[float], layers: int) -> list[MapTest]:
     """For each method and share: in how many clips it beats chance for the clip's highest label, and by how much.
 
     `overall` is the same for the mean drop of all shares, as in Samek et al. 2017, arXiv 1509.06321.
     """
     keys = {name: f"{name}/{{label}}" for name in BY_LABEL}
     keys |= {"rollout": "rollout", "attention": f"attention/{layers}/mean"}
-    found = []
+    found: list[MapTest] = []
     for method, key in keys.items():
         overall = _wins(beats_random(clips, key, slice(None)))
         for at, share in enumerate(shares):
@@ -161,8 +174,15 @@ def attention_summary(clips: Sequence[Clip], shares: Sequence[float], layers: in
             if pairs:
                 top, chance = np.mean(pairs, axis=0)
                 found.append(
-                    {"method": method, "share": share, "clips": len(pairs), "beats_random": _wins(pairs)}
-                    | {"overall": overall, "drop": float(top), "random_drop": float(chance)}
+                    {
+                        "method": method,
+                        "share": share,
+                        "clips": len(pairs),
+                        "beats_random": _wins(pairs),
+                        "overall": overall,
+                        "drop": float(top),
+                        "random_drop": float(chance),
+                    }
                 )
     return found
 

@@ -73,8 +73,8 @@ def _over_folds(options: Options, finetune: Finetune) -> Path:
             _write_split(home / "splits", frame, fold_R == fold)
         distributed.wait()
         say(f"fold {fold + 1} of {options.folds}")
-        own: dict[str, Any] = {"exp_dir": str(home), "data_split_root": str(home / "splits"), "folds": 0}
-        homes.append(finetune(options, **own, dataset=data_name(options.dataset, options.data_split_root, place)))
+        name = data_name(options.dataset, options.data_split_root, place)
+        homes.append(finetune(options, exp_dir=str(home), data_split_root=str(home / "splits"), folds=0, dataset=name))
     if not distributed.is_main():
         return folder
     predictions, thresholds = _pooled(homes, labels, frame)

@@ -42,7 +42,7 @@ def legacy_model(
     values = {name: kept.get(name, asked[name]) for name in {*_MODEL, *PATCHES, *_SOUND}}
     if not kept and "weighted" not in given:
         values["weighted"] = None  # the file tells
-    made: dict[str, Any] = {name: values[name] for name in (*_MODEL, *PATCHES)}
+    made: dict[str, object] = {name: values[name] for name in (*_MODEL, *PATCHES)}
     made["frontend"] = {name: values[option] for option, name in _SOUND.items()}
     made["labels"] = kept.get("labels") or (read_labels(label_txt) if label_txt else None)
     model = SSASTForAudioClassification.from_checkpoint(read_legacy(path, made))
@@ -66,7 +66,7 @@ def remembered_arguments(record: Path) -> dict[str, Any]:
     return kept
 
 
-def _sentence(path: str, record: Path | None, values: dict[str, Any]) -> str:
+def _sentence(path: str, record: Path | None, values: Mapping[str, object]) -> str:
     shown = ", ".join(f"{name} {values[name]}" for name in _SHOWN)
     if record is not None:
         return f"{os.path.basename(path)} is taken as {record} says: {shown}"

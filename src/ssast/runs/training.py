@@ -2,7 +2,6 @@
 
 import math
 from pathlib import Path
-from typing import Any
 
 from ssast.data.storage.atomic_writes import atomic_file
 from ssast.data.tables.balance import clip_weights
@@ -27,14 +26,13 @@ def training_batches(
 ) -> TrainingBatches:
     """The batches of a training run; each goes through the model in pieces of `piece_size` clips."""
     share = (distributed.rank(), distributed.size())
-    drawn: dict[str, Any] = {"weights": clip_weights(train.targets).tolist()} if balanced else {}
     training = reader.load(
         reader.dataset(train, augment=True),
         batch_size=reader.batch_size,
         share=share,
         shuffle_seed=reader.seed,
         piece_size=piece_size,
-        **drawn,
+        weights=clip_weights(train.targets).tolist() if balanced else None,
     )
     validation = reader.load(
         reader.dataset(held_out),

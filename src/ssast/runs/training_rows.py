@@ -37,8 +37,8 @@ def trained_rows(paths: Paths, home: Path) -> Trained:
     found = []
     with suppress(UserError):
         if (home / "validation.csv").is_file() and _is_below(home / "validation.csv", home):
-            how: dict[str, Any] = {"keep": lambda name: bool(subject_names([name])), "most": MOST_BYTES}
-            found.append(read_split(home / "validation.csv", **how))
+            place = home / "validation.csv"
+            found.append(read_split(place, keep=lambda name: bool(subject_names([name])), most=MOST_BYTES))
     try:
         root = _recorded_root(home / "run.yaml")
     except UserError as error:

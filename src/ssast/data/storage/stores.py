@@ -115,7 +115,7 @@ def fetch(address: str, project: str | None, stored: Stored, beside: Path) -> No
     client, path = client_of(address, project)
     # gcsfs otherwise asks for the size once more; both otherwise open several connections for large files, and s3fs
     # then compares no checksum.
-    how: dict[str, Any] = {"concurrency": 1} if scheme(address) in GOOGLE else {}
+    how: dict[str, int] = {"concurrency": 1} if scheme(address) in GOOGLE else {}
     how |= {"max_concurrency": 1} if scheme(address) in AMAZON else {}
 
     def once() -> None:

@@ -47,10 +47,10 @@ def private_run(given: Mapping[str, Any], *, is_private: bool = False) -> Iterat
             raise RuntimeError(told).with_traceback(error.__traceback__) from None
 
 
-def typed(words: Sequence[str]) -> dict[str, Any]:
+def typed(words: Sequence[str]) -> dict[str, str]:
     """What a command line gives to each option, before it is checked; bare words under their number."""
     names = {flag: spec.name for spec in SPECS.values() for flag in spec.flags}
-    found: dict[str, Any] = {}
+    found: dict[str, str] = {}
     flag = ""
     for at, word in enumerate(words):
         if word.startswith("-"):
