@@ -17,6 +17,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 import yaml
+from PIL import Image
 
 import ssast
 from ssast import cli
@@ -238,6 +239,14 @@ shift, SSAST-Base-Frame-400.pth, batch['fbank'], batch['targets'], librosa, buck
 def test_what_the_seed_names_is_translated(word):
     left = [line.split("|")[1] for line in TEXTS["docs/seed.md"].split("\n") if line.startswith("| ")]
     assert any(re.search(rf"(?<![\w-]){re.escape(word)}(?!\w)", cell) for cell in left)
+
+
+def test_the_picture_of_the_readme_leaves_room_for_both_commands_on_a_first_screen():
+    """At 1280 x 800 the picture filled the screen once, and the commands stood below it."""
+    beginning = TEXTS["README.md"].split("## ")[0]
+    ((path, width),) = re.findall(r'<img src="([^"]+)" width="(\d+)"', beginning)
+    with Image.open(ROOT / path) as picture:
+        assert picture.height * int(width) / picture.width <= 300
 
 
 def test_make_knows_what_readers_are_told_to_make():
