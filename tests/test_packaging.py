@@ -140,7 +140,7 @@ def test_the_wheel_holds_every_file_of_the_package(wheel):
     package = ROOT / "src" / "ssast"
     files = {path for path in package.rglob("*") if path.is_file() and "__pycache__" not in path.parts}
     assert inside == {f"ssast/{path.relative_to(package).as_posix()}" for path in files}
-    assert {"ssast/py.typed", "ssast/report/page.css"} <= inside
+    assert {"ssast/py.typed", "ssast/pages/page.css"} <= inside
 
 
 @pytest.mark.slow

@@ -297,9 +297,9 @@ def test_a_run_that_one_process_began_goes_on_with_two(still_corpus, tmp_path):
 SLOW = """
 import os, signal, sys
 from ssast import cli
-from ssast.engine import crew, infer
+from ssast.engine import distributed, inference
 
-whole, infer.SECONDS_A_PART, done = infer.values, -1.0, []
+whole, inference.SECONDS_A_PART, done = inference.values, -1.0, []
 
 def dying(*arguments):
     if distributed.rank() == 1 and len(done) == 2:
@@ -307,7 +307,7 @@ def dying(*arguments):
     done.append(1)
     return whole(*arguments)
 
-infer.values = dying
+inference.values = dying
 sys.exit(cli.main(sys.argv[1:]))
 """
 

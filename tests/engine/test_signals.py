@@ -23,7 +23,7 @@ def _long_ago(monkeypatch):
 
 @pytest.fixture
 def mode(monkeypatch):
-    """Makes every mode of `modes/run.py` one that is hit by a signal while it runs; what it tidies up is noted."""
+    """Makes every mode one that is hit by a signal while it runs; what it tidies up is noted."""
     tidied: list[str] = []
 
     def hit_by(*names: str) -> list[str]:

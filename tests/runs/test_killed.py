@@ -237,15 +237,15 @@ def test_training_killed_at_random_moments_gives_the_same_bytes(still_corpus, tm
 SLOWLY = """
 import sys, time
 from ssast import cli
-from ssast.engine import infer
+from ssast.engine import inference
 
-values, infer.SECONDS_A_PART = infer.values, -1.0
+values, inference.SECONDS_A_PART = inference.values, -1.0
 
 def slowly(*arguments):
     time.sleep(0.05)
     return values(*arguments)
 
-infer.values = slowly
+inference.values = slowly
 sys.exit(cli.main(sys.argv[1:]))
 """
 

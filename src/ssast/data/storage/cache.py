@@ -2,7 +2,7 @@
 
 The folder is $SSAST_CACHE, else ~/.cache/ssast: `files/` holds the contents, `partial/` what is on its way, `held/`
 what running processes hold under its own name, `locks/` one lock for some of the keys each. Published weights lie
-beside them in `weights/` (weights.py), and never make room. Recordings of patients may be among the contents, so
+beside them in `weights/` (download.py), and never make room. Recordings of patients may be among the contents, so
 folders and files are closed to other users, whatever the rights of the folder around them.
 """
 

@@ -1,7 +1,8 @@
 """Ask stores for files through fsspec: what they say of an address, and whole transfers from and to it.
 
-Errors are the clients' own; `storage.py` makes sentences of them. Transfers are compared with the size and the checksum
-that the store gives, and tried again where the network, not the request, was at fault. No request waits for ever.
+Errors are the clients' own; `location.py` makes sentences of them. Transfers are compared with the size and the
+checksum that the store gives, and tried again where the network, not the request, was at fault. No request waits for
+ever.
 """
 
 import errno
@@ -248,7 +249,7 @@ def client_of(address: str, project: str | None) -> tuple[Any, str]:
         return url_to_fs(address)
     if own not in _clients:
         _quieten()
-        # Listings are kept where it is known for how long they hold, in storage.py.
+        # Listings are kept where it is known for how long they hold, in location.py.
         how: dict[str, Any] = {"use_listings_cache": False}
         if kind in GOOGLE:
             how["requests_timeout"] = _google_limits()
