@@ -41,58 +41,58 @@ def test_a_sentence_without_its_fields_is_found():
 
 
 @pytest.fixture
-def worn() -> Iterator[Redaction]:
+def redactor() -> Iterator[Redaction]:
     with redaction.redacting(Redaction(lambda kind, name: f"{abs(hash(name)) % 16**12:012x}")) as found:
         yield found
 
 
 def told(error: UserError) -> str:
-    """The sentence behind a veil, the hashes taken out."""
+    """The sentence as a private run shows it, the hashes taken out."""
     return HIDDEN.sub(lambda word: word.group().rsplit("-", 1)[0].upper(), redaction.redacted_error(error))
 
 
-def test_a_path_with_spaces_is_hidden_whole_where_the_error_names_it(worn):
+def test_a_path_with_spaces_is_hidden_whole_where_the_error_names_it(redactor):
     path = "/daten/Klinik Nord/Hans Meier.csv"
     assert told(UserError(f"{path} is empty; write rows.", path=path)) == "PATH is empty; write rows."
     assert "Meier" in told(UserError("/daten/Klinik Sued/Hans Meier.csv is empty."))
 
 
-def test_a_place_behind_a_known_one_keeps_the_name_of_that_one(worn):
-    worn.learn_place("exp_dir", "/aus/Hans")
+def test_a_place_behind_a_known_one_keeps_the_name_of_that_one(redactor):
+    redactor.learn_place("exp_dir", "/aus/Hans")
     path = "/aus/Hans/run.yaml"
     assert told(UserError(f"{path} cannot be read.", path=path)) == "EXP_DIR/run.yaml cannot be read."
 
 
-def test_words_that_stand_for_no_path_stay(worn):
+def test_words_that_stand_for_no_path_stay(redactor):
     assert told(UserError("the csv lacks a column; see run.yaml.", path=["the csv", "run.yaml", ".", ""])) == (
         "the csv lacks a column; see run.yaml."
     )
 
 
-def test_the_beginning_of_a_name_too_long_for_a_sentence_is_hidden_too(worn):
+def test_the_beginning_of_a_name_too_long_for_a_sentence_is_hidden_too(redactor):
     name = "Hans Meier aus Wolfratshausen " * 9
     cut = f"the clip {name[:100]}... is bad, and {name[:60]}"
     assert told(UserError(cut, uid=name)) == "the clip UID is bad, and UID"
 
 
-def test_a_name_that_is_the_beginning_of_another_keeps_its_own_hash(worn):
+def test_a_name_that_is_the_beginning_of_another_keeps_its_own_hash(redactor):
     short, long = "patient_0001_session_01", "patient_0001_session_01_again"
-    worn.learn("uid", [long, short])
-    assert redaction.shown(f"clip {short}: cut off") == f"clip {worn.hidden('uid', short)}: cut off"
-    assert redaction.shown(f"clip {long}: cut off") == f"clip {worn.hidden('uid', long)}: cut off"
+    redactor.learn("uid", [long, short])
+    assert redaction.shown(f"clip {short}: cut off") == f"clip {redactor.hidden('uid', short)}: cut off"
+    assert redaction.shown(f"clip {long}: cut off") == f"clip {redactor.hidden('uid', long)}: cut off"
     assert (
         redaction.shown("clip patient_0001_session_01_ag... is cut off")
-        == f"clip {worn.hidden('uid', long)} is cut off"
+        == f"clip {redactor.hidden('uid', long)} is cut off"
     )
     assert redaction.shown("clip patient_0001_session_01b") == "clip patient_0001_session_01b"
 
 
-def test_short_words_and_numbers_that_an_error_names_are_hidden(worn):
+def test_short_words_and_numbers_that_an_error_names_are_hidden(redactor):
     said = told(UserError("line 3 has 'ja' for 'loud', expected a number", cell="ja"))
     assert said == "line 3 has 'CELL' for 'loud', expected a number"
 
 
-def test_the_reason_that_a_worker_gives_keeps_its_fields(worn):
+def test_the_reason_that_a_worker_gives_keeps_its_fields(redactor):
     from ssast.data.loader import loader
     from ssast.errors import AudioError
 

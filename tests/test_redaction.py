@@ -1,4 +1,4 @@
-"""The veil itself: what is a name, what is a count, what is a path, and what is left of the text around them."""
+"""Redaction itself: what is a name, what is a count, what is a path, and what is left of the text around them."""
 
 import hashlib
 import time
@@ -15,17 +15,17 @@ def digest(kind: str, name: str) -> str:
 
 
 @pytest.fixture
-def worn():
+def redactor():
     with redaction.redacting(Redaction(digest)) as found:
         yield found
 
 
 def as_said(text: str) -> str:
-    """A veiled text with the hashes taken out, kind by kind."""
+    """A redacted text with the hashes taken out, kind by kind."""
     return HIDDEN.sub(lambda word: word.group().rsplit("-", 1)[0].upper(), text)
 
 
-def test_without_a_veil_everything_stays():
+def test_without_redaction_everything_stays():
     redaction.learn("uid", ["0001"])
     assert redaction.shown("clip 0001 in /data/x") == "clip 0001 in /data/x"
     assert redaction.shown_name("uid", "0001") == "0001"
@@ -43,28 +43,28 @@ def test_without_a_veil_everything_stays():
         ("p71", "x_p71.png p71's p712", "X_UID.png UID's p712"),
     ],
 )
-def test_a_name_is_hidden_where_it_stands_alone_however_it_is_spelt(worn, name, text, said):
-    worn.learn("uid", [name])
+def test_a_name_is_hidden_where_it_stands_alone_however_it_is_spelt(redactor, name, text, said):
+    redactor.learn("uid", [name])
     assert as_said(redaction.shown(text)) == said
 
 
 @pytest.mark.parametrize("name", ["data", "split", "root", "data_split_root", "path"])
-def test_a_folder_may_be_called_as_the_kinds_of_names_are(worn, name):
-    worn.learn_place("data_split_root", "/a/b")
-    worn.learn("data_split_root", [name])
+def test_a_folder_may_be_called_as_the_kinds_of_names_are(redactor, name):
+    redactor.learn_place("data_split_root", "/a/b")
+    redactor.learn("data_split_root", [name])
     shown = redaction.shown(f"/a/b/train.csv {name} uid-0123456789ab X_path-0123456789ab_tiny.pqt")
     assert as_said(shown) == "DATA_SPLIT_ROOT/train.csv DATA_SPLIT_ROOT UID X_PATH_tiny.pqt"
     assert redaction.shown(shown) == shown
 
 
-def test_a_short_word_is_a_name_only_where_a_recording_is_meant(worn):
-    worn.learn("subject", ["F1", "m"])
+def test_a_short_word_is_a_name_only_where_a_recording_is_meant(redactor):
+    redactor.learn("subject", ["F1", "m"])
     assert redaction.shown("label  F1  m") == "label  F1  m"
     assert as_said(redaction.shown("speaker F1, subject 'm'")) == "speaker SUBJECT, subject 'SUBJECT'"
 
 
-def test_a_plain_number_is_a_name_where_a_recording_is_meant_and_else_a_count(worn):
-    worn.learn("uid", ["17", "3", "200"])
+def test_a_plain_number_is_a_name_where_a_recording_is_meant_and_else_a_count(redactor):
+    redactor.learn("uid", ["17", "3", "200"])
     assert (
         redaction.shown("validation: 17 of 200 rows, epoch 3/10, 17.3 s")
         == "validation: 17 of 200 rows, epoch 3/10, 17.3 s"
@@ -83,8 +83,8 @@ def test_a_plain_number_is_a_name_where_a_recording_is_meant_and_else_a_count(wo
         ("epoch 3: at least 5 of 5", {"subject": ["5"]}, "epoch 3: at least SUBJECT of SUBJECT"),
     ],
 )
-def test_names_that_an_error_carries_are_hidden_whatever_the_words_around_them(worn, text, names, said):
-    assert as_said(worn.text(text, is_sentence=True, names=names)) == said
+def test_names_that_an_error_carries_are_hidden_whatever_the_words_around_them(redactor, text, names, said):
+    assert as_said(redactor.text(text, is_sentence=True, names=names)) == said
 
 
 def test_an_error_in_other_words_carries_the_same_names():
@@ -93,9 +93,9 @@ def test_an_error_in_other_words_carries_the_same_names():
     assert error.names == {"uid": ("7", "x", "y"), "cell": ("3",)}
 
 
-def test_a_place_is_hidden_with_all_that_stands_behind_it_but_our_own_file_names(worn):
-    worn.learn_place("prefix", "/srv/Clinic X/audio", "Clinic X/audio")
-    worn.learn("uid", ["Hans M"])
+def test_a_place_is_hidden_with_all_that_stands_behind_it_but_our_own_file_names(redactor):
+    redactor.learn_place("prefix", "/srv/Clinic X/audio", "Clinic X/audio")
+    redactor.learn("uid", ["Hans M"])
     text = "cannot read /srv/Clinic X/audio/Hans M/metadata.json: check Clinic X/audio/other/waveform.WAV."
     said = "cannot read PREFIX/UID/metadata.json: check PREFIX/PATH/waveform.WAV."
     assert as_said(redaction.shown(text)) == said
@@ -113,8 +113,8 @@ def test_a_place_is_hidden_with_all_that_stands_behind_it_but_our_own_file_names
         ("hans.csv", False),
     ],
 )
-def test_only_our_own_file_names_are_shown(worn, name, is_ours):
-    worn.learn_place("exp_dir", "/srv/x")
+def test_only_our_own_file_names_are_shown(redactor, name, is_ours):
+    redactor.learn_place("exp_dir", "/srv/x")
     assert as_said(redaction.shown(f"in /srv/x/{name}.")) == (f"in EXP_DIR/{name}." if is_ours else "in EXP_DIR/PATH.")
 
 
@@ -122,35 +122,35 @@ def test_only_our_own_file_names_are_shown(worn, name, is_ours):
     "path",
     ["/srv/x/y", "gs://bucket/a/b", "~/secret/x", "../secret", "C:\\secret\\x", "https://host/b/o/0001%2Fx?alt=media"],
 )
-def test_a_path_or_address_that_nobody_foretold_is_hidden(worn, path):
+def test_a_path_or_address_that_nobody_foretold_is_hidden(redactor, path):
     assert (
         as_said(redaction.shown(f"cannot read {path}: denied; see '{path}'."))
         == "cannot read PATH: denied; see 'PATH'."
     )
 
 
-def test_what_is_no_path_stays(worn):
+def test_what_is_no_path_stays(redactor):
     text = "3/10 [00:01<00:02, 4.1 clip/s] yes/no, 1 / 2, <br/> and gs:// alone"
     assert redaction.shown(text) == text
 
 
-def test_what_is_hidden_once_stays_as_it_is(worn):
-    worn.learn_place("exp_dir", "/runs/x")
-    worn.learn("uid", ["hans"])
+def test_what_is_hidden_once_stays_as_it_is(redactor):
+    redactor.learn_place("exp_dir", "/runs/x")
+    redactor.learn("uid", ["hans"])
     once = redaction.shown("hans in /runs/x/report.html")
     assert redaction.shown(once) == once
 
 
-def test_a_page_keeps_its_markup_and_its_pictures(worn):
-    worn.learn("uid", ["table", "7", "hans-1"])
-    worn.learn_place("prefix", "/srv/x")
+def test_a_page_keeps_its_markup_and_its_pictures(redactor):
+    redactor.learn("uid", ["table", "7", "hans-1"])
+    redactor.learn_place("prefix", "/srv/x")
     text = '<table id="7"><td>hans-1 of /srv/x</td><img src="data:image/png;base64,hans-1/srv/x"></table>'
     said = '<table id="7"><td>UID of PREFIX</td><img src="data:image/png;base64,hans-1/srv/x"></table>'
     assert as_said(redaction.shown_page(text)).replace("UID/srv", "hans-1/srv") == said
 
 
-def test_a_hundred_thousand_names_cost_no_time(worn):
-    worn.learn("uid", [f"P-{number:06d}" for number in range(100_000)])
+def test_a_hundred_thousand_names_cost_no_time(redactor):
+    redactor.learn("uid", [f"P-{number:06d}" for number in range(100_000)])
     start = time.perf_counter()
     for _ in range(200):
         redaction.shown(

@@ -47,7 +47,7 @@ CUT, LONGEST = 20, 300
 
 
 class Redaction:
-    """Knows what is secret; `digest` gives twelve hexadecimal digits of a name, and keeps what they stand for."""
+    """Knows which names are secret; `digest` gives twelve hexadecimal digits for a name, and remembers the name."""
 
     def __init__(self, digest: Callable[[str, str], str]):
         self.digest = digest
@@ -58,7 +58,7 @@ class Redaction:
         self.heads: dict[str, list[tuple[str, str]]] = {}
 
     def know(self, names: Mapping[str, Iterable[str]]) -> None:
-        """Hide from now on what an error says that its sentence names, by kind."""
+        """Hide from now on the names that an error says its sentence holds, by kind."""
         for kind, found in names.items():
             if kind in PLACES:
                 for place in found:
@@ -111,25 +111,25 @@ class Redaction:
                 self.learn(kind, [path])
 
     def hidden(self, kind: str, name: str) -> str:
-        """What is shown instead of a name, whether it was learned or not."""
+        """The hash that is shown instead of a name, whether it was learned or not."""
         return f"{kind}-{self.digest(kind, self.meant.get(name, name))}"
 
     def text(self, text: str, *, is_sentence: bool = False, names: Mapping[str, Iterable[str]] | None = None) -> str:
-        """A line of text; in a sentence about what is wrong even a plain number is a name, unless it counts.
+        """A line of text without secret names; in an error's sentence even a plain number is a name, unless it counts.
 
-        `names` are known to stand in it, by kind: they are hidden wherever they do, be they short words or numbers.
+        `names` (by kind) are known to stand in it: they are always hidden, even short words and numbers.
         """
-        redacted_error = {name for found in (names or {}).values() for name in found}
+        given = {name for found in (names or {}).values() for name in found}
         self.know(names or {})
         text = self._without_places(text)
-        if redacted_error:  # before paths: a uid may hold what looks like a part of one
-            text = self._without_names(text, lambda start, end: self.meant.get(text[start:end], "") in redacted_error)
+        if given:  # before paths: a uid may hold what looks like a part of one
+            text = self._without_names(text, lambda start, end: self.meant.get(text[start:end], "") in given)
         text = ANY_PATH.sub(lambda found: self._path(found.group()), text)
         text = self._without_cut(text)
         return self._without_names(text, lambda start, end: self._is_named(text, start, end, is_sentence))
 
     def page(self, text: str) -> str:
-        """A page of html, its pictures and its markup left as they are: no word of plain letters is touched."""
+        """A page of html without secret names; pictures, markup and words of plain letters stay as they are."""
         parts = EMBEDDED.split(text)
         return "".join(part if at % 2 else self._page_part(part) for at, part in enumerate(parts))
 
@@ -248,52 +248,54 @@ def _word_start(text: str, at: int) -> int:
     return at
 
 
-_worn: Redaction | None = None
+_in_use: Redaction | None = None
 
 
 @contextmanager
-def redacting(veil: Redaction) -> Iterator[Redaction]:
-    """Put a veil on for a while."""
-    global _worn
-    before, _worn = _worn, veil
+def redacting(redactor: Redaction) -> Iterator[Redaction]:
+    """Let `redactor` hide what is secret for as long as the block runs."""
+    global _in_use
+    before, _in_use = _in_use, redactor
     try:
-        yield veil
+        yield redactor
     finally:
-        _worn = before
+        _in_use = before
 
 
 def redaction_in_use() -> Redaction | None:
-    """The veil that is on, if any."""
-    return _worn
+    """The redaction of the private run; None outside one."""
+    return _in_use
 
 
 def learn(kind: str, names: Iterable[object]) -> None:
-    """Names of this kind have come to be known; a veil, where one is on, hides them from now on."""
-    if _worn is not None:
-        _worn.learn(kind, names)
+    """Hide these names of one kind from now on, in a private run."""
+    if _in_use is not None:
+        _in_use.learn(kind, names)
 
 
 def know(names: Mapping[str, Iterable[str]]) -> None:
-    """Names that an error's sentence holds, by kind; a veil, where one is on, hides them from now on."""
-    if _worn is not None:
-        _worn.know(names)
+    """Hide from now on, in a private run, the names that the sentence of an error holds, by kind."""
+    if _in_use is not None:
+        _in_use.know(names)
 
 
 def shown(text: str, *, is_sentence: bool = False) -> str:
-    """A text as it may be shown."""
-    return text if _worn is None else _worn.text(text, is_sentence=is_sentence)
+    """A text as it may be shown: in a private run without secret names."""
+    return text if _in_use is None else _in_use.text(text, is_sentence=is_sentence)
 
 
 def redacted_error(error: Exception) -> str:
-    """The sentence of an error as it may be shown, for a place that says it and goes on."""
-    return str(error) if _worn is None else _worn.text(str(error), is_sentence=True, names=getattr(error, "names", {}))
+    """The sentence of an error as it may be shown, for a caller that reports it and goes on."""
+    return (
+        str(error) if _in_use is None else _in_use.text(str(error), is_sentence=True, names=getattr(error, "names", {}))
+    )
 
 
 def shown_name(kind: str, name: str) -> str:
-    """A name as it may be shown."""
-    return name if _worn is None else _worn.hidden(kind, name)
+    """A name as it may be shown: in a private run its hash."""
+    return name if _in_use is None else _in_use.hidden(kind, name)
 
 
 def shown_page(text: str) -> str:
-    """A page of html as it may be shown."""
-    return text if _worn is None else _worn.page(text)
+    """A page of html as it may be shown: in a private run without secret names."""
+    return text if _in_use is None else _in_use.page(text)

@@ -89,7 +89,7 @@ def _read(place: Location) -> TableOfFiles:
 
 
 def _hide(table: TableOfFiles, names: FileNames, person: str | None) -> None:
-    """Tell a veil, where one is worn, which words of the table and of the files are names."""
+    """Tell the redaction of a private run which words of the table and of the files are names."""
     if redaction.redaction_in_use():
         redaction.learn("file", (part for file in names.files for part in (file.shown, *file.path)))
         redaction.learn("subject", table[person].values() if person else ())

@@ -59,22 +59,24 @@ class Keys:
             )
 
     def _make(self) -> None:
-        """Appears whole, and once: of two processes that begin together the second takes the first one's."""
+        """Make the file complete and once: of two processes that begin together, both use that of the first."""
         folder = writable_folder(self.path.parent)
         folder.chmod(0o700)
-        beside = folder / f".{secrets.token_hex(8)}"
+        unfinished = folder / f".{secrets.token_hex(8)}"
         try:
-            with os.fdopen(os.open(beside, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600), "w", encoding="utf-8") as file:
+            with os.fdopen(
+                os.open(unfinished, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600), "w", encoding="utf-8"
+            ) as file:
                 file.write(f"hash,kind,name\n{secrets.token_hex(32)},salt,\n")
             try:
-                os.link(beside, self.path)
+                os.link(unfinished, self.path)
             except FileExistsError:
                 pass
             except OSError:  # a disk without hard links
                 if not self.path.exists():
-                    os.replace(beside, self.path)
+                    os.replace(unfinished, self.path)
         finally:
-            beside.unlink(missing_ok=True)
+            unfinished.unlink(missing_ok=True)
 
     def digest(self, kind: str, name: str) -> str:
         """Twelve hexadecimal digits for a name; the first time, what they stand for is written down."""
@@ -93,33 +95,33 @@ def keys() -> Keys:
     return Keys(own_folder("SSAST_KEYS", "~/.config/ssast"))
 
 
-def learn_given(worn: Redaction, given: Mapping[str, Any]) -> None:
+def learn_given(redactor: Redaction, given: Mapping[str, Any]) -> None:
     """Learn what is secret among the values that a user gave, whether they are options or not."""
     known = set(SPECS) - set(secret_options())
     for name, value in given.items():
         for part in value if isinstance(value, list | tuple) else [value]:
             if name not in known and isinstance(part, str | os.PathLike) and str(part).casefold() != "none":
-                _learn_value(worn, name if name in SPECS else "path", os.fspath(part))
+                _learn_value(redactor, name if name in SPECS else "path", os.fspath(part))
 
 
-def _learn_value(worn: Redaction, name: str, value: str) -> None:
+def _learn_value(redactor: Redaction, name: str, value: str) -> None:
     """One option's value in all its spellings."""
     parts = _parts(name, value)
     if (kind := _secret(name)) in LISTED:
         for part in parts:
             if kind == "run":
-                _learn_value(worn, kind, part)
-            worn.learn(kind, [Path(part).resolve().name if kind == "run" else part])
+                _learn_value(redactor, kind, part)
+            redactor.learn(kind, [Path(part).resolve().name if kind == "run" else part])
     elif len(parts) > 1:
         for part in parts:
-            _learn_value(worn, name, part)
+            _learn_value(redactor, name, part)
     elif kind:
-        worn.learn(kind, [value])
+        redactor.learn(kind, [value])
     elif "://" in value or not value:
-        worn.learn_place(name, value)
+        redactor.learn_place(name, value)
     else:
         path = at_home(value)
-        worn.learn_place(name, str(path.absolute()), str(path.resolve()), value, str(path))
+        redactor.learn_place(name, str(path.absolute()), str(path.resolve()), value, str(path))
 
 
 def _parts(name: str, value: str) -> list[str]:
@@ -135,18 +137,18 @@ def _secret(name: str) -> str:
 
 
 def settled(options: Options) -> Options:
-    """Options of a private run with their paths absolute, so that none can hide as a word; and the veil knows them."""
-    worn = redaction.redaction_in_use()
-    if worn is None and not options.private:
+    """Options of a private run with absolute paths, so that none can pass for a word; the redaction learns them."""
+    redactor = redaction.redaction_in_use()
+    if redactor is None and not options.private:
         return options
-    if worn is None:
+    if redactor is None:
         raise UserError("private=True is not heeded here; call the mode by its public name, as in ssast.finetune(...).")
     options = dataclasses.replace(options, private=True, **_absolute(options))  # also of a mode that another one calls
     for name in reversed(secret_options()):  # of two options with one place, the first names it
         value = getattr(options, name)
         if value and name in options.given:
-            _learn_value(worn, name, value)
-    _learn_recordings(worn, options)
+            _learn_value(redactor, name, value)
+    _learn_recordings(redactor, options)
     return options
 
 
@@ -165,16 +167,16 @@ def _in_full(name: str, value: str) -> str:
     return str(path.absolute()) if "://" not in value and (path.exists() or name == "exp_dir") else value
 
 
-def _learn_recordings(worn: Redaction, options: Options) -> None:
+def _learn_recordings(redactor: Redaction, options: Options) -> None:
     """Every name in the local folder of the recordings, whether a csv has it or not; of a bucket the addresses."""
     if options.bucket_name:
-        worn.learn_place("bucket", str(locate("x", None, options.bucket_name)).removesuffix("/x"))
+        redactor.learn_place("bucket", str(locate("x", None, options.bucket_name)).removesuffix("/x"))
     if not options.prefix:
         return
     root = locate(options.prefix, options.study, options.bucket_name)
-    worn.learn_place("prefix", *([str(root)] if not root.is_local else _spellings(root)))
+    redactor.learn_place("prefix", *([str(root)] if not root.is_local else _spellings(root)))
     if root.is_local and root.is_dir():
-        worn.learn("uid", (name for name in os.listdir(root.path) if not OWN.fullmatch(name)))
+        redactor.learn("uid", (name for name in os.listdir(root.path) if not OWN.fullmatch(name)))
 
 
 def _spellings(root: Location) -> list[str]:
@@ -183,36 +185,40 @@ def _spellings(root: Location) -> list[str]:
 
 def shown_record(values: Mapping[str, Any]) -> dict[str, object]:
     """Options as they may be written down; `revealed` brings them back on this machine."""
-    worn = redaction.redaction_in_use()
-    if worn is None:
+    redactor = redaction.redaction_in_use()
+    if redactor is None:
         return dict(values)
     secret = set(secret_options())
     return {
-        name: _hidden(worn, name, value) if name in secret and value else _deep(worn, value)
+        name: _hidden(redactor, name, value) if name in secret and value else _deep(redactor, value)
         for name, value in values.items()
     }
 
 
 def shown_facts(facts: _Facts) -> _Facts:
-    """What a record holds beside options, as it may be written down."""
-    worn = redaction.redaction_in_use()
-    return facts if worn is None else cast(_Facts, _deep(worn, facts))
+    """What a record holds besides the options, as it may be written down."""
+    redactor = redaction.redaction_in_use()
+    return facts if redactor is None else cast(_Facts, _deep(redactor, facts))
 
 
-def _hidden(worn: Redaction, name: str, value: str) -> str:
+def _hidden(redactor: Redaction, name: str, value: str) -> str:
     kind = _secret(name)
-    hidden = [worn.hidden(kind if kind in LISTED else name, part) for part in _parts(name, value)]
+    hidden = [redactor.hidden(kind if kind in LISTED else name, part) for part in _parts(name, value)]
     return ("," if kind in LISTED else "\n").join(hidden)
 
 
-def _deep(worn: Redaction, value: Any) -> Any:
+def _deep(redactor: Redaction, value: Any) -> Any:
     if isinstance(value, Mapping):
-        return {_deep(worn, str(name)): _deep(worn, inner) for name, inner in value.items()}
+        return {_deep(redactor, str(name)): _deep(redactor, inner) for name, inner in value.items()}
     if isinstance(value, list | tuple):
-        return [_deep(worn, inner) for inner in value]
+        return [_deep(redactor, inner) for inner in value]
     if not isinstance(value, str):
         return value
-    return worn.hidden(worn.kinds[value], value) if value in worn.kinds else worn.text(value, is_sentence=True)
+    return (
+        redactor.hidden(redactor.kinds[value], value)
+        if value in redactor.kinds
+        else redactor.text(value, is_sentence=True)
+    )
 
 
 def revealed(values: Mapping[str, Any], path: object) -> dict[str, Any]:

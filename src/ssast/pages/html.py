@@ -107,8 +107,8 @@ def data_uri(content: bytes, kind: str) -> str:
 def sound_uri(waveform_S: Any, sample_rate: int) -> str:
     """A waveform (S,), -1..1, as 16-bit wav in a data URI, at 16 kHz where it has more.
 
-    FLAC would take less, but Chromium fails to seek in one that it holds in memory. Behind a veil it is silence of the
-    same length, since a voice tells who speaks.
+    FLAC would take less, but Chromium fails to seek in one that it holds in memory. In a private run it is silence of
+    the same length, since a voice tells who speaks.
     """
     import soundfile
     import soxr

@@ -25,7 +25,7 @@ from ssast.errors import UserError
 from ssast.options.privacy import keys
 from ssast.options.records import MODES
 from ssast.options.resolve import resolve
-from ssast.runs.wrapping.private_runs import _Veiled, private_run, typed
+from ssast.runs.wrapping.private_runs import _RedactedStream, private_run, typed
 
 torch.set_num_threads(1)
 SMALL = ["--target_length", "32", "--device", "cpu", "--precision", "fp32", "--resamples", "5"]
@@ -256,7 +256,7 @@ def options(home: Path) -> dict[str, object]:
     return {**found, "target_length": 32, "device": "cpu", "precision": "fp32", "resamples": 5, "private": True}
 
 
-def test_python_raises_veiled_sentences_and_returns_real_paths(tuned, home, capfd):
+def test_python_raises_redacted_sentences_and_returns_real_paths(tuned, home, capfd):
     with pytest.raises(UserError, match="is missing; write one") as caught:
         ssast.evaluate(**options(home), finetuned_mdl_path=tuned, exp_dir=home / "py")
     assert not SECRET.search(str(caught.value))
@@ -314,10 +314,10 @@ def test_a_key_file_that_cannot_be_used_is_one_sentence(home, capfd, monkeypatch
     assert "holds no salt" in capfd.readouterr().err
 
 
-def test_a_veiled_stream_outlives_the_one_behind_it():
+def test_a_redacted_stream_outlives_the_one_behind_it():
     """Python 3.13 reports what a dying stream raises, and each one flushes as it dies."""
     behind = io.StringIO()
-    before = _Veiled(behind)
+    before = _RedactedStream(behind)
     behind.close()
     before.close()
     assert before.closed

@@ -71,7 +71,7 @@ def read_split(
 
 
 def _learn(header: list[str], rows: list[tuple[int, list[str]]], uids: list[str]) -> None:
-    """Tell a veil, where one is worn, who is in the table."""
+    """Tell the redaction of a private run who is in the table."""
     if redaction.redaction_in_use():
         redaction.learn("uid", uids)
         for at in (at for at, name in enumerate(header) if subject_names([name])):

@@ -16,8 +16,8 @@ from ssast.redaction import Redaction
 from ssast.runs.wrapping.terminal import PassingStream
 
 
-class _Veiled(PassingStream):
-    """A text stream through which nothing passes unveiled."""
+class _RedactedStream(PassingStream):
+    """A text stream that redacts what is written to it."""
 
     def write(self, text: str) -> int:
         self.stream.write(redaction.shown(text))
@@ -26,7 +26,7 @@ class _Veiled(PassingStream):
 
 @contextmanager
 def private_run(given: Mapping[str, Any], *, is_private: bool = False) -> Iterator[None]:
-    """Let a mode hide names where `given`, or else `is_private`, asks for --private True; errors come out so, too.
+    """Hide names, in errors too, where `given`, or else `is_private`, asks for --private True.
 
     An error that is no UserError keeps its traceback, but neither its kind nor what caused it: both may hold names.
     """
@@ -34,17 +34,17 @@ def private_run(given: Mapping[str, Any], *, is_private: bool = False) -> Iterat
         yield
         return
     with ExitStack() as stack:
-        worn = stack.enter_context(redaction.redacting(Redaction(keys().digest)))
-        learn_given(worn, given)
-        stack.enter_context(redirect_stdout(_Veiled(sys.stdout)))
-        stack.enter_context(redirect_stderr(_Veiled(sys.stderr)))
+        redactor = stack.enter_context(redaction.redacting(Redaction(keys().digest)))
+        learn_given(redactor, given)
+        stack.enter_context(redirect_stdout(_RedactedStream(sys.stdout)))
+        stack.enter_context(redirect_stderr(_RedactedStream(sys.stderr)))
         try:
             yield
         except UserError as error:
-            raise type(error)(worn.text(str(error), is_sentence=True, names=error.names)) from None
+            raise type(error)(redactor.text(str(error), is_sentence=True, names=error.names)) from None
         except Exception as error:
-            told = worn.text(f"{type(error).__name__}: {error}", is_sentence=True)
-            raise RuntimeError(told).with_traceback(error.__traceback__) from None
+            sentence = redactor.text(f"{type(error).__name__}: {error}", is_sentence=True)
+            raise RuntimeError(sentence).with_traceback(error.__traceback__) from None
 
 
 def typed(words: Sequence[str]) -> dict[str, str]:
