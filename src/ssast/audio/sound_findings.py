@@ -104,10 +104,10 @@ def judge(
     seconds = len(heard_S) / heard.sample_rate
     channels_CS = _array(recording)[:, : max(1, round(seconds * recording.sample_rate))]
     found = [*_cut(recording, heard, most_samples, clip_seconds), *_channels(channels_CS, recording.sample_rate, mono)]
-    if not any(doubt.kind == "channels cancel" for doubt in found):
+    if not any(finding.kind == "channels cancel" for finding in found):
         found += _level(heard_S, is_whole=not found or found[0].kind != "cut")
     found += _samples(channels_CS)
-    if all(doubt.kind not in ("silent", "channels cancel") for doubt in found):
+    if all(finding.kind not in ("silent", "channels cancel") for finding in found):
         found += _stillness(still(channels_CS, recording.sample_rate, mono=mono))
     return found
 

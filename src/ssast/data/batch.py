@@ -42,7 +42,7 @@ class ClipItem(TypedDict, total=False):
     """(N,)"""
     fbank: Tensor
     """(T, F)"""
-    doubts: tuple[SoundFinding, ...]
+    findings: tuple[SoundFinding, ...]
 
 
 class Batch(ModelInput, total=False):
@@ -58,7 +58,7 @@ class Batch(ModelInput, total=False):
     long: list[LongRecording | None]
     """What stands for recordings that are not held at all."""
     bad: list[Bad]
-    doubts: list[tuple[str, Sequence[SoundFinding]]]
+    findings: list[tuple[str, Sequence[SoundFinding]]]
     """What is doubtful about recordings, with their uids."""
     windows: list[Any]
     """Which `Window` of `engine/` each row is."""

@@ -116,7 +116,7 @@ class AudioConf:
         """The waveform (C, S) of a recording, as much of it as `hold` asks for, and the length of the whole.
 
         "whole": all; "heard": of a long one what reaches the fbank; "windows": of a long one nothing but "long", for
-        who cuts it to windows. With `judges` also "doubts", where there are any.
+        who cuts it to windows. With `judges` also "findings", where there are any.
         """
         cut = hold == "heard" or (hold == "windows" and not self.clip_length)
         most = samples_of(self.target_length, self.resample_rate) if cut else None
@@ -127,7 +127,7 @@ class AudioConf:
         if hold == "windows" and recording.whole_samples:
             return {**item, **self._long(opens, judges=judges), "waveform": recording.waveform[:, :0]}
         if judges:
-            item |= as_item(self.doubts(read.recording(), recording, in_windows=hold == "windows"))
+            item |= as_item(self.sound_findings(read.recording(), recording, in_windows=hold == "windows"))
         return item
 
     def _long(self, opens: Open, *, judges: bool) -> ClipItem:
@@ -135,9 +135,11 @@ class AudioConf:
         watch = Blockwise(self.reduce)
         counted = (lambda: watch.pass_on(opens())) if judges else opens
         long = replace(LongRecording.counted(counted, self.resample_rate, self.reduce), open=opens)
-        return {"whole_length": long.samples, "long": long, **as_item(watch.doubts())}
+        return {"whole_length": long.samples, "long": long, **as_item(watch.findings())}
 
-    def doubts(self, recording: Recording, heard: Recording, *, in_windows: bool = False) -> tuple[SoundFinding, ...]:
+    def sound_findings(
+        self, recording: Recording, heard: Recording, *, in_windows: bool = False
+    ) -> tuple[SoundFinding, ...]:
         """What is wrong or odd about a recording as a model hears it; all of it is heard `in_windows`."""
         most = None if in_windows else self.most_samples
         return tuple(judge(recording, heard, most_samples=most, clip_seconds=self.clip_length, mono=self.reduce))

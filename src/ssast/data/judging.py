@@ -18,7 +18,7 @@ IN_ALL = ("silent", "very quiet", "channels cancel", "silent channel", "differen
 
 
 class Watched:
-    """The blocks of a recording as they pass; they are kept for who judges them."""
+    """The blocks of a recording as they pass; they are kept until they are judged."""
 
     def __init__(self, blocks: Iterable[Recording]):
         self.blocks, self.kept = blocks, list[Recording]()
@@ -37,7 +37,7 @@ class Watched:
 
 
 class Blockwise:
-    """The doubts about a long recording that is heard whole, gathered as its blocks pass."""
+    """The sound findings about a long recording that is heard whole, gathered as its blocks pass."""
 
     def __init__(self, mono: bool):
         self.mono, self.count = mono, 0
@@ -48,19 +48,19 @@ class Blockwise:
         for block in blocks:
             self.count += 1
             heard = conform(block, sample_rate=block.sample_rate, mono=self.mono)
-            for doubt in judge(replace(block, whole_samples=0), heard, mono=self.mono):
-                self.found[doubt.kind] = self.found.get(doubt.kind, (0, doubt))[0] + 1, doubt
+            for finding in judge(replace(block, whole_samples=0), heard, mono=self.mono):
+                self.found[finding.kind] = self.found.get(finding.kind, (0, finding))[0] + 1, finding
             yield block
 
-    def doubts(self) -> list[SoundFinding]:
+    def findings(self) -> list[SoundFinding]:
         """What is true of all of it, or of a part where that is enough."""
-        told = []
-        for kind, (times, doubt) in self.found.items():
+        findings = []
+        for kind, (times, finding) in self.found.items():
             if times == self.count:
-                told.append(doubt)
+                findings.append(finding)
             elif kind not in IN_ALL:
-                told.append(SoundFinding(kind, f"in part of it: {doubt.detail}"))
-        return told
+                findings.append(SoundFinding(kind, f"in part of it: {finding.detail}"))
+        return findings
 
 
 class Judged:
@@ -77,7 +77,7 @@ class Judged:
         return True
 
 
-def as_item(doubts: Iterable[SoundFinding]) -> ClipItem:
-    """What an item holds of doubts; nothing where there are none."""
-    found = tuple(doubts)
-    return {"doubts": found} if found else {}
+def as_item(findings: Iterable[SoundFinding]) -> ClipItem:
+    """The entry of an item that holds sound findings; no entry where there are none."""
+    kept = tuple(findings)
+    return {"findings": kept} if kept else {}

@@ -10,17 +10,17 @@ from ssast.data.storage.fingerprints import fingerprint_of
 from ssast.safe_reading import json_file
 
 _FORMAT = "doubts 1"
-"""Another one where recordings are judged otherwise."""
+"""The version of the judgement; it changes whenever recordings are judged otherwise."""
 
 
 class KeptFindings:
-    """Doubts of recordings in the cache, by content; `heard_as` names all else that they depend on."""
+    """Sound findings of recordings in the cache, by content; `heard_as` names all else that they depend on."""
 
     def __init__(self, cache: Cache, heard_as: str):
         self.cache, self.heard_as = cache, heard_as
 
     def find(self, content: str | None) -> dict[str, str] | None:
-        """The details by kind, none for a recording without doubts; None where it has not been judged."""
+        """The details by kind, none for a recording without findings; None where it has not been judged."""
         place = None if content is None else self.cache.find(self._key(content))
         if place is None:
             return None
@@ -32,13 +32,13 @@ class KeptFindings:
         return None
 
     def keep(self, content: str | None, details: Mapping[str, str]) -> None:
-        """Keep them, whole or not at all."""
+        """Keep them, in a file that is complete or not there at all."""
         if content is None:
             return
         text = json.dumps(dict(details))
 
-        def fill(beside: Path) -> None:
-            beside.write_text(text, encoding="utf-8")
+        def fill(unfinished: Path) -> None:
+            unfinished.write_text(text, encoding="utf-8")
 
         self.cache.get(self._key(content), len(text), fill)
 

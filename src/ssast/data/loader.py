@@ -37,7 +37,7 @@ def collate(items: Sequence[ClipItem | Bad]) -> Batch:
 
     "whole_lengths" (B,) are those of the recordings, of which long ones may be held in part; "long" holds what stands
     for those that are not held at all (None for others). "fbank" is stacked where the items hold it. Recordings that
-    could not be read are listed under "bad", what is doubtful about others under "doubts", as pairs with the uid.
+    could not be read are listed under "bad", what is doubtful about others under "findings", as pairs with the uid.
     """
     good = [item for item in items if not isinstance(item, Bad)]
     bad = [item for item in items if isinstance(item, Bad)]
@@ -56,8 +56,8 @@ def collate(items: Sequence[ClipItem | Bad]) -> Batch:
         batch["fbank"] = torch.stack([item["fbank"] for item in good])
     if bad:
         batch["bad"] = bad
-    if any("doubts" in item for item in good):
-        batch["doubts"] = [(item["uid"], item["doubts"]) for item in good if "doubts" in item]
+    if any("findings" in item for item in good):
+        batch["findings"] = [(item["uid"], item["findings"]) for item in good if "findings" in item]
     return batch
 
 
@@ -200,9 +200,9 @@ class Loader(Workers):
             for batch in super().__iter__():
                 bad: list[Bad] = batch.pop("bad", [])
                 self._answer(bad)
-                for uid, doubts in batch.pop("doubts", ()):
+                for uid, findings in batch.pop("findings", ()):
                     if self.note is not None:
-                        self.note(uid, doubts)
+                        self.note(uid, findings)
                 first += bad[: 1 - len(first)]
                 used += len(batch["uid"])
                 yield batch
@@ -255,7 +255,7 @@ def loader(
 
     A recording that cannot be used ends the run in one sentence, or with `on_bad_audio="skip"` is left out and given to
     `report` as (uid, reason) - called, or appended where it is a list. Batches keep their numbers: one whose recordings
-    are all left out comes with an empty "uid". What a data set doubts about a recording goes to `note`. `context` is
+    are all left out comes with an empty "uid". The findings of a data set about a recording go to `note`. `context` is
     how workers start (fork, spawn, forkserver; None: as torch does). Memory is pinned only where CUDA is. UserError
     where none of the recordings can be used, unless a part of a data set was asked for.
     """

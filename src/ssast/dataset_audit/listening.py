@@ -33,10 +33,10 @@ class ListenedRecording:
     """One recording: its measures, and the `finding` (a key of survey's FAULTS) and the sentence of what is wrong.
 
     `peak`, `offset` (the mean) against full scale 1, `clipped` as a share of the samples, all of the whole recording;
-    `doubts`, `still` and `bandwidth_hz` are about what a model hears of it. `digest` is the same for the same samples
-    at the same rate, in whatever lossless format. `sound`, the file's ending `container` and what else metadata.json
-    says in plain values (`metadata`) are there where `listen` was asked to listen `closely`. `names` are those that the
-    reason holds, by kind.
+    `sound_findings`, `still` and `bandwidth_hz` are about what a model hears of it. `digest` is the same for the same
+    samples at the same rate, in whatever lossless format. `sound`, the file's ending `container` and what else
+    metadata.json says in plain values (`metadata`) are there where `listen` was asked to listen `closely`. `names`
+    are those that the reason holds, by kind.
     """
 
     uid: str
@@ -49,7 +49,7 @@ class ListenedRecording:
     offset: float = 0.0
     clipped: float = 0.0
     digest: str = ""
-    doubts: tuple[SoundFinding, ...] = ()
+    sound_findings: tuple[SoundFinding, ...] = ()
     still: Still = NO_STILL
     bandwidth_hz: float = 0.0
     container: str = ""
@@ -100,12 +100,12 @@ def _measured(uid: str, recording: Recording, conf: AudioConf) -> ListenedRecord
     as_heard = conf.heard([replace(recording, whole_samples=0)])
     length = min(as_heard.waveform.shape[1], conf.most_samples) / as_heard.sample_rate
     part_CS = waveform_CS.numpy()[:, : max(1, round(length * rate))]
-    doubts = conf.doubts(recording, as_heard)
+    findings = conf.sound_findings(recording, as_heard)
     digest = hashlib.sha256(
         f"{rate} {len(waveform_CS)} {recording.whole_samples or ''}".encode() + waveform_CS.numpy().tobytes()
     ).hexdigest()
     part = Recording(as_heard.waveform[:1, : conf.most_samples], as_heard.sample_rate)
-    wrong = next((doubt for doubt in doubts if doubt.kind in WRONGS), SoundFinding("", ""))
+    wrong = next((finding for finding in findings if finding.kind in WRONGS), SoundFinding("", ""))
     return replace(
         found,
         finding=wrong.kind,
@@ -114,14 +114,14 @@ def _measured(uid: str, recording: Recording, conf: AudioConf) -> ListenedRecord
         offset=float(waveform_CS.mean(1).abs().max()),
         clipped=clipped_share(waveform_CS.numpy()),
         digest=digest,
-        doubts=doubts,
+        sound_findings=findings,
         still=still(part_CS, rate, mono=conf.reduce),
         bandwidth_hz=bandwidth(part),
     )
 
 
-class _Ears(Dataset[ListenedRecording]):
-    """Recordings as what is heard in them."""
+class _Recordings(Dataset[ListenedRecording]):
+    """What is heard in each recording, as a data set."""
 
     def __init__(self, root: Location, uids: Sequence[str], **how: Any):
         self.root, self.uids, self.how = root, list(uids), how
@@ -145,9 +145,9 @@ def listen_to_all(
 
     A recording whose reading ends a worker is one that cannot be used; without workers it ends this process.
     """
-    ears = _Ears(root, uids, **how)
-    batches = [range(len(ears))[start : start + CLIPS_A_MESSAGE] for start in range(0, len(ears), CLIPS_A_MESSAGE)]
-    for heard in Workers(ears, batches, ears.dead, num_workers=num_workers, collate_fn=list):
+    recordings = _Recordings(root, uids, **how)
+    batches = [range(len(recordings))[start : start + CLIPS_A_MESSAGE] for start in range(0, len(recordings), CLIPS_A_MESSAGE)]
+    for heard in Workers(recordings, batches, recordings.dead, num_workers=num_workers, collate_fn=list):
         for one in heard:
             redaction.know(one.names)
             yield one

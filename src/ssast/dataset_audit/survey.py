@@ -93,10 +93,10 @@ def findings(
 
 def _of_recordings(heard: Mapping[str, ListenedRecording], splits: Mapping[str, pd.DataFrame]) -> Iterator[Finding]:
     for split, uid, one in _rows(heard, splits):
-        if one.finding and all(doubt.kind != one.finding for doubt in one.doubts):
+        if one.finding and all(heard.kind != one.finding for heard in one.sound_findings):
             yield Finding(uid, split, one.finding, one.reason)
-        for doubt in one.doubts:
-            yield Finding(uid, split, doubt.kind, doubt.detail)
+        for heard in one.sound_findings:
+            yield Finding(uid, split, heard.kind, heard.detail)
 
 
 def _rows(
@@ -147,7 +147,7 @@ def _shared_sounds(
 ) -> Iterator[Finding]:
     first_of: dict[str, tuple[str, str]] = {}
     for split, uid, one in _rows(heard, splits):
-        if not one.digest or any(doubt.kind == "silent" for doubt in one.doubts):
+        if not one.digest or any(heard.kind == "silent" for heard in one.sound_findings):
             continue
         other_split, other = first_of.setdefault(one.digest, (split, uid))
         if other == uid:

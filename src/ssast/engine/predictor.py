@@ -98,7 +98,7 @@ class Waveforms(Judged, Dataset[ClipItem]):
         with naming(self.uids[index]):
             recording = Recording(_waveform(self.waveforms[index]), self.sample_rate)
             heard = self.conf.heard([recording])
-            found = self.conf.doubts(recording, heard, in_windows=True) if self.is_new(index) else ()
+            found = self.conf.sound_findings(recording, heard, in_windows=True) if self.is_new(index) else ()
         item: ClipItem = {"uid": self.uids[index], "waveform": heard.waveform, "targets": torch.empty(0)}
         return {**item, **as_item(found)}
 
@@ -187,11 +187,11 @@ class SSASTForAudioClassification(Classifier):
         )
 
 
-def _warn(uid: str, doubts: Sequence[SoundFinding]) -> None:
+def _warn(uid: str, findings: Sequence[SoundFinding]) -> None:
     """A Python warning where what the model hears of a recording is not what it is."""
-    for doubt in doubts:
-        if doubt.kind in WRONGS:
-            warnings.warn(f"recording {uid}: {doubt.kind}: {doubt.detail}", stacklevel=2)
+    for finding in findings:
+        if finding.kind in WRONGS:
+            warnings.warn(f"recording {uid}: {finding.kind}: {finding.detail}", stacklevel=2)
 
 
 def settings_of(model: Classifier) -> AudioSettings:

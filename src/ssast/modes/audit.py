@@ -76,7 +76,7 @@ def audit(options: Options) -> Path:
     clips = _clips(heard, splits, labels, columns, told)
     found = audit_clips(clips, loss=options.loss, resamples=options.resamples, seed=RESAMPLES_SEED, progress=_progress)
     found |= {"leaks": _leaks(findings(heard, splits, labels, loss=options.loss)), "not_read": _not_read(heard)}
-    found["doubts"] = _doubts(heard)
+    found["doubts"] = _sound_findings(heard)
     name = data_name(options.dataset, options.data_split_root, next(iter(places.values())))
     _write(folder, found, clips, f"Audit of {name}", _facts(folder))
     _show(found, folder)
@@ -213,12 +213,12 @@ def _leaks(found: Sequence[Finding]) -> dict[str, Leak]:
     }
 
 
-def _doubts(heard: Mapping[str, ListenedRecording]) -> dict[str, dict[str, str]]:
+def _sound_findings(heard: Mapping[str, ListenedRecording]) -> dict[str, dict[str, str]]:
     """What is doubtful about recordings as a model hears them: by kind, the details by uid as it may be shown."""
     found: dict[str, dict[str, str]] = {}
     for uid, one in heard.items():
-        for doubt in one.doubts:
-            found.setdefault(doubt.kind, {})[redaction.shown_name("uid", uid)] = doubt.detail
+        for finding in one.sound_findings:
+            found.setdefault(finding.kind, {})[redaction.shown_name("uid", uid)] = finding.detail
     return found
 
 

@@ -22,7 +22,7 @@ from ssast.engine.predictor import WindowPredictor, label_names
 from ssast.engine.windows import WindowedRecording, pool_windows
 from ssast.errors import UserError
 from ssast.options.options import Options
-from ssast.pages.sound_finding_sentences import doubt_note
+from ssast.pages.sound_finding_sentences import finding_note
 from ssast.pages.tables import number, text_table
 from ssast.runs.audio_settings import audio_settings, model_settings
 from ssast.runs.batches import ClipReader
@@ -154,7 +154,7 @@ def _recordings(
             for at, label in enumerate(labels)
             if label in thresholds
         }
-        told = [doubt_note(bad.about(one.uid)) or None for one in piece]
+        told = [finding_note(bad.about(one.uid)) or None for one in piece]
         notes = pd.DataFrame({NOTE: pd.array(told, dtype=TEXT)})  # text also where no recording has one
         yield pd.concat([frame, scores, pd.DataFrame(calls), notes], axis=1)
 

@@ -41,23 +41,25 @@ SAID = {
 }
 KINDS = (*WRONGS, *ODDITIES, *FINDING_FACTS)
 
-Doubts = Mapping[str, Mapping[str, str]]
+FindingDetails = Mapping[str, Mapping[str, str]]
 """The details of each kind, by uid."""
 
 
-def finding_sentences(doubts: Doubts, total: int, what: str = "recordings") -> list[str]:
+def finding_sentences(findings: FindingDetails, total: int, what: str = "recordings") -> list[str]:
     """A sentence for each kind that a run should hear of, the worst first, with the first few recordings' names."""
     return [
-        f"{_head(kind, len(doubts[kind]), total, what)}: {_named(doubts[kind])}." for kind in SAID if doubts.get(kind)
+        f"{_head(kind, len(findings[kind]), total, what)}: {_named(findings[kind])}."
+        for kind in SAID
+        if findings.get(kind)
     ]
 
 
-def finding_counts(doubts: Doubts) -> dict[str, int]:
+def finding_counts(findings: FindingDetails) -> dict[str, int]:
     """How many recordings there are of each kind, for a record; kinds without any are left out."""
-    return {kind: len(doubts[kind]) for kind in KINDS if doubts.get(kind)}
+    return {kind: len(findings[kind]) for kind in KINDS if findings.get(kind)}
 
 
-def doubt_note(details: Mapping[str, str]) -> str:
+def finding_note(details: Mapping[str, str]) -> str:
     """What is doubtful about one recording, by kind, as one line; empty where nothing is."""
     return "; ".join(f"{kind}: {details[kind]}" for kind in SAID if kind in details)
 

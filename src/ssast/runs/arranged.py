@@ -69,27 +69,28 @@ class Arranged:
         if self.labels:
             (folder / "labels.txt").write_text("\n".join(self.labels) + "\n", encoding="utf-8")
 
-    def show(self, folder: Path, labels: Labels, doubts: Sequence[str]) -> None:
+    def show(self, folder: Path, labels: Labels, doubtful: Sequence[str]) -> None:
         """On the screen: people, labels, what was left alone, and the commands that come next.
 
-        `doubts` are the codes that may stand for two people.
+        `doubtful` are the codes that may stand for two people.
         """
         for name, rows in self.halves.items():
             say(f"{name}: {counted(len(rows), 'recording')}{self._whose(rows)}")
         if not self.subject:
             say("no column says who speaks, so one person may be in both splits; name one with --subject_column")
-        self._warn_of_codes(doubts)
+        self._warn_of_codes(doubtful)
         for label in self.labels:
             say(f"label {_told(label, labels.made)}: {self._counts(label)}")
         self._show_others(labels.made)
         self._show_next(folder)
 
-    def _warn_of_codes(self, doubts: Sequence[str]) -> None:
+    def _warn_of_codes(self, doubtful: Sequence[str]) -> None:
         """Codes that may stand for two people, and people who may have two codes."""
-        if doubts:
-            told = "; ".join(doubts[:_SHOWN]) + (f"; and {len(doubts) - _SHOWN} more" if len(doubts) > _SHOWN else "")
+        if doubtful:
+            more = f"; and {len(doubtful) - _SHOWN} more" if len(doubtful) > _SHOWN else ""
+            codes = "; ".join(doubtful[:_SHOWN]) + more
             say(
-                f"warning: one code may stand for two people: {told}; if so, give each a code of their own in the table"
+                f"warning: one code may stand for two people: {codes}; if so, give each a code of their own in the table"
             )
         alike = spelled_twice(people_in(self.frame, self.subject).known) if self.subject else ()
         if told := some([" and ".join(own) for own in alike], _SHOWN):

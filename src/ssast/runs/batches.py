@@ -99,7 +99,7 @@ class ClipReader:
             num_workers=self.num_workers,
             on_bad_audio=self.on_bad_audio,
             report=self.skipped,
-            note=self.skipped.doubt,
+            note=self.skipped.add_findings,
             context=None if self.worker_start == "auto" else self.worker_start,
             **how,
         )

@@ -93,7 +93,7 @@ class Pooler:
                 bar.update(min(size, len(data) - number * size))
 
     def judge(self, uids: list[str], source: Rows) -> Iterator[tuple[str, dict[str, str]]]:
-        """The uid and the doubts of recordings that are read for nothing else."""
+        """The uid and the findings of recordings that are read for nothing else."""
         rows = Rows(source.frame.loc[uids], [], source.source)
         data = self.reader.dataset(rows)
         for batch in self.reader.load(data, batch_size=JUDGED_AT_ONCE, is_part=True):
@@ -123,33 +123,33 @@ def pooled_table(pooler: Pooler, *sources: Rows) -> StatesTable:
     content_of = dict(
         zip(uids, recording_fingerprints(root, uids, disk) if pooler.keeps else [None] * len(uids), strict=True)
     )
-    table, doubts = StatesTable(disk, uids, pooler.states), KeptFindings(disk, pooler.heard_as())
+    table, kept_findings = StatesTable(disk, uids, pooler.states), KeptFindings(disk, pooler.heard_as())
     missing = _anywhere([uid for uid, content in content_of.items() if not table.put(uid, store.find(content))])
     if pooler.autocast:
         say(_sentence(len(missing), len(uids), disk.folder if pooler.keeps else None))
     for uid, values_KND, details in _computed(pooler, rows, missing):
         table.put(uid, values_KND)
         store.keep(content_of[uid], values_KND)
-        _doubt(pooler.reader, uid, details)
-        doubts.keep(content_of[uid], details)
-    _judge_kept(pooler, rows, {uid: content_of[uid] for uid in uids if uid not in set(missing)}, doubts)
+        _add_findings(pooler.reader, uid, details)
+        kept_findings.keep(content_of[uid], details)
+    _judge_kept(pooler, rows, {uid: content_of[uid] for uid in uids if uid not in set(missing)}, kept_findings)
     return table.finish()
 
 
-def _judge_kept(pooler: Pooler, rows: Rows, kept: dict[str, str | None], doubts: KeptFindings) -> None:
+def _judge_kept(pooler: Pooler, rows: Rows, kept: dict[str, str | None], kept_findings: KeptFindings) -> None:
     """Note what is doubtful about recordings whose states are kept; those that were never judged are read for it."""
-    known = {uid: doubts.find(content) for uid, content in kept.items()}
+    known = {uid: kept_findings.find(content) for uid, content in kept.items()}
     for uid, details in known.items():
-        _doubt(pooler.reader, uid, details or {})
+        _add_findings(pooler.reader, uid, details or {})
     unjudged = _anywhere([uid for uid, details in known.items() if details is None])
     judged = _in_shares(unjudged, lambda own: pooler.judge(own, rows), JUDGED_AT_ONCE)
     for uid, details in judged:
-        _doubt(pooler.reader, uid, details)
-        doubts.keep(kept.get(uid), details)
+        _add_findings(pooler.reader, uid, details)
+        kept_findings.keep(kept.get(uid), details)
 
 
-def _doubt(reader: ClipReader, uid: str, details: dict[str, str]) -> None:
-    reader.skipped.doubt(uid, [SoundFinding(kind, detail) for kind, detail in details.items()])
+def _add_findings(reader: ClipReader, uid: str, details: dict[str, str]) -> None:
+    reader.skipped.add_findings(uid, [SoundFinding(kind, detail) for kind, detail in details.items()])
 
 
 def _anywhere(missing: list[str]) -> list[str]:
@@ -158,7 +158,7 @@ def _anywhere(missing: list[str]) -> list[str]:
 
 
 def _computed(pooler: Pooler, rows: Rows, missing: list[str]) -> Iterator[tuple[str, Values, dict[str, str]]]:
-    """The uid, the states and the doubts of these recordings, each computed by one process and handed to all."""
+    """The uid, the states and the findings of these recordings, each computed by one process and handed to all."""
     bad, size = pooler.reader.skipped, pooler.reader.loader_size
 
     def compute(own: list[str]) -> Iterator[tuple[str, Values, dict[str, str]]]:

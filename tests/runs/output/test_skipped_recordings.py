@@ -134,4 +134,4 @@ def test_a_journal_that_no_run_wrote_is_passed_over(tmp_path, pipe):
     for name in ("bytes.jsonl", "kinds.jsonl", "pipe.jsonl", "none.jsonl"):
         noted.remember(tmp_path / name)
     assert noted.reasons == {"c": "cut off"}
-    assert noted.doubts == {}
+    assert noted.findings == {}

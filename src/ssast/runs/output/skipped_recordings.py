@@ -21,14 +21,14 @@ JOURNAL = "bad_audio.jsonl"
 
 
 class SkippedRecordings:
-    """The recordings that were left out, each with its reason, and what is doubtful about others; told by the loader.
+    """The recordings that were left out, each with its reason, and sound findings about others; the loader adds them.
 
-    `doubts` holds for each kind the details by uid. Uids are as they may be shown.
+    `findings` holds for each kind the details by uid. Uids are as they may be shown.
     """
 
     def __init__(self) -> None:
         self.reasons: dict[str, str] = {}
-        self.doubts: dict[str, dict[str, str]] = {}
+        self.findings: dict[str, dict[str, str]] = {}
         self.journals: list[Path] = []
 
     def __call__(self, uid: str, reason: str) -> None:
@@ -38,13 +38,13 @@ class SkippedRecordings:
             self.reasons[uid] = reason
             self._append(uid, reason)
 
-    def doubt(self, uid: str, doubts: Sequence[SoundFinding]) -> None:
+    def add_findings(self, uid: str, findings: Sequence[SoundFinding]) -> None:
         """Note what is doubtful about one that is used."""
         uid = redaction.shown_name("uid", uid)
-        for doubt in doubts:
-            if uid not in self.doubts.get(doubt.kind, ()):
-                self.doubts.setdefault(doubt.kind, {})[uid] = doubt.detail
-                self._append(uid, doubt.kind, doubt.detail)
+        for finding in findings:
+            if uid not in self.findings.get(finding.kind, ()):
+                self.findings.setdefault(finding.kind, {})[uid] = finding.detail
+                self._append(uid, finding.kind, finding.detail)
 
     def _append(self, *words: str) -> None:
         if self.journals:
@@ -79,19 +79,19 @@ class SkippedRecordings:
         noted = SkippedRecordings()
         noted.remember(journal)
         journal.unlink(missing_ok=True)
-        told = [(uid, kind, detail) for kind, own in noted.doubts.items() for uid, detail in own.items()]
-        for line in (*noted.reasons.items(), *told):
+        findings = [(uid, kind, detail) for kind, own in noted.findings.items() for uid, detail in own.items()]
+        for line in (*noted.reasons.items(), *findings):
             if line[0] not in shown:
                 noted._append(*line)
 
     def _read(self, journal: Path) -> None:
         """Take up what this or another process wrote there."""
         for line in noted_lines(journal):
-            uid, *told = map(str, line) if line else ("",)
-            if len(told) == 1:
-                self.reasons.setdefault(uid, told[0])
-            elif len(told) == 2 and told[0] in KINDS:
-                self.doubts.setdefault(told[0], {}).setdefault(uid, told[1])
+            uid, *words = map(str, line) if line else ("",)
+            if len(words) == 1:
+                self.reasons.setdefault(uid, words[0])
+            elif len(words) == 2 and words[0] in KINDS:
+                self.findings.setdefault(words[0], {}).setdefault(uid, words[1])
 
     def close(self, journal: Path) -> None:
         """Note nothing further in a journal that is about to be removed; what it holds stays known."""
@@ -104,9 +104,9 @@ class SkippedRecordings:
             self._read(journal)
 
     def of(self, uids: Collection[str]) -> dict[str, dict[str, str]]:
-        """The doubts about these recordings alone, in their order."""
+        """The sound findings about these recordings alone, in their order."""
         shown = [redaction.shown_name("uid", uid) for uid in uids]
-        found = {kind: {uid: own[uid] for uid in shown if uid in own} for kind, own in self.doubts.items()}
+        found = {kind: {uid: own[uid] for uid in shown if uid in own} for kind, own in self.findings.items()}
         return {kind: own for kind, own in found.items() if own}
 
     def about(self, uid: str) -> dict[str, str]:
@@ -137,5 +137,5 @@ class SkippedRecordings:
 def _write(path: Path, rows: Collection[tuple[str, ...]], columns: list[str]) -> None:
     path.unlink(missing_ok=True)
     if rows:
-        with atomic_file(path) as beside:
-            pd.DataFrame(list(rows), columns=columns).to_csv(beside, index=False)
+        with atomic_file(path) as unfinished:
+            pd.DataFrame(list(rows), columns=columns).to_csv(unfinished, index=False)
