@@ -10,7 +10,7 @@ import yaml
 
 import ssast
 from ssast import cli
-from ssast.model.classification import SSASTForAudioClassification
+from ssast.engine.predictor import SSASTForAudioClassification
 
 torch.set_num_threads(1)
 FRAMES = 64

@@ -90,7 +90,8 @@ class Arranged:
             more = f"; and {len(doubtful) - _SHOWN} more" if len(doubtful) > _SHOWN else ""
             codes = "; ".join(doubtful[:_SHOWN]) + more
             say(
-                f"warning: one code may stand for two people: {codes}; if so, give each a code of their own in the table"
+                f"warning: one code may stand for two people: {codes}; "
+                "if so, give each a code of their own in the table"
             )
         alike = spelled_twice(people_in(self.frame, self.subject).known) if self.subject else ()
         if told := some([" and ".join(own) for own in alike], _SHOWN):
