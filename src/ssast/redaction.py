@@ -188,9 +188,8 @@ class Redaction:
         for word in _WORD.finditer(text) if self.heads else ():
             at = word.start()
             rests = self.heads.get(text[at : at + CUT], []) if at >= last else []
-            near = bisect(
-                rests, (text[at : at + LONGEST], "")
-            )  # what shares most with the text stands beside its place
+            # What shares most with the text stands beside its place.
+            near = bisect(rests, (text[at : at + LONGEST], ""))
             for rest, name in rests[max(0, near - 1) : near + 1]:
                 end = at + len(os.path.commonprefix((text[at : at + len(rest)], rest)))  # noqa: RUF071 - no paths
                 is_cut = text.startswith("...", end) or not self._is_whole(text, word)
