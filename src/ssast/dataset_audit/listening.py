@@ -145,9 +145,10 @@ def listen_to_all(
 
     A recording whose reading ends a worker is one that cannot be used; without workers it ends this process.
     """
-    recordings = _Recordings(root, uids, **how)
-    batches = [range(len(recordings))[start : start + CLIPS_A_MESSAGE] for start in range(0, len(recordings), CLIPS_A_MESSAGE)]
-    for heard in Workers(recordings, batches, recordings.dead, num_workers=num_workers, collate_fn=list):
+    listened = _Recordings(root, uids, **how)
+    numbers = range(len(listened))
+    batches = [numbers[start : start + CLIPS_A_MESSAGE] for start in range(0, len(listened), CLIPS_A_MESSAGE)]
+    for heard in Workers(listened, batches, listened.dead, num_workers=num_workers, collate_fn=list):
         for one in heard:
             redaction.know(one.names)
             yield one
