@@ -11,7 +11,7 @@ import pytest
 from ssast import __version__, cli
 from ssast.errors import UserError
 from ssast.options.options import SPECS
-from ssast.options.records import MODES
+from ssast.options.records import ALIASES, MODES
 
 ROOT = Path(__file__).resolve().parents[1]
 DATA = ["-i", "audio", "-d", "splits"]
@@ -182,6 +182,13 @@ def test_the_help_of_a_mode_shows_its_options_and_fits_the_screen(capsys, monkey
         is_listed = any(line.startswith("  -") and f"--{spec.name} " in line for line in page.splitlines())
         assert is_listed == (spec.name in MODES[mode].options and not spec.is_rare), spec.name
         assert f"--{spec.name}" in page or spec.name not in MODES[mode].options, "the rest is named at the end"
+
+
+@pytest.mark.parametrize("spelling", [*ALIASES, "train"])
+def test_the_seeds_other_names_of_modes_have_help_too(capsys, spelling):
+    """`ssast train --help`, which is of no mode alone, was a traceback."""
+    assert cli.main([spelling, "--help"]) == 0
+    assert " ".join(capsys.readouterr().out.split()).endswith("the options that other modes use.")
 
 
 def test_help_shows_unit_range_choices_and_default(capsys, monkeypatch):

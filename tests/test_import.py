@@ -3,6 +3,7 @@
 import subprocess
 import sys
 import tomllib
+from importlib import import_module
 from pathlib import Path
 
 import pytest
@@ -43,3 +44,17 @@ def test_an_unknown_name_is_an_attribute_error():
 
 def test_the_version_is_the_one_of_the_package():
     assert tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["version"] == ssast.__version__
+
+
+@pytest.mark.parametrize(("before", "now"), ssast._MOVED.items())
+def test_modules_that_moved_are_there_under_their_old_names(before, now):
+    """Configurations of s3prl and of the HEAR benchmark name them."""
+    old, new = import_module(before), import_module(now)
+    public = [name for name in vars(new) if not name.startswith("_")]
+    assert public
+    assert all(getattr(old, name) is getattr(new, name) for name in public)
+
+
+def test_the_old_names_of_adapters_are_the_published_ones():
+    assert callable(import_module("ssast.engine.s3prl").UpstreamExpert)
+    assert callable(import_module("ssast.engine.hear_api").get_scene_embeddings)

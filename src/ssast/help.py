@@ -130,7 +130,8 @@ def help_page(mode: str | None, prog: str, *, whole: bool) -> str:
 
 def _left_out(mode: str) -> str:
     """What the help of a mode does not show."""
-    rare = [f"--{name}" for name, spec in SPECS.items() if name in MODES[mode].options and spec.is_rare]
+    own = MODES[mode].options if mode in MODES else ()  # train is pretrain or finetune, as the task says
+    rare = [f"--{name}" for name, spec in SPECS.items() if name in own and spec.is_rare]
     more = f"the rest ({', '.join(rare)}) and " if rare else ""
     return f"`ssast {mode} --help-all` shows {more}the options that other modes use."
 

@@ -123,11 +123,10 @@ def _write_spread(path: Path, homes: Sequence[Path]) -> None:
     loss = next(iter(found.values()))["loss"]
     entries = {name: {**own["labels"], MEAN: own["mean"]} for name, own in found.items()}
     rows = [
-        {"label": label, "measure": score_predictions}
-        | spread({name: own[label][score_predictions] for name, own in entries.items()})
+        {"label": label, "measure": measure} | spread({name: own[label][measure] for name, own in entries.items()})
         for label in next(iter(entries.values()))
-        for score_predictions in TITLES
-        if score_predictions in next(iter(entries.values()))["mean"]
+        for measure in TITLES
+        if measure in next(iter(entries.values()))["mean"]
     ]
     with atomic_file(path) as beside:
         pd.DataFrame(rows).to_csv(beside, index=False)
