@@ -82,8 +82,8 @@ class FeatureStore:
         raw = np.ascontiguousarray(values_KND, dtype="<f4").tobytes()
         packed = raw + zlib.crc32(raw).to_bytes(CHECKSUM_BYTES, "little")
 
-        def fill(beside: Path) -> None:
-            beside.write_bytes(packed)
+        def fill(unfinished: Path) -> None:
+            unfinished.write_bytes(packed)
 
         self.cache.get(self._key(content, self.states), len(packed), fill)
 

@@ -118,7 +118,7 @@ def load_optimiser(optimizer: torch.optim.Optimizer, state: Any) -> None:
 def write_state(path: Path, state: Mapping[str, object]) -> None:
     """Write the state to `path`, replacing what was there in one step; a kill half-way leaves the old file."""
     # Into an open file: of a path torch does not say what the disk said.
-    with atomic_file(path) as beside, open(beside, "wb") as file:
+    with atomic_file(path) as unfinished, open(unfinished, "wb") as file:
         torch.save(state, file)
 
 
@@ -196,11 +196,11 @@ class CheckpointWriter:
         write_state(self.last, state)
         if not self.older:
             return
-        with atomic_file(self.folder / f"step-{step:09d}.pt") as beside:
+        with atomic_file(self.folder / f"step-{step:09d}.pt") as unfinished:
             try:
-                os.link(self.last, beside)
+                os.link(self.last, unfinished)
             except OSError:  # a disk without hard links
-                shutil.copyfile(self.last, beside)
+                shutil.copyfile(self.last, unfinished)
         # The newest bears both names.
         for old in sorted(self.folder.glob("step-*.pt"))[: -self.older - 1]:
             old.unlink()

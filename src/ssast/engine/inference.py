@@ -65,7 +65,7 @@ class FinishedPass:
         names = [*first.column_names[:-1], column]
         count = 0
         schema = first.rename_columns(names).schema
-        with atomic_file(path) as beside, pq.ParquetWriter(beside, schema, use_dictionary=False) as writer:
+        with atomic_file(path) as unfinished, pq.ParquetWriter(unfinished, schema, use_dictionary=False) as writer:
             for table in itertools.chain([first], tables):
                 writer.write_table(table.rename_columns(names))
                 count += table.num_rows
@@ -178,8 +178,8 @@ def _open_parts(folder: Path, key: str, steps: int, opened: Callable[[], Any]) -
                 tqdm.write(f"what lies in {folder} was computed with other options, files or versions: it begins anew")
             shutil.rmtree(folder, ignore_errors=True)
             folder.mkdir(parents=True)
-            with atomic_file(note) as beside:
-                Path(beside).write_text(json.dumps(key), encoding="utf-8")
+            with atomic_file(note) as unfinished:
+                Path(unfinished).write_text(json.dumps(key), encoding="utf-8")
         _drop_unreadable(folder)
         opened()
         finished = {first for first, end in map(_numbers, folder.glob("part-*.parquet")) if end > first}
@@ -267,7 +267,7 @@ class _Part:
 
     def _write(self, name: str) -> None:
         self._join()
-        with atomic_file(self.folder / f"{name}.parquet") as beside:
+        with atomic_file(self.folder / f"{name}.parquet") as unfinished:
             table = pa.concat_tables(self.tables) if self.tables else CLIP_ROWS.empty_table()
-            pq.write_table(table, beside, use_dictionary=False, row_group_size=ROWS_AT_ONCE)
+            pq.write_table(table, unfinished, use_dictionary=False, row_group_size=ROWS_AT_ONCE)
         self.tables, self.bytes = [], 0

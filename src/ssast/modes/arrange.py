@@ -68,13 +68,13 @@ def arrange(options: Options) -> Path:
     given = read_labels(paths.at(paths.label_txt or "")) if "label_txt" in options.given else None
     labels = _labels(table, given, options.label_column, named, person)
     columns, subject = _columns(table, named, labels, person)
-    with atomic_folder(folder) as beside:
-        kept = _copy(rows, beside / "recordings", bad, skips=skips, threads=max(1, options.num_workers))
+    with atomic_folder(folder) as unfinished:
+        kept = _copy(rows, unfinished / "recordings", bad, skips=skips, threads=max(1, options.num_workers))
         frame = _frame(columns, kept)
         made = Arranged.of(frame, list(labels.cells), subject, test_share=options.test_share, seed=options.seed)
-        made.write(beside)
+        made.write(unfinished)
         record = {"clips": {"all": len(kept)}, "files": fingerprint(place), "versions": versions()}
-        RunRecord.of(options).write(beside / "run.yaml", record)
+        RunRecord.of(options).write(unfinished / "run.yaml", record)
     _tell_files(named, len(kept), len(names.files), folder)
     bad.write(folder)
     made.show(folder, labels, doubtful(table, person) if person else [])

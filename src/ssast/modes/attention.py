@@ -181,12 +181,12 @@ def _write_clip(path: Path, found: Explanation, *, draws: bool) -> None:
     """Write `path` with .png and with .npz behind it, each moved into place whole."""
     clip = found.clip
     if draws:
-        with atomic_file(f"{path}.png") as beside:
-            Path(beside).write_bytes(clip_figure(clip, found.panels))
+        with atomic_file(f"{path}.png") as unfinished:
+            Path(unfinished).write_bytes(clip_figure(clip, found.panels))
     frames, bins = clip.picture.shape
     axes = {"hz_edges": bin_hz(clip.sample_rate, bins), "seconds_edges": frame_seconds(frames)}
     values: dict[str, Any] = {"own_frames": np.array(clip.frames), **axes, **found.values}
-    with atomic_file(f"{path}.npz") as beside, open(beside, "wb") as file:
+    with atomic_file(f"{path}.npz") as unfinished, open(unfinished, "wb") as file:
         np.savez_compressed(file, **values)
 
 
@@ -205,8 +205,8 @@ def _write_tables(folder: Path, found: Sequence[Explanation], explainer: ClipExp
     table = pd.DataFrame(lines)
     method = table["map"].str.split("/").str[0]
     table["map"] = table["map"].where(~method.isin(BY_LABEL), method)
-    with atomic_file(folder / "faithfulness.csv") as beside:
-        table.to_csv(beside, index=False)
+    with atomic_file(folder / "faithfulness.csv") as unfinished:
+        table.to_csv(unfinished, index=False)
     for one in attention_summary([each.clip for each in found], SHARES, explainer.blocks):
         if one["method"] == "relevance":
             wins = f"{one['beats_random']:.0%} of clips"

@@ -235,14 +235,14 @@ def _facts(folder: Path) -> list[tuple[str, Any]]:
 
 def _write(folder: Path, found: AuditResults, clips: Clips, title: str, facts: Sequence[tuple[str, Any]]) -> None:
     found = shown_facts(found)
-    with atomic_file(folder / "traits.csv") as beside:
+    with atomic_file(folder / "traits.csv") as unfinished:
         table = clips.table.rename(index=partial(redaction.shown_name, "uid"))
         table.insert(0, "split", clips.split, allow_duplicates=True)  # a csv may have such a column too
-        table.to_csv(beside)
-    with atomic_file(folder / "audit.csv") as beside:
-        pd.DataFrame(csv_rows(found)).to_csv(beside, index=False)
-    with atomic_file(folder / "audit.json") as beside:
-        Path(beside).write_text(json.dumps(found, indent=1, allow_nan=False) + "\n", encoding="utf-8")
+        table.to_csv(unfinished)
+    with atomic_file(folder / "audit.csv") as unfinished:
+        pd.DataFrame(csv_rows(found)).to_csv(unfinished, index=False)
+    with atomic_file(folder / "audit.json") as unfinished:
+        Path(unfinished).write_text(json.dumps(found, indent=1, allow_nan=False) + "\n", encoding="utf-8")
     write_page(folder / "audit.html", audit_page(title, found, clips, facts))
 
 

@@ -151,8 +151,8 @@ def _told(detail: str) -> str:
 
 
 def _write(path: Any, table: pd.DataFrame) -> None:
-    with atomic_file(path) as beside:
-        table.to_csv(beside, index=False)
+    with atomic_file(path) as unfinished:
+        table.to_csv(unfinished, index=False)
 
 
 def _show(

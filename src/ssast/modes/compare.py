@@ -44,8 +44,8 @@ def compare(options: Options) -> Path:
     alone = [_alone(run, subjects, options.resamples) for run in runs]
     against = [_against(runs[0], run, subjects, options.resamples) for run in runs[1:]]
     path = writable_folder(options.exp_dir) / "compare.csv"
-    with atomic_file(path) as beside:
-        pd.DataFrame(list(_long_rows(runs, alone, [None, *against]))).to_csv(beside, index=False)
+    with atomic_file(path) as unfinished:
+        pd.DataFrame(list(_long_rows(runs, alone, [None, *against]))).to_csv(unfinished, index=False)
     print(text_table(_screen_rows(runs, alone, against)))
     for run, differences in zip(runs[1:], against, strict=True):
         print(_sentence(runs[0], run, differences))

@@ -57,12 +57,12 @@ def convert(options: Options) -> Path:
     with Paths.of(options).local_model(address) as path:
         found = _convertible(detect(path), address)
         model = model_of(found, settings, audio, label_txt)
-        with atomic_folder(folder) as beside:
-            model.save_pretrained(beside)
-            proof = prove(type(model).from_pretrained(beside), load_tensors(found.path))
+        with atomic_folder(folder) as unfinished:
+            model.save_pretrained(unfinished)
+            proof = prove(type(model).from_pretrained(unfinished), load_tensors(found.path))
             extra = {"files": fingerprint(str(found.path)), "versions": versions(), "proof": str(proof)}
             extra[PUBLIC] = public_options()
-            RunRecord.of(options).write(beside / "run.yaml", extra)
+            RunRecord.of(options).write(unfinished / "run.yaml", extra)
     say(str(proof))
     say(f"model folder in {folder}")
     return folder

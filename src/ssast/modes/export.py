@@ -29,8 +29,8 @@ def export(options: Options) -> Path:
         found = detect(path)
         check_model(found, address)
         model = _model(found, settings, audio).eval()
-        with atomic_folder(folder) as beside:
-            made = WAYS[options.format](model, beside)
+        with atomic_folder(folder) as unfinished:
+            made = WAYS[options.format](model, unfinished)
     for remark in made.remarks:
         say(remark)
     say(str(made))

@@ -170,14 +170,14 @@ def _save(frames: Iterable[pd.DataFrame], path: Path) -> int:
     """The pieces of a table as path.csv and path.parquet, one piece in memory at a time; the number of rows."""
     count = 0
     with ExitStack() as open_files:
-        beside = open_files.enter_context(atomic_file(path.with_suffix(".parquet")))
+        unfinished = open_files.enter_context(atomic_file(path.with_suffix(".parquet")))
         text = open_files.enter_context(atomic_file(path.with_suffix(".csv")))
         rows = open_files.enter_context(open(text, "w", encoding="utf-8", newline=""))
         writer: pq.ParquetWriter | None = None
         for frame in frames:
             frame.to_csv(rows, header=not count, index=False)
             table = pa.Table.from_pandas(frame, preserve_index=False)
-            writer = writer or open_files.enter_context(pq.ParquetWriter(beside, table.schema))
+            writer = writer or open_files.enter_context(pq.ParquetWriter(unfinished, table.schema))
             writer.write_table(table)
             count += len(frame)
     return count

@@ -78,8 +78,8 @@ def sweep(options: Options) -> Path:
     check_some(context.skipped, table)
     found = _all_heads(runs, model, table)
     best = _best(found, plan, clips["validation"])
-    with atomic_file(folder / "sweep.csv") as beside:
-        _csv(found, plan).to_csv(beside, index=False)
+    with atomic_file(folder / "sweep.csv") as unfinished:
+        _csv(found, plan).to_csv(unfinished, index=False)
     note_recordings(context.record, context.skipped, folder, train_rows.frame.index, held_out.frame.index)
     context.skipped.leave()
     _show(found, best, plan, clips["validation"], folder / "sweep.csv")

@@ -38,5 +38,5 @@ def write_mapping(path: str | os.PathLike[str], comment: str, sections: Mapping[
     for title, values in sections.items():
         body = yaml.safe_dump(dict(values), sort_keys=False, allow_unicode=True, width=120)
         parts.append(f"\n# {title}\n{body}")
-    with atomic_file(path) as beside:
-        beside.write_text("".join(parts), encoding="utf-8")
+    with atomic_file(path) as unfinished:
+        unfinished.write_text("".join(parts), encoding="utf-8")

@@ -73,8 +73,8 @@ def page(title: str, body: str, *, scripts: Sequence[str] = (), styles: Sequence
 
 def write_page(path: Path, text: str) -> None:
     """Write a page, as it may be shown, whole or not at all."""
-    with atomic_file(path) as beside:
-        Path(beside).write_text(redaction.shown_page(text), encoding="utf-8")
+    with atomic_file(path) as unfinished:
+        Path(unfinished).write_text(redaction.shown_page(text), encoding="utf-8")
 
 
 def table(head: Sequence[object], rows: Iterable[Sequence[object]], caption: str = "") -> str:

@@ -94,8 +94,8 @@ def _over_folds(options: Options, finetune: Finetune) -> Path:
 def _write_split(folder: Path, frame: pd.DataFrame, is_test_R: Any) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     for name, rows in (("train", frame[~is_test_R]), ("test", frame[is_test_R])):
-        with atomic_file(folder / f"{name}.csv") as beside:
-            rows.to_csv(beside)
+        with atomic_file(folder / f"{name}.csv") as unfinished:
+            rows.to_csv(unfinished)
 
 
 def _pooled(
@@ -128,8 +128,8 @@ def _write_spread(path: Path, homes: Sequence[Path]) -> None:
         for measure in TITLES
         if measure in next(iter(entries.values()))["mean"]
     ]
-    with atomic_file(path) as beside:
-        pd.DataFrame(rows).to_csv(beside, index=False)
+    with atomic_file(path) as unfinished:
+        pd.DataFrame(rows).to_csv(unfinished, index=False)
     shown = [row for row in rows if row["measure"] == LEADING[loss]]
     names = ("mean", "sd", "low", "high")
     head = [f"{TITLES[LEADING[loss]]} over {len(homes)} runs", "mean", "standard deviation", "lowest", "highest"]

@@ -77,14 +77,14 @@ def score_predictions(
 
 def write_scores(folder: Path, predictions: Predictions, metrics: Metrics) -> None:
     """predictions.csv and .parquet, metrics.json and aucs.csv, each moved into place whole; a table on the screen."""
-    with atomic_file(folder / "predictions.csv") as beside:
-        predictions.table().to_csv(beside)
-    with atomic_file(folder / "predictions.parquet") as beside:
-        predictions.write_parquet(beside)
-    with atomic_file(folder / "metrics.json") as beside:
-        Path(beside).write_text(json.dumps(metrics, indent=1, allow_nan=False) + "\n", encoding="utf-8")
-    with atomic_file(folder / "aucs.csv") as beside:
-        aucs_table(metrics).to_csv(beside, index=False)
+    with atomic_file(folder / "predictions.csv") as unfinished:
+        predictions.table().to_csv(unfinished)
+    with atomic_file(folder / "predictions.parquet") as unfinished:
+        predictions.write_parquet(unfinished)
+    with atomic_file(folder / "metrics.json") as unfinished:
+        Path(unfinished).write_text(json.dumps(metrics, indent=1, allow_nan=False) + "\n", encoding="utf-8")
+    with atomic_file(folder / "aucs.csv") as unfinished:
+        aucs_table(metrics).to_csv(unfinished, index=False)
     say(text_table(screen_rows(metrics)))
     for sentence in (*reasons(metrics), *remarks(metrics), how_sure(metrics)):
         say(sentence)

@@ -166,8 +166,8 @@ def save_thresholds(scorer: Scorer, model: SSASTForAudioClassification, held_out
     }
     if unchosen := unchosen_thresholds(predictions.targets, predictions.scores, predictions.labels):
         content["unchosen"] = unchosen
-    with atomic_file(folder / THRESHOLDS) as beside:
-        Path(beside).write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
+    with atomic_file(folder / THRESHOLDS) as unfinished:
+        Path(unfinished).write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
     scorer.reader.skipped.close(done.folder / JOURNAL)
     done.remove()
 

@@ -75,6 +75,6 @@ def start_training(record: RunRecord, paths: Paths, *sources: Rows) -> tuple[Pat
         heard=lambda: RememberedRecordings.of(paths, *sources[:TRAINED_ON]),
     )
     if distributed.is_main():
-        with atomic_file(folder / "validation.csv") as beside:
-            sources[1].frame.to_csv(beside)
+        with atomic_file(folder / "validation.csv") as unfinished:
+            sources[1].frame.to_csv(unfinished)
     return folder, record.key(files)

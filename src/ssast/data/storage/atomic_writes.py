@@ -47,37 +47,37 @@ def atomic_file(path: StrPath) -> Iterator[Path]:
 
     UserError where the folder cannot be written to or the disk is full.
     """
-    target, beside = _beside(path)
+    target, unfinished = _beside(path)
     try:
         with _writing(target, inside=True):
-            yield beside
+            yield unfinished
         with _writing(target):
-            _to_disk(beside)
-            _patiently(lambda: os.replace(beside, target))
+            _to_disk(unfinished)
+            _patiently(lambda: os.replace(unfinished, target))
     finally:
-        beside.unlink(missing_ok=True)
+        unfinished.unlink(missing_ok=True)
 
 
 @contextmanager
 def atomic_folder(path: StrPath) -> Iterator[Path]:
     """A new empty folder beside `path`; it takes the place of `path` (with all in it) at the end, or vanishes."""
-    target, beside = _beside(path)
-    aside = beside.with_name(f"{beside.name}.old")
+    target, unfinished = _beside(path)
+    aside = unfinished.with_name(f"{unfinished.name}.old")
     try:
         with _writing(target, inside=True):
-            beside.mkdir()
-            yield beside
+            unfinished.mkdir()
+            yield unfinished
         with _writing(target):
             if target.exists():
                 _patiently(lambda: target.rename(aside))
             try:
-                _patiently(lambda: beside.rename(target))
+                _patiently(lambda: unfinished.rename(target))
             except OSError:
                 if aside.exists():
                     aside.rename(target)
                 raise
     finally:
-        shutil.rmtree(beside, ignore_errors=True)
+        shutil.rmtree(unfinished, ignore_errors=True)
         if target.exists():
             shutil.rmtree(aside, ignore_errors=True)
 

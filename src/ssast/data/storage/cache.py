@@ -68,11 +68,11 @@ class Cache:
             place = self.get(key, size, whole)
         return place
 
-    def _fill_summed(self, key: str, fill: Callable[[Path], None], beside: Path) -> None:
-        fill(beside)
+    def _fill_summed(self, key: str, fill: Callable[[Path], None], unfinished: Path) -> None:
+        fill(unfinished)
         place = self._place(key).with_suffix(SUM)
         place.parent.mkdir(parents=True, exist_ok=True)
-        place.write_text(f"{crc32(beside):08x}", encoding="ascii")
+        place.write_text(f"{crc32(unfinished):08x}", encoding="ascii")
 
     def _place(self, key: str) -> Path:
         return self.folder / "files" / key[:2] / key
@@ -113,16 +113,16 @@ class Cache:
             self.unmeasured = 0
 
     def _fetch(self, place: Path, fill: Callable[[Path], None]) -> None:
-        beside = self._made("partial") / own_name(place.name[:16])
+        unfinished = self._made("partial") / own_name(place.name[:16])
         self._made("files")
         try:
-            fill(beside)
+            fill(unfinished)
             place.parent.mkdir(parents=True, exist_ok=True)
-            size = beside.stat().st_size
-            os.chmod(beside, 0o600)
-            os.replace(beside, place)
+            size = unfinished.stat().st_size
+            os.chmod(unfinished, 0o600)
+            os.replace(unfinished, place)
         finally:
-            beside.unlink(missing_ok=True)
+            unfinished.unlink(missing_ok=True)
         if self.unmeasured is not None:
             self.unmeasured += size
 

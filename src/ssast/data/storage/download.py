@@ -222,8 +222,8 @@ def _pin(place: Path) -> Path:
 def _keep_pin(place: Path, file: Path, say: Say) -> None:
     """Write the file's SHA-256 down as sha256sum does, and say so."""
     digest = _sha256(file)
-    with atomic_file(_pin(place)) as beside:
-        beside.write_text(f"{digest}  {place.name}\n", encoding="utf-8")
+    with atomic_file(_pin(place)) as unfinished:
+        unfinished.write_text(f"{digest}  {place.name}\n", encoding="utf-8")
     say(
         f"{place.name} has SHA-256 {digest}; its authors publish none to compare with, so this one is pinned in "
         f"{_pin(place)} and checked from now on"

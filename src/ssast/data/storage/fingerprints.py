@@ -81,8 +81,8 @@ def _local_content(place: Location, cache: Cache) -> str:
     with open(place.path, "rb") as file:
         name = hashlib.file_digest(file, "sha256").hexdigest()
 
-    def fill(beside: Path) -> None:
-        beside.write_text(name, encoding="ascii")
+    def fill(unfinished: Path) -> None:
+        unfinished.write_text(name, encoding="ascii")
 
     if time.time() - max(stat.st_mtime, stat.st_ctime) > SETTLED_SECONDS:
         with suppress(UserError):  # a cache that cannot be written costs a second reading, no more

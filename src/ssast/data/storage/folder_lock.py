@@ -178,12 +178,12 @@ def _named(place: Path, holder: Holder, folder: Path) -> Iterator[None]:
 
 
 def _write(by: Path, holder: Holder) -> None:
-    beside = by.with_name(own_name(by.name))
+    unfinished = by.with_name(own_name(by.name))
     try:
-        beside.write_text(json.dumps(asdict(holder)), encoding="utf-8")
-        os.replace(beside, by)
+        unfinished.write_text(json.dumps(asdict(holder)), encoding="utf-8")
+        os.replace(unfinished, by)
     finally:
-        beside.unlink(missing_ok=True)
+        unfinished.unlink(missing_ok=True)
 
 
 def _read(by: Path) -> Holder | None:

@@ -233,7 +233,7 @@ class Location:
         raise AssertionError
 
     def _fetching(self, stored: Stored) -> Callable[[Path], None]:
-        return lambda beside: stores.fetch(self.address, self.project, stored, beside)
+        return lambda unfinished: stores.fetch(self.address, self.project, stored, unfinished)
 
     @contextmanager
     def _sentences(self, doing: str) -> Iterator[None]:

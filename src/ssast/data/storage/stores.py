@@ -108,7 +108,7 @@ def listing(address: str, project: str | None) -> dict[str, Stored]:
     return {name.rsplit("/", 1)[-1]: stored for name, stored in found.items() if name != path.rstrip("/")}
 
 
-def fetch(address: str, project: str | None, stored: Stored, beside: Path) -> None:
+def fetch(address: str, project: str | None, stored: Stored, unfinished: Path) -> None:
     """Write the content of an address to a local file; tried again until it is what the store says.
 
     ReplacedError where the store no longer says `stored` of it.
@@ -120,10 +120,10 @@ def fetch(address: str, project: str | None, stored: Stored, beside: Path) -> No
     how |= {"max_concurrency": 1} if scheme(address) in AMAZON else {}
 
     def once() -> None:
-        beside.touch()  # some clients make no empty files
-        _asked(client, "get_file", path, str(beside), seconds=_seconds_for(stored.size), **how)
+        unfinished.touch()  # some clients make no empty files
+        _asked(client, "get_file", path, str(unfinished), seconds=_seconds_for(stored.size), **how)
         try:
-            _check(client, path, stored, beside, scheme(address))
+            _check(client, path, stored, unfinished, scheme(address))
         except DamagedError as error:
             if _look(client, path) != stored:
                 raise ReplacedError from error

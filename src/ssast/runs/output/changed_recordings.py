@@ -45,8 +45,8 @@ class RememberedRecordings:
     def write(self, place: Path) -> None:
         """Keep the names for the next start."""
         place.parent.mkdir(parents=True, exist_ok=True)
-        with atomic_file(place) as beside:
-            beside.write_text(json.dumps(self.names), encoding="utf-8")
+        with atomic_file(place) as unfinished:
+            unfinished.write_text(json.dumps(self.names), encoding="utf-8")
 
     def changed_since(self, place: Path) -> list[int] | None:
         """The numbers of the rows whose recordings are others than when `place` was written; None if it cannot tell."""

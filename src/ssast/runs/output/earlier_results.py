@@ -99,8 +99,8 @@ class Earlier:
             return
         for path, content in self.records.items():
             if not path.is_file() or path.read_bytes() != content:
-                with contextlib.suppress(UserError), atomic_file(path) as beside:  # the disk is full: that is said
-                    beside.write_bytes(content)
+                with contextlib.suppress(UserError), atomic_file(path) as unfinished:  # the disk is full: that is said
+                    unfinished.write_bytes(content)
 
     def remove_empty(self) -> None:
         """Folders away that were made since and that nothing has been put into."""

@@ -86,8 +86,8 @@ class Uploads:
 
     def _keep(self) -> None:
         content = {"to": str(self.target), "before": self.before, "files": self.done}
-        with atomic_file(self.folder / LEDGER) as beside:
-            beside.write_text(json.dumps(content, indent=1), encoding="utf-8")
+        with atomic_file(self.folder / LEDGER) as unfinished:
+            unfinished.write_text(json.dumps(content, indent=1), encoding="utf-8")
 
     def sentence(self, reason: str) -> str:
         """What was not sent, why, and what to do."""
