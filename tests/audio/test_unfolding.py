@@ -18,7 +18,7 @@ from ssast.audio.conform import conform, conform_waveform, conformed
 from ssast.audio.decode import Recording, blocks, decode
 from ssast.audio.frontend import Frontend
 from ssast.data.dataset import AudioConf
-from ssast.data.long_recordings import LongRecording, Reel
+from ssast.data.long_recordings import LongRecording, WindowReader
 from ssast.errors import AudioError
 
 HEARD = """
@@ -175,10 +175,10 @@ def test_windows_of_a_long_recording_are_cut_from_its_blocks(tmp_path):
     assert item["waveform"].shape == (1, 0)
     assert isinstance(item["long"], LongRecording)
     assert item["long"].samples == item["whole_length"] == len(whole)
-    reel = Reel(item["long"])
+    reader = WindowReader(item["long"])
     for begin in range(0, len(whole) - 160_000, 800_000):
-        assert reel.window(begin, begin + 160_000).equal(whole[begin : begin + 160_000])
-    assert reel.window(len(whole) - 5, len(whole)).equal(whole[-5:])
+        assert reader.window(begin, begin + 160_000).equal(whole[begin : begin + 160_000])
+    assert reader.window(len(whole) - 5, len(whole)).equal(whole[-5:])
 
 
 def test_a_long_flac_whose_end_is_missing_is_refused_though_no_more_than_its_beginning_is_heard(tmp_path):

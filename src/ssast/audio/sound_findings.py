@@ -253,6 +253,6 @@ def _is_coarse(channels_CS: _Floats) -> bool:
 
 def _stillness(found: Still) -> Iterator[SoundFinding]:
     parts = [(found.start, "at its start"), (found.end, "at its end"), (found.between, "in between")]
-    told = [f"{seconds:.2f} s {where}" for seconds, where in parts if seconds]
-    if told:
-        yield SoundFinding("digital silence", f"{', '.join(told)}; {found.share:.0%} of what is heard")
+    stretches = [f"{seconds:.2f} s {where}" for seconds, where in parts if seconds]
+    if stretches:
+        yield SoundFinding("digital silence", f"{', '.join(stretches)}; {found.share:.0%} of what is heard")

@@ -21,7 +21,7 @@ UPPER_FORMANTS = ((3500, 220), (4500, 280), (5700, 400))
 
 @dataclass(frozen=True)
 class Traits:
-    """One talker in one clip: five yes/no labels that an ear can hear, and what else sets one voice apart from another.
+    """One speaker in one clip: five yes/no labels that can be heard, and what else sets one voice apart from another.
 
     `tract_scale` multiplies all formants (1 for a man's vocal tract, about 1.18 for a woman's), `level_db` is the
     clip's level and `room_db` the room's noise, both in dB re full scale, `tilt_hz` the corner above which the pulse
@@ -88,7 +88,7 @@ CONSONANTS: tuple[tuple[tuple[float, Phone], ...], ...] = (
 
 
 def synthesise(traits: Traits, *, sample_rate: int = 16000, seed: int | list[int]) -> NDArray[np.float32]:
-    """Return a clip (S,) of nonsense speech by such a talker, within -1 .. 1; the same seed gives the same bytes."""
+    """Return a clip (S,) of nonsense speech by such a speaker, within -1 .. 1; the same seed gives the same bytes."""
     rng = np.random.default_rng(seed)
     samples = round(traits.clip_seconds * sample_rate)
     step = round(_FRAME_SECONDS * sample_rate)

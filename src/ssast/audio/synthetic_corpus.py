@@ -27,7 +27,7 @@ def write_corpus(folder: str | os.PathLike, *, speakers: int = 48, clips_per_spe
 
     It holds audio/<uid>/waveform.wav (16 kHz, 16 bit, 2 to 3 s) and metadata.json, splits/{train,test}.csv with uid,
     speaker and the five labels, and labels.txt. A quarter of the speakers is in test only; both answers to every label
-    are in both splits. The folder appears whole or not at all; one that holds anything already is an error.
+    are in both splits. The folder appears complete or not at all; one that holds anything already is an error.
     """
     folder = Path(folder)
     if speakers < 4 or clips_per_speaker < 1:

@@ -76,7 +76,7 @@ class FeatureStore:
         return None if larger is None else larger[np.ix_(*self.states.within(self.whole))]
 
     def keep(self, content: str | None, values_KND: Values) -> None:
-        """Keep the states of a recording, whole or not at all; the least recently used go where room is short."""
+        """Keep the states of a recording, complete or not at all; the least recently used go where room is short."""
         if content is None:
             return
         raw = np.ascontiguousarray(values_KND, dtype="<f4").tobytes()

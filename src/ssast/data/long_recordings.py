@@ -13,7 +13,7 @@ from ssast.audio.conform import conformed
 from ssast.audio.decode import Recording
 
 Open = Callable[[], Iterator[Recording]]
-"""What gives the blocks of a recording anew; it can be sent to another process."""
+"""A function that reads the blocks of a recording again; it can be sent to another process."""
 
 
 @dataclass(frozen=True)
@@ -37,20 +37,20 @@ class LongRecording:
             yield block.waveform[0]
 
 
-class Reel:
-    """Windows of a long recording, asked for in the order of their beginnings; what lies before them is let go."""
+class WindowReader:
+    """Reads windows of a long recording in the order of their beginnings, and forgets the samples before them."""
 
     def __init__(self, recording: LongRecording):
         self._blocks, self._start, self._held_S = recording.blocks(), 0, torch.empty(0)
 
     def window(self, begin: int, end: int) -> Tensor:
         """Samples `begin` to `end` of the recording."""
-        self._let_go(begin)
+        self._forget_before(begin)
         while self._start + len(self._held_S) < end and (block_S := next(self._blocks, None)) is not None:
             self._held_S = torch.cat([self._held_S, block_S])
-            self._let_go(begin)
+            self._forget_before(begin)
         return self._held_S[begin - self._start : end - self._start].clone()
 
-    def _let_go(self, begin: int) -> None:
+    def _forget_before(self, begin: int) -> None:
         before = min(len(self._held_S), max(0, begin - self._start))
         self._held_S, self._start = self._held_S[before:], self._start + before

@@ -41,7 +41,7 @@ def forest(audit: AuditResults, label: str) -> str:
         parts.append(f'<text x="{x:.1f}" y="{height - FOOT + 15:.0f}" text-anchor="middle">{value:g}</text>')
     for at, name in enumerate(names):
         parts.append(_row(audit["traits"][name]["title"], entries[name], ROW * at, across))
-    said = "; ".join(f"{audit['traits'][name]['title']} {number(values[name], 2)}" for name in names)
+    shown = "; ".join(f"{audit['traits'][name]['title']} {number(values[name], 2)}" for name in names)
     parts.append(
         f'<text x="{WIDTH / 2:.0f}" y="{height - 6:.0f}" text-anchor="middle">{MEASURE_NAMES[audit["measure"]]}</text>'
     )
@@ -49,7 +49,7 @@ def forest(audit: AuditResults, label: str) -> str:
     keys = "".join(f'<span class="key {kind}"></span>{escape(text)} ' for kind, text in legend)
     return (
         "<figure><figcaption>What each trait alone tells</figcaption>"
-        f'<svg viewBox="0 0 {WIDTH:.0f} {height:.0f}" role="img" aria-label="{escape(said)}">{"".join(parts)}</svg>'
+        f'<svg viewBox="0 0 {WIDTH:.0f} {height:.0f}" role="img" aria-label="{escape(shown)}">{"".join(parts)}</svg>'
         f'<p class="keys">{keys}</p></figure>'
     )
 

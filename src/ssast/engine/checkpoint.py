@@ -160,7 +160,7 @@ def to_cpu(value: Any) -> Any:
 
 
 class CheckpointWriter:
-    """Writes the states of a run in the background, one after the other, each whole or not at all.
+    """Writes the states of a run in the background, one after the other, each complete or not at all.
 
     Beside `last.pt`, the newest, and `best.pt` it keeps the `older` states before the newest as `step-NUMBER.pt`.
     """

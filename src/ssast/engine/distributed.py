@@ -1,6 +1,6 @@
 """Let the processes of one run work together, as `accelerate launch` or `torchrun` starts them.
 
-A process that was started alone is a crew of one, for which everything here costs nothing.
+For a process that was started alone everything here costs nothing.
 """
 
 import os

@@ -260,7 +260,7 @@ class _Part:
         self.spilled += 1
 
     def close(self) -> "_Part":
-        """Write the part, whole or not at all; the part to go on with."""
+        """Write the part, complete or not at all; the part to go on with."""
         if self.end > self.first:
             self._write(f"part-{self.first:09d}-{self.end:09d}")
         return _Part(self.folder, self.end)

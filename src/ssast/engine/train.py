@@ -132,8 +132,8 @@ def _epoch(run: Run, log: RunLog | None, asked: StopRequest) -> None:
             if means.stops or (distributed.size() == 1 and asked.is_set()):
                 run.save()
                 run.checkpoints.flush()
-                said = f"stopped after step {place.step}; the same command goes on from there"
-                raise Interrupted(said, asked.number or signal.SIGTERM)
+                sentence = f"stopped after step {place.step}; the same command goes on from there"
+                raise Interrupted(sentence, asked.number or signal.SIGTERM)
             if time.monotonic() - run.saved_at > run.settings.save_every_seconds:
                 run.save()
     speed = seen / (time.monotonic() - began)

@@ -162,7 +162,7 @@ class Run:
         self.progress = TrainState(**state["progress"])
 
     def save(self) -> None:
-        """Write `last.pt` in the background, whole or not at all. UserError where the weights are not finite."""
+        """Write `last.pt` in the background, complete or not at all. UserError where the weights are not finite."""
         self.saved_at = time.monotonic()
         self._check_weights()
         if not distributed.is_main():

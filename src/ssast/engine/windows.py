@@ -16,12 +16,12 @@ from torch import Tensor
 from ssast.audio.frontend import Frontend
 from ssast.data.batch import Batch, ClipItem
 from ssast.data.loader import collate
-from ssast.data.long_recordings import Reel
+from ssast.data.long_recordings import WindowReader
 from ssast.engine.inference import float_lists
 from ssast.model.encoder import SSASTEncoder
 
 Source = Callable[[int, int], Tensor]
-"""What gives samples (S,) of a recording, from one up to another, asked for in their order."""
+"""A function that gives samples (S,) of a recording, from one up to another; calls go forward in time."""
 Waiting = tuple[str, Source, list["Window"]]
 
 
@@ -111,7 +111,7 @@ def window_batches(recordings: Iterable[Batch], cutter: Cutter, size: int) -> It
         whole = zip(batch["waveform"], batch.get("long") or itertools.repeat(None), strict=False)
         lengths = batch["whole_lengths"].tolist()
         for uid, (waveform_S, long), length in zip(batch["uid"], whole, lengths, strict=True):
-            source = Reel(long).window if long else partial(_samples, waveform_S)
+            source = WindowReader(long).window if long else partial(_samples, waveform_S)
             waiting.append((uid, source, cutter.cut(length)))
         steps += 1
         if sum(len(windows) for _, _, windows in waiting) >= size:
@@ -169,7 +169,7 @@ def step_rows(cutter: Cutter, middle_T: Tensor, batch: Batch, values_BTD: Tensor
 
 @dataclass(frozen=True)
 class WindowedRecording:
-    """What was said of a whole recording: its length, how many windows it had, and one value (N,) a label."""
+    """The result for a whole recording: its length, how many windows it had, and one value (N,) a label."""
 
     uid: str
     seconds: float

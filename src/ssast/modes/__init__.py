@@ -1,1 +1,1 @@
-"""Floor 6: one file a command, each the recipe from top to bottom."""
+"""Floor 6: one file a command, which reads from top to bottom as the steps that it takes."""

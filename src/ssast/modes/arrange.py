@@ -147,8 +147,8 @@ def _note_lacking(named: FileColumn, place: Location, bad: SkippedRecordings, *,
     if lines and not skips:
         first = min(named.unclear or named.lacking)
         files = [file.shown for file in named.unclear.get(first, ())]
-        said = f"{place} {_first_lacking(named)}, or pass --on_bad_audio skip."
-        raise UserError(said, path=place, cell=named.cells[first], file=files)
+        sentence = f"{place} {_first_lacking(named)}, or pass --on_bad_audio skip."
+        raise UserError(sentence, path=place, cell=named.cells[first], file=files)
     for line in lines:
         _note(bad, named.cells[line], line, f"line {line} {_why(named, line)}")
 

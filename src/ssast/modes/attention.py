@@ -122,8 +122,8 @@ def _explainer(reader: ClipReader, model: Model, clips: Chosen) -> ClipExplainer
     check_targets(clips.frame, known, model.config["loss"])
     _say_lacking(labels, known)
     table = pd.DataFrame(label_values(clips.frame, known), index=clips.frame.index, columns=known)
-    told = table.reindex(columns=labels)
-    return Finetuned(model, seed, explained, lambda uid: dict(enumerate(told.loc[uid].to_numpy())))
+    targets = table.reindex(columns=labels)
+    return Finetuned(model, seed, explained, lambda uid: dict(enumerate(targets.loc[uid].to_numpy())))
 
 
 def _say_lacking(labels: Sequence[str], known: Sequence[str]) -> None:

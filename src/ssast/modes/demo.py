@@ -39,7 +39,7 @@ def demo(options: Options) -> Path:
     say(f"1/5 a corpus of {options.speakers} synthetic speakers, {options.clips_per_speaker} clips each")
     size = {"speakers": options.speakers, "clips_per_speaker": options.clips_per_speaker, "seed": options.seed}
     corpus = root / f"corpus-{options.speakers}x{options.clips_per_speaker}-{options.seed}"
-    if not corpus.exists():  # it is written whole or not at all
+    if not corpus.exists():  # it is written complete or not at all
         write_corpus(corpus, **size)
     shared: dict[str, object] = {
         name: getattr(options, name) for name in ("device", "precision", "threads", "seed", "num_workers", "resume")

@@ -126,9 +126,9 @@ def _listed(found: Detected) -> Facts:
 
 
 def _state(found: Detected) -> Facts:
-    told = {name: brief(found.listing.get(f"progress.{name}", "?"), 20) for name in ("epoch", "step", "best_epoch")}
-    best = str(int(told["best_epoch"]) + 1) if told["best_epoch"].isdecimal() else "none yet"
-    yield "stands at", f"{told['epoch']} whole epochs, step {told['step']}; best epoch: {best}"
+    progress = {name: brief(found.listing.get(f"progress.{name}", "?"), 20) for name in ("epoch", "step", "best_epoch")}
+    best = str(int(progress["best_epoch"]) + 1) if progress["best_epoch"].isdecimal() else "none yet"
+    yield "stands at", f"{progress['epoch']} whole epochs, step {progress['step']}; best epoch: {best}"
     yield "trains", f"{sum(name.startswith('model.') for name in found.shapes)} tensors of the model"
 
 

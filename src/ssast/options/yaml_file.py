@@ -31,7 +31,7 @@ def read_mapping(path: str | os.PathLike[str]) -> dict[str, Any]:
 
 
 def write_mapping(path: str | os.PathLike[str], comment: str, sections: Mapping[str, Mapping[str, Any]]) -> None:
-    """Write the sections one after the other, each under its title as a comment, whole or not at all."""
+    """Write the sections one after the other, each under its title as a comment, complete or not at all."""
     import yaml
 
     parts = [f"# {comment}\n"]

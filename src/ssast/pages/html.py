@@ -72,7 +72,7 @@ def page(title: str, body: str, *, scripts: Sequence[str] = (), styles: Sequence
 
 
 def write_page(path: Path, text: str) -> None:
-    """Write a page, as it may be shown, whole or not at all."""
+    """Write a page, as it may be shown, complete or not at all."""
     with atomic_file(path) as unfinished:
         Path(unfinished).write_text(redaction.shown_page(text), encoding="utf-8")
 

@@ -40,15 +40,15 @@ def _roc(positive_n: Any, scores_n: Floats, counts: curves.Confusion, entry: Map
     here = counts.false / (counts.false + counts.spared), counts.found / (counts.found + counts.missed)
     plot = Plot(**UNIT_SQUARE, x_name="1 - specificity", y_name="sensitivity").line([0, 1], [0, 1], "soft")
     plot.line(curve.x, curve.y).dots(*here, "second", radius=5, notes=["at the threshold"])
-    said = f"ROC curve with AUC {number(entry['auc'])}"
-    return plot.figure("ROC", said, [("first", "model"), ("second", "at the threshold"), ("soft", "coin")])
+    caption = f"ROC curve with AUC {number(entry['auc'])}"
+    return plot.figure("ROC", caption, [("first", "model"), ("second", "at the threshold"), ("soft", "coin")])
 
 
 def _precision_recall(positive_n: Any, scores_n: Floats, entry: Mapping[str, Any]) -> str:
     curve, share = curves.precision_recall(positive_n, scores_n).thinned(), float(np.mean(positive_n))
     plot = Plot(**UNIT_SQUARE, x_name="recall (sensitivity)", y_name="precision").line([0, 1], [share, share], "soft")
-    said = f"Precision-recall curve with average precision {number(entry['average_precision'])}"
-    return plot.line(curve.x, curve.y).figure("Precision and recall", said, [("first", "model"), ("soft", "coin")])
+    caption = f"Precision-recall curve with average precision {number(entry['average_precision'])}"
+    return plot.line(curve.x, curve.y).figure("Precision and recall", caption, [("first", "model"), ("soft", "coin")])
 
 
 def _calibration(positive_n: Any, scores_n: Floats, entry: Mapping[str, Any]) -> str:
@@ -58,8 +58,8 @@ def _calibration(positive_n: Any, scores_n: Floats, entry: Mapping[str, Any]) ->
     notes = [f"{own.clips} clips: mean score {own.score:.2f}, {own.share:.2f} with the label" for own in bins]
     radii = [3 + 6 * (own.clips / most) ** 0.5 for own in bins]
     plot.dots([own.score for own in bins], [own.share for own in bins], radius=radii, notes=notes)
-    said = f"Calibration in ten bins, expected calibration error {number(entry['ece'])}"
-    return plot.figure("Calibration", said, [("first", "ten bins, larger: more clips"), ("soft", "perfect")])
+    caption = f"Calibration in ten bins, expected calibration error {number(entry['ece'])}"
+    return plot.figure("Calibration", caption, [("first", "ten bins, larger: more clips"), ("soft", "perfect")])
 
 
 def _distributions(positive_n: Any, scores_n: Floats, threshold: float | None) -> str:
@@ -70,8 +70,8 @@ def _distributions(positive_n: Any, scores_n: Floats, threshold: float | None) -
     plot.bars(edges, shares[0], "first").bars(edges, shares[1], "second")
     if threshold is not None:
         plot.mark(threshold, "threshold")
-    said = "How the scores of the clips with and without the label spread"
-    return plot.figure("Scores", said, [("second", "with the label"), ("first", "without")])
+    caption = "How the scores of the clips with and without the label spread"
+    return plot.figure("Scores", caption, [("second", "with the label"), ("first", "without")])
 
 
 def _confusion(counts: curves.Confusion) -> str:

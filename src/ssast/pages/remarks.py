@@ -44,8 +44,8 @@ def unchosen_sentence(reasons: Mapping[str, str]) -> str:
     by_reason: dict[str, list[str]] = {}
     for label, why in reasons.items():
         by_reason.setdefault(why, []).append(label)
-    told = "; ".join(f"{', '.join(labels)} ({why})" for why, labels in by_reason.items())
-    return f"No threshold could be chosen, so 0.5 calls the label: {told}." if told else ""
+    groups = "; ".join(f"{', '.join(labels)} ({why})" for why, labels in by_reason.items())
+    return f"No threshold could be chosen, so 0.5 calls the label: {groups}." if groups else ""
 
 
 def _of_thresholds(metrics: Mapping[str, Any]) -> list[str]:

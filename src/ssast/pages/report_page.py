@@ -207,8 +207,8 @@ def _hardest(predictions: Predictions, metrics: Mapping[str, Any], sounds: Mappi
         uid, label = predictions.uids[hard.row], predictions.labels[hard.label]
         whose = "" if predictions.subjects is None else f" ({predictions.unit} {predictions.subjects[hard.row]})"
         player = f'<audio controls preload="metadata" src="{sounds[uid]}"></audio>' if uid in sounds else ""
-        told = f"<p><strong>{escape(label)}</strong>: {escape(hard.sentence)}</p>"
-        boxes.append(f'<div class="clip"><p>{escape(uid)}{escape(whose)}</p>{told}{player}</div>')
+        note = f"<p><strong>{escape(label)}</strong>: {escape(hard.sentence)}</p>"
+        boxes.append(f'<div class="clip"><p>{escape(uid)}{escape(whose)}</p>{note}{player}</div>')
     which = "furthest on the wrong side" if metrics["loss"] == "BCE" else "with the largest errors"
     text = f"The clips {which}, as much of each as the model hears. Wrong labels show up here too."
     return f'<h2>The hardest clips</h2><p>{text}</p><div class="clips">{"".join(boxes)}</div>'

@@ -20,7 +20,7 @@ from ssast.pages.tables import counted
 from ssast.runs.context import say
 from ssast.safe_reading import some
 
-RECIPE = "--epochs 20 --learning_rate 0.001"
+FIRST_SETTINGS = "--epochs 20 --learning_rate 0.001"
 """What to begin with, as the README does."""
 _FEW_SUBJECTS = 3 * ENOUGH_SUBJECTS
 """With fewer people a test of a quarter of them says little; each is better tested once, in folds."""
@@ -158,7 +158,7 @@ class Arranged:
         say(f"next: ssast check {where} -o checked")
         if self.labels:
             loss = "" if all(map(self._is_answer, self.labels)) else " --loss MSE"
-            say(f"then: ssast finetune {where}{' --folds 3' if in_folds else ''}{loss} {RECIPE} -o runs/first")
+            say(f"then: ssast finetune {where}{' --folds 3' if in_folds else ''}{loss} {FIRST_SETTINGS} -o runs/first")
         if self.labels and in_folds and self.is_test is not None:
             why = "the test split has too few people" if is_few else "a split holds only one answer of a label"
             say(f"why folds: {why}; in folds everybody is tested once, by a model that was not trained on them")

@@ -184,16 +184,16 @@ def _sentence(missing: int, clips: int, folder: Path | None) -> str:
     return f"{once} ({known} of the {clips} did before), and its pooled states are kept in {folder}"
 
 
-def with_pooled(feed: TrainingBatches, table: StatesTable, states: States) -> TrainingBatches:
+def with_pooled(batches: TrainingBatches, table: StatesTable, states: States) -> TrainingBatches:
     """The same batches in the same order, with pooled states in place of recordings."""
 
-    def swapped(batches: Iterable[Batch]) -> PooledBatches:
-        return PooledBatches(cast(Loader, batches), table, states)
+    def swapped(loader: Iterable[Batch]) -> PooledBatches:
+        return PooledBatches(cast(Loader, loader), table, states)
 
     return replace(
-        feed,
-        train=lambda epoch, start: swapped(feed.train(epoch, start)),
-        validation=lambda: swapped(feed.validation()),
+        batches,
+        train=lambda epoch, start: swapped(batches.train(epoch, start)),
+        validation=lambda: swapped(batches.validation()),
         prepare=lambda batch, generator=None: batch,
     )
 

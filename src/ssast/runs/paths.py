@@ -110,8 +110,8 @@ class Paths:
         try:
             yield path
         except UserError as error:
-            said = str(error).replace(path, address).replace(str(Path(path).parent), address.rsplit("/", 1)[0])
-            raise error.said(said if path != address else str(error)) from error
+            sentence = str(error).replace(path, address).replace(str(Path(path).parent), address.rsplit("/", 1)[0])
+            raise error.said(sentence if path != address else str(error)) from error
 
     def model_home(self, folder: Path) -> Path:
         """The folder of the fine-tuned model: the one that is named, else the run's own."""

@@ -138,10 +138,10 @@ def _log_lines(path: Path | None) -> list[dict[str, object]]:
     except (OSError, ValueError) as error:
         say(f"note: the page leaves the training run out, since {path} cannot be read ({error})")
         return []
-    told = [line for line in lines if all(value is None or _is_plain(value) for value in line.values())]
-    if len(told) < len(lines):
-        say(f"note: the page leaves {len(lines) - len(told)} lines of {path} out, which hold more than numbers")
-    return told
+    plain = [line for line in lines if all(value is None or _is_plain(value) for value in line.values())]
+    if len(plain) < len(lines):
+        say(f"note: the page leaves {len(lines) - len(plain)} lines of {path} out, which hold more than numbers")
+    return plain
 
 
 def _is_plain(value: object) -> bool:

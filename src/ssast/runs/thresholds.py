@@ -37,5 +37,5 @@ def read_unchosen(home: Path, labels: Sequence[str]) -> dict[str, str]:
     """Why the thresholds of some of these labels could not be chosen, as the model's folder tells."""
     path = home / THRESHOLDS
     kept = json_of(_text(path)).get("unchosen") if read_thresholds(home) else None
-    told = kept if isinstance(kept, dict) else {}
-    return {label: brief(str(told[label]), 100) for label in labels if label in told}
+    reasons = kept if isinstance(kept, dict) else {}
+    return {label: brief(str(reasons[label]), 100) for label in labels if label in reasons}

@@ -98,10 +98,10 @@ def _answers(cells: Mapping[int, str]) -> Numbers | None:
 
 def nearly_answers(cells: Mapping[int, str]) -> str:
     """The first word that keeps a column from being yes/no answers, where it nearly is; empty elsewhere."""
-    said = list(filled(cells).values())
-    numbers = [_number(cell) for cell in said]
-    others = [cell for cell, number in zip(said, numbers, strict=True) if number is None]
-    is_near = NEARLY * len(others) <= len(said) and {*numbers} == {0, 1, None}
+    entries = list(filled(cells).values())
+    numbers = [_number(cell) for cell in entries]
+    others = [cell for cell, number in zip(entries, numbers, strict=True) if number is None]
+    is_near = NEARLY * len(others) <= len(entries) and {*numbers} == {0, 1, None}
     return others[0] if is_near else ""
 
 

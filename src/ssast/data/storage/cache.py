@@ -39,7 +39,7 @@ class Cache:
     unmeasured: int | None = None
 
     def get(self, key: str, size: int | None, fill: Callable[[Path], None]) -> Path:
-        """The file of a key; on the first call for it `fill` writes it, whole or not at all, while others wait.
+        """The file of a key; on the first call for it `fill` writes it, complete or not at all, while others wait.
 
         It may be gone at any later time: read it at once, or `hold` it. UserError where the disk has no room for it.
         """

@@ -211,8 +211,8 @@ def _admit(file: Path, name: str, source: str) -> None:
     try:
         check_sizes(read_checkpoint(file), model_size=facts.model_size, fshape=facts.fshape, tshape=facts.tshape)
     except UserError as error:
-        said = str(error).replace(str(file), "it")
-        raise UserError(f"what {source} holds is not {name}: {said}", path=source) from error
+        reason = str(error).replace(str(file), "it")
+        raise UserError(f"what {source} holds is not {name}: {reason}", path=source) from error
 
 
 def _pin(place: Path) -> Path:

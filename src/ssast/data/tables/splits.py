@@ -160,8 +160,8 @@ def _check_uids(uids: list[str], lines: list[int], place: Location) -> None:
         )
     twice = [uid for uid, count in Counter(uids).items() if count > 1]
     if twice:
-        said = f"{place} names {len(twice)} uid(s) more than once: {some(twice)}; keep one row of each."
-        raise UserError(said, uid=twice)
+        sentence = f"{place} names {len(twice)} uid(s) more than once: {some(twice)}; keep one row of each."
+        raise UserError(sentence, uid=twice)
 
 
 def split_validation(

@@ -167,7 +167,7 @@ def write_folder(
     state_dict: Mapping[str, Tensor],
     beside: Mapping[str, str] = MappingProxyType({}),
 ) -> None:
-    """Write config.json, model.safetensors and the texts `beside`, whole or not at all; UserError if it cannot.
+    """Write config.json, model.safetensors and the texts `beside`, complete or not at all; UserError if it cannot.
 
     Other files there stay, also a card; thresholds that belong to the model replaced go. UserError too where the
     weights are such that nobody could load them.
@@ -205,7 +205,7 @@ class FolderMixin(PyTorchModelHubMixin):
     def save_pretrained(self, save_directory: str | os.PathLike, **hub: Any) -> str | None:
         """Write the model's own folder: config.json (class, sizes, labels, frontend), model.safetensors, and `beside`.
 
-        Whole or not at all: the files are made beside their place and moved there; other files of the folder stay.
+        Complete or not at all: the files are made beside their place and moved there; other files of the folder stay.
         With `push_to_hub=True` and a `repo_id` (default: the folder's name) it goes to the hub as well, and the
         commit's address comes back. UserError: a folder that cannot be written.
         """

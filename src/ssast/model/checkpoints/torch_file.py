@@ -111,7 +111,7 @@ def _describe(content: object) -> str:
 def outline(file: Path) -> dict[str, tuple[int, ...] | str]:
     """What a torch file of any kind lists: the shape of every tensor and the rest in words, by names joined with dots.
 
-    Nothing of it is imported, called or built, whatever it asks for. UserError where it is no whole file of torch's.
+    Nothing of it is imported, called or built, whatever it asks for. UserError where it is no complete file of torch.
     """
     try:
         with open_regular(file) as opened:

@@ -152,9 +152,9 @@ class Finetuned(ClipExplainer):
         # First of all: maps of an answer that is none cannot be tested by removal.
         score_N = self._check(batch, self.model.predict_scores(fbank_BTF, frames_B)[0], "the score").tolist()
         fbank_TF, frames = fbank_BTF[0], int(frames_B[0])
-        told = relevance.explain(self.model, fbank_BTF, self.explained, frames_B)
-        planes, values = self._without_labels(told.attention[0], told.rollout[0])
-        planes |= self._by_label(told, fbank_TF, frames)
+        found = relevance.explain(self.model, fbank_BTF, self.explained, frames_B)
+        planes, values = self._without_labels(found.attention[0], found.rollout[0])
+        planes |= self._by_label(found, fbank_TF, frames)
         drops, random = self._test(fbank_TF, planes, frames)
         clip = Clip(
             pictures={"as it is": fbank_TF.cpu().numpy()},
@@ -169,17 +169,17 @@ class Finetuned(ClipExplainer):
         name = self.labels[clip.best or 0]
         panels = [(f"{key}/{clip.best}", f"{METHODS[key]} for {name}") for key in BY_LABEL if key != "published"]
         planes_by_label = {label: planes[f"relevance/{label}"] for label in self.explained}
-        values |= self._values(told, planes, clip)
+        values |= self._values(found, planes, clip)
         return Explanation(clip, values, panels + self._last(planes), planes_by_label)
 
-    def _by_label(self, told: relevance.Relevance, fbank_TF: Tensor, frames: int) -> Planes:
+    def _by_label(self, found: relevance.Relevance, fbank_TF: Tensor, frames: int) -> Planes:
         covered_NTF = occlusion.occlusion(self.model, fbank_TF, frames)
         planes = {}
         for at, label in enumerate(self.explained):
-            planes[f"relevance/{label}"] = self.plane(told.relevance[0, at])
-            planes[f"published/{label}"] = self.plane(told.published[0, at])
-            planes[f"gradient/{label}"] = told.input_x_gradient[0, at].float().cpu().numpy()
-            planes[f"integrated/{label}"] = told.integrated_gradients[0, at].float().cpu().numpy()
+            planes[f"relevance/{label}"] = self.plane(found.relevance[0, at])
+            planes[f"published/{label}"] = self.plane(found.published[0, at])
+            planes[f"gradient/{label}"] = found.input_x_gradient[0, at].float().cpu().numpy()
+            planes[f"integrated/{label}"] = found.integrated_gradients[0, at].float().cpu().numpy()
             planes[f"occlusion/{label}"] = covered_NTF[label].numpy()
         return planes
 
@@ -204,14 +204,14 @@ class Finetuned(ClipExplainer):
             drops[key] = {label: top_SN[:, label].tolist() for label in labels}
         return drops, {label: found.random[:, :, label].mean(dim=0).tolist() for label in self.explained}
 
-    def _values(self, told: relevance.Relevance, planes: Planes, clip: Clip) -> Planes:
+    def _values(self, found: relevance.Relevance, planes: Planes, clip: Clip) -> Planes:
         by_label = {
             IN_FILE.get(key, key): np.stack([planes[f"{key}/{label}"] for label in self.explained]) for key in BY_LABEL
         }
         return by_label | {
-            "relevance_patches": told.relevance[0].unflatten(-1, self.encoder.grid).float().cpu().numpy(),
+            "relevance_patches": found.relevance[0].unflatten(-1, self.encoder.grid).float().cpu().numpy(),
             "labels": np.array([self.labels[label] for label in self.explained]),
-            "logits": told.logits[0, list(self.explained)].float().cpu().numpy(),
+            "logits": found.logits[0, list(self.explained)].float().cpu().numpy(),
             "fbank": clip.picture,
         }
 

@@ -60,8 +60,8 @@ class RememberedRecordings:
 
     def sentence(self, rows: Sequence[int]) -> str:
         """Which recordings changed."""
-        said = some([self.uids[row] for row in rows])
-        return f"{counted(len(rows), 'recording')} changed since this run began: {said}"
+        changed = some([self.uids[row] for row in rows])
+        return f"{counted(len(rows), 'recording')} changed since this run began: {changed}"
 
 
 def _names(found: Iterable[str | None], count: int) -> list[str]:

@@ -108,9 +108,9 @@ def _enough_memory(mode: str, asked: Mapping[str, object]) -> Iterator[None]:
     except (MemoryError, RuntimeError) as error:
         if not (isinstance(error, MemoryError) or _lacks_memory(error)):
             raise
-        told = ", ".join(f"--{name} {value}" for name, value in asked.items() if value)
+        given = ", ".join(f"--{name} {value}" for name, value in asked.items() if value)
         raise UserError(
-            f"this machine has not enough memory for {mode} with {told}; give smaller numbers, in training a "
+            f"this machine has not enough memory for {mode} with {given}; give smaller numbers, in training a "
             "--micro_batch too, or a smaller model."
         ) from error
 
