@@ -16,6 +16,7 @@ import torch
 from torch import nn
 
 from ssast.engine import distributed
+from ssast.errors import UserError
 
 TOGETHER = (sys.executable, "-m", "torch.distributed.run", "--nproc_per_node")
 ALONE = {"OMP_NUM_THREADS": "1", "PYTHONWARNINGS": "ignore"}
@@ -35,6 +36,18 @@ def test_ranges_of_numbers_are_shared_out_in_order_and_evenly(monkeypatch, numbe
     for number, own in enumerate(expected):
         monkeypatch.setenv("RANK", str(number))
         assert distributed.share(numbers) == own
+
+
+def test_processes_that_would_train_different_models_end_with_a_sentence_instead_of_waiting_a_day(monkeypatch):
+    def with_another(other):
+        monkeypatch.setattr(distributed, "gather", lambda own: [own, other])
+
+    with_another(([("head.weight", (5, 8))], 3))
+    distributed.check_alike(([("head.weight", (5, 8))], 3), "models or training rows")
+    for other in (([("head.weight", (4, 8))], 3), ([("head.weight", (5, 8))], 4)):
+        with_another(other)
+        with pytest.raises(UserError, match="different models or training rows; give each machine the same"):
+            distributed.check_alike(([("head.weight", (5, 8))], 3), "models or training rows")
 
 
 def test_a_process_alone_writes_and_changes_nothing():

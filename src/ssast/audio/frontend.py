@@ -41,9 +41,15 @@ def mel_bank(sample_rate: int, num_mel_bins: int, fft_size: int) -> Tensor:
     return torch.minimum(rise_FN, fall_FN).clamp(min=0.0)
 
 
+def window_and_shift(sample_rate: int) -> tuple[int, int]:
+    """Give the samples of one window, and those from its start to the next one's; parts of a sample are dropped."""
+    return int(sample_rate * 0.001 * WINDOW_MS), int(sample_rate * 0.001 * SHIFT_MS)
+
+
 def samples_of(frames: int, sample_rate: int) -> int:
     """Give how many samples so many frames take."""
-    return max(0, frames - 1) * int(sample_rate * 0.001 * SHIFT_MS) + int(sample_rate * 0.001 * WINDOW_MS)
+    window, shift = window_and_shift(sample_rate)
+    return max(0, frames - 1) * shift + window
 
 
 class Frontend(nn.Module):
@@ -69,8 +75,7 @@ class Frontend(nn.Module):
         self.mean, self.std = float(mean), float(std)
         if sample_rate < 100:
             raise UserError(f"sample_rate is {sample_rate} Hz; a frame shift of 10 ms needs at least 100 Hz")
-        self.window_size = int(sample_rate * 0.001 * WINDOW_MS)
-        self.shift = int(sample_rate * 0.001 * SHIFT_MS)
+        self.window_size, self.shift = window_and_shift(sample_rate)
         self.fft_size = 1 << (self.window_size - 1).bit_length()
         self._check()
         self.register_buffer("window", torch.hann_window(self.window_size, periodic=False), persistent=False)

@@ -63,6 +63,15 @@ def gather(own: _T) -> list[_T]:
     return cast(list[_T], found)
 
 
+def check_alike(own: object, what: str) -> None:
+    """UserError unless every process has the same; else they would wait for each other until their patience ends."""
+    if any(other != own for other in gather(own)):
+        raise UserError(
+            f"the processes of this run have different {what}; "
+            "give each machine the same files, options and version of ssast."
+        )
+
+
 def share(numbers: Sequence[range]) -> list[range]:
     """The part of some ranges of numbers that falls to this process: as many as to any other, lying together."""
     count = sum(map(len, numbers))

@@ -49,6 +49,7 @@ def train(
     loss, a gradient or a weight is not finite, and then the last good state is what is kept.
     """
     model.to(engine.device).train()
+    distributed.check_alike((_trained(model), batches.steps), "models or training rows")
     run = Run(model, batches, settings, folder, engine, key)
     try:
         _run(run, folder)
@@ -58,6 +59,11 @@ def train(
     load_trainable(model, best["model"])
     model.eval()
     return Outcome(run.progress.best_epoch, best["report"], run.steps_here)
+
+
+def _trained(model: nn.Module) -> list[tuple[str, tuple[int, ...]]]:
+    """The names and shapes of the parameters that are trained."""
+    return [(name, tuple(one.shape)) for name, one in model.named_parameters() if one.requires_grad]
 
 
 def _run(run: Run, folder: Path) -> None:

@@ -142,6 +142,11 @@ def fit_positions(
 class SSASTEncoder(nn.Module):
     """The Audio Spectrogram Transformer: fbank -> patches -> prefix and patch tokens -> 12 blocks -> 14 states.
 
+    What sets it apart from a plain vision transformer: patches are slices of the whole height (frames) or squares, and
+    may overlap; one or two prefix tokens stand in front; positions are learned, start as sinusoids, and are carried
+    over to other grids; padding can be kept out of the attention; every state is given, from the input's (0) to the
+    normalised last one (13).
+
     Source: Gong et al. 2022, "SSAST: Self-Supervised Audio Spectrogram Transformer", AAAI, arXiv 2110.09784. Parameter
     names are the published ones, patches are ordered frequency-major (index = f_index * t_dim + t_index).
 
