@@ -93,10 +93,10 @@ def findings(
 
 def _of_recordings(heard: Mapping[str, ListenedRecording], splits: Mapping[str, pd.DataFrame]) -> Iterator[Finding]:
     for split, uid, one in _rows(heard, splits):
-        if one.finding and all(heard.kind != one.finding for heard in one.sound_findings):
+        if one.finding and all(sound.kind != one.finding for sound in one.sound_findings):
             yield Finding(uid, split, one.finding, one.reason)
-        for heard in one.sound_findings:
-            yield Finding(uid, split, heard.kind, heard.detail)
+        for sound in one.sound_findings:
+            yield Finding(uid, split, sound.kind, sound.detail)
 
 
 def _rows(
