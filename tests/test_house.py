@@ -227,6 +227,125 @@ def test_the_lower_floors_never_print(module):
     assert not [call.lineno for call in calls if isinstance(call, ast.Name) and call.id == "print"]
 
 
+# Tests that are named after no module of ours, or of more than one: what each is about, and the modules without a file
+# of their own that it covers.
+ELSEWHERE = (
+    ("test_cli.py", "the command line", "__main__"),
+    ("test_contributing.py", "the examples of CONTRIBUTING", ""),
+    ("test_docs.py", "README and docs", ""),
+    ("test_house.py", "the rooms", ""),
+    ("test_import.py", "the public names", ""),
+    ("test_notebook.py", "the tutorial", ""),
+    ("test_packaging.py", "the installed package", ""),
+    ("adapters/test_hear_and_s3prl.py", "two interfaces over the same steps", "adapters.hear adapters.s3prl"),
+    ("adapters/test_hear_and_s3prl.py", "what both stand on", "adapters.encoders adapters.time_steps"),
+    ("modes/test_export.py", "whole exports, read back by the other tool", "adapters.hugging_face_ast adapters.onnx"),
+    ("audio/test_augment.py", "each alteration is applied", "audio.alterations"),
+    ("audio/test_decode.py", "decoding goes through all of them", "audio.conform audio.readers audio.source"),
+    ("audio/test_container.py", "headers of files", "audio.sizes"),
+    ("audio/test_frontend.py", "the numbers that it is made with", "audio.settings"),
+    ("audio/test_synthetic_corpus.py", "the corpus speaks with it", "audio.speech_synthesis"),
+    ("audio/test_unfolding.py", "files that unfold to hours, in every reader", "data.long_recordings"),
+    ("runs/test_sound_findings.py", "what each mode says of recordings", "data.judging data.kept_findings"),
+    ("data/layout/test_file_column.py", "one choice among them", "data.layout.claims data.layout.filenames"),
+    ("data/layout/test_file_column.py", "whose a file is", "data.layout.people data.layout.person_files"),
+    ("data/layout/test_file_column.py", "how rows are named", "data.layout.uids"),
+    ("modes/test_arrange.py", "whom the splits hold, and what is said", "data.layout.held_out runs.arranged"),
+    ("cloud/test_reading.py", "stores need an emulator", "data.storage.stores"),
+    ("data/tables/test_splits.py", "the targets of a split", "data.tables.targets"),
+    ("runs/test_dead_decoders.py", "processes that die", "data.workers"),
+    ("data/test_dataset.py", "the batches that it makes", "data.batch"),
+    (
+        "dataset_audit/test_analysis.py",
+        "one analysis, step by step",
+        "dataset_audit.measures dataset_audit.single_traits",
+    ),
+    ("dataset_audit/test_analysis.py", "what is held against what", "dataset_audit.matching dataset_audit.traits"),
+    ("dataset_audit/test_sentences.py", "the words of a page", "dataset_audit.advice dataset_audit.matched_sentences"),
+    ("dataset_audit/test_sentences.py", "the words of a page", "dataset_audit.practical dataset_audit.terms"),
+    ("modes/test_audit.py", "the page of a whole audit", "dataset_audit.page dataset_audit.figures"),
+    ("modes/test_audit.py", "and its audit.json", "dataset_audit.audit_results"),
+    ("dataset_audit/test_survey.py", "what is heard of each recording", "dataset_audit.listening"),
+    ("data/tables/test_people.py", "the people of tables", "dataset_audit.people_check"),
+    ("engine/test_train.py", "the loop as a whole", "engine.averages engine.checkpoint engine.training_run"),
+    ("modes/test_sweep.py", "heads side by side are heads alone", "engine.parallel_heads"),
+    ("modes/test_predict.py", "model.predict against the mode", "engine.predictor"),
+    ("metrics/test_scores.py", "each measure of a score", "metrics.measures metrics.youden metrics.score_entries"),
+    ("model/test_encoder.py", "blocks in their encoder", "model.blocks model.model_input"),
+    ("modes/test_inspect.py", "every kind of checkpoint", "model.checkpoints.checkpoint model.checkpoints.detect"),
+    ("runs/test_untrusted.py", "files from strangers", "model.checkpoints.pickles model.checkpoints.torch_file"),
+    ("runs/test_untrusted.py", "files from strangers", "model.checkpoints.torch_outline safe_reading"),
+    ("model/checkpoints/test_hub.py", "sharing through the hub", "model.checkpoints.model_card"),
+    ("model/explain/test_relevance.py", "maps are tested by removal", "model.explain.occlusion"),
+    ("runs/test_scoring.py", "thresholds travel with a model", "model.thresholds runs.thresholds runs.results"),
+    ("modes/test_main_modes.py", "the four from end to end", "modes.pretrain modes.finetune modes.evaluate"),
+    ("modes/test_main_modes.py", "and what they share", "runs.batches runs.context runs.models runs.training"),
+    ("modes/test_main_modes.py", "and what they share", "runs.audio_settings runs.output.notes"),
+    ("test_docs.py", "what is typed there runs on the demo", "modes.demo"),
+    ("cloud/test_uploads.py", "uploads need an emulator", "modes.upload runs.output.uploads"),
+    ("options/test_options.py", "all options", "options.audio_options options.data_options options.model_options"),
+    ("options/test_options.py", "all options", "options.training_options options.tasks options.checks"),
+    ("options/test_options.py", "from text to the record", "options.resolve options.record options.yaml_file"),
+    ("test_cli.py", "each mode's record in its help", "options.records"),
+    ("runs/wrapping/test_private_runs.py", "names are hidden in real runs", "options.privacy"),
+    ("pages/test_attention_page.py", "the page's parts", "pages.clip_figure pages.maps"),
+    ("pages/test_report_page.py", "the page's parts", "pages.label_figures pages.tables"),
+    ("pages/test_remarks.py", "sentences under scores", "pages.sentences"),
+    ("audio/test_sound_findings.py", "each finding and its sentence", "pages.sound_finding_sentences"),
+    ("modes/test_attention.py", "clips, chosen and explained", "runs.explaining.clips runs.explaining.explainer"),
+    ("runs/test_killed.py", "SIGKILL at every stage of a run", "runs.resumable_inference"),
+    ("browser/test_audit.py", "audit.html in a browser", ""),
+    ("browser/test_pages.py", "all pages in a browser", ""),
+    ("browser/test_report.py", "report.html in a browser", ""),
+    ("cloud/test_heard.py", "what the store knows of recordings", ""),
+    ("cloud/test_killed.py", "runs with a bucket, killed", ""),
+    ("cloud/test_modes.py", "whole modes on a bucket", ""),
+    ("modes/test_planted_sound.py", "the whole way to a known truth", ""),
+    ("modes/test_real_findings.py", "check and audit of real recordings", ""),
+    ("runs/test_bad_input.py", "a user's mistake in any mode", ""),
+    ("runs/test_broken_files.py", "broken files in any mode", ""),
+    ("runs/test_full_disk.py", "a disk that is full in the middle", ""),
+    ("runs/test_hostile.py", "files made to take for ever", ""),
+    ("runs/test_leaks.py", "private runs let no name out", ""),
+    ("runs/test_not_finite.py", "no answer is NaN or infinity", ""),
+    ("runs/test_offline.py", "nothing is sent unasked", ""),
+    ("runs/test_threads.py", "the number of threads", ""),
+    ("runs/test_ways_to_train.py", "ways to train beside the plain one", ""),
+)
+TESTS = Path(__file__).resolve().parent
+
+
+def own_test(module: str) -> str:
+    """Where the test of a module lies if it has one for itself."""
+    *rooms, name = module.split(".")[1:]
+    return "/".join([*rooms, f"test_{name}.py"])
+
+
+def covering() -> dict[str, str]:
+    """The test file of each module, its own or the one of the table."""
+    own = {module: own_test(module) for module, path in MODULES.items() if path.name != "__init__.py"}
+    covered = {f"ssast.{name}": test for test, _, names in ELSEWHERE for name in names.split()}
+    return {module: path if (TESTS / path).exists() else covered.get(module, "") for module, path in own.items()}
+
+
+def test_every_module_has_its_test_file_or_is_named_in_the_one_that_covers_it():
+    found = covering()
+    assert [module for module, path in found.items() if not path] == []
+    assert {path for path in found.values() if not (TESTS / path).exists()} == set()
+    named = [f"ssast.{name}" for _, _, names in ELSEWHERE for name in names.split()]
+    assert [name for name in named if name not in MODULES or found[name] == own_test(name)] == [], "no longer needed"
+    assert len(named) == len(set(named))
+
+
+def test_every_test_file_is_named_after_what_it_tests():
+    """After a module, perhaps with a word more (`test_arrange_tables.py`), or it stands in the table with a reason."""
+    own = {own_test(module).removesuffix(".py") for module in covering()}
+    listed = {test for test, _, _ in ELSEWHERE}
+    files = {path.relative_to(TESTS).as_posix() for path in TESTS.rglob("test_*.py")}
+    assert listed <= files
+    assert [file for file in files - listed if not any(re.match(rf"{name}(_\w+)?\.py", file) for name in own)] == []
+
+
 def test_the_watch_sees_what_it_should():
     """The test itself: imports inside functions, relative ones, ways up and sideways, and circles are found."""
     source = (
