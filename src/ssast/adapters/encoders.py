@@ -15,7 +15,7 @@ DEFAULT = "SSAST-Base-Frame-400"
 
 
 def embedding_model(source: Any, **sizes: Any) -> SSASTForAudioClassification:
-    """The model of a folder, a published file or name, a hub name, or the model itself, in evaluation mode.
+    """The model of a folder, a published file or name, or a hub name; or the model that was given. In evaluation mode.
 
     A pretrained one comes with a head that is never used. `sizes` such as target_length replace its own. UserError:
     nothing is there, or it must be converted first.

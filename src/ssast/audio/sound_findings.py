@@ -96,7 +96,7 @@ def judge(
     clip_seconds: float = 0.0,
     mono: bool = True,
 ) -> list[SoundFinding]:
-    """What is doubtful about a recording as it is heard: the first `most_samples` (None: all) of `heard`.
+    """The findings about a recording as a model hears it: the first `most_samples` (None: all) of `heard`.
 
     `heard` is what `conform` made of it, its first channel counting; `clip_seconds` and `mono` as given there.
     """

@@ -131,7 +131,7 @@ class AudioConf:
         return item
 
     def _long(self, opens: Open, *, judges: bool) -> ClipItem:
-        """What stands for a recording that is too long to be held."""
+        """The item of a recording that is too long for the memory."""
         watch = Blockwise(self.reduce)
         counted = (lambda: watch.pass_on(opens())) if judges else opens
         long = replace(LongRecording.counted(counted, self.resample_rate, self.reduce), open=opens)

@@ -29,7 +29,7 @@ class Watched:
             yield block
 
     def recording(self) -> Recording:
-        """What has passed of it, as one."""
+        """The blocks that have passed, as one recording."""
         first = self.kept[0]
         if len(self.kept) == 1:
             return first
@@ -53,7 +53,7 @@ class Blockwise:
             yield block
 
     def findings(self) -> list[SoundFinding]:
-        """What is true of all of it, or of a part where that is enough."""
+        """The findings that hold for the whole recording, or for a part where that is enough."""
         findings = []
         for kind, (times, finding) in self.found.items():
             if times == self.count:

@@ -165,7 +165,7 @@ class _Guarded(Dataset[Any]):
         return uids[key[0]] if uids is not None else str(key[0])
 
     def dead(self, key: tuple[int, int], ending: str) -> Bad:
-        """What stands for an item whose reading ended a worker."""
+        """The entry for an item whose reading ended a worker."""
         uid = self.name(key)
         return Bad(uid, killed(uid, ending), True, {"uid": (uid,)})
 

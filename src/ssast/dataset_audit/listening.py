@@ -133,7 +133,7 @@ class _Recordings(Dataset[ListenedRecording]):
         return listen(self.root, self.uids[index], **self.how)
 
     def dead(self, index: int, ending: str) -> ListenedRecording:
-        """What stands for a recording whose reading ended a worker."""
+        """The entry for a recording whose reading ended a worker."""
         uid = self.uids[index]
         return ListenedRecording(uid, "not usable", killed(uid, ending).removeprefix(f"clip {uid}: "))
 

@@ -26,7 +26,7 @@ class Means:
 
 
 class Averages:
-    """Numbers of several batches, each weighted by what it is the mean of: the entry "count", else the clips."""
+    """Averages over several batches, each weighted by its number of values: the entry "count", else the clips."""
 
     def __init__(self, device: torch.device):
         self.device = device

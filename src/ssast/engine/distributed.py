@@ -40,7 +40,7 @@ def is_main() -> bool:
 
 
 def wait() -> None:
-    """Go on when all have come here; a process whose work is not shared has nobody to wait for."""
+    """Wait until all processes are here; returns at once where the work is not shared."""
     if size() > 1 and dist.is_initialized():
         total(torch.zeros(1))
 

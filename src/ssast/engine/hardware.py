@@ -79,7 +79,7 @@ def to_device(batch: Batch, device: torch.device) -> Batch:
 
 @contextmanager
 def own_chance(device: torch.device) -> Iterator[None]:
-    """Inside, torch's global generators may be seeded; after it they stand as before."""
+    """Inside the block torch's global generators may be seeded; afterwards they are as before."""
     with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
         yield
 

@@ -72,7 +72,7 @@ class FinishedPass:
         return count
 
     def remove(self) -> None:
-        """Delete the parts, once what was made of them is in place."""
+        """Delete the parts once the result that was made of them is in place."""
         shutil.rmtree(self.folder)
         with contextlib.suppress(OSError):  # another mode's parts may lie beside it
             self.folder.parent.rmdir()
@@ -148,7 +148,7 @@ def values(apply: Callable[[Batch], Tensor], batch: Batch, engine: Engine) -> Te
 
 @torch.inference_mode()
 def on_device(apply: Callable[[Batch], Tensor], batch: Batch, device: torch.device) -> Tensor:
-    """The same for a batch that is not empty, without an engine. AudioError for a clip whose values are not finite."""
+    """As `values`, for a batch with clips, without an engine. AudioError for a clip whose values are not finite."""
     if device.type != "cpu":
         return check_answers(batch["uid"], apply(to_device(batch, device)).float().cpu())
     answers = torch.cat([apply(piece) for piece in _pieces(batch)])[: len(batch["uid"])].float()
@@ -195,7 +195,7 @@ def _open_parts(folder: Path, key: str, steps: int, opened: Callable[[], Any]) -
 
 
 def _drop_unreadable(folder: Path) -> None:
-    """Delete what has a part's name and is none: what a broken disk or a stranger left is computed again."""
+    """Delete files that are named as parts but cannot be read as such; their steps are computed again."""
     for part in folder.glob("part-*.parquet"):
         try:
             is_part = _PART.fullmatch(part.stem) and part.is_file() and pq.read_schema(part) is not None
@@ -222,7 +222,7 @@ def forget_steps(folder: Path, steps: Iterable[int]) -> None:
 
 
 def _numbers(part: Path) -> tuple[int, int]:
-    """The first step of a part and the one after its last; both the same for what was spilled."""
+    """The first step of a part and the one after its last; both are equal for rows that were spilled."""
     first, end = part.stem.split("-")[1:3]
     return int(first), int(end)
 
@@ -255,7 +255,7 @@ class _Part:
         self.small = []
 
     def spill(self) -> None:
-        """Write what is held, as rows of a step that may not be finished."""
+        """Write the rows in memory, which may be of a step that is not finished."""
         self._write(f"part-{self.first:09d}-{self.first:09d}-{self.spilled:09d}")
         self.spilled += 1
 

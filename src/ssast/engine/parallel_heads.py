@@ -105,7 +105,7 @@ class Choice:
 
     @property
     def options(self) -> str:
-        """How finetune is told."""
+        """The options with which `finetune` takes this choice."""
         return f"--task {self.task} " + ("--weighted True" if self.layer is None else f"--layer {self.layer}")
 
 

@@ -188,7 +188,7 @@ class SSASTForAudioClassification(Classifier):
 
 
 def _warn(uid: str, findings: Sequence[SoundFinding]) -> None:
-    """A Python warning where what the model hears of a recording is not what it is."""
+    """A Python warning for each finding that makes the model hear something else than the recording."""
     for finding in findings:
         if finding.kind in WRONGS:
             warnings.warn(f"recording {uid}: {finding.kind}: {finding.detail}", stacklevel=2)
@@ -201,7 +201,7 @@ def settings_of(model: Classifier) -> AudioSettings:
 
 
 def _data(given: Any, sample_rate: int | None, conf: Mapping[str, object], *, any_name: bool) -> tuple[Any, str]:
-    """A data set of what was given, and what its rows are called by."""
+    """A data set of the files or waveforms that were given, and the name of the index of its rows."""
     several = isinstance(given, Sequence) and not isinstance(given, str)
     one_by_one: list[Any] = list(given) if several else [given]
     if not one_by_one:

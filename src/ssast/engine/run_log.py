@@ -44,7 +44,7 @@ class RunLog:
                     self.writer.add_scalar(key, value, values["step"])
 
     def close(self) -> None:
-        """Flush what TensorBoard holds back."""
+        """Write what TensorBoard has not yet written."""
         if self.writer is not None:
             self.writer.close()
 
@@ -59,7 +59,7 @@ def _step(line: str) -> float:
 
 
 def _plain(value: Any) -> Any:
-    """Short numbers, null for what JSON cannot say, and text as it may be shown."""
+    """Values for JSON: short numbers, null for those that JSON lacks, and text as it may be shown."""
     if isinstance(value, str):
         return redaction.shown(value)
     if isinstance(value, float):

@@ -41,7 +41,7 @@ def asked_to_stop() -> Iterator[StopRequest]:
 
 @contextmanager
 def ended_by_signals() -> Iterator[None]:
-    """Inside, SIGTERM and SIGHUP end what runs as Ctrl-C does: everything tidies up, and what is finished is sent.
+    """Inside the block, SIGTERM and SIGHUP act as Ctrl-C: everything tidies up, and finished files are sent.
 
     A handler of somebody else stays, and a signal that is ignored (as under `nohup`) is ignored further on.
     """

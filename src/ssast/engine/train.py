@@ -119,7 +119,7 @@ def _steps(batches: Iterable[Batch], pieces: int) -> Iterator[list[Batch]]:
 
 
 def _epoch(run: Run, log: RunLog | None, asked: StopRequest) -> None:
-    """The rest of the epoch that the run stands in, with its bar, its checkpoints and its report."""
+    """Train the rest of the current epoch, with its progress bar, its checkpoints and its report."""
     place, began, seen = run.progress, time.monotonic(), 0
     title = f"epoch {place.epoch + 1}/{run.settings.epochs}"
     batches = run.batches.train(place.epoch, place.step_in_epoch)

@@ -250,7 +250,7 @@ class Run:
             )
 
     def _kept(self) -> str:
-        """What is said of the last state that was good."""
+        """The part of a sentence that names the last good state."""
         self.checkpoints.flush()
         return f"; the last good state is in {self.checkpoints.folder}" if self.checkpoints.last.exists() else ""
 

@@ -207,7 +207,7 @@ def _copy(rows: Sequence[Row], root: Path, bad: SkippedRecordings, *, skips: boo
 
 
 def _keep(root: Path, row: Row) -> AudioError | None:
-    """Copy one recording under its uid, with its metadata.json; what is wrong where it cannot be read."""
+    """Copy one recording under its uid, with its metadata.json; returns what is wrong where it cannot be read."""
     place = row.file.location
     ending = place.name.rsplit(".", 1)[1].lower()
     try:

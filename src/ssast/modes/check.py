@@ -107,7 +107,7 @@ def listen_as_heard(
 
 
 def _unlisted(root: Location, heard: dict[str, ListenedRecording]) -> list[str]:
-    """Folders of recordings that no csv names; a bucket's files are told by their ending, without a request each."""
+    """Folders of recordings that no csv names; in a bucket, files are known by their ending, which saves requests."""
     others = [place for place in root.list() if place.name not in heard and not place.name.startswith(".")]
     return [place.name for place in others if (place.is_dir() if root.is_local else "." not in place.name)]
 
@@ -193,7 +193,7 @@ def _as_heard(audio: AudioSettings) -> str:
 
 
 def _line(split: str, heard: list[ListenedRecording]) -> str:
-    """How much of a split can be used, and what it is like."""
+    """How much of a split can be used, and a description of it."""
     usable = [one for one in heard if one.digest]
     parts = [f"{split}: {len(heard)} rows, {len(usable)} recordings read"]
     if usable:

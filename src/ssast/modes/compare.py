@@ -25,7 +25,7 @@ from ssast.safe_reading import brief, json_file
 
 @dataclass(frozen=True)
 class Scored:
-    """A run that scored clips: what it said of them, at which thresholds, and its measures."""
+    """A run that scored clips: its predictions, its thresholds and its measures."""
 
     name: str
     loss: str

@@ -50,7 +50,7 @@ Facts = Iterator[tuple[str, str]]
 
 @Mode
 def inspect(options: Options) -> int:
-    """Say what checkpoints are and what can be done with them; 0 where one is of use here, else 1."""
+    """Describe checkpoints and what can be done with them; returns 0 where at least one can be used, else 1."""
     address, paths = options.checkpoint or "", Paths.of(options)
     several = [address] if os.path.exists(address) else address.split(",")
     return min(_show(paths, one) for one in several)

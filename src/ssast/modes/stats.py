@@ -101,7 +101,7 @@ def _fbanks(reader: ClipReader, source: Rows) -> Iterator[torch.Tensor]:
 
 
 def _write(path: Path, given: Mapping[str, object], moments: dict[str, Moments], mel_bins: int, clips: int) -> None:
-    """stats.yaml: the two options, those of the sound that they hold for, and what else was measured."""
+    """Write stats.yaml: the two options, the audio options for which they hold, and what else was measured."""
     own, padded = moments["own"], moments["padded"]
     record = {
         "clips": clips,

@@ -165,7 +165,7 @@ def _all_heads(
 
 
 def _groups(plan: Plan) -> list[list[Choice]]:
-    """The choices whose heads can be trained beside each other: the norm of gradients belongs to one alone."""
+    """The groups of choices whose heads can be trained together; clipping gradients by their norm needs each alone."""
     if plan.training.clip_grad:
         return [[choice] for choice in CHOICES]
     single = [[one for one in CHOICES if one.task == task and one.layer is not None] for task in POOLINGS]
@@ -236,7 +236,7 @@ def _silence() -> Iterator[None]:
 
 
 def _mean(of_choice: Mapping[str, Scores], measure: str) -> float | None:
-    """The mean over labels and seeds, of what is defined."""
+    """The mean over labels and seeds of the values that are defined."""
     return spread({seed: scores[MEAN][measure] for seed, scores in of_choice.items()})["mean"]
 
 
@@ -268,7 +268,7 @@ def _csv(found: Mapping[Choice, Mapping[str, Scores]], plan: Plan) -> pd.DataFra
 
 
 def _show(found: Mapping[Choice, Mapping[str, Scores]], best: Choice, plan: Plan, clips: int, path: Path) -> None:
-    """The table, what is best, and what it may be used for."""
+    """Print the table, the best choice, and what the choice may be used for."""
     measure = plan.measures[0]
     title = f"{TITLES[measure]}, mean of the labels"
     rows = [["layer", *(f"{task}" for task in POOLINGS)]]

@@ -54,7 +54,7 @@ def _place(folder: Path, options: Options) -> Location:
 
 
 def _not_sent_before(folder: Path, address: str) -> UserError:
-    """The sentence for a folder whose record alone says where it goes, with what to add to the command."""
+    """The sentence for a folder of which only its record says where it goes; it names the options to add."""
     kind, _, rest = address.removeprefix("gs://").rpartition("://")
     bucket, _, below = rest.partition("/")
     bucket = f"{kind}://{bucket}" if kind else bucket
@@ -77,7 +77,7 @@ def _noted(folder: Path) -> str:
 
 
 def _recorded(folder: Path, given: frozenset[str]) -> dict[str, Any]:
-    """Bucket, folder and project from the record of a run, those left out that were given anew."""
+    """Bucket, folder and project from the record of a run, except those that the command gives."""
     records = [folder / "run.yaml", *sorted(folder.glob("run-*.yaml"))]
     for record in records:
         found = revealed(read_mapping(record), record) if record.exists() else {}

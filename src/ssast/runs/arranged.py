@@ -70,7 +70,7 @@ class Arranged:
             (folder / "labels.txt").write_text("\n".join(self.labels) + "\n", encoding="utf-8")
 
     def show(self, folder: Path, labels: Labels, doubtful: Sequence[str]) -> None:
-        """On the screen: people, labels, what was left alone, and the commands that come next.
+        """Show on the screen: people, labels, columns that were left alone, and the commands that come next.
 
         `doubtful` are the codes that may stand for two people.
         """

@@ -14,7 +14,7 @@ from ssast.runs.paths import Paths
 
 @dataclass(frozen=True)
 class RunContext:
-    """What a mode carries along; the rooms below take of it what they use."""
+    """What a running mode needs everywhere; functions below the modes take only the parts that they use."""
 
     options: Options
     paths: Paths

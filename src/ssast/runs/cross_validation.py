@@ -138,7 +138,7 @@ def _write_spread(path: Path, homes: Sequence[Path]) -> None:
 
 
 def spread(values: Mapping[str, float | None]) -> dict[str, float | None]:
-    """Mean, standard deviation and range of what is defined, then the values themselves."""
+    """Mean, standard deviation and range of the values that are defined, then all values."""
     defined = [value for value in values.values() if value is not None]
     if not defined:
         return {"mean": None, "sd": None, "low": None, "high": None, **values}

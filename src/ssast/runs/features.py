@@ -45,7 +45,7 @@ def own_states(model: SSASTForAudioClassification) -> States:
 
 
 def all_states(model: SSASTForAudioClassification) -> States:
-    """Every state in every pooling: what a sweep looks through."""
+    """Every state in every pooling, as a sweep needs them."""
     return States(tuple(POOLINGS), tuple(range(NUM_STATES)), model.v.width)
 
 
@@ -66,7 +66,7 @@ class Pooler:
     keeps: bool = True
 
     def made_by(self) -> str:
-        """A name for all that the states depend on beside the recording and which of them are asked for."""
+        """A fingerprint of all that the states depend on, except the recording and which states are asked for."""
         half = self.engine.bf16
         arithmetic = ("bf16 by autocast" if self.autocast else "bf16") if half else "fp32"
         shape = [(name, self.model.config[name]) for name in SHAPE]
@@ -75,7 +75,7 @@ class Pooler:
         return fingerprint_of(weights_name(self.model.v), shape, sound, ran_on)
 
     def heard_as(self) -> str:
-        """A name for all that decides what is heard of a recording."""
+        """A fingerprint of the settings that decide what is heard of a recording."""
         names = ("sample_rate", "reduce", "clip_length", "target_length")
         return fingerprint_of([getattr(self.reader.audio, name) for name in names], self.reader.librosa, __version__)
 
@@ -137,7 +137,7 @@ def pooled_table(pooler: Pooler, *sources: Rows) -> StatesTable:
 
 
 def _judge_kept(pooler: Pooler, rows: Rows, kept: dict[str, str | None], kept_findings: KeptFindings) -> None:
-    """Note what is doubtful about recordings whose states are kept; those that were never judged are read for it."""
+    """Note the sound findings of recordings whose states are kept; recordings that were never judged are read again."""
     known = {uid: kept_findings.find(content) for uid, content in kept.items()}
     for uid, details in known.items():
         _add_findings(pooler.reader, uid, details or {})
@@ -153,7 +153,7 @@ def _add_findings(reader: ClipReader, uid: str, details: dict[str, str]) -> None
 
 
 def _anywhere(missing: list[str]) -> list[str]:
-    """The recordings whose states one process at least lacks: several machines have a cache each."""
+    """The recordings whose states at least one process lacks, since each machine has a cache of its own."""
     return list(dict.fromkeys(itertools.chain.from_iterable(distributed.gather(missing))))
 
 

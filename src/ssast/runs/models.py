@@ -94,7 +94,7 @@ def classification_model(
 
 
 def _say_unlike(path: str, audio: AudioSettings, given: frozenset[str]) -> None:
-    """Name what an own pretrained model heard otherwise than this run will, where nobody asked for that."""
+    """Say which audio settings of an own pretrained model differ from those of this run without being asked for."""
     config = Path(path) / CONFIG
     before = json_file(config).get("frontend") if config.is_file() else None
     now = asdict(audio)

@@ -25,7 +25,7 @@ def overlap(scored: pd.DataFrame, trained: Sequence[pd.DataFrame]) -> str:
 
 
 def say_overlap(scored: pd.DataFrame, trained: Sequence[pd.DataFrame]) -> str:
-    """Say what `overlap` finds, and give it back."""
+    """Print what `overlap` finds, and return it."""
     if careful := overlap(scored, trained):
         say(careful)
     return careful
@@ -53,7 +53,7 @@ def _same_people(here: People, there: Sequence[People]) -> str:
 
 
 def _unnamed(here: People | None, there: Sequence[People]) -> str:
-    """Where only one side says who speaks, nobody can tell whether people are on both."""
+    """A warning where only one of the two tables says who speaks, so that shared people cannot be found."""
     if here is None and not there:
         return ""
     sides = ("these rows name", "the training csv does") if here else ("the training csv names", "these rows do")

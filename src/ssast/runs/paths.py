@@ -105,7 +105,7 @@ class Paths:
 
     @contextmanager
     def local_model(self, address: str) -> Iterator[str]:
-        """`model_path`; what goes wrong inside is said of the address, not of the file that was fetched."""
+        """`model_path`; errors inside the block name the address, not the file that was fetched."""
         path = self.model_path(address)
         try:
             yield path

@@ -98,7 +98,7 @@ def named_subjects(frame: pd.DataFrame, beside: Sequence[pd.DataFrame] = ()) -> 
 
 @dataclass(frozen=True)
 class ScoreReport:
-    """What report.html tells beside scores: of which run it is, of which rows, and what is to be said with it."""
+    """What report.html shows besides scores: its run, its rows, and the sentences that belong to it."""
 
     record: RunRecord
     test: Rows

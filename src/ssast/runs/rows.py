@@ -76,7 +76,7 @@ def rows(paths: Paths, labels: list[str], loss: str, *, on_bad_audio: str, in_pa
 
 
 def _labels_there(frame: pd.DataFrame, labels: list[str], place: Location) -> list[str]:
-    """Those of a model's labels that are columns, the others said; UserError where none is."""
+    """The labels of a model that are columns of the table; names the others on the screen. UserError where none is."""
     there = [label for label in labels if label in frame.columns]
     columns = [str(name) for name in frame.columns]
     if labels and not there:

@@ -216,7 +216,7 @@ def evaluate_model(
 
 
 def _threshold_remarks(home: Path, labels: list[str]) -> list[str]:
-    """Where the thresholds of a model are from, and why some could not be chosen, which is said."""
+    """Where the thresholds of a model come from, and why some could not be chosen; the reasons are also printed."""
     unchosen = unchosen_sentence(read_unchosen(home, labels))
     if unchosen:
         say(unchosen)

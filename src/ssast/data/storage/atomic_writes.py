@@ -43,7 +43,7 @@ def writable_folder(path: StrPath) -> Path:
 
 @contextmanager
 def atomic_file(path: StrPath) -> Iterator[Path]:
-    """A path to write a file to, beside `path`; it takes the place of `path` at the end, or vanishes on any error.
+    """A temporary path beside `path` to write a file to; it replaces `path` at the end, or is deleted on any error.
 
     UserError where the folder cannot be written to or the disk is full.
     """
@@ -60,7 +60,7 @@ def atomic_file(path: StrPath) -> Iterator[Path]:
 
 @contextmanager
 def atomic_folder(path: StrPath) -> Iterator[Path]:
-    """A new empty folder beside `path`; it takes the place of `path` (with all in it) at the end, or vanishes."""
+    """A new empty folder beside `path`; it replaces `path` (with all in it) at the end, or is deleted on any error."""
     target, unfinished = _beside(path)
     aside = unfinished.with_name(f"{unfinished.name}.old")
     try:
@@ -84,7 +84,7 @@ def atomic_folder(path: StrPath) -> Iterator[Path]:
 
 @contextmanager
 def staying_in(folder: StrPath) -> Iterator[None]:
-    """Let nothing that is written below `folder` inside the block get out of it by a link; see `check_inside`."""
+    """Refuse, inside the block, to write below `folder` through a link that leads out of it; see `check_inside`."""
     home = os.path.abspath(at_home(folder))
     _HOMES.append(home)
     try:
@@ -94,7 +94,7 @@ def staying_in(folder: StrPath) -> Iterator[None]:
 
 
 def check_inside(path: StrPath) -> None:
-    """UserError where a run would write to another place than its own folder, into which somebody put a link.
+    """UserError where a link in a run's own folder would make it write to another place.
 
     The folder itself may be a link. A device takes what is written to it, a pipe might wait for ever.
     """
@@ -125,7 +125,7 @@ def _on_disk(path: StrPath) -> Path:
 
 
 def at_home(path: StrPath) -> Path:
-    """The path with ~ as the home folder; as it is where nobody knows that home, since a name may start with ~."""
+    """The path with ~ replaced by the home folder; unchanged where there is none, since a name may start with ~."""
     try:
         return Path(path).expanduser()
     except RuntimeError:
@@ -238,13 +238,13 @@ def _writing(target: Path, *, inside: bool = False) -> Iterator[None]:
 
 @contextmanager
 def while_the_disk_has_room(folder: StrPath) -> Iterator[None]:
-    """Say in one sentence that the disk of `folder` is full or broken, whatever in the block finds that out."""
+    """Raise a UserError where anything in the block finds the disk of `folder` full or broken."""
     with _writing(Path(folder), inside=True):
         yield
 
 
 def disk_error(error: BaseException | None) -> int | None:
-    """The number of the system's error behind what a writer raised; None where there is none.
+    """The system's error number behind an error of a writer; None where there is none.
 
     torch raises a RuntimeError while it handles the system's, and safetensors writes the number into its text.
     """
@@ -262,6 +262,6 @@ def disk_error(error: BaseException | None) -> int | None:
 
 
 def first_line(error: BaseException) -> str:
-    """What an error says, short enough for a sentence."""
+    """The first line of an error's text, short enough for a sentence."""
     text = getattr(error, "strerror", None) or str(error) or type(error).__name__
     return text.strip().splitlines()[0].rstrip(".")[:300]

@@ -26,7 +26,7 @@ _SILENT_SECONDS = 3.0
 
 @dataclass(frozen=True)
 class RememberedRecordings:
-    """The recordings of a run in the order of its rows, and a name for what is in each; empty where it has none."""
+    """The recordings of a run in the order of its rows, with fingerprints of their contents (empty: it has none)."""
 
     uids: Sequence[str]
     names: list[str]
@@ -49,7 +49,7 @@ class RememberedRecordings:
             unfinished.write_text(json.dumps(self.names), encoding="utf-8")
 
     def changed_since(self, place: Path) -> list[int] | None:
-        """The numbers of the rows whose recordings are others than when `place` was written; None if it cannot tell."""
+        """The numbers of the rows whose recordings changed since `place` was written; None if that cannot be told."""
         try:
             before = json.loads(text_of(place, MOST_BYTES + len(self.names) * BYTES_A_NAME))
         except (OSError, ValueError, RecursionError):

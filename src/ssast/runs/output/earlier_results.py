@@ -27,7 +27,7 @@ State = tuple[int, int, int]
 
 @contextlib.contextmanager
 def left_as_it_was(folder: Path) -> Iterator[None]:
-    """Let the block work in a folder; where it ends without a result, all is as before, but what a run goes on from."""
+    """Let the block work in a folder; if it ends without a result, restore all but what a run continues from."""
     check_open(folder)
     before, earlier = set(_matching(folder, FIRST_FILES)), Earlier.of(folder)
     absent = [place for place in (folder, *folder.parents) if not place.exists()]
@@ -51,7 +51,7 @@ def left_as_it_was(folder: Path) -> Iterator[None]:
 
 @contextlib.contextmanager
 def _in_the_way(folder: Path) -> Iterator[None]:
-    """Say in one sentence that a file lies where a mode wants a folder of its own, or the other way round."""
+    """Raise a UserError where a file is in the place of a folder that a mode needs, or a folder in that of a file."""
     try:
         yield
     except (FileExistsError, NotADirectoryError, IsADirectoryError, PermissionError) as error:
@@ -141,7 +141,7 @@ def _is_empty(entry: os.DirEntry[str]) -> bool:
 
 
 def check_open(folder: Path) -> None:
-    """UserError where what may lie in the folder is hidden from this user; that it can be written to shows later."""
+    """UserError where this user may not list the folder; whether it can be written to is found out later."""
     try:
         if folder.is_dir():
             os.listdir(folder)

@@ -79,7 +79,7 @@ def open_folder(
 
 
 def add_to_record(record: RunRecord, folder: Path, facts: Mapping[str, Any]) -> None:
-    """Keep what turned out during a run in the record that it left in its folder; what is empty is left out."""
+    """Add facts that are known only during a run to the record in its folder; empty ones are left out."""
     path = record_path(folder, record.mode, record.mode in ("pretrain", "finetune"))
     found = {name: value for name, value in facts.items() if value}
     before = read_mapping(path).get(RECORD) or {}
@@ -88,7 +88,7 @@ def add_to_record(record: RunRecord, folder: Path, facts: Mapping[str, Any]) -> 
 
 
 def _say_replaced(record: RunRecord, path: Path, files: dict[str, str], table: str) -> None:
-    """Name what is about to be replaced, where the same mode left other results in the folder; or that they stay."""
+    """Say which earlier results of the same mode in the folder will be replaced, or that they stay."""
     before = read_mapping(path) if path.exists() else {}
     if before.get("mode") == record.mode:
         shown = record.differences(before, files)
@@ -104,7 +104,7 @@ def _say_replaced(record: RunRecord, path: Path, files: dict[str, str], table: s
 
 
 def record_path(folder: Path, mode: str, trains: bool) -> Path:
-    """run.yaml belongs to what made the folder; a later mode that writes into it leaves its own record beside."""
+    """The file of a run's record: run.yaml, or run-<mode>.yaml in a folder that a training made."""
     made_by = read_mapping(folder / "run.yaml").get("mode") if (folder / "run.yaml").exists() else None
     return folder / (f"run-{mode}.yaml" if not trains and made_by in ("pretrain", "finetune") else "run.yaml")
 

@@ -39,7 +39,7 @@ class SkippedRecordings:
             self._append(uid, reason)
 
     def add_findings(self, uid: str, findings: Sequence[SoundFinding]) -> None:
-        """Note what is doubtful about one that is used."""
+        """Note the sound findings of a recording that is used."""
         uid = redaction.shown_name("uid", uid)
         for finding in findings:
             if uid not in self.findings.get(finding.kind, ()):
@@ -74,7 +74,7 @@ class SkippedRecordings:
 
     @staticmethod
     def forget(journal: Path, uids: Collection[str]) -> None:
-        """Drop from `journal` what was noted of these recordings: they are others now."""
+        """Drop from `journal` what was noted of these recordings, since their files changed."""
         shown = {redaction.shown_name("uid", uid) for uid in uids}
         noted = SkippedRecordings()
         noted.remember(journal)
@@ -85,7 +85,7 @@ class SkippedRecordings:
                 noted._append(*line)
 
     def _read(self, journal: Path) -> None:
-        """Take up what this or another process wrote there."""
+        """Read what this or another process wrote there."""
         for line in noted_lines(journal):
             uid, *words = map(str, line) if line else ("",)
             if len(words) == 1:
@@ -99,7 +99,7 @@ class SkippedRecordings:
         self.journals = [known for known in self.journals if known != journal]
 
     def gather(self) -> None:
-        """Take up what other processes noted."""
+        """Read what other processes noted."""
         for journal in self.journals:
             self._read(journal)
 
@@ -110,7 +110,7 @@ class SkippedRecordings:
         return {kind: own for kind, own in found.items() if own}
 
     def about(self, uid: str) -> dict[str, str]:
-        """What is doubtful about one recording, by kind."""
+        """The sound findings of one recording, by kind."""
         return {kind: next(iter(own.values())) for kind, own in self.of([uid]).items()}
 
     def write(self, folder: Path, uids: Collection[str] = ()) -> None:

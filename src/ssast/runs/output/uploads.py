@@ -57,7 +57,7 @@ class Uploads:
         return dict(sorted(found.items(), key=lambda item: item[1]))
 
     def send(self) -> tuple[int, str]:
-        """Send what is waiting, up to the first that cannot be; how many were sent, and the reason if any."""
+        """Send the waiting files until one cannot be sent; returns how many were sent, and the reason if one failed."""
         waiting, sent = self.waiting(), 0
         self.done |= {name: self.done.get(name) for name in waiting}
         if waiting:
@@ -114,7 +114,7 @@ def visible(folder: Path) -> Iterator[str]:
 
 
 def file_states(folder: Path) -> dict[str, list[int]]:
-    """How the visible files of a folder are: what differs later was written since, whatever the clock says."""
+    """The state of each visible file of a folder: a file whose state differs later was written since."""
     return {name: _state((folder / name).stat()) for name in visible(folder)}
 
 

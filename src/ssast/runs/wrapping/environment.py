@@ -42,7 +42,7 @@ def _has_home() -> bool:
 
 
 def _keep_in_temporary(missing: list[str]) -> None:
-    """Point what would go to the home folder to one that goes with this process; the ones it starts use it too."""
+    """Use a temporary folder, removed with this process, in place of the home folder; child processes use it too."""
     folder = Path(tempfile.mkdtemp(prefix="ssast-home-"))
     atexit.register(_remove, folder, os.getpid())
     for name in missing:

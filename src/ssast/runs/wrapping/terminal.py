@@ -31,7 +31,7 @@ class ReaderGone(BaseException):
 
 
 class PassingStream(io.TextIOBase):
-    """A text stream that hands on to another what goes through it."""
+    """A text stream that passes everything on to another stream."""
 
     def __init__(self, stream: TextIO):
         self.stream = stream
@@ -51,7 +51,7 @@ class PassingStream(io.TextIOBase):
         return self.stream.fileno()
 
     def isatty(self) -> bool:
-        """Whether somebody looks on."""
+        """Whether the stream is a terminal."""
         return self.stream.isatty()
 
     @property
@@ -105,7 +105,7 @@ class RobustStream(PassingStream):
 
 
 def nowhere(stream: TextIO) -> None:
-    """Let everything that the stream holds or gets go nowhere, also what Python flushes when it ends."""
+    """Discard everything that the stream holds or gets, also what Python flushes when it ends."""
     try:
         target = stream.fileno()
     except (OSError, ValueError):
@@ -117,7 +117,7 @@ def nowhere(stream: TextIO) -> None:
 
 @contextmanager
 def robust_terminal() -> Iterator[RobustStream]:
-    """Inside, a screen that fails ends nothing, unless the output, which comes back, is said to matter."""
+    """Inside the block a screen that fails does not end the run, unless the output (returned) is set to matter."""
     output, errors = _opened(sys.stdout), _opened(sys.stderr)
     with redirect_stdout(output), redirect_stderr(errors):
         yield output
