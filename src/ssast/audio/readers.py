@@ -27,7 +27,7 @@ BLOCK = 1 << 22  # values of a block: a header may promise more than memory hold
 
 @dataclass(frozen=True)
 class SampleBlock:
-    """`samples` (C, S), and what the header tells: the rate [Hz], the number in all (0: not told), the codec."""
+    """`samples` (C, S), and facts of the header: the rate [Hz], the number of samples (0: not given), the codec."""
 
     samples: np.ndarray
     sample_rate: int
@@ -39,7 +39,7 @@ Blocks = Iterator[SampleBlock]
 
 
 def reader(data: Data, kind: str, use_librosa: bool) -> Callable[[Data, str], Blocks]:
-    """Who reads a container: soundfile, librosa where it is asked for, PyAV what those cannot."""
+    """The library that reads a container: soundfile, librosa where it is asked for, PyAV for all others."""
     if kind in BY_PYAV or _misread(data, kind):
         return _read_av
     return _read_librosa if use_librosa else _read_soundfile

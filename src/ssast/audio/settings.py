@@ -34,7 +34,7 @@ class AudioSettings:
         return cls(**{one.name: values[one.name] for one in fields(cls) if one.name in values})
 
     def frontend(self) -> Frontend:
-        """What makes fbanks so."""
+        """The frontend that makes fbanks with these settings."""
         return Frontend(self.sample_rate, self.num_mel_bins, self.target_length, self.mean, self.std)
 
     def conf(self) -> dict[str, object]:

@@ -73,7 +73,7 @@ def wav_samples(data: Data) -> int:
 
 
 def sph_size(data: Data) -> tuple[int, int | None]:
-    """Give where the samples of an SPH file begin and their bytes, None where they are shortened or not told."""
+    """Give where the samples of an SPH file begin and their bytes, None where they are shortened or not given."""
     start = int(data[8:16]) if data[8:16].strip().isdigit() else 1024
     fields = {part[0]: part[2] for line in data[:start].split(b"\n") if len(part := line.split(None, 2)) == 3}
     counts = [fields.get(name, b"1") for name in (b"sample_count", b"channel_count", b"sample_n_bytes")]

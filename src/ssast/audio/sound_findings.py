@@ -175,7 +175,7 @@ def _level(heard_S: _Floats, *, is_whole: bool) -> Iterator[SoundFinding]:
 
 
 def _channels(channels_CS: _Floats, sample_rate: int, mono: bool) -> Iterator[SoundFinding]:
-    """What averaging its channels does."""
+    """The findings about its channels and their mean."""
     count = len(channels_CS)
     if count == 1 or not mono:
         return
@@ -236,7 +236,7 @@ def _numbered(places: Any, count: int) -> str:
 
 
 def _samples(channels_CS: _Floats) -> Iterator[SoundFinding]:
-    """What the samples of the file itself are like."""
+    """The findings about the samples of the file itself."""
     share, offset = clipped_share(channels_CS), float(np.abs(channels_CS.mean(1)).max())
     if share > CLIPPED_SHARE and np.abs(channels_CS).max() <= LOUD:
         yield SoundFinding("clipped", f"{share:.2%} of its samples are at full scale")

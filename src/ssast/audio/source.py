@@ -155,7 +155,7 @@ class _Read(io.RawIOBase):
 
 
 def as_file(data: Data) -> BinaryIO:
-    """The data as an open file, for libraries that read such."""
+    """The data as an open file, for libraries that need one."""
     return _Held(data) if isinstance(data, bytes) else _Read(data)  # type: ignore[return-value]
 
 
@@ -181,7 +181,7 @@ def _of_path(path: str | os.PathLike) -> Data:
 
 
 def not_plain(path: str | os.PathLike) -> str:
-    """What lies at a path in place of a plain file, such as a pipe; nothing where it is one."""
+    """The kind of thing at a path that is no plain file, such as a pipe; empty for a plain file."""
     kinds = {stat.S_IFDIR: "a folder"} | {
         stat.S_IFIFO: "a pipe",
         stat.S_IFSOCK: "a socket",

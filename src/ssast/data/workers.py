@@ -71,7 +71,7 @@ class Workers(DataLoader[Any]):
                 given += 1
 
     def _quietly(self) -> Iterator[Any]:
-        """What torch gives; a death is told here, and not by a signal in the middle of whatever else runs."""
+        """The loader of torch; a worker's death is reported here, not by a signal in the middle of other code."""
         before = signal.getsignal(signal.SIGCHLD) if hasattr(signal, "SIGCHLD") else None
         batches = super().__iter__()
         if self.num_workers and before is not None and threading.current_thread() is threading.main_thread():

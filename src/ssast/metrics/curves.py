@@ -84,7 +84,7 @@ def _called(positive_n: NDArray[np.bool_], scores_n: Floats) -> tuple[Floats, Fl
 
 
 def calibration(positive_n: NDArray[np.bool_], scores_n: Floats) -> list[Bin]:
-    """The filled ones of ten equal bins from 0 to 1, as the calibration error counts them."""
+    """Those of ten equal bins from 0 to 1 that hold clips, as the calibration error counts them."""
     bin_n = np.clip((scores_n * CALIBRATION_BINS).astype(np.intp), 0, CALIBRATION_BINS - 1)
     members = [bin_n == number for number in range(CALIBRATION_BINS)]
     return [

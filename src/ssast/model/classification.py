@@ -150,7 +150,7 @@ class SSASTForAudioClassification(nn.Module, EmbeddingMixin, FolderMixin):
         return model.eval()
 
     def renew_head(self, *, task: str, layer: int, weighted: bool, seed: int | None = None) -> None:
-        """Pool otherwise from now on, with a fresh head, made from the seed; the encoder stays as it is."""
+        """Change how states are pooled, with a new head made from the seed; the encoder stays as it is."""
         check_choice("task", task, POOLINGS)
         self._pool_by(task, layer, weighted)
         self.config |= {"task": task, "layer": layer, "weighted": weighted}

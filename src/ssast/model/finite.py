@@ -16,7 +16,7 @@ LARGEST_WEIGHT = 1e8
 
 
 def fault(named: Iterable[tuple[str, Tensor]], largest: float = math.inf) -> str:
-    """What is wrong with the first tensor that holds NaN, an infinite number or one beyond `largest`; empty if none."""
+    """A description of the first tensor that holds NaN, an infinite number or one beyond `largest`; empty if none."""
     for name, tensor in named:
         if tensor.numel() and tensor.is_floating_point():
             # One pass and no second tensor; NaN comes through. A model has hundreds of megabytes.

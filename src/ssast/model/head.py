@@ -22,7 +22,7 @@ def pool_prefix(tokens_BLD: Tensor, num_prefix: int, valid_BP: Tensor | None = N
 
 
 def pool_patches(tokens_BLD: Tensor, num_prefix: int, valid_BP: Tensor | None = None) -> Tensor:
-    """Mean over the patch tokens, the valid ones where they are told: (B, L, D) -> (B, D), float32, 0 where none is."""
+    """Mean over the patch tokens, only valid ones if given: (B, L, D) -> (B, D), float32, 0 where none is valid."""
     patches_BPD = tokens_BLD[:, num_prefix:]
     if valid_BP is None:
         return patches_BPD.mean(dim=1, dtype=torch.float32)

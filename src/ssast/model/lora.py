@@ -23,7 +23,7 @@ def add_lora(encoder: SSASTEncoder, *, rank: int, alpha: int, seed: int | None =
 
 
 def merge_lora(encoder: SSASTEncoder) -> None:
-    """Add the products to the weights that they stand beside and remove them; an encoder without any stays as it is."""
+    """Add the products of the thin matrices to the weights and remove the matrices; does nothing without any."""
     adapted: list[tuple[str, Any]] = list(encoder.named_modules())
     for name, module in adapted:
         if re.fullmatch(TARGETS, name) and hasattr(module, "merge"):

@@ -18,7 +18,7 @@ _PROBABILITY: dict[str, Any] = {"unit": "probability a clip", "low": 0, "high": 
 
 @dataclass(frozen=True)
 class SoundOptions(DataOptions):
-    """The part of `Options` about sound as it is heard in every mode: every value is checked there."""
+    """The part of `Options` about how every mode hears recordings; `Options` checks the values."""
 
     # Audio and spectrogram
     dataset_mean: float = option(

@@ -75,7 +75,7 @@ class Spec:
 
     @property
     def placeholder(self) -> str:
-        """What stands for the value in the help."""
+        """The placeholder of the value in the help."""
         if self.choices:
             return "NAME"
         return "PATH" if self.is_path else {bool: "True|False", int: "INT", float: "NUMBER", str: "TEXT"}[self.kind]
@@ -206,7 +206,7 @@ def _read(text: str, kind: type) -> Any:
 
 
 def _quote(value: object) -> str:
-    """A value as its giver wrote it: text in quotes only where it is needed to see it."""
+    """A value as the user wrote it; text is quoted only where it would not be seen otherwise."""
     if not isinstance(value, str):
         return brief(value if isinstance(value, int) else repr(value), LONGEST_SHOWN)
     shown = value if len(value) <= LONGEST_SHOWN else f"{value[:LONGEST_SHOWN]}..."

@@ -46,7 +46,7 @@ class RunRecord:
         return hashlib.sha256(repr((kept, sorted(files.values()))).encode()).hexdigest()
 
     def differences(self, before: Mapping[str, Any], files: Mapping[str, str]) -> str:
-        """What sets the run of a record that was read apart from this one; empty where the result is the same."""
+        """How the run of another record differs from this one; empty where the results are the same."""
         # An option that is younger than the record had its default.
         then = {name: spec.default for name, spec in SPECS.items()} | dict(before)
         now = shown_record(self.values)
@@ -71,7 +71,7 @@ class RunRecord:
 
 
 def noted(before: Mapping[str, Any], name: str) -> dict[str, object]:
-    """What a record that was read holds under a name beside its options; nothing where that is no mapping."""
+    """The mapping that a record holds under a name besides its options; empty where there is none."""
     found = before.get(RECORD)
     found = found.get(name) if isinstance(found, dict) else None
     return found if isinstance(found, dict) else {}

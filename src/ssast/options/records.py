@@ -15,7 +15,7 @@ Check = Callable[[Any], Iterator[str]]
 
 @dataclass(frozen=True)
 class ModeRecord:
-    """What one mode says of itself; the mode is the function of its name in `modes/<name>.py`.
+    """Everything that is declared about one mode; the mode is the function of its name in `modes/<name>.py`.
 
     `options` are the names of those that its help shows. `words` names the options that bare words on the command line
     fill: one each, and all that are left one with `...`. `checks` give a sentence for each thing that is wrong among

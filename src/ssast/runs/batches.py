@@ -110,7 +110,7 @@ class ClipReader:
         return Prepare(self.audio.frontend(), **amounts).to(self.device)
 
     def row_batches(self, source: Rows) -> tuple[Callable[[int, int], Iterable[Batch]], int, Prepare]:
-        """A function that gives the batches of these rows from one number to another, their number, and what prepares them."""
+        """A function that gives batches of these rows from one number to another; their number; what prepares them."""
         data = self.dataset(source)
 
         def batches(start: int, stop: int) -> Iterable[Batch]:

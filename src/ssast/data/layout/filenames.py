@@ -94,7 +94,7 @@ def in_formats(files: Iterable[File]) -> list[list[File]]:
 
 
 def _as_written(found: Sequence[File], written: Path, by: int) -> list[File]:
-    """Those of files with like names whose name is written the same way, if there are such."""
+    """Of files with similar names, those that are spelled exactly so, if there are any."""
     for form in (_composed, str):
         same = [file for file in found if form((file.path[-1], file.stem)[by]) == form(written[-1])]
         found = same or found

@@ -106,7 +106,7 @@ def nearly_answers(cells: Mapping[int, str]) -> str:
 
 
 def _number(cell: str) -> float | None:
-    """What a cell stands for, NaN for nothing; None where it is no number and no answer."""
+    """The number that a cell means, NaN for an empty one; None where it is no number and no answer."""
     cell = cell.strip().lower()
     if cell in NO_VALUE:
         return _NOTHING

@@ -30,7 +30,7 @@ def find_person(table: TableOfFiles, column: str | None) -> str | None:
 
 
 def doubtful(table: TableOfFiles, person: str) -> list[str]:
-    """A sentence's part for each code that may stand for two people, such as "01 (site A and B)"."""
+    """A part of a sentence for each code that may stand for two people, such as "01 (site A and B)"."""
     lines: dict[str, list[int]] = defaultdict(list)
     for line, code in filled(table[person]).items():
         lines[code].append(line)
@@ -45,7 +45,7 @@ def doubtful(table: TableOfFiles, person: str) -> list[str]:
 
 
 def _kind(column: str) -> str:
-    """What trait a column is about, if one is known."""
+    """The known trait that a column is about, if any."""
     words = re.sub(r"[^\w]+|_", " ", column.lower())
     return next((kind for kind, words_of in TRAITS.items() if words_of.fullmatch(words)), "")
 

@@ -31,7 +31,7 @@ class _Codes:
                 self.numbers[number,].append(line)
 
     def lines(self, path: Path) -> list[int]:
-        """Where this code stands."""
+        """The lines of the table in which this code stands."""
         if path in self.written:
             return self.written[path]
         number = without_zeros(path[0]) if len(path) == 1 else None

@@ -17,7 +17,7 @@ _LONGEST = 250
 
 @dataclass(frozen=True)
 class Row:
-    """A recording to be: the line of the table that it is of, its file and its uid."""
+    """A recording that will be copied: its line in the table, its file and its uid."""
 
     line: int
     file: File

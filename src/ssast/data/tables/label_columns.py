@@ -15,18 +15,18 @@ WINDOW = ("file", "start_seconds", "end_seconds")
 
 
 def target_columns(labels: Sequence[str]) -> list[str]:
-    """Where predictions.csv holds what is true of each label."""
+    """The columns of predictions.csv that hold the labels' targets."""
     return [f"{label}_target" for label in labels]
 
 
 def score_columns(labels: Sequence[str]) -> list[str]:
-    """Where predicted.csv and predicted_windows.csv hold the labels' scores: apart from their own first columns."""
+    """The columns of predicted.csv and predicted_windows.csv that hold the labels' scores."""
     taken = {*RECORDING, *WINDOW, NOTE}
     return [f"{label}_score" if label.casefold() in taken else label for label in labels]
 
 
 def call_column(label: str) -> str:
-    """Where predicted.csv says yes or no."""
+    """The columns of predicted.csv that say yes or no for each label."""
     return f"{label}_call"
 
 

@@ -33,7 +33,7 @@ class People:
 
     @property
     def known(self) -> set[str]:
-        """Everybody who is named."""
+        """All people who are named."""
         return {name for name in self.names if name is not None}
 
     @property
@@ -54,7 +54,7 @@ def person_name(column: object) -> str:
 
 
 def subject_names(columns: Iterable[Any]) -> list[str]:
-    """Those columns whose name says that they tell who speaks, the plainest first; those in one word come last."""
+    """The columns whose names say that they name speakers, the plainest first; those in one word come last."""
     found = {name: person_name(name) for name in map(str, columns)}
     own = [name for name in found if found[name] in SUBJECTS]
     return sorted(own, key=lambda name: (found[name] != plain_name(name), SUBJECTS.index(found[name])))
@@ -146,7 +146,7 @@ def across(here: Iterable[str], there: Iterable[str]) -> Iterator[tuple[str, str
 
 
 def grouped(frame: pd.DataFrame, people: People | None) -> list[str]:
-    """What keeps rows together (R,): their person, and where nobody is named the row's own uid."""
+    """The group of each row (R,): its person, or the row's own uid where nobody is named."""
     alone = [f"uid {uid}" for uid in frame.index]
     if people is None:
         return alone

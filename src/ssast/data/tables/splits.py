@@ -138,7 +138,7 @@ def _separator(text: str) -> str:
 
 
 def _uid_column(header: list[str], place: Location) -> int:
-    """Where the uids are; UserError where they are nowhere."""
+    """The number of the column with the uids; UserError where there is none."""
     places = [at for at, name in enumerate(header) if name == "uid"] or [
         at for at, name in enumerate(header) if name.lower() == "uid"
     ]
@@ -187,7 +187,7 @@ def split_validation(
 
 
 def _named_by(frame: pd.DataFrame, column: str) -> People:
-    """Who speaks, as the column that was asked for says; UserError where it cannot."""
+    """Who speaks, by the column that was asked for; UserError where it does not tell people apart."""
     if column not in frame.columns:
         raise UserError(f"the column {column!r} to split by is not in the csv; it has {some(list(frame.columns))}.")
     people = people_in(frame, column)

@@ -66,7 +66,7 @@ class Checkpoint:
 
 
 def difference(expected: Mapping[str, torch.Size], found: Mapping[str, torch.Size]) -> str:
-    """What sets two lists of tensors apart, shortened to three a kind; empty where they agree."""
+    """How two lists of tensors differ, at most three differences a kind; empty where they agree."""
     kinds = {
         "missing": [key for key in expected if key not in found],
         "unexpected": [key for key in found if key not in expected],

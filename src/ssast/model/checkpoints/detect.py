@@ -113,7 +113,7 @@ def _config(file: Path) -> dict[str, Any]:
 
 
 def _named_by(config: Mapping[str, Any]) -> str:
-    """What Hugging Face's config.json says of itself."""
+    """The kind of model that a config.json of Hugging Face names."""
     named = [brief(config[name]) for name in ("model_type", "peft_type") if config.get(name)]
     return f"a model of Hugging Face ({', '.join(named)})" if named else ""
 
@@ -143,7 +143,7 @@ def _kind(listing: Listing) -> str:
 
 
 def _looks(listing: Listing) -> str:
-    """What the names of a foreign file are known from; empty where they are not."""
+    """The toolkit whose names a foreign file has; empty where they are unknown."""
     return next((text for text, fits in _LOOKS if fits(_bare(listing))), "")
 
 

@@ -142,7 +142,7 @@ def own_parameter_name(key: str) -> str:
 
 
 def _sizes(tensors: Mapping[str, Tensor], head: str, source: str) -> dict[str, Any]:
-    """What the tensors themselves tell; UserError where they are no fine-tuned model."""
+    """The settings that the tensors themselves show; UserError where they are no fine-tuned model."""
     lacking = [key for key in (*NEEDED, FIRST_LAYER[head], OUTPUT) if key not in tensors]
     if lacking:
         kind = "a pretrained model" if "p_input_fdim" in tensors else "no fine-tuned SSAST model"
@@ -171,7 +171,7 @@ def _sizes(tensors: Mapping[str, Tensor], head: str, source: str) -> dict[str, A
 
 
 def width_of(token: Tensor) -> int:
-    """The width that a class token of shape (1, 1, D) tells; 0 for one of another shape."""
+    """The width D of a class token of shape (1, 1, D); 0 for another shape."""
     return int(token.shape[-1]) if token.dim() == 3 else 0
 
 

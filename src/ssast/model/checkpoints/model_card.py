@@ -23,7 +23,7 @@ _SHOWN = {
 
 
 def model_card(config: Mapping[str, Any], folder: Path | None = None) -> str:
-    """The card of a model: what it is, what the files of its run in `folder` say, and what only its makers know."""
+    """The card of a model: its settings, the facts from its run in `folder`, and gaps that only its makers can fill."""
     record, scores = _read(folder, _RECORD), _read(folder, _SCORES)
     is_pretrained = "num_labels" not in config
     parts = [_head(is_pretrained), _about(config, is_pretrained), _use(is_pretrained)]
@@ -146,13 +146,13 @@ def _training(record: Mapping[str, Any]) -> str:
 
 
 def _told(record: Mapping[str, Any]) -> dict[str, Any]:
-    """The options of a run that may be told, as its record says; of a record that says nothing none."""
+    """The options of a run that its record allows to publish; none where the record does not say."""
     names = (record.get("record") or {}).get(PUBLIC) or ()
     return {name: record[name] for name in names if name in record}
 
 
 def _options(record: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
-    """What was switched on, of the options that may be told; the data set has its own place."""
+    """The options that may be published and were switched on; the data set is named elsewhere."""
     for name, value in _told(record).items():
         is_plain = isinstance(value, bool | int | float) or (isinstance(value, str) and _WORD.fullmatch(value))
         if is_plain and value not in (False, 0) and name != "dataset":

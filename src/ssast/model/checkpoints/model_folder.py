@@ -63,7 +63,7 @@ def read_folder(folder: str | os.PathLike) -> Checkpoint:
 
 
 def _instead_of(path: Path) -> str:
-    """What to give in place of a folder that is no model: a model in it, as runs with folds or seeds leave them."""
+    """A suggestion for a folder that is no model: a model inside it, as runs with folds or seeds leave them."""
     below = sorted(place.parent for place in path.glob(f"*/{CONFIG}"))
     return f"one of the models in it, such as {below[0]}" if below else "a folder that save_pretrained wrote whole"
 

@@ -35,7 +35,7 @@ class NamedObject:
 
 @dataclass
 class Made:
-    """What the pickle asks `name` to make of the arguments, with the state and items that it wants put into it."""
+    """A request to call `name` with arguments, with the state and items that would be put into the result."""
 
     name: str
     arguments: tuple[Any, ...]
@@ -45,14 +45,14 @@ class Made:
 
 @dataclass(frozen=True)
 class Outside:
-    """A thing that lies beside the pickle, such as the bytes of a tensor."""
+    """Data outside the pickle, such as the bytes of a tensor."""
 
     address: Any
 
 
 @dataclass(frozen=True)
 class Pickle:
-    """What a pickle holds; all that it asks to make or to fetch on the way, also where it is dropped; its protocol."""
+    """The value of a pickle, everything that it asks to build or to fetch (also if dropped later), and its protocol."""
 
     value: Any
     made: list[Made]

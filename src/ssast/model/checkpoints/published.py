@@ -35,7 +35,7 @@ class Published:
     where: str
 
     def address(self, name: str) -> str:
-        """Where the authors' page leads for it."""
+        """The address on the authors' page."""
         return f"https://www.dropbox.com/s/{self.where}/{name}{PUBLISHED_ENDING}?dl=1"
 
 

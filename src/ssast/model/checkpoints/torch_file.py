@@ -83,7 +83,7 @@ def _unreadable(file: Path, error: Exception) -> UserError:
 
 
 def _looks(file: Path) -> str:
-    """What a file is by its first bytes, as far as that helps; empty otherwise."""
+    """The kind of a file by its first bytes, where that helps the user; empty otherwise."""
     try:
         with open_regular(file) as opened:
             start = opened.read(512)
@@ -176,7 +176,7 @@ def _built(file: Path, found: Pickle) -> object:
 
 
 def _tensor(one: object, values: Callable[[str, str, int], Tensor]) -> object:
-    """What one note stands for, over the values of its part."""
+    """The object that one note describes, with the values of its part."""
     made = one.arguments[0] if isinstance(one, Made) and one.name == PARAMETER and one.arguments else one
     if not isinstance(made, Made) or made.name != TENSOR:
         return one

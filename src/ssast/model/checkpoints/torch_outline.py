@@ -97,7 +97,7 @@ def _directory_bytes(file: IO[bytes], size: int) -> int:
 
 
 def _folder(parts: Mapping[str, zipfile.ZipInfo]) -> str:
-    """What stands in front of every part's name."""
+    """The prefix of every part's name."""
     pickles = [name for name in parts if name.rpartition("/")[2] == "data.pkl"]
     if len(pickles) != 1 or parts[pickles[0]].file_size > MOST_PICKLE_BYTES:
         raise DoubtfulError(f"holds {len(pickles)} lists of tensors, and torch.save writes one of moderate size")
@@ -167,7 +167,7 @@ def _is_shape(numbers: object) -> bool:
 
 
 def _declare(declared: dict[str, int], storage: object) -> int:
-    """Note the bytes of what a tensor says it lies in; the number of its values."""
+    """Note the bytes of the storage that a tensor names; returns the number of its values."""
     kind, key, count = storage_of(storage)
     if declared.setdefault(key, count * ITEMS[kind].itemsize) != count * ITEMS[kind].itemsize:
         raise DoubtfulError("declares one part with two sizes")
@@ -175,7 +175,7 @@ def _declare(declared: dict[str, int], storage: object) -> int:
 
 
 def storage_of(storage: Any) -> tuple[str, str, int]:
-    """(kind, key, number of values) of what a tensor says it lies in."""
+    """(kind, key, number of values) of the storage that a tensor names."""
     if isinstance(storage, Outside) and isinstance(storage.address, tuple) and len(storage.address) >= 5:
         word, kind, key, _, count = storage.address[:5]
         is_named = isinstance(kind, NamedObject) and kind.name in ITEMS and isinstance(key, str) and len(key) < 100

@@ -26,7 +26,7 @@ RELEVANCE_STEPS = 8
 
 @dataclass(frozen=True)
 class Relevance:
-    """What a model made of a batch: logits (B, all labels) and, for the labels asked for, what they came from.
+    """The logits (B, all labels) of a batch and, for the labels asked for, how much each patch contributed.
 
     `relevance` and `published` (B, G, P), the same by the rule as published, are at least 0; `input_x_gradient` and
     `integrated_gradients` (B, G, T, F) are signed, above 0 where the input speaks for the label. `attention`
@@ -174,7 +174,7 @@ def explain(
 
 @dataclass(frozen=True)
 class _Local:
-    """What the gradients at one point tell: logits (B, N), two relevances (B, G, P), gradient (B, G, T, F)."""
+    """Results of the gradients at one point: logits (B, N), two relevances (B, G, P), gradient (B, G, T, F)."""
 
     logits: Tensor
     relevance: Tensor
