@@ -26,7 +26,7 @@ def score_columns(labels: Sequence[str]) -> list[str]:
 
 
 def call_column(label: str) -> str:
-    """The columns of predicted.csv that say yes or no for each label."""
+    """The column of predicted.csv that says yes or no for a label."""
     return f"{label}_call"
 
 
