@@ -1,4 +1,4 @@
-"""The public names of ssast, each loaded when it is first used, so that `import ssast` costs next to nothing."""
+"""Offer the public names of ssast; each is loaded when it is first used, so `import ssast` costs next to nothing."""
 
 import sys
 from importlib import import_module
