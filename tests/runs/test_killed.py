@@ -21,7 +21,7 @@ import torch
 
 from ssast import cli
 from ssast.data.storage.folder_lock import in_use
-from ssast.engine import inference, train
+from ssast.engine import inference, train, training_run
 from ssast.metrics import predictions
 from ssast.model.checkpoints import model_folder
 from ssast.modes import finetune, pretrain
@@ -52,11 +52,11 @@ TRAINING: list[Point] = [
     (train.Run, "step", 4),
     (os, "replace", 3),
     (torch, "save", 3),
-    (train, "validate", 1),
+    (training_run, "validate", 1),
     (train.Run, "end_epoch", 1),
     (torch, "save", 4),
     (os, "fsync", 5),
-    (train, "validate", 1),
+    (training_run, "validate", 1),
     (os, "replace", 6),
     (train.Run, "step", 2),
 ]
