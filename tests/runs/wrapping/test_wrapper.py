@@ -17,7 +17,7 @@ from ssast.options import resolve
 from ssast.options.options import Options
 from ssast.options.records import BESIDE, INSIDE, MODES, THERE
 from ssast.runs.wrapping import wrapper
-from ssast.runs.wrapping.private_runs import _Veiled
+from ssast.runs.wrapping.private_runs import _RedactedStream
 from ssast.runs.wrapping.terminal import RobustStream
 from ssast.runs.wrapping.wrapper import Mode
 
@@ -157,7 +157,7 @@ def test_a_mode_runs_behind_a_screen_that_ends_nothing(instead):
 @pytest.mark.parametrize("mode", [mode for mode in MODES if mode != "inspect"])
 def test_a_private_run_from_python_hides_names_on_the_screen_and_in_errors(mode, instead, capfd):
     def tell(options: Options) -> None:
-        assert isinstance(sys.stdout, _Veiled)
+        assert isinstance(sys.stdout, _RedactedStream)
         print(f"read from {options.exp_dir}")
         raise UserError(f"nothing in {options.exp_dir}", path=options.exp_dir)
 
