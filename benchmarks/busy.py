@@ -1,6 +1,6 @@
 """Time a training step beside other work, with and without the short spin that ssast sets for OpenMP's threads.
 
-    python benchmarks/busy.py [--rounds 5] [--loops 4] [--demo]
+    python benchmarks/busy.py [--rounds 5] [--loops 4] [--size tiny|base] [--demo]
 
 A step of the tiny model at 304 frames, 4 clips, fp32, is timed quiet and beside four endless loops. Each figure is
 the median of the rounds, taken in turn; each round is a process of its own, in which the median of ten steps counts
@@ -26,8 +26,9 @@ import statistics, time, warnings
 warnings.simplefilter("ignore")
 import ssast, torch
 from ssast.engine.optimiser import TrainingSettings, optimiser
-model = ssast.SSASTForPreTraining("tiny", target_length=304, mask_patch=60, seed=0).train()
-optimizer, fbank = optimiser(model, TrainingSettings()), torch.randn(4, 304, 128)
+clips, frames, hidden = (4, 304, 60) if sys.argv[2] == "tiny" else (1, 1024, 400)
+model = ssast.SSASTForPreTraining(sys.argv[2], target_length=frames, mask_patch=hidden, seed=0).train()
+optimizer, fbank = optimiser(model, TrainingSettings()), torch.randn(clips, frames, 128)
 times = []
 while len(times) < 3 or (len(times) < 12 and sum(times) < 20):
     began = time.perf_counter()
@@ -61,9 +62,9 @@ def busy(loops: int) -> Iterator[None]:
             other.wait()
 
 
-def step_seconds(way: str) -> tuple[float, int]:
+def step_seconds(way: str, size: str = "tiny") -> tuple[float, int]:
     """The median time of a step in a new process, and on how many threads."""
-    command = [sys.executable, "-c", STEP, way]
+    command = [sys.executable, "-c", STEP, way, size]
     done = subprocess.run(command, env=fresh_environment(way), capture_output=True, text=True, check=True)
     seconds, threads = done.stdout.split()
     return float(seconds), int(threads)
@@ -99,9 +100,10 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--loops", type=int, default=4)
     parser.add_argument("--demo", action="store_true")
+    parser.add_argument("--size", choices=("tiny", "base"), default="tiny", help="base: one clip of 1024 frames")
     asked = parser.parse_args()
     print(f"{platform.machine()}, {os.cpu_count()} processors", end=", ")
-    table("step of tiny, 304 frames, 4 clips", step_seconds, asked.rounds, asked.loops)
+    table(f"step of {asked.size}", lambda way: step_seconds(way, asked.size), asked.rounds, asked.loops)
     if asked.demo:
         print()
         table("`ssast demo`", demo_seconds, 1, asked.loops)
