@@ -1,6 +1,6 @@
 """Time a training step beside other work, with and without the short spin that ssast sets for OpenMP's threads.
 
-    python benchmarks/busy.py [--rounds 5] [--loops 4] [--size tiny|base] [--demo]
+    python benchmarks/busy.py [--rounds 5] [--loops 4] [--size tiny|base] [--spins 3000 ...] [--demo [WORDS]]
 
 A step of the tiny model at 304 frames, 4 clips, fp32, is timed quiet and beside four endless loops. Each figure is
 the median of the rounds, taken in turn; each round is a process of its own, in which the median of ten steps counts
@@ -15,7 +15,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 
 STEP = """
@@ -46,7 +46,8 @@ OWN = ("OMP_WAIT_POLICY", "GOMP_SPINCOUNT", "KMP_BLOCKTIME", "KMP_LIBRARY")
 def fresh_environment(way: str) -> dict[str, str]:
     """The environment without settings of the spin; the demo's plain way gets what GNU's runtime takes by itself."""
     kept = {name: value for name, value in os.environ.items() if name not in OWN}
-    return {**kept, "GOMP_SPINCOUNT": "300000"} if way == "plain demo" else kept
+    spin = {"plain demo": "300000"}.get(way, way)
+    return {**kept, "GOMP_SPINCOUNT": spin} if spin.isdigit() else kept
 
 
 @contextmanager
@@ -70,18 +71,18 @@ def step_seconds(way: str, size: str = "tiny") -> tuple[float, int]:
     return float(seconds), int(threads)
 
 
-def demo_seconds(way: str) -> tuple[float, int]:
-    """The time of one demo."""
+def demo_seconds(way: str, words: Sequence[str]) -> tuple[float, int]:
+    """The time of one demo with these further words."""
     with tempfile.TemporaryDirectory() as folder:
         began = time.perf_counter()
-        command = [sys.executable, "-m", "ssast", "demo", "--exp_dir", folder]
+        command = [sys.executable, "-m", "ssast", "demo", "--exp_dir", folder, *words]
         subprocess.run(command, env=fresh_environment(f"{way} demo"), capture_output=True, check=True)
         return time.perf_counter() - began, 0
 
 
-def table(what: str, measure, rounds: int, loops: int) -> None:
-    """Print the medians of both ways, quiet and busy, taken in turn."""
-    found: dict[tuple[str, int], list[float]] = {(way, count): [] for way in WAYS for count in (0, loops)}
+def table(what: str, ways: Mapping[str, str], measure, rounds: int, loops: int) -> None:
+    """Print the medians of these ways, quiet and busy, taken in turn."""
+    found: dict[tuple[str, int], list[float]] = {(way, count): [] for way in ways for count in (0, loops)}
     for _ in range(rounds):
         for way, count in found:
             with busy(count):
@@ -90,7 +91,7 @@ def table(what: str, measure, rounds: int, loops: int) -> None:
     if threads:
         print(f"{threads} threads\n")
     print(f"| {what} | quiet [s] | beside {loops} loops [s] | times |\n|---|---|---|---|")
-    for way, words in WAYS.items():
+    for way, words in ways.items():
         quiet, beside = (statistics.median(found[way, count]) for count in (0, loops))
         print(f"| {words} | {quiet:.3f} | {beside:.3f} | {beside / quiet:.1f} |", flush=True)
 
@@ -101,12 +102,15 @@ def main() -> None:
     parser.add_argument("--loops", type=int, default=4)
     parser.add_argument("--demo", action="store_true")
     parser.add_argument("--size", choices=("tiny", "base"), default="tiny", help="base: one clip of 1024 frames")
-    asked = parser.parse_args()
+    parser.add_argument("--spins", nargs="*", default=[], help="further values of GOMP_SPINCOUNT for the step")
+    asked, words = parser.parse_known_args()
+    spins = {spin: f"`GOMP_SPINCOUNT={spin}`" for spin in asked.spins}
     print(f"{platform.machine()}, {os.cpu_count()} processors", end=", ")
-    table(f"step of {asked.size}", lambda way: step_seconds(way, asked.size), asked.rounds, asked.loops)
+    step = f"step of {asked.size}"
+    table(step, WAYS | spins, lambda way: step_seconds(way, asked.size), asked.rounds, asked.loops)
     if asked.demo:
         print()
-        table("`ssast demo`", demo_seconds, 1, asked.loops)
+        table("`ssast demo`", WAYS, lambda way: demo_seconds(way, words), 1, asked.loops)
 
 
 if __name__ == "__main__":

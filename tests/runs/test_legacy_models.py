@@ -2,13 +2,19 @@
 
 import argparse
 import pickle
+import shutil
 
 import pandas as pd
 import pytest
 import torch
 
 from ssast import cli
+from ssast.model.checkpoints.detect import detect
 from ssast.model.classification import SSASTForAudioClassification
+from ssast.modes.convert import model_of
+from ssast.options.resolve import resolve
+from ssast.runs.audio_settings import audio_settings
+from ssast.runs.models import ModelSettings
 
 MADE_WITH = {"task": "ft_avgtok", "target_length": 32, "layer": 5, "dataset_mean": -5.0, "resample_rate": 16000}
 
@@ -98,6 +104,16 @@ def test_a_label_in_arguments_that_no_label_file_can_hold_is_one_sentence(models
     (tmp_path / "args.pkl").write_bytes(pickle.dumps(argparse.Namespace(**told)))
     assert cli.main(command("extract", tmp_path / "model.pt", "out")) == 2
     assert "expected one line of 1 to 200 characters" in capsys.readouterr().err
+
+
+def test_a_model_that_is_read_for_another_tool_takes_the_labels_that_were_given(models, tmp_path):
+    """For a while `ssast export` passed --label_txt over."""
+    shutil.copy(models / "older" / "model.pt", tmp_path / "model.pt")  # without its arguments
+    (tmp_path / "labels.txt").write_text("first\nsecond\n")
+    given = {"label_txt": str(tmp_path / "labels.txt"), "target_length": 32, "task": "ft_avgtok", "layer": 5}
+    settings = resolve(mode="convert", checkpoint=str(tmp_path / "model.pt"), exp_dir=str(tmp_path / "out"), **given)
+    found = detect(str(tmp_path / "model.pt"))
+    assert model_of(found, ModelSettings.of(settings), audio_settings(settings)).labels == ["first", "second"]
 
 
 @pytest.mark.parametrize("change", [{"target_length": "long"}, {"layer": "\x1b[2J"}, {"loss": 5}, {"fstride": -1}])

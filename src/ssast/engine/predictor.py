@@ -38,7 +38,7 @@ from ssast.errors import AudioError, UserError
 from ssast.model.classification import SSASTForAudioClassification as Classifier
 from ssast.model.encoder import check_choice
 
-__all__ = ["SSASTForAudioClassification", "WindowPredictor", "label_names", "predict_recordings"]
+__all__ = ["SSASTForAudioClassification", "WindowPredictor", "label_names"]
 
 
 @dataclass(frozen=True)
@@ -117,45 +117,6 @@ def _waveform(given: Any) -> Tensor:
     return waveform_CS
 
 
-def predict_recordings(
-    model: Classifier,
-    recordings: Any,
-    sample_rate: int | None = None,
-    *,
-    window_overlap: float = 0.5,
-    window_pooling: str = "mean",
-    mask_padding: bool | None = None,
-    windows: bool = False,
-    batch_size: int = 8,
-    num_workers: int = 0,
-    on_bad_audio: str = "error",
-) -> pd.DataFrame:
-    """What the model says of recordings: one row each, indexed by `file`, one column a label (float32).
-
-    `recordings` is an audio file or folder, a waveform (S,) or (C, S) with its `sample_rate` in Hz, or a list of
-    either; waveforms are indexed by `recording`, their number. Recordings longer than the model's input are cut into
-    windows that share `window_overlap`, whose scores become one by `window_pooling` (mean or max); `windows=True` gives
-    a row a window instead, with start_seconds and end_seconds. `mask_padding` keeps the padding of short ones out
-    (None: as the model was fine-tuned). A recording that is silent to the model, or far beyond full scale, has its row,
-    and there is a warning. One that cannot be used is an AudioError, or with on_bad_audio="skip" has no row. UserError:
-    no such file, no audio in a folder, waveforms without a rate.
-    """
-    check_choice("window_pooling", window_pooling, WINDOW_POOLINGS)
-    if not 0 <= window_overlap <= 0.95:
-        raise UserError(f"window_overlap is {window_overlap}; expected a share from 0 to 0.95.")
-    device = model.v.pos_embed.device
-    predictor = WindowPredictor.of(model, settings_of(model), window_overlap, device)
-    data, index = _data(recordings, sample_rate, predictor.conf, any_name=on_bad_audio == "skip")
-    data.judges = True
-    tables = []
-    one_by_one = loader(data, batch_size=1, num_workers=num_workers, on_bad_audio=on_bad_audio, note=_warn)
-    with _for_now(model, mask_padding):
-        for batch in predictor.batches(one_by_one, batch_size):
-            if batch["uid"]:
-                tables.append(predictor.rows(batch, on_device(predictor.scores, batch, device)))
-    return _table(tables, index, label_names(model), None if windows else window_pooling)
-
-
 class SSASTForAudioClassification(Classifier):
     """The classifier of `model/`, which also reads recordings: `predict`."""
 
@@ -172,19 +133,30 @@ class SSASTForAudioClassification(Classifier):
         num_workers: int = 0,
         on_bad_audio: str = "error",
     ) -> pd.DataFrame:
-        """What the model says of recordings; see `predict_recordings`, which takes the same."""
-        return predict_recordings(
-            self,
-            recordings,
-            sample_rate,
-            window_overlap=window_overlap,
-            window_pooling=window_pooling,
-            mask_padding=mask_padding,
-            windows=windows,
-            batch_size=batch_size,
-            num_workers=num_workers,
-            on_bad_audio=on_bad_audio,
-        )
+        """What the model says of recordings: one row each, indexed by `file`, one column a label (float32).
+
+        `recordings` is an audio file or folder, a waveform (S,) or (C, S) with its `sample_rate` in Hz, or a list of
+        either; waveforms are indexed by `recording`, their number. Recordings longer than the model's input are cut
+        into windows that share `window_overlap`, whose scores become one by `window_pooling` (mean or max);
+        `windows=True` gives a row a window instead, with start_seconds and end_seconds. `mask_padding` keeps the
+        padding of short ones out (None: as the model was fine-tuned). A recording that is silent to the model, or far
+        beyond full scale, has its row, and there is a warning. One that cannot be used is an AudioError, or with
+        on_bad_audio="skip" has no row. UserError: no such file, no audio in a folder, waveforms without a rate.
+        """
+        check_choice("window_pooling", window_pooling, WINDOW_POOLINGS)
+        if not 0 <= window_overlap <= 0.95:
+            raise UserError(f"window_overlap is {window_overlap}; expected a share from 0 to 0.95.")
+        device = self.v.pos_embed.device
+        predictor = WindowPredictor.of(self, settings_of(self), window_overlap, device)
+        data, index = _data(recordings, sample_rate, predictor.conf, any_name=on_bad_audio == "skip")
+        data.judges = True
+        tables = []
+        one_by_one = loader(data, batch_size=1, num_workers=num_workers, on_bad_audio=on_bad_audio, note=_warn)
+        with _for_now(self, mask_padding):
+            for batch in predictor.batches(one_by_one, batch_size):
+                if batch["uid"]:
+                    tables.append(predictor.rows(batch, on_device(predictor.scores, batch, device)))
+        return _table(tables, index, label_names(self), None if windows else window_pooling)
 
 
 def _warn(uid: str, findings: Sequence[SoundFinding]) -> None:

@@ -83,8 +83,7 @@ def _model(options: Options, paths: Paths) -> tuple[Model, AudioSettings]:
     asked = audio_settings(options)
     model: Model
     if options.finetuned_mdl_path:
-        label_txt = options.label_txt if "label_txt" in options.given else None
-        model = finetuned_model(paths, ModelSettings.of(options), asked, label_txt=label_txt)
+        model = finetuned_model(paths, ModelSettings.of(options), asked)
     else:
         given = {name: getattr(options, name) for name in ("num_mel_bins", "target_length") if name in options.given}
         with paths.local_model(_address(paths)) as path:

@@ -53,10 +53,9 @@ def convert(options: Options) -> Path:
     """Make a model folder of a published or older file; it is kept only where it answers as the file's code does."""
     folder, address = free_folder(options.exp_dir), options.checkpoint or ""
     settings, audio = ModelSettings.of(options), audio_settings(options)
-    label_txt = options.label_txt if "label_txt" in options.given else None
     with Paths.of(options).local_model(address) as path:
         found = _convertible(detect(path), address)
-        model = model_of(found, settings, audio, label_txt)
+        model = model_of(found, settings, audio)
         with atomic_folder(folder) as unfinished:
             model.save_pretrained(unfinished)
             proof = prove(type(model).from_pretrained(unfinished), load_tensors(found.path))
@@ -101,13 +100,13 @@ def check_model(found: Detected, address: str) -> None:
         )
 
 
-def model_of(found: Detected, settings: ModelSettings, audio: AudioSettings, label_txt: str | None) -> Model:
+def model_of(found: Detected, settings: ModelSettings, audio: AudioSettings) -> Model:
     """The model of a single file, fine-tuned or published."""
     if found.kind == PUBLISHED_FILE:
         checkpoint = read_checkpoint(found.path)
         sizes = {name: checkpoint.config[name] for name in ("num_mel_bins", "target_length")}
         return SSASTForPreTraining.from_checkpoint(checkpoint, frontend=asdict(replace(audio, **sizes)))
-    tuned = read_finetuned(str(found.path), settings, audio, label_txt)
+    tuned = read_finetuned(str(found.path), settings, audio)
     if tuned.labels is None:
         names = [f"label_{number}" for number in range(tuned.num_labels)]
         tuned.labels = tuned.config["labels"] = names

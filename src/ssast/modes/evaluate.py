@@ -19,7 +19,7 @@ def evaluate(options: Options) -> Path:
     """Score a fine-tuned model on labelled recordings; the folder with metrics.json, aucs.csv and predictions.csv."""
     context = RunContext.of(options)
     asked = audio_settings(options)
-    model = finetuned_model(context.paths, ModelSettings.of(options), asked, label_txt=options.label_txt)
+    model = finetuned_model(context.paths, ModelSettings.of(options), asked, needs_labels=True)
     audio = model_settings(asked, model.frontend, options.given)
     remedy = "fine-tune the model with another name for the label"
     check_label_names(model.labels or [], [predictions_table], source="the model", remedy=remedy)

@@ -43,4 +43,4 @@ def _model(found: Detected, settings: ModelSettings, audio: AudioSettings) -> Mo
         return SSASTForAudioClassification.from_pretrained(found.path)
     if found.kind == OWN_PRETRAINED:
         return SSASTForPreTraining.from_pretrained(found.path)
-    return model_of(found, settings, audio, None)
+    return model_of(found, settings, audio)

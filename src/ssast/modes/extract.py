@@ -92,8 +92,7 @@ def _extraction_model(options: Options, paths: Paths) -> tuple[SSASTForAudioClas
     """The fine-tuned model where one is given, else the pretrained one with a head that is never used."""
     settings, asked = ModelSettings.of(options), audio_settings(options)
     if options.finetuned_mdl_path:
-        label_txt = options.label_txt if "label_txt" in options.given else None
-        model = finetuned_model(paths, settings, asked, label_txt=label_txt)
+        model = finetuned_model(paths, settings, asked)
         return model, model_settings(asked, model.frontend, options.given)
     return classification_model(paths, settings, ["unused"], asked), asked
 

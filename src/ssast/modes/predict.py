@@ -13,9 +13,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from ssast import redaction
-from ssast.data.audio_files import FileDataset, look_for_audio
+from ssast.data.audio_files import FileDataset
 from ssast.data.storage.atomic_writes import atomic_file
-from ssast.data.storage.location import Location
 from ssast.data.tables.label_columns import NOTE, WINDOW, call_column, check_label_names, predicted_table, score_columns
 from ssast.engine import inference
 from ssast.engine.predictor import WindowPredictor, label_names
@@ -32,8 +31,8 @@ from ssast.runs.output.changed_recordings import RememberedRecordings
 from ssast.runs.output.folder import fingerprint, open_folder
 from ssast.runs.output.notes import note_recordings
 from ssast.runs.output.skipped_recordings import SkippedRecordings
-from ssast.runs.paths import Paths
 from ssast.runs.resumable_inference import Passes
+from ssast.runs.rows import named_recordings
 from ssast.runs.scoring import Scorer
 from ssast.runs.thresholds import read_thresholds
 from ssast.runs.wrapping.wrapper import Mode
@@ -55,8 +54,7 @@ def predict(options: Options) -> Path:
     """
     context = RunContext.of(options)
     paths, asked = context.paths, audio_settings(options)
-    label_txt = options.label_txt if "label_txt" in options.given else None
-    model = finetuned_model(paths, ModelSettings.of(options), asked, label_txt=label_txt)
+    model = finetuned_model(paths, ModelSettings.of(options), asked)
     check_label_names(
         label_names(model),
         [predicted_table],
@@ -64,10 +62,7 @@ def predict(options: Options) -> Path:
         remedy="fine-tune the model with another name for the label",
     )
     audio = model_settings(asked, model.frontend, options.given)
-    found = look_for_audio(_named(paths, options.files), any_name=options.on_bad_audio == "skip")
-    files = found.files
-    for remark in found.remarks():
-        say(remark)
+    files = named_recordings(paths, options.files or "", options.on_bad_audio)
     used = fingerprint(paths.model_source(paths.finetuned_mdl_path or ""))
     folder = open_folder(context.record, clips={"predict": len(files)}, files=used, trains=False)
     reader = ClipReader.of(context, audio)
@@ -93,13 +88,6 @@ def predict(options: Options) -> Path:
     done.remove()
     note_recordings(context.record, context.skipped, folder, data.uids)
     return folder
-
-
-def _named(paths: Paths, files: str | None) -> list[Location]:
-    lines = [line for line in (files or "").splitlines() if line.strip()]
-    if not lines:
-        raise UserError("--files names nothing; give audio files or folders, one a line.")
-    return [paths.at(line) for line in lines]
 
 
 def _write(

@@ -52,6 +52,7 @@ class ModelSettings:
     mask_patch: int
     cluster_factor: int
     seed: int
+    label_txt: str | None
     given: frozenset[str]
 
     @classmethod
@@ -109,25 +110,26 @@ def _say_unlike(path: str, audio: AudioSettings, given: frozenset[str]) -> None:
 
 
 def finetuned_model(
-    paths: Paths, settings: ModelSettings, audio: AudioSettings, *, label_txt: str | None = None
+    paths: Paths, settings: ModelSettings, audio: AudioSettings, *, needs_labels: bool = False
 ) -> SSASTForAudioClassification:
     """The model of --finetuned_mdl_path; --mask_padding, where it is given, goes before its own.
 
-    `settings`, `audio` and the labels of `label_txt` are for a file of the seed's that does not say what it is.
+    `settings` and `audio` are for a file of the seed's that does not say what it is, and so are the labels of
+    --label_txt, where that is given or the mode `needs_labels`.
     """
     address = needed(paths.finetuned_mdl_path, "finetuned_mdl_path", "the folder that fine-tuning wrote")
     with paths.local_model(address) as path:
-        model = _finetuned(path, settings, audio, label_txt)
+        model = _finetuned(path, settings, audio, needs_labels=needs_labels)
     if "mask_padding" in settings.given:
         model.mask_padding = settings.mask_padding
     return model
 
 
 def _finetuned(
-    path: str, settings: ModelSettings, audio: AudioSettings, label_txt: str | None
+    path: str, settings: ModelSettings, audio: AudioSettings, *, needs_labels: bool = False
 ) -> SSASTForAudioClassification:
     if is_legacy(path):
-        return read_finetuned(path, settings, audio, label_txt)
+        return read_finetuned(path, settings, audio, needs_labels=needs_labels)
     folder = os.path.dirname(path) if os.path.basename(path) == "model.safetensors" else path
     if not os.path.exists(folder):
         # from_pretrained would take runs/frist for a name on the hub, and try for half a minute.
@@ -138,10 +140,11 @@ def _finetuned(
 
 
 def read_finetuned(
-    path: str, settings: ModelSettings, audio: AudioSettings, label_txt: str | None
+    path: str, settings: ModelSettings, audio: AudioSettings, *, needs_labels: bool = False
 ) -> SSASTForAudioClassification:
     """The model of a `.pt` of the seed's; what it was taken for is said."""
     values = settings.values(*_HEAD, "loss", "mask_padding")
+    label_txt = settings.label_txt if needs_labels or "label_txt" in settings.given else None
     model, sentence = legacy_model(path, values, audio, label_txt, settings.given)
     say(sentence)
     return model

@@ -8,6 +8,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from ssast import redaction
+from ssast.data.audio_files import look_for_audio
 from ssast.data.recordings import check_uid
 from ssast.data.storage.location import Location
 from ssast.data.tables.splits import find_split, read_split, split_validation
@@ -140,3 +141,14 @@ def data_name(dataset: str | None, data_split_root: str | None, source: Location
         above = Location(os.path.abspath(str(root))).parent if root.is_local else root.parent
         name = f"{above.name}_{stem}" if above.name else stem
     return redaction.shown_name("dataset", name)
+
+
+def named_recordings(paths: Paths, files: str, on_bad_audio: str) -> list[Location]:
+    """The audio files that --files names, one or a folder of them a line; what is odd about them is said."""
+    lines = [line for line in files.splitlines() if line.strip()]
+    if not lines:
+        raise UserError("--files names nothing; give audio files or folders, one a line.")
+    found = look_for_audio([paths.at(line) for line in lines], any_name=on_bad_audio == "skip")
+    for remark in found.remarks():
+        say(remark)
+    return found.files

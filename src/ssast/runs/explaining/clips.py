@@ -6,14 +6,14 @@ from typing import Any
 
 import pandas as pd
 
-from ssast.data.audio_files import FileDataset, look_for_audio
+from ssast.data.audio_files import FileDataset
 from ssast.data.storage.disk_names import apart
 from ssast.data.storage.location import Location
 from ssast.errors import UserError
 from ssast.runs.batches import ClipReader
 from ssast.runs.context import say
 from ssast.runs.paths import Paths
-from ssast.runs.rows import Rows, rows
+from ssast.runs.rows import Rows, named_recordings, rows
 
 
 @dataclass(frozen=True)
@@ -34,13 +34,7 @@ def chosen(reader: ClipReader, paths: Paths, *, files: str | None, uids: str | N
     """The clips of `files`, one a line, or of the csv those that `uids` names, else its first `max_clips`."""
     if files is None:
         return _of_csv(reader, paths, uids, max_clips)
-    lines = [line for line in files.splitlines() if line.strip()]
-    if not lines:
-        raise UserError("--files names nothing; give audio files or folders, one a line.")
-    found = look_for_audio([paths.at(line) for line in lines], any_name=reader.on_bad_audio == "skip")
-    places = found.files
-    for remark in found.remarks():
-        say(remark)
+    places = named_recordings(paths, files, reader.on_bad_audio)
     if len(places) > max_clips:
         say(f"the first {max_clips} of {len(places)} recordings; --max_clips allows more")
         places = places[:max_clips]

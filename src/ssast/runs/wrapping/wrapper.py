@@ -3,7 +3,6 @@
 import contextlib
 import functools
 import inspect
-import os
 from collections.abc import Callable, Iterator, Mapping
 from contextvars import ContextVar
 from pathlib import Path
@@ -14,7 +13,6 @@ from ssast.data.storage.location import Location
 from ssast.engine import distributed
 from ssast.errors import UserError
 from ssast.options.options import Options
-from ssast.options.record import RunRecord
 from ssast.options.records import MODES
 from ssast.options.resolve import resolve
 from ssast.runs.output.earlier_results import left_as_it_was
@@ -61,11 +59,12 @@ class Mode(Generic[Result]):
 
     def run(self, options: Options) -> Result:
         """Run with options that are resolved and checked."""
-        if int(os.environ.get("WORLD_SIZE", "1")) > 1 and not MODES[self.name].shared:
+        if distributed.size() > 1 and not MODES[self.name].shared:
             raise UserError(f"{self.name} runs in one process; start it without accelerate launch or torchrun.")
+        asked = {name: getattr(options, name) for name in MEMORY_OPTIONS}
         runs = _runs.set(True)
         try:
-            with _around(self.name, Paths.of(options), sends=options.cloud, asked=RunRecord.of(options).values):
+            with _around(self.name, Paths.of(options), sends=options.cloud, asked=asked):
                 return self.function(options)
         finally:
             _runs.reset(runs)
@@ -73,7 +72,7 @@ class Mode(Generic[Result]):
 
 @contextlib.contextmanager
 def _around(name: str, paths: Paths, *, sends: bool, asked: Mapping[str, object]) -> Iterator[None]:
-    """What surrounds a mode of this name; `asked` are the values of its options, for sentences."""
+    """What surrounds a mode of this name; `asked` is what it could be given less of."""
     record, folder = MODES[name], Path(paths.exp_dir)
     with contextlib.ExitStack() as stack:
         if record.lock:
@@ -82,7 +81,7 @@ def _around(name: str, paths: Paths, *, sends: bool, asked: Mapping[str, object]
             stack.enter_context(_sending(folder, paths.results))
         if record.tidies:
             stack.enter_context(left_as_it_was(at_home(paths.exp_dir)))
-            stack.enter_context(_enough_memory(name, {one: asked[one] for one in MEMORY_OPTIONS}))
+            stack.enter_context(_enough_memory(name, asked))
         yield
 
 
