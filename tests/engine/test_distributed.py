@@ -74,7 +74,8 @@ layers = [nn.Linear(2, 2) for _ in range(3)]
 for number, layer in enumerate(layers[: 1 + distributed.rank()]):
     for parameter in layer.parameters():
         parameter.grad = torch.full_like(parameter, 10.0 ** distributed.rank())
-distributed.sum_gradients([parameter for layer in layers for parameter in layer.parameters()])
+everyone = [parameter for layer in layers for parameter in layer.parameters()]
+distributed.sum_gradients(distributed.with_gradients(everyone))
 found = [None if layer.weight.grad is None else layer.weight.grad.unique().tolist() for layer in layers]
 assert found == [[11.0], [10.0], None], found
 assert distributed.total(torch.tensor([distributed.rank() + 1.0])).tolist() == [3.0]
@@ -97,7 +98,8 @@ from torch import nn
 from ssast.engine import distributed
 from ssast.engine.hardware import engine
 from ssast.engine.optimiser import TrainingSettings
-from ssast.engine.train import TrainingBatches, train
+from ssast.engine.train import train
+from ssast.engine.trainable import TrainingBatches
 from ssast.errors import UserError
 
 accelerator = engine("cpu", "fp32")

@@ -10,11 +10,12 @@ import pytest
 import torch
 from torch import nn
 
-from ssast.engine.checkpoint import read_state, write_state
+from ssast.engine.checkpoint import CheckpointWriter, read_state, write_state
 from ssast.engine.hardware import engine
 from ssast.engine.optimiser import TrainingSettings
 from ssast.engine.train import train
-from ssast.engine.training_run import TrainingBatches
+from ssast.engine.trainable import TrainingBatches
+from ssast.engine.training_run import Run
 from ssast.errors import Interrupted, UserError
 
 DATA = torch.randn(24, 6, generator=torch.Generator().manual_seed(1))
@@ -79,6 +80,51 @@ def test_two_runs_with_one_seed_give_byte_equal_weights_and_another_seed_gives_o
     assert not same(first, other)
 
 
+@pytest.fixture
+def late(monkeypatch):
+    """Numbers are read a step later, as on a GPU."""
+    monkeypatch.setattr(Run, "reads_late", True)
+
+
+def test_numbers_that_are_read_a_step_later_change_nothing_of_a_run(tmp_path, monkeypatch):
+    at_once, _ = run(tmp_path / "at once")
+    monkeypatch.setattr(Run, "reads_late", True)
+    later, outcome = run(tmp_path / "later")
+    assert same(at_once, later)
+    assert outcome.steps == 12
+    reports = [
+        [line | {"clips_per_second": 0} for line in map(json.loads, (tmp_path / name / "log.jsonl").open())]
+        for name in ("at once", "later")
+    ]
+    assert reports[0] == reports[1]
+
+
+def test_while_a_step_is_not_read_no_state_is_written_that_tells_of_it(tmp_path, late, monkeypatch):
+    """Each state on the disk has as many steps as its optimiser has done."""
+    seen, whole = [], CheckpointWriter.write_last
+
+    def write(self, state, step):
+        seen.append((step, {int(kept["step"]) for kept in state["optimizer"]["state"].values()}))
+        whole(self, state, step)
+
+    monkeypatch.setattr(CheckpointWriter, "write_last", write)
+    run(tmp_path)
+    assert [step for step, _ in seen] == [1, 2, 3, 4, 4, 5, 6, 7, 8, 8, 9, 10, 11, 12, 12]
+    assert all(done == {step} for step, done in seen)
+
+
+@pytest.mark.parametrize("stop_at", [(0, 1), (1, 0), (1, 3), (2, 2)])
+def test_a_run_that_is_read_late_and_broke_off_goes_on_to_the_same_weights(tmp_path, stop_at, late):
+    undisturbed, _ = run(tmp_path / "whole")
+
+    def die():
+        raise RuntimeError("killed")
+
+    with pytest.raises(RuntimeError, match="killed"):
+        run(tmp_path / "cut", stop_at=stop_at, on_stop=die)
+    assert same(undisturbed, run(tmp_path / "cut")[0])
+
+
 @pytest.mark.parametrize("stop_at", [(0, 1), (1, 0), (1, 3), (2, 2)])
 def test_a_run_that_broke_off_goes_on_to_the_weights_of_an_undisturbed_run(tmp_path, stop_at):
     undisturbed, _ = run(tmp_path / "whole")
@@ -96,7 +142,9 @@ def test_a_run_that_broke_off_goes_on_to_the_weights_of_an_undisturbed_run(tmp_p
     assert [{**json.loads(line), drop: 0} for line in cut] == [{**json.loads(line), drop: 0} for line in whole]
 
 
-def test_sigterm_saves_the_state_and_leaves(tmp_path):
+@pytest.mark.parametrize("read", ["at once", "later"])
+def test_sigterm_saves_the_state_and_leaves(tmp_path, monkeypatch, read):
+    monkeypatch.setattr(Run, "reads_late", read == "later")
     with pytest.raises(Interrupted, match="after step 6"):
         run(tmp_path, stop_at=(1, 1), on_stop=lambda: os.kill(os.getpid(), signal.SIGTERM))
     assert read_state(tmp_path / "checkpoints" / "last.pt")["progress"]["step"] == 6
@@ -298,8 +346,10 @@ def counted(model, given):
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf"), -float("inf"), 1e30])
 @pytest.mark.parametrize("size", [4, 2, 3])
-def test_a_gradient_that_is_not_finite_takes_no_step_and_names_the_clips(tmp_path, value, size):
+@pytest.mark.parametrize("read", ["at once", "later"])
+def test_a_gradient_that_is_not_finite_takes_no_step_and_names_the_clips(tmp_path, monkeypatch, value, size, read):
     """Only the loss was looked at, so the next checkpoint could hold poisoned weights. 1e30: its norm overflows."""
+    monkeypatch.setattr(Run, "reads_late", read == "later")
     model = poisoned_gradient(value)
     given = counted(model, feed() if size == 4 else in_pieces(model, size))
     with pytest.raises(UserError, match=r"the gradient became (nan|inf) in epoch 2 on the clips \d+, \d+, \d+, \d+; "):
@@ -416,3 +466,55 @@ def test_best_weights_of_other_types_are_refused_in_a_sentence(kind, tmp_path):
     torch.save(wrong[kind](read_state(place)), place)
     with pytest.raises(UserError, match="start anew with --resume never"):
         run(tmp_path)
+
+
+SHORT = dataclasses.replace(RECIPE, save_every_seconds=60.0)
+
+
+def writes(folder, monkeypatch, recipe=SHORT):
+    """The steps of all states that a run writes, and the model that it leaves."""
+    steps, whole = [], CheckpointWriter.write_last
+
+    def write(self, state, step):
+        steps.append(step)
+        whole(self, state, step)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(CheckpointWriter, "write_last", write)
+        return steps, run(folder, recipe)[0]
+
+
+def test_epochs_of_seconds_are_not_written_each(tmp_path, monkeypatch):
+    """The base model's state of 1.4 GB was once written after each epoch, and its best weights beside it."""
+    often, always = writes(tmp_path / "often", monkeypatch, RECIPE)
+    seldom, rarely = writes(tmp_path / "seldom", monkeypatch)
+    assert (len(often), seldom) == (15, [4, 12])
+    assert same(always, rarely)
+    for name in ("best.pt", "last.pt"):
+        one, other = (torch.load(tmp_path / way / "checkpoints" / name) for way in ("often", "seldom"))
+        assert one.keys() == other.keys()
+        assert all(torch.equal(one["model"][key], other["model"][key]) for key in one["model"])
+
+
+@pytest.mark.parametrize("stop_at", [(1, 2), (2, 1)])
+def test_a_run_whose_last_epochs_were_not_written_goes_on_to_the_same_weights(tmp_path, stop_at):
+    undisturbed, _ = run(tmp_path / "whole", SHORT)
+
+    def die():
+        raise RuntimeError("killed")
+
+    with pytest.raises(RuntimeError, match="killed"):
+        run(tmp_path / "cut", SHORT, stop_at=stop_at, on_stop=die)
+    assert read_state(tmp_path / "cut" / "checkpoints" / "last.pt")["progress"]["step"] == 4
+    resumed, outcome = run(tmp_path / "cut", SHORT)
+    assert (outcome.steps, same(undisturbed, resumed)) == (8, True)
+    whole, cut = ((tmp_path / name / "log.jsonl").read_text().splitlines() for name in ("whole", "cut"))
+    assert [json.loads(line)["train_loss"] for line in whole] == [json.loads(line)["train_loss"] for line in cut]
+
+
+def test_a_stop_writes_the_best_weights_too(tmp_path):
+    with pytest.raises(Interrupted, match="after step 10"):
+        run(tmp_path, SHORT, stop_at=(2, 1), on_stop=lambda: os.kill(os.getpid(), signal.SIGTERM))
+    last, best = (read_state(tmp_path / "checkpoints" / name) for name in ("last.pt", "best.pt"))
+    assert last["progress"]["step"] == 10
+    assert best["epoch"] == last["progress"]["best_epoch"] == 1

@@ -149,7 +149,7 @@ class Frontend(nn.Module):
         if longest > samples or shortest < 0:
             raise UserError(f"lengths go from {shortest} to {longest}; expected 0 to the waveform's {samples} samples")
         device = self.window.device
-        return waveform_BS.to(device, torch.float32), lengths.to(device), longest
+        return waveform_BS.to(device, torch.float32), lengths.to(device, non_blocking=True), longest
 
     def _log_mel(self, windows_BTW: Tensor) -> Tensor:
         windows_BTW = windows_BTW - windows_BTW.mean(-1, keepdim=True)

@@ -38,14 +38,15 @@ class Prepare(nn.Module):
         if batch.get("bad"):
             raise AudioError(batch["bad"][0].reason, **batch["bad"][0].names)
         device = self.frontend.window.device
-        waveform_BS, lengths_B = batch["waveform"].to(device), batch["lengths"].to(device)
+        # Lengths stay where they are: the frontend asks for their numbers, and a GPU would have to be waited for.
+        waveform_BS, lengths_B = batch["waveform"].to(device), batch["lengths"]
         targets_BN = batch["targets"].to(device)
         if generator is not None and self.mixup > 0 and len(waveform_BS):
             waveform_BS, lengths_B, targets_BN = augment.mixup(
                 waveform_BS, lengths_B, targets_BN, self.mixup, generator, self.mixup_alpha
             )
         fbank_BTF = self._fbank(waveform_BS, lengths_B, generator)
-        frames_B = self.frontend.frames(lengths_B).clamp(max=self.frontend.target_length)
+        frames_B = self.frontend.frames(lengths_B).clamp(max=self.frontend.target_length).to(device, non_blocking=True)
         made: Batch = {"waveform": waveform_BS, "lengths": lengths_B, "targets": targets_BN}
         return {**batch, **made, "fbank": fbank_BTF, "frames": frames_B}
 

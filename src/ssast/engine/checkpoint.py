@@ -169,6 +169,7 @@ class CheckpointWriter:
         self.folder, self.older = folder, older
         self.writer = ThreadPoolExecutor(max_workers=1, thread_name_prefix="checkpoints")
         self.pending: list[Future[None]] = []
+        self.kept: BestWeights | None = None
 
     @property
     def last(self) -> Path:
@@ -180,19 +181,19 @@ class CheckpointWriter:
         """Where the best weights lie."""
         return self.folder / "best.pt"
 
+    def keep_best(self, state: BestWeights) -> None:
+        """Keep the best weights in memory; they are written before the next state, which tells that they are best."""
+        self.kept = to_cpu(state)
+
     def write_last(self, state: RunState, step: int) -> None:
         """Write the newest state. Waits for the one before; UserError where that could not be written."""
-        self._add(self._write_last, to_cpu(state), step)
-
-    def write_best(self, state: BestWeights) -> None:
-        """Write the best weights, as `write_last` does."""
-        self._add(write_state, self.best, to_cpu(state))
-
-    def _add(self, function: Any, *arguments: Any) -> None:
         self.flush()
-        self.pending.append(self.writer.submit(function, *arguments))
+        best, self.kept = self.kept, None
+        self.pending.append(self.writer.submit(self._write, best, to_cpu(state), step))
 
-    def _write_last(self, state: RunState, step: int) -> None:
+    def _write(self, best: BestWeights | None, state: RunState, step: int) -> None:
+        if best is not None:
+            write_state(self.best, best)
         write_state(self.last, state)
         if not self.older:
             return

@@ -84,13 +84,18 @@ def share(numbers: Sequence[range]) -> list[range]:
     return found
 
 
-def sum_gradients(parameters: Iterable[nn.Parameter]) -> None:
-    """Give every process the sum of all gradients; a parameter that has one nowhere stays without."""
-    if size() == 1:
-        return
+def with_gradients(parameters: Iterable[nn.Parameter]) -> list[nn.Parameter]:
+    """The parameters that have a gradient in at least one process; asking waits for all of them."""
     everyone = list(parameters)
     used = total(torch.tensor([float(one.grad is not None) for one in everyone]))
-    wanted = [one for one, count in zip(everyone, used.tolist(), strict=True) if count]
+    return [one for one, count in zip(everyone, used.tolist(), strict=True) if count]
+
+
+def sum_gradients(parameters: Iterable[nn.Parameter]) -> None:
+    """Give every process the sum of the gradients of these parameters; one that has none of its own adds nothing."""
+    if size() == 1:
+        return
+    wanted = list(parameters)
     for parameter in wanted:
         if parameter.grad is None:
             parameter.grad = torch.zeros_like(parameter)

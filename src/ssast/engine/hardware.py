@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import cast
 
 import numpy as np
@@ -70,11 +71,33 @@ def engine(device: str = "auto", precision: str = "auto", threads: int | None = 
 
 
 def to_device(batch: Batch, device: torch.device) -> Batch:
-    """The batch with its tensors on the device; the rest as it is."""
+    """The batch with its tensors on the device; the rest as it is.
+
+    To a GPU they are copied beside what it computes. Lengths stay with the processor, which has to know them.
+    """
+    if device.type != "cuda":
+        return _moved(batch, device)
+    copying, computing = _copying_stream(device), torch.cuda.current_stream(device)
+    with torch.cuda.stream(copying):
+        moved = _moved(batch, device, stay=("lengths", "whole_lengths"))
+    computing.wait_stream(copying)
+    for value in moved.values():
+        if torch.is_tensor(value) and value.device.type == "cuda":
+            value.record_stream(computing)
+    return moved
+
+
+def _moved(batch: Batch, device: torch.device, stay: tuple[str, ...] = ()) -> Batch:
     moved = {
-        key: value.to(device, non_blocking=True) if torch.is_tensor(value) else value for key, value in batch.items()
+        key: value.to(device, non_blocking=True) if torch.is_tensor(value) and key not in stay else value
+        for key, value in batch.items()
     }
     return cast(Batch, moved)
+
+
+@lru_cache
+def _copying_stream(device: torch.device) -> torch.cuda.Stream:
+    return torch.cuda.Stream(device)
 
 
 @contextmanager

@@ -1,7 +1,6 @@
 """Train a model that has `loss(batch)`: run the epochs, keep the best weights by validation, and log the progress."""
 
 import itertools
-import math
 import signal
 import time
 from collections.abc import Iterable, Iterator
@@ -20,8 +19,12 @@ from ssast.engine.hardware import Engine, own_chance
 from ssast.engine.optimiser import TrainingSettings
 from ssast.engine.run_log import RunLog
 from ssast.engine.signals import StopRequest, asked_to_stop
-from ssast.engine.training_run import Run, TrainingBatches
+from ssast.engine.trainable import TrainingBatches
+from ssast.engine.training_run import Run
 from ssast.errors import Interrupted, UserError
+
+BAR_SECONDS = 0.5
+"""The progress bar is drawn anew after so long [s]."""
 
 
 @dataclass(frozen=True)
@@ -120,7 +123,7 @@ def _steps(batches: Iterable[Batch], pieces: int) -> Iterator[list[Batch]]:
 
 def _epoch(run: Run, log: RunLog | None, asked: StopRequest) -> None:
     """Train the rest of the current epoch, with its progress bar, its checkpoints and its report."""
-    place, began, seen = run.progress, time.monotonic(), 0
+    place, began, before = run.progress, time.monotonic(), run.clips
     title = f"epoch {place.epoch + 1}/{run.settings.epochs}"
     batches = run.batches.train(place.epoch, place.step_in_epoch)
     with tqdm(
@@ -129,12 +132,12 @@ def _epoch(run: Run, log: RunLog | None, asked: StopRequest) -> None:
         desc=title,
         unit="batch",
         dynamic_ncols=True,
+        mininterval=BAR_SECONDS,
         disable=not distributed.is_main(),
     ) as bar:
         for pieces in _steps(batches, run.batches.pieces):
             means = run.step(pieces, stop=asked.is_set())
-            seen += means.clips
-            _show(bar, means, run.rate, seen / (time.monotonic() - began))
+            _show(bar, means, run.rate, (run.clips - before) / (time.monotonic() - began))
             if means.stops or (distributed.size() == 1 and asked.is_set()):
                 run.save()
                 run.checkpoints.flush()
@@ -142,7 +145,8 @@ def _epoch(run: Run, log: RunLog | None, asked: StopRequest) -> None:
                 raise Interrupted(sentence, asked.number or signal.SIGTERM)
             if time.monotonic() - run.saved_at > run.settings.save_every_seconds:
                 run.save()
-    speed = seen / (time.monotonic() - began)
+        run.settle()
+    speed = (run.clips - before) / (time.monotonic() - began)
     epoch, step = place.epoch + 1, place.step
     report = run.end_epoch()
     if log:
@@ -152,6 +156,7 @@ def _epoch(run: Run, log: RunLog | None, asked: StopRequest) -> None:
 
 
 def _show(bar: tqdm, means: Means, rate: float, speed: float) -> None:
-    loss = means.numbers.get("loss", math.nan)
-    bar.set_postfix(loss=f"{loss:.4f}", lr=f"{rate:.2g}", clips_s=f"{speed:.1f}")
+    """Count a batch; the bar is drawn anew every so often, not each time."""
+    loss = {"loss": f"{means.numbers['loss']:.4f}"} if means.numbers else {}
+    bar.set_postfix(**loss, lr=f"{rate:.2g}", clips_s=f"{speed:.1f}", refresh=False)
     bar.update()

@@ -2,17 +2,17 @@
 
 import math
 import time
-from collections.abc import Callable, Iterable
-from dataclasses import asdict, dataclass
+from collections.abc import Iterable
+from dataclasses import asdict
 from pathlib import Path
-from typing import Any, Protocol, cast
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
 
 from ssast.data.batch import Batch
 from ssast.engine import distributed
-from ssast.engine.averages import Averages, Means
+from ssast.engine.averages import NOTHING, Averages, Means, Totals
 from ssast.engine.checkpoint import (
     CheckpointWriter,
     RunState,
@@ -24,63 +24,14 @@ from ssast.engine.checkpoint import (
     sweep_strays,
     trainable_state,
 )
-from ssast.engine.hardware import Engine, chance_generator, own_chance, to_device
+from ssast.engine.hardware import Engine, chance_generator, to_device
 from ssast.engine.optimiser import TrainingSettings, optimiser, schedule
+from ssast.engine.trainable import TrainingBatches, validate
 from ssast.errors import UserError
 from ssast.model.finite import LARGEST_WEIGHT, fault
 
-VALIDATION = 1 << 20  # keeps the chance of validation apart from that of every training step
-
-
-class Trainable(Protocol):
-    """What the loop asks of a model: a loss, with other numbers worth logging beside it."""
-
-    def loss(self, batch: Batch, generator: torch.Generator | None = None) -> dict[str, Tensor]:
-        """0-dim tensors, `loss` among them."""
-        ...
-
-
-@dataclass(frozen=True)
-class TrainingBatches:
-    """The batches: `train(epoch, start)` yields those of an epoch's `steps` from number `start` on.
-
-    A step's batch comes in `pieces`, one after the other, which go through the model one at a time; of several
-    processes each gets its own pieces, some perhaps empty. `validation()` gives the process its share of batches.
-    """
-
-    train: Callable[[int, int], Iterable[Batch]]
-    validation: Callable[[], Iterable[Batch]]
-    steps: int
-    prepare: Callable[..., Batch]
-    pieces: int = 1
-
-
-@torch.no_grad()
-def validate(
-    model: Trainable,
-    batches: TrainingBatches,
-    engine: Engine,
-    seed: int,
-    seen: list[tuple[Tensor, list[str]]],
-) -> dict[str, float]:
-    """Mean of each number of `model.loss` over the validation clips of all processes; {} without clips.
-
-    The loss of each batch of this process goes to `seen`, with its uids: where the mean is not finite, they are asked.
-    """
-    sums = Averages(engine.device)
-    with own_chance(engine.device):
-        for index, batch in enumerate(batches.validation()):
-            if not batch["uid"]:  # all its recordings were skipped, or the clips ended with another process
-                continue
-            # The same masks every epoch, so that epochs can be compared, whoever computes them.
-            generator = chance_generator(
-                engine.device, seed, VALIDATION, index * distributed.size() + distributed.rank()
-            )
-            with engine.autocast():
-                losses = model.loss(batches.prepare(to_device(batch, engine.device)), generator)
-            sums.add(losses, len(batch["uid"]))
-            seen.append((losses["loss"].detach(), batch["uid"]))
-    return sums.means().numbers
+EPOCH_SECONDS = 60.0
+"""The state at an epoch's end is not written within this time of the one before: epochs may take seconds [s]."""
 
 
 def gradient_norm(parameters: Iterable[nn.Parameter]) -> Tensor:
@@ -110,11 +61,20 @@ class Run:
         self.checkpoints = CheckpointWriter(folder / "checkpoints", older=settings.keep_checkpoints - 1)
         self.saved_at = time.monotonic()
         self.first_step = 0
+        self.clips = 0
+        self.queued: tuple[Totals, list[str]] | None = None
+        self.newest = NOTHING
+        self.learning: list[nn.Parameter] = []
 
     @property
     def steps_here(self) -> int:
         """The steps that this process has done."""
         return self.progress.step - self.first_step
+
+    @property
+    def reads_late(self) -> bool:
+        """Whether a step's numbers are read while the device is at the next: looking at once would wait for it."""
+        return self.engine.device.type == "cuda"
 
     @property
     def rate(self) -> float:
@@ -162,7 +122,11 @@ class Run:
         self.progress = TrainState(**state["progress"])
 
     def save(self) -> None:
-        """Write `last.pt` in the background, complete or not at all. UserError where the weights are not finite."""
+        """Write `last.pt` in the background, complete or not at all, and the best weights where they are new.
+
+        UserError where the last step or the weights are not finite: nothing is written then.
+        """
+        self.settle()
         self.saved_at = time.monotonic()
         self._check_weights()
         if not distributed.is_main():
@@ -178,29 +142,40 @@ class Run:
         self.checkpoints.write_last(state, self.progress.step)
 
     def step(self, pieces: list[Batch], *, stop: bool = False) -> Means:
-        """One optimiser step on a batch in pieces; the means of `model.loss` over all of it, on all processes.
+        """Take one optimiser step on a batch in pieces; the means of `model.loss` on all processes, of the newest step.
 
-        `stop` says that this process was asked to stop. UserError with the uids, and no step, where the loss or the
-        gradient is not finite.
+        A GPU is left at work: its means are those of the step before, whose numbers have come meanwhile. `stop` says
+        that this process was asked to stop. UserError with the uids where the loss or the gradient is not finite; no
+        step was taken then, nor one after it.
         """
-        place, sums = self.progress, Averages(self.engine.device)
+        sums = Averages(self.engine.device)
         self.optimizer.zero_grad(set_to_none=True)
         for number, piece in enumerate(pieces):
             if piece["uid"]:  # else all its recordings were skipped, or the epoch ended before it
                 self._add_gradients(piece, number * distributed.size() + distributed.rank(), sums)
-        means = sums.means(stop=stop, gradient=gradient_norm(self.parameters))
-        uids = [uid for piece in pieces for uid in piece["uid"]]
+        self.settle()
+        totals = sums.totals(stop=stop, gradient=gradient_norm(self.parameters))
+        self.queued = totals, [uid for piece in pieces for uid in piece["uid"]]
+        newest = self.newest
+        self._descend(totals)
+        self.progress.step_in_epoch += 1  # batches after one that was skipped keep their numbers
+        return newest if self.reads_late else self.settle()
+
+    def settle(self) -> Means:
+        """Read the numbers of the newest step, if that was not done, and count it; its means.
+
+        UserError with the uids where they are not finite.
+        """
+        if self.queued is None:
+            return self.newest
+        (totals, uids), self.queued = self.queued, None
+        self.newest = means = totals.means()
         if not all(map(math.isfinite, means.numbers.values())):
             raise self._astray("loss", means.numbers["loss"], uids)
         if not math.isfinite(means.gradient):
             raise self._astray("gradient", means.gradient, uids)
         if means.clips:
-            self._descend(means.count)
-            for name, value in means.numbers.items():
-                place.sums[name] = place.sums.get(name, 0.0) + value * means.count
-            place.sums["count"] = place.sums.get("count", 0.0) + means.count
-            place.step += 1
-        place.step_in_epoch += 1  # batches after one that was skipped keep their numbers
+            self._count(means)
         return means
 
     def _add_gradients(self, piece: Batch, number: int, sums: Averages) -> None:
@@ -217,15 +192,31 @@ class Run:
         """Whether a step's batch goes through the model at once, so that its mean needs no other's."""
         return self.batches.pieces == 1 and distributed.size() == 1
 
-    def _descend(self, count: float) -> None:
-        """The optimiser's step with the gradients of all pieces, whose losses are means of `count` values in all."""
-        distributed.sum_gradients(self.parameters)
+    def _descend(self, totals: Totals) -> None:
+        """The optimiser's step with the gradients of all pieces; a GPU sees by itself where they are unfit for one."""
+        if distributed.size() > 1:
+            self.learning = self.learning or distributed.with_gradients(self.parameters)
+            distributed.sum_gradients(self.learning)
         gradients = [parameter.grad for parameter in self.parameters if parameter.grad is not None]
-        if not self._is_whole:
-            torch._foreach_mul_(gradients, 1 / max(count, 1.0))
+        if gradients and not self._is_whole:
+            torch._foreach_mul_(gradients, (1 / totals.count.clamp(min=1)).float())
         if self.settings.clip_grad:
             nn.utils.clip_grad_norm_(self.parameters, self.settings.clip_grad)
-        self.optimizer.step()
+        optimizer: Any = self.optimizer
+        if optimizer.defaults["fused"]:
+            optimizer.found_inf = totals.unfit
+        elif totals.unfit:  # Apple's devices have to be waited for
+            return
+        optimizer.step()
+
+    def _count(self, means: Means) -> None:
+        """Note that a step was taken, and what it said."""
+        place = self.progress
+        for name, value in means.numbers.items():
+            place.sums[name] = place.sums.get(name, 0.0) + value * means.count
+        place.sums["count"] = place.sums.get("count", 0.0) + means.count
+        place.step += 1
+        self.clips += means.clips
         if self.scheduler is not None:
             self.scheduler.step()
 
@@ -256,6 +247,7 @@ class Run:
 
     def end_epoch(self) -> dict[str, float]:
         """Validate, keep the weights where they are the best so far, and turn to the next epoch; the epoch's report."""
+        self.settle()
         place = self.progress
         count = place.sums.pop("count", 0.0)
         report = {f"train_{name}": value / count for name, value in place.sums.items()} if count else {}
@@ -273,7 +265,9 @@ class Run:
             place.best_loss, place.best_epoch = found.get("loss", float("nan")), place.epoch
             weights = trainable_state(self.model)
             if distributed.is_main():
-                self.checkpoints.write_best({"key": self.key, "epoch": place.epoch, "model": weights, "report": report})
+                self.checkpoints.keep_best({"key": self.key, "epoch": place.epoch, "model": weights, "report": report})
         place.epoch, place.step_in_epoch, place.sums = place.epoch + 1, 0, {}
-        self.save()
+        spacing = min(EPOCH_SECONDS, self.settings.save_every_seconds)
+        if place.epoch == 1 or self.is_over or time.monotonic() - self.saved_at >= spacing:
+            self.save()
         return report

@@ -23,7 +23,7 @@ from ssast.engine.hardware import Engine
 from ssast.engine.optimiser import TrainingSettings
 from ssast.engine.parallel_heads import CHOICES, Choice, ParallelHeads
 from ssast.engine.train import train
-from ssast.engine.training_run import TrainingBatches
+from ssast.engine.trainable import TrainingBatches
 from ssast.errors import UserError
 from ssast.metrics.measures import SOFT_POSITIVE
 from ssast.metrics.score_entries import measure_of

@@ -23,7 +23,7 @@ from ssast.data.storage.cache import cache
 from ssast.data.storage.fingerprints import fingerprint_of, recording_fingerprints
 from ssast.engine import distributed, inference
 from ssast.engine.hardware import Engine
-from ssast.engine.training_run import TrainingBatches
+from ssast.engine.trainable import TrainingBatches
 from ssast.errors import UserError
 from ssast.model.classification import SSASTForAudioClassification
 from ssast.model.encoder import NUM_STATES, SSASTEncoder

@@ -7,7 +7,7 @@ from ssast.data.storage.atomic_writes import atomic_file
 from ssast.data.tables.balance import clip_weights
 from ssast.engine import distributed
 from ssast.engine.optimiser import TrainingSettings
-from ssast.engine.training_run import TrainingBatches
+from ssast.engine.trainable import TrainingBatches
 from ssast.options.options import Options
 from ssast.options.record import RunRecord
 from ssast.runs.batches import ClipReader
