@@ -4,7 +4,8 @@ import torch
 from torch.nn import functional as F
 
 from ssast.errors import UserError
-from ssast.model.encoder import SIZES, SSASTEncoder, fit_positions
+from ssast.model.encoder import SIZES, SSASTEncoder
+from ssast.model.positions import fit_positions
 
 
 @pytest.fixture(scope="module")

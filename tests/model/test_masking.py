@@ -2,7 +2,7 @@ import pytest
 import torch
 
 from ssast.errors import UserError
-from ssast.model.masking import draw_masks
+from ssast.model.masking import draw_masks, visible_patches
 
 GRIDS = [(1, 512, 400), (1, 5, 4), (8, 64, 400), (8, 64, 1), (8, 6, 47), (2, 3, 3), (12, 1, 5)]
 
@@ -81,3 +81,37 @@ def test_a_grid_of_one_patch_cannot_be_masked():
 def test_a_cluster_without_a_side_is_refused():
     with pytest.raises(UserError, match="cluster_factor is 0"):
         draw(2, (8, 64), 10, cluster_factor=0)
+
+
+@pytest.mark.parametrize("grid", [(1, 512), (8, 64)])
+def test_the_asked_share_of_a_clips_own_patches_is_hidden_and_one_stays_visible(grid):
+    patches, count = grid[0] * grid[1], 400
+    columns = torch.tensor([0, 1, 2, 5, 17, grid[1] - 1, grid[1]])
+    own = (torch.arange(grid[1]) < columns[:, None]).repeat(1, grid[0])
+    for seed in range(20):
+        masks = draw(len(own), grid, count, seed=seed, own_BP=own)
+        assert all(len(set(row)) == count for row in masks.tolist())
+        hidden, there = own.gather(1, masks).sum(1), own.sum(1)
+        share = (there * count / patches + 0.5).floor().long()
+        expected = torch.minimum(share.clamp(min=1), there - 1).clamp(min=0)
+        assert torch.equal(hidden, expected)
+        assert (hidden < there)[1:].all()
+
+
+def test_masks_of_a_full_clip_are_those_drawn_without_regard_to_padding():
+    for grid in ((1, 512), (8, 64)):
+        own = torch.ones(3, 512, dtype=torch.bool)
+        assert torch.equal(draw(3, grid, 400, own_BP=own), draw(3, grid, 400))
+
+
+def test_own_patches_are_all_hidden_about_equally_often():
+    own = (torch.arange(60) < 20).expand(4000, 60)
+    masks = draw(4000, (1, 60), 45, own_BP=own)
+    share = torch.bincount(masks[own.gather(1, masks)], minlength=60)[:20] / 4000
+    assert (share - 0.75).abs().max() < 0.05
+
+
+def test_visible_patches_are_those_that_no_mask_names_in_their_order():
+    masks = torch.tensor([[4, 0, 2], [5, 1, 3]])
+    assert visible_patches(masks, 6).tolist() == [[1, 3, 5], [0, 2, 4]]
+    assert visible_patches(torch.arange(6)[None], 6).shape == (1, 0)

@@ -1,3 +1,5 @@
+import json
+
 import pytest
 import torch
 from torch.nn import functional as F
@@ -81,9 +83,83 @@ def test_the_encoder_sees_nothing_of_a_masked_patch_but_targets_do(joint, noise)
     clips, other = noise(1, 96, 64), noise(1, 96, 64)
     other[:, :16, :16] += 5  # patch 0
     first, second = (joint.v.patches(fbank) for fbank in (clips, other))
-    hidden = [joint._encode_hidden(patches, index, None) for patches in (first, second)]
+    hidden = [joint.hidden_states(patches, index, None) for patches in (first, second)]
     assert torch.equal(*hidden)
     assert joint(clips, mask_index=index).mse != joint(other, mask_index=index).mse
+
+
+def by_definition(model, fbank, index, layer):
+    """The encoder's output at the masked patches of one clip, where masks enter before block layer + 1."""
+    patches = model.v.patches(fbank[None])
+    tokens = model.v.tokens(model.v.embed(patches))[0]
+    masks = (model.mask_embed[0] + model.v.pos_embed[0, 2:])[index]
+    is_visible = torch.ones(len(tokens), dtype=torch.bool)
+    is_visible[index + 2] = False
+    seen = tokens[is_visible][None]
+    for number, block in enumerate(model.v.blocks):
+        if number == layer:
+            seen = torch.cat([seen, masks[None]], dim=1)
+        seen = block(seen, None)
+    return model.v.norm(seen)[0, -len(index) :]
+
+
+@pytest.mark.parametrize("layer", [0, 1, 8, 10, 11])
+@pytest.mark.parametrize("shape", [(16, 16), (64, 2)])
+def test_hidden_patches_enter_after_as_many_blocks_as_asked(noise, layer, shape):
+    sizes = SIZES | {"fshape": shape[0], "tshape": shape[1]}
+    model = SSASTForPreTraining(**sizes, mask_patch=10, mask_layer=layer, seed=0).eval()
+    clips, index = noise(2, 96, 64), model.draw_masks(2, generator=generator())
+    hidden = model.hidden_states(model.v.patches(clips), index, None)
+    for clip, row, found in zip(clips, index, hidden, strict=True):
+        torch.testing.assert_close(found, by_definition(model, clip, row, layer), atol=1e-5, rtol=1e-5)
+
+
+@pytest.mark.parametrize("layer", [0, 10])
+def test_padding_changes_nothing_wherever_masks_enter(noise, layer):
+    model = SSASTForPreTraining(**SIZES, mask_patch=10, mask_padding=True, mask_layer=layer, seed=0).eval()
+    clips, frames = noise(3, 96, 64), torch.tensor([96, 40, 5])
+    other = clips.clone()
+    other[1, 40:], other[2, 5:] = 1e4, -1e4
+    first, second = (model(each, frames=frames, generator=generator()) for each in (clips, other))
+    for name in ("loss", "nce", "accuracy", "mse", "count"):
+        assert torch.equal(getattr(first, name), getattr(second, name))
+
+
+def test_only_the_visible_patches_go_through_the_first_blocks(noise):
+    model, lengths = SSASTForPreTraining(**SIZES, mask_patch=10, mask_layer=7, seed=0), []
+    for block in model.v.blocks:
+        block.register_forward_hook(lambda _, given, output: lengths.append((given[0].shape[1], output.shape[1])))
+    model(noise(2, 96, 64), generator=generator()).loss.backward()
+    assert lengths == [(16, 16)] * 7 + [(26, 26)] * 4 + [(26, 10)]
+    assert all(parameter.grad is not None for parameter in model.parameters())
+
+
+def test_the_depth_of_injection_is_kept_with_the_model_and_is_no_weight(tmp_path, joint):
+    late = SSASTForPreTraining(**SIZES, mask_patch=10, mask_layer=10, seed=0)
+    assert late.state_dict().keys() == joint.state_dict().keys()
+    late.save_pretrained(tmp_path / "late")
+    assert SSASTForPreTraining.from_pretrained(tmp_path / "late").mask_layer == 10
+    assert SSASTForPreTraining.from_published(tmp_path / "late").mask_layer == 10
+    assert SSASTForPreTraining.from_published(tmp_path / "late", mask_layer=3).config["mask_layer"] == 3
+
+
+def test_a_folder_that_says_nothing_of_it_means_as_published(tmp_path, joint):
+    joint.save_pretrained(tmp_path / "older")
+    config = json.loads((tmp_path / "older/config.json").read_text())
+    del config["mask_layer"]
+    (tmp_path / "older/config.json").write_text(json.dumps(config))
+    assert SSASTForPreTraining.from_pretrained(tmp_path / "older").mask_layer == 0
+
+
+@pytest.mark.parametrize("layer", [-1, 12, 2.5, "8"])
+def test_a_depth_that_does_not_exist_gets_a_sentence(layer):
+    with pytest.raises(UserError, match=f"mask_layer {layer!r} is unknown; choose one of 0, 1, 2"):
+        SSASTForPreTraining(**SIZES, mask_layer=layer)
+
+
+def test_a_patch_that_is_masked_twice_gets_a_sentence(joint, noise):
+    with pytest.raises(UserError, match="mask_index names a patch of a clip twice"):
+        joint(noise(1, 96, 64), mask_index=torch.tensor([[3, 7, 3]]))
 
 
 def test_targets_carry_no_gradient(joint, noise):

@@ -5,7 +5,8 @@ import torch
 
 from ssast.model import reference
 from ssast.model.checkpoints.torch_file import load_tensors
-from ssast.model.encoder import SIZES, fit_positions
+from ssast.model.encoder import SIZES
+from ssast.model.positions import fit_positions
 
 
 def fitted(case):

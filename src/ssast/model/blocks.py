@@ -45,9 +45,10 @@ class Attention(nn.Module):
     def _join(self, values_BHLd: Tensor) -> Tensor:
         return self.proj(values_BHLd.transpose(1, 2).flatten(2))
 
-    def forward(self, tokens_BLD: Tensor, mask: Tensor | None) -> Tensor:
-        """Attended tokens (B, L, D), by the fastest way."""
-        return self._join(_attend(*self._split(tokens_BLD), mask))
+    def forward(self, tokens_BLD: Tensor, mask: Tensor | None, last: int | None = None) -> Tensor:
+        """Attended tokens (B, L, D), by the fastest way; of the `last` tokens only where a number is given."""
+        query, key, value = self._split(tokens_BLD)
+        return self._join(_attend(query if last is None else query[:, :, -last:], key, value, mask))
 
     def trace(self, tokens_BLD: Tensor, mask: Tensor | None) -> tuple[Tensor, Tensor]:
         """Attended tokens and the weights (B, H, L, L), float32, which are a node of the tokens' graph."""
@@ -76,9 +77,10 @@ class Block(nn.Module):
         self.norm2 = nn.LayerNorm(width, eps=EPS)
         self.mlp = _Mlp(width)
 
-    def forward(self, tokens_BLD: Tensor, mask: Tensor | None) -> Tensor:
-        """The block's output (B, L, D)."""
-        tokens_BLD = tokens_BLD + self.attn(self.norm1(tokens_BLD), mask)
+    def forward(self, tokens_BLD: Tensor, mask: Tensor | None, last: int | None = None) -> Tensor:
+        """The block's output (B, L, D); with `last` that of so many tokens at the end, the only ones computed."""
+        attended_BLD = self.attn(self.norm1(tokens_BLD), mask, last)
+        tokens_BLD = (tokens_BLD if last is None else tokens_BLD[:, -last:]) + attended_BLD
         return tokens_BLD + self.mlp(self.norm2(tokens_BLD))
 
     def trace(self, tokens_BLD: Tensor, mask: Tensor | None) -> tuple[Tensor, Tensor]:

@@ -16,6 +16,7 @@ from torch.nn import functional as F
 
 from ssast.errors import UserError
 from ssast.model.blocks import EPS, Block, PatchEmbed
+from ssast.model.positions import sinusoids
 
 DEPTH = 12
 NUM_STATES = DEPTH + 2
@@ -101,42 +102,6 @@ def seeded(seed: int | None) -> Iterator[None]:
     with torch.random.fork_rng(devices=[]):
         torch.default_generator.manual_seed(seed)
         yield
-
-
-def sinusoids(grid: tuple[int, int], width: int) -> Tensor:
-    """Positions (P, D) to start from: sines and cosines of wavelengths from 6 to 628 patches, half as high as 1.
-
-    Frame patches spend all D values on time; other grids the first half on frequency and the second on time, as masked
-    autoencoders do (He et al. 2022, arXiv 2111.06377).
-    """
-    axes = [torch.arange(grid[1]).repeat(grid[0])]
-    if grid[0] > 1:
-        axes.insert(0, torch.arange(grid[0]).repeat_interleave(grid[1]))
-    share = width // len(axes)
-    rates = 100.0 ** (-torch.arange(0, share, 2) / share)
-    waves = [axis.unsqueeze(1) * rates for axis in axes]
-    return 0.5 * torch.cat([part for wave in waves for part in (wave.sin(), wave.cos())], dim=1)
-
-
-def fit_positions(
-    positions_1LD: Tensor, old_grid: tuple[int, int], new_grid: tuple[int, int], num_prefix: int
-) -> Tensor:
-    """Positions (1, prefix + patches, D) of one patch grid carried over to another; the prefix stays as it is.
-
-    Published: along time, then along frequency, a shorter axis is cut out of the centre (from old // 2 - new // 2) and
-    a longer one is interpolated linearly. The published cut along frequency ends at an index made from the time size;
-    here it ends at its own.
-    """
-    prefix_1CD, patches_1PD = positions_1LD[:, :num_prefix], positions_1LD[:, num_prefix:]
-    grid_1Dft = patches_1PD.transpose(1, 2).unflatten(2, old_grid)
-    for axis, new in ((3, new_grid[1]), (2, new_grid[0])):
-        old = grid_1Dft.shape[axis]
-        if new < old:
-            grid_1Dft = grid_1Dft.narrow(axis, old // 2 - new // 2, new)
-        elif new > old:
-            size = (grid_1Dft.shape[2], new) if axis == 3 else (new, grid_1Dft.shape[3])
-            grid_1Dft = F.interpolate(grid_1Dft, size=size, mode="bilinear", align_corners=False)
-    return torch.cat([prefix_1CD, grid_1Dft.flatten(2).transpose(1, 2)], dim=1).contiguous()
 
 
 class SSASTEncoder(nn.Module):
@@ -229,6 +194,15 @@ class SSASTEncoder(nn.Module):
         """Prefix tokens set in front and positions added: (B, P, D) -> (B, L, D)."""
         prefix = [token.expand(embedded_BPD.shape[0], -1, -1) for token in self._prefix()]
         return torch.cat([*prefix, embedded_BPD], dim=1) + self.pos_embed
+
+    def placed(self, embedded_BMD: Tensor, index_BM: Tensor) -> Tensor:
+        """The positions of the patches that each clip's row of `index_BM` names, added to their tokens (B, M, D)."""
+        return embedded_BMD + F.embedding(index_BM, self.pos_embed[0, self.num_prefix :])
+
+    def prefix_tokens(self, batch: int) -> Tensor:
+        """The prefix tokens with their positions: (B, prefix, D)."""
+        tokens_1CD = torch.cat(self._prefix(), dim=1) + self.pos_embed[:, : self.num_prefix]
+        return tokens_1CD.expand(batch, -1, -1)
 
     def hide_padding(self, fbank_BTF: Tensor, frames_B: Tensor | None) -> tuple[Tensor, Tensor | None]:
         """The fbank with zeros past each clip's own frames, and which patches (B, P) hold at least one own frame.

@@ -23,24 +23,15 @@ def check_mask_patch(mask_patch: int, num_patches: int) -> None:
         )
 
 
-def frame_masks(
-    batch: int, num_patches: int, mask_patch: int, *, device: torch.device, generator: torch.Generator | None = None
-) -> Tensor:
-    """`mask_patch` different patches for each clip, every set equally likely: (B, M) int64."""
-    order_BP = torch.rand(batch, num_patches, device=device, generator=generator)
-    return order_BP.topk(mask_patch, dim=1).indices
-
-
-def cluster_masks(
+def cluster_order(
     batch: int,
     grid: tuple[int, int],
-    mask_patch: int,
     cluster_factor: int = 3,
     *,
     device: torch.device,
     generator: torch.Generator | None = None,
 ) -> Tensor:
-    """`mask_patch` different patches for each clip, in squares: (B, M) int64.
+    """In which order patches are hidden, in squares: (B, P), the lowest value first.
 
     A clip's squares have one side, cluster_factor to cluster_factor + 2 patches. One starts at every patch, they arrive
     in random order, and those that pass an edge go on at the opposite one, so no patch, corner or not, is hidden more
@@ -57,7 +48,7 @@ def cluster_masks(
         side = cluster_factor + extra
         first = -F.max_pool2d(-arrival_B1ft[:, :, : f_dim + side - 1, : t_dim + side - 1], side, stride=1)
         order_BP = order_BP + first.flatten(1) * (extra_B1 == extra)
-    return order_BP.topk(mask_patch, dim=1, largest=False).indices
+    return order_BP
 
 
 def draw_masks(
@@ -65,15 +56,18 @@ def draw_masks(
     grid: tuple[int, int],
     mask_patch: int,
     cluster_factor: int = 3,
+    own_BP: Tensor | None = None,
     *,
     device: torch.device | str = "cpu",
     generator: torch.Generator | None = None,
 ) -> Tensor:
     """Indices (B, M) int64 of `mask_patch` different patches to hide in each clip, drawn for all at once on `device`.
 
-    A grid of one row (frame patches) gets single patches, any other grid clusters, as Gong et al. 2022 (arXiv
-    2110.09784) found best. Chance comes from `generator`, on its device, or without one from torch's ambient state.
-    UserError: mask_patch below 1 or not below the number of patches, cluster_factor below 1.
+    A grid of one row (frame patches) gets single patches, every set equally likely, any other grid clusters, as Gong et
+    al. 2022 (arXiv 2110.09784) found best. Where `own_BP` says which patches are a clip's own, the same share of these
+    is hidden, at least one stays visible, and the rest of a row names padding. Chance comes from `generator`, on its
+    device, or without one from torch's ambient state. UserError: mask_patch below 1 or not below the number of patches,
+    cluster_factor below 1.
     """
     check_mask_patch(mask_patch, grid[0] * grid[1])
     if cluster_factor < 1:
@@ -82,7 +76,37 @@ def draw_masks(
         )
     source = torch.device(device) if generator is None else generator.device
     if grid[0] == 1:
-        masks_BM = frame_masks(batch, grid[1], mask_patch, device=source, generator=generator)
+        order_BP = -torch.rand(batch, grid[1], device=source, generator=generator)
     else:
-        masks_BM = cluster_masks(batch, grid, mask_patch, cluster_factor, device=source, generator=generator)
-    return masks_BM.to(device)
+        order_BP = cluster_order(batch, grid, cluster_factor, device=source, generator=generator)
+    if own_BP is not None:
+        return first_of_own(order_BP.to(device), own_BP, mask_patch)
+    return order_BP.topk(mask_patch, dim=1, largest=False).indices.to(device)
+
+
+def hidden_count(patches: Tensor, mask_patch: int, num_patches: int) -> Tensor:
+    """How many of so many patches are hidden, for a share of `mask_patch` in `num_patches`: an int64 tensor.
+
+    Rounded to the next whole number; at least one stays visible, and of two or more at least one is hidden.
+    """
+    share = (2 * patches * mask_patch + num_patches) // (2 * num_patches)
+    return torch.minimum(share.clamp(min=1), patches - 1).clamp(min=0)
+
+
+def first_of_own(order_BP: Tensor, own_BP: Tensor, mask_patch: int) -> Tensor:
+    """Those of each clip's own patches that come first in the order, and then padding up to equal rows: (B, M) int64.
+
+    `mask_patch` is the share of all patches of the order; `own_BP` is True for a clip's own ones.
+    """
+    patches, own_B1 = own_BP.shape[1], own_BP.sum(dim=1, keepdim=True)
+    ranked_BP = order_BP.masked_fill(~own_BP, torch.inf).argsort(dim=1, stable=True)
+    hidden_B1 = hidden_count(own_B1, mask_patch, patches)
+    row_1M = torch.arange(mask_patch, device=own_BP.device).unsqueeze(0)
+    return ranked_BP.gather(1, torch.where(row_1M < hidden_B1, row_1M, row_1M + own_B1 - hidden_B1))
+
+
+def visible_patches(mask_index_BM: Tensor, num_patches: int) -> Tensor:
+    """The patches that no mask of (B, M) different ones names, in the order of the grid: (B, P - M) int64."""
+    hide_BP = torch.zeros(len(mask_index_BM), num_patches, dtype=torch.uint8, device=mask_index_BM.device)
+    hide_BP = hide_BP.scatter(1, mask_index_BM, 1)
+    return hide_BP.argsort(dim=1, stable=True)[:, : num_patches - mask_index_BM.shape[1]]

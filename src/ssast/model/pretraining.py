@@ -10,15 +10,15 @@ from typing import Self
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from ssast.errors import UserError
 from ssast.model.checkpoints import config_entries
 from ssast.model.checkpoints.model_folder import FolderMixin
 from ssast.model.checkpoints.published import check_sizes, read_checkpoint
 from ssast.model.encoder import DEPTH, SSASTEncoder, check_choice, seeded
-from ssast.model.masking import draw_masks
+from ssast.model.masking import draw_masks, visible_patches
 from ssast.model.model_input import ModelInput
+from ssast.model.pretext_losses import discriminative_loss, generative_loss, guessing
 
 GENERATIVE_WEIGHT = 10.0
 
@@ -37,47 +37,6 @@ class PreTrainingOutput:
     mse: Tensor | None
     mask_index: Tensor
     count: Tensor
-
-
-def _mean(values: Tensor, valid: Tensor) -> Tensor:
-    """Mean where `valid`; 0, not NaN, where nothing is."""
-    return values.masked_fill(~valid, 0).sum() / valid.sum().clamp(min=1)
-
-
-def discriminative_loss(pred_BMK: Tensor, target_BMK: Tensor, valid_BM: Tensor | None) -> tuple[Tensor, Tensor]:
-    """InfoNCE among the masked patches of one clip, and its accuracy (0..1): Gong et al. 2022, equation (1).
-
-    Published: negatives come from the same clip; each target's row is normalised over the predictions, and the loss is
-    read along that row, but the accuracy asks which target's row is highest in a prediction's column. Patches that are
-    not valid are neither targets nor negatives.
-    """
-    total_BMM = target_BMK @ pred_BMK.transpose(1, 2)
-    own_M = torch.arange(total_BMM.shape[1], device=total_BMM.device)
-    if valid_BM is None:
-        nce = F.cross_entropy(total_BMM.flatten(0, 1), own_M.repeat(len(total_BMM)))
-        right_BM = total_BMM.detach().softmax(dim=2).argmax(dim=1) == own_M
-        return nce, right_BM.float().mean()
-    pair_BMM = valid_BM.unsqueeze(1) & valid_BM.unsqueeze(2)
-    # A finite floor: a row without a valid entry then has a finite loss, which is left out, and no NaN gradient.
-    total_BMM = total_BMM.masked_fill(~pair_BMM, torch.finfo(total_BMM.dtype).min)
-    likelihood_BM = total_BMM.log_softmax(dim=2).diagonal(dim1=1, dim2=2)
-    share_BMM = total_BMM.detach().softmax(dim=2).masked_fill(~pair_BMM, -1)
-    right_BM = share_BMM.argmax(dim=1) == own_M
-    return -_mean(likelihood_BM, valid_BM), _mean(right_BM.float(), valid_BM)
-
-
-def guessing(target_BMK: Tensor, valid_BM: Tensor | None) -> Tensor:
-    """The accuracy of guessing among a clip's own masked patches: one patch a clip is right."""
-    if valid_BM is None:
-        return torch.full((), 1 / target_BMK.shape[1], device=target_BMK.device)
-    return valid_BM.any(dim=1).sum() / valid_BM.sum().clamp(min=1)
-
-
-def generative_loss(pred_BMK: Tensor, target_BMK: Tensor, valid_BM: Tensor | None) -> Tensor:
-    """Mean squared error over the masked patches: Gong et al. 2022, equation (2)."""
-    if valid_BM is None:
-        return F.mse_loss(pred_BMK, target_BMK)
-    return _mean((pred_BMK - target_BMK).square().mean(dim=-1), valid_BM)
 
 
 @dataclass(frozen=True)
@@ -125,10 +84,12 @@ class SSASTForPreTraining(nn.Module, FolderMixin):
     Source: Gong et al. 2022, AAAI, arXiv 2110.09784. The stride is the patch shape; both heads have fshape * tshape
     outputs. `objective` is pretrain_mpc, pretrain_mpg or pretrain_joint (one encoder pass, nce + 10 * mse), chosen
     once; the head that an objective leaves out does not train. `mask_patch` patches a clip are hidden, in clusters of
-    `cluster_factor` to `cluster_factor + 2` patches a side where the grid has several rows. With `mask_padding`,
-    padding stays out of attention, targets and negatives. `frontend` (how fbanks are made) is kept with the model.
-    `seed` makes the initial weights; None takes torch's ambient state. UserError: an unknown size or objective, no
-    room for one patch.
+    `cluster_factor` to `cluster_factor + 2` patches a side where the grid has several rows. The first `mask_layer`
+    blocks (0 to 11) see the visible patches only, and the tokens of the hidden ones enter before the next (Liao et al.
+    2022, arXiv 2211.04898, for text); with 0, as published, they enter before the first. With `mask_padding`, padding
+    stays out of attention, targets and negatives. `frontend` (how fbanks are made) is kept with the model. `seed` makes
+    the initial weights; None takes torch's ambient state. UserError: an unknown size or objective, no room for one
+    patch, a block that does not exist.
     """
 
     def __init__(
@@ -142,12 +103,14 @@ class SSASTForPreTraining(nn.Module, FolderMixin):
         *,
         mask_patch: int = 400,
         cluster_factor: int = 3,
+        mask_layer: int = 0,
         mask_padding: bool = False,
         frontend: dict[str, object] | None = None,
         seed: int | None = None,
     ):
         super().__init__()
         check_choice("objective", objective, OBJECTIVES)
+        check_choice("mask_layer", mask_layer, range(DEPTH))
         self.config = {
             "model_size": model_size,
             "fshape": fshape,
@@ -157,11 +120,12 @@ class SSASTForPreTraining(nn.Module, FolderMixin):
             "objective": objective,
             "mask_patch": mask_patch,
             "cluster_factor": cluster_factor,
+            "mask_layer": mask_layer,
             "mask_padding": mask_padding,
             "frontend": frontend,
         }
         self.objective, self.mask_padding, self.frontend = objective, mask_padding, frontend
-        self.mask_patch, self.cluster_factor = mask_patch, cluster_factor
+        self.mask_patch, self.cluster_factor, self.mask_layer = mask_patch, cluster_factor, mask_layer
         self._losses = OBJECTIVES[objective]
         with seeded(seed):
             self.v = SSASTEncoder(model_size, fshape, tshape, num_mel_bins=num_mel_bins, target_length=target_length)
@@ -187,6 +151,7 @@ class SSASTForPreTraining(nn.Module, FolderMixin):
         target_length: int | None = None,
         mask_patch: int | None = None,
         cluster_factor: int | None = None,
+        mask_layer: int | None = None,
         mask_padding: bool | None = None,
         frontend: dict[str, object] | None = None,
     ) -> Self:
@@ -209,17 +174,28 @@ class SSASTForPreTraining(nn.Module, FolderMixin):
             "target_length": target_length,
             "mask_patch": mask_patch,
             "cluster_factor": cluster_factor,
+            "mask_layer": mask_layer,
             "mask_padding": mask_padding,
             "frontend": frontend,
         }
         given = {name: value for name, value in changes.items() if value is not None}
         return cls.from_checkpoint(checkpoint, objective=objective, **given)
 
-    def draw_masks(self, batch: int, mask_patch: int | None = None, generator: torch.Generator | None = None) -> Tensor:
-        """Fresh masks (B, M) int64 on the model's device, `mask_patch` patches a clip (None: the model's own count)."""
+    def draw_masks(
+        self,
+        batch: int,
+        mask_patch: int | None = None,
+        generator: torch.Generator | None = None,
+        own_BP: Tensor | None = None,
+    ) -> Tensor:
+        """Fresh masks (B, M) int64 on the model's device, `mask_patch` patches a clip (None: the model's own count).
+
+        Where `own_BP` says which patches are a clip's own, the same share of these is hidden, at least one stays
+        visible, and the rest of a row is padding. UserError unless 1 to all patches but one are hidden.
+        """
         count = self.mask_patch if mask_patch is None else mask_patch
-        device = self.mask_embed.device
-        return draw_masks(batch, self.v.grid, count, self.cluster_factor, device=device, generator=generator)
+        how = {"device": self.mask_embed.device, "generator": generator}
+        return draw_masks(batch, self.v.grid, count, self.cluster_factor, own_BP, **how)
 
     def _check_masks(self, mask_index_BM: Tensor, batch: int) -> Tensor:
         """The given masks on the model's device; UserError unless (B, M) of patch numbers."""
@@ -229,16 +205,32 @@ class SSASTForPreTraining(nn.Module, FolderMixin):
             )
         if mask_index_BM.min() < 0 or mask_index_BM.max() >= self.v.num_patches:
             raise UserError(f"mask_index names a patch outside 0 to {self.v.num_patches - 1}; give only patches there.")
+        sorted_BM = mask_index_BM.sort(dim=1).values
+        if (sorted_BM[:, 1:] == sorted_BM[:, :-1]).any():
+            raise UserError("mask_index names a patch of a clip twice; give each patch that is to be hidden once.")
         return mask_index_BM.to(self.mask_embed.device, torch.int64)
 
-    def _encode_hidden(self, patches_BPK: Tensor, mask_index_BM: Tensor, valid_BP: Tensor | None) -> Tensor:
-        """The encoder's output (B, M, D) at the masked patches, which it sees only as `mask_embed`."""
-        embedded_BPD = self.v.embed(patches_BPK)
-        hide_BP = torch.zeros(embedded_BPD.shape[:2], dtype=torch.bool, device=embedded_BPD.device)
-        hide_BP = hide_BP.scatter(1, mask_index_BM, True)
-        embedded_BPD = torch.where(hide_BP.unsqueeze(2), self.mask_embed.to(embedded_BPD.dtype), embedded_BPD)
-        *_, tokens_BLD = self.v.stream(self.v.tokens(embedded_BPD), DEPTH, self.v.key_mask(valid_BP))
-        return self.v.norm(take(tokens_BLD, mask_index_BM + self.v.num_prefix))
+    def hidden_states(self, patches_BPK: Tensor, mask_index_BM: Tensor, valid_BP: Tensor | None) -> Tensor:
+        """The encoder's output (B, M, D) at the masked patches, which it sees only as `mask_embed`.
+
+        The order of tokens means nothing to a block, so visible patches come first and masked ones last: these can then
+        enter late, and the last block, of which nothing else is read, computes them alone.
+        """
+        visible_BV = visible_patches(mask_index_BM, patches_BPK.shape[1])
+        visible_BVD = self.v.placed(self.v.embed(take(patches_BPK, visible_BV)), visible_BV)
+        masked_BMD = self.v.placed(self.mask_embed, mask_index_BM)
+        tokens_BLD = torch.cat([self.v.prefix_tokens(len(patches_BPK)), visible_BVD], dim=1)
+        masks = [self._key_mask(valid_BP, index) for index in (visible_BV, torch.cat([visible_BV, mask_index_BM], 1))]
+        for number, block in enumerate(self.v.blocks):
+            if number == self.mask_layer:
+                tokens_BLD = torch.cat([tokens_BLD, masked_BMD], dim=1)
+            is_last = number == DEPTH - 1
+            tokens_BLD = block(tokens_BLD, masks[number >= self.mask_layer], masked_BMD.shape[1] if is_last else None)
+        return self.v.norm(tokens_BLD)
+
+    def _key_mask(self, valid_BP: Tensor | None, index_BX: Tensor) -> Tensor | None:
+        """Which tokens may be attended to where the patches come in the order of `index_BX`."""
+        return None if valid_BP is None else self.v.key_mask(valid_BP.gather(1, index_BX))
 
     def forward(
         self,
@@ -252,16 +244,17 @@ class SSASTForPreTraining(nn.Module, FolderMixin):
 
         `mask_patch` patches a clip are drawn from `generator` (None: the model's own count, torch's ambient state);
         `mask_index` (B, M) int64 overrides it, which is then neither used nor checked. `frames` (B,) counts each clip's
-        own frames and matters only to a model with `mask_padding`. Losses are float32 under autocast too; targets carry
-        no gradient. UserError: an fbank of another shape, as many masks as patches or more, masks outside the grid.
+        own frames and matters only to a model with `mask_padding`, which hides the same share of a clip's own patches.
+        Losses are float32 under autocast too; targets carry no gradient. UserError: an fbank of another shape, as many
+        masks as patches or more, masks outside the grid, a patch that is masked twice.
         """
         fbank_BTF, valid_BP = self.v.hide_padding(fbank_BTF, frames if self.mask_padding else None)
         patches_BPK = self.v.patches(fbank_BTF)
         if mask_index is None:
-            mask_index_BM = self.draw_masks(len(fbank_BTF), mask_patch, generator)
+            mask_index_BM = self.draw_masks(len(fbank_BTF), mask_patch, generator, valid_BP)
         else:
             mask_index_BM = self._check_masks(mask_index, len(fbank_BTF))
-        hidden_BMD = self._encode_hidden(patches_BPK, mask_index_BM, valid_BP)
+        hidden_BMD = self.hidden_states(patches_BPK, mask_index_BM, valid_BP)
         target_BMK = take(patches_BPK.detach(), mask_index_BM).float()
         valid_BM = None if valid_BP is None else valid_BP.gather(1, mask_index_BM)
         losses = self._losses(self, hidden_BMD, target_BMK, valid_BM)

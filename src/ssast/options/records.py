@@ -80,7 +80,7 @@ MODES = {
         "learn from unlabelled recordings, by guessing hidden patches of their spectrograms",
         "recordings, train.csv",
         "a pretrained model folder",
-        _names(_CLIPS, _NEW_MODEL, _TRAINING, _CHECKPOINTS, _AUGMENTATION, "task mask_patch cluster_factor"),
+        _names(_CLIPS, _NEW_MODEL, _TRAINING, _CHECKPOINTS, _AUGMENTATION, "task mask_patch cluster_factor mask_layer"),
         checks=checks.CHECK_WORK,
         sends=True,
         tidies=True,

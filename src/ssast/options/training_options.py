@@ -122,6 +122,16 @@ class TrainingOptions(ModelOptions):
         low=1,
         is_rare=True,
     )
+    mask_layer: int = option(
+        0,
+        "blocks that see the visible patches alone, which costs less; the tokens of hidden patches enter after them "
+        "(0: as published). A model that is gone on with keeps its own",
+        PRETRAINING,
+        unit="blocks",
+        low=0,
+        high=11,
+        is_public=True,
+    )
     # Classification head
     activation: str = option(
         "relu",

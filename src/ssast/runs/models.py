@@ -51,6 +51,7 @@ class ModelSettings:
     loss: str
     mask_patch: int
     cluster_factor: int
+    mask_layer: int
     seed: int
     label_txt: str | None
     given: frozenset[str]
@@ -67,12 +68,18 @@ class ModelSettings:
 
 def pretraining_model(paths: Paths, settings: ModelSettings, audio: AudioSettings) -> SSASTForPreTraining:
     """A new model, or one to go on with where --pretrained_mdl_path was given."""
-    kept = settings.values("mask_patch", "cluster_factor", "mask_padding") | {
-        "objective": settings.task,
-        "num_mel_bins": audio.num_mel_bins,
-        "target_length": audio.target_length,
-        "frontend": asdict(audio),
-    }
+    # What goes on from a model keeps its own depth of injection, unless another is asked for.
+    depth = settings.values("mask_layer", only_given=paths.pretrained_mdl_path is not None)
+    kept = (
+        depth
+        | settings.values("mask_patch", "cluster_factor", "mask_padding")
+        | {
+            "objective": settings.task,
+            "num_mel_bins": audio.num_mel_bins,
+            "target_length": audio.target_length,
+            "frontend": asdict(audio),
+        }
+    )
     if paths.pretrained_mdl_path is None:
         return SSASTForPreTraining(**settings.values(*_SIZE), **kept, seed=settings.seed)
     with paths.local_model(paths.pretrained_mdl_path) as path:

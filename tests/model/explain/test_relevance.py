@@ -292,6 +292,19 @@ def test_guesses_are_those_of_pretraining(objective, noise):
         assert guess.right.float().mean() == output.accuracy
 
 
+@pytest.mark.parametrize("mask_padding", [True, False])
+def test_guesses_are_counted_among_the_clips_own_patches_only(mask_padding, noise):
+    sizes = {"num_mel_bins": BINS, "target_length": FRAMES, "mask_padding": mask_padding}
+    model = SSASTForPreTraining("tiny", **PATCH, **sizes, seed=0).eval()
+    fbank_TF = noise(FRAMES, BINS)
+    fbank_TF[8:] = 0  # of the 4 x 4 patches, column 0 is the clip's own: 0, 4, 8 and 12
+    guess = occlusion.guesses(model, fbank_TF, torch.tensor([0, 1, 2, 3, 8, 15]), frames=8)
+    assert guess.mask_index.tolist() == [0, 8]
+    assert len(guess.right) == 2
+    assert torch.equal(guess.drawn[8:], fbank_TF[8:])
+    assert guess.hidden[:8, :8].eq(0).all() and not torch.equal(guess.drawn[:8, :8], fbank_TF[:8, :8])
+
+
 def test_a_pretrained_model_can_be_looked_at(noise):
     model = SSASTForPreTraining("tiny", **FRAME, num_mel_bins=BINS, target_length=FRAMES, seed=0).eval()
     attention_BNHP, rollout_BP = relevance.relevance_of_clip(model, noise(2, FRAMES, BINS), torch.tensor([32, 16]))

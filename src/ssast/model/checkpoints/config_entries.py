@@ -5,7 +5,7 @@ from collections.abc import Collection, Mapping
 from typing import Any
 
 from ssast.errors import UserError
-from ssast.model.encoder import SIZES, patch_grid
+from ssast.model.encoder import DEPTH, SIZES, patch_grid
 from ssast.model.head import ACTIVATIONS, HEADS, LOSSES, POOLINGS
 from ssast.safe_reading import UNSEEN, brief
 
@@ -124,6 +124,8 @@ def _expected(name: str, value: Any) -> str:
         return "a word"
     if name in _CHOICES and value not in _CHOICES[name]:
         return f"one of {', '.join(_CHOICES[name])}"
+    if name == "mask_layer" and not (isinstance(value, int) and not isinstance(value, bool) and 0 <= value < DEPTH):
+        return f"a whole number from 0 to {DEPTH - 1}"
     if name == "layer" and not (isinstance(value, int) and not isinstance(value, bool) and -1 <= value <= 13):
         return "a whole number from -1 to 13"
     if name == "final_dropout" and not (_is_number(value) and 0 <= value <= 1):

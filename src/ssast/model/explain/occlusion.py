@@ -15,6 +15,7 @@ from torch.nn import functional as F
 
 from ssast.model.classification import SSASTForAudioClassification
 from ssast.model.encoder import SSASTEncoder
+from ssast.model.explain.relevance import valid_patches
 from ssast.model.pretraining import SSASTForPreTraining, take
 
 SHARES = (0.1, 0.2, 0.3)
@@ -37,11 +38,11 @@ class Faithfulness:
 
 
 @dataclass(frozen=True)
-class RandomOrders:
+class HiddenPatches:
     """A clip with hidden patches: `hidden` and `drawn` (T, F), the hidden ones 0 or as the model draws them.
 
-    `mask_index` (P,) names the hidden patches and `right` (P,) says where the model told its patch from all others.
-    `drawn` or `right` is None where the model was not trained to draw, or to tell apart.
+    `mask_index` (M,) names the clip's own hidden patches, not those of padding, and `right` (M,) says which of them the
+    model told from the others. `drawn` or `right` is None where the model was not trained to draw, or to tell apart.
     """
 
     hidden: Tensor
@@ -151,17 +152,20 @@ def faithfulness(
 
 
 @torch.no_grad()
-def guesses(model: SSASTForPreTraining, fbank_TF: Tensor, mask_index_M: Tensor, frames: int) -> RandomOrders:
+def guesses(model: SSASTForPreTraining, fbank_TF: Tensor, mask_index_M: Tensor, frames: int) -> HiddenPatches:
     """Hide these patches of a normalised fbank (T, F) and let a pretraining model guess them.
 
-    As in pretraining: a patch counts as told apart where, among all hidden patches of the clip, its own is the most
-    likely for the prediction (`discriminative_loss`).
+    As in pretraining: a patch counts as told apart where, among the hidden patches of the clip, its own is the most
+    likely for the prediction (`discriminative_loss`). Hidden padding is neither told apart nor among what it is told
+    from, also where the model hears padding.
     """
     mask_1M = mask_index_M.reshape(1, -1).to(fbank_TF.device)
     own = torch.full((1,), frames, device=fbank_TF.device) if model.mask_padding else None
     fbank_1TF, valid_1P = model.v.hide_padding(fbank_TF.unsqueeze(0), own)
     patches_1PK = model.v.patches(fbank_1TF)
-    hidden_1MD = model._encode_hidden(patches_1PK, mask_1M, valid_1P)
+    hidden_1MD = model.hidden_states(patches_1PK, mask_1M, valid_1P)
+    own_M = valid_patches(model.v, torch.tensor([frames], device=mask_1M.device))[0, mask_1M[0]]
+    mask_1M, hidden_1MD = mask_1M[:, own_M], hidden_1MD[:, own_M]
     target_1MK = take(patches_1PK, mask_1M)
     drawn = right = None
     if model.objective != "pretrain_mpc":
@@ -170,7 +174,7 @@ def guesses(model: SSASTForPreTraining, fbank_TF: Tensor, mask_index_M: Tensor, 
         likely_1MM = (target_1MK @ model.cpredlayer(hidden_1MD).float().transpose(1, 2)).softmax(dim=2)
         right = likely_1MM.argmax(dim=1)[0].cpu() == torch.arange(mask_1M.shape[1])
     hidden = _with_patches(model.v, patches_1PK, mask_1M, torch.zeros_like(target_1MK))
-    return RandomOrders(hidden, drawn, right, mask_1M[0].cpu())
+    return HiddenPatches(hidden, drawn, right, mask_1M[0].cpu())
 
 
 def _with_patches(encoder: SSASTEncoder, patches_1PK: Tensor, mask_1M: Tensor, values_1MK: Tensor) -> Tensor:

@@ -112,14 +112,16 @@ class Pretrained(ClipExplainer):
         guess = self._guess(fbank_TF, frames)
         pictures = {"as it is": fbank_TF.cpu().numpy(), "hidden patches blank": guess.hidden.numpy()}
         count = len(guess.mask_index)
-        remark = f"{count} of {self.encoder.num_patches} patches were hidden."
+        own_P = relevance.valid_patches(self.encoder, torch.tensor([frames]))[0]
+        remark = f"{count} of the clip's own {int(own_P.sum())} patches were hidden."
         values |= {"fbank": pictures["as it is"], "hidden_patches": guess.mask_index.numpy()}
         if guess.drawn is not None:
             pictures["hidden patches as guessed"] = values["guessed"] = guess.drawn.numpy()
         if guess.right is not None:
             told_P = torch.zeros(self.encoder.num_patches)
             planes["told"] = self.plane(told_P.scatter(0, guess.mask_index, guess.right.float() * 2 - 1))
-            remark += f" {guess.right.float().mean():.0%} of them were told apart; chance is {1 / count:.1%}."
+            if count:
+                remark += f" {guess.right.float().mean():.0%} of them were told apart; chance is {1 / count:.1%}."
         sound = own_sound(batch)
         sound["remark"] += remark
         clip = Clip(
@@ -130,10 +132,11 @@ class Pretrained(ClipExplainer):
         )
         return Explanation(clip, values, self._last(planes))
 
-    def _guess(self, fbank_TF: Tensor, frames: int) -> occlusion.RandomOrders:
-        """As many patches hidden as in pretraining, or three quarters where a shorter clip has too few."""
+    def _guess(self, fbank_TF: Tensor, frames: int) -> occlusion.HiddenPatches:
+        """The share of patches hidden as in pretraining, or three quarters where a shorter clip has too few."""
         count = min(self.model.mask_patch, max(1, int(HIDDEN_SHARE * self.encoder.num_patches)))
-        mask_1M = self.model.draw_masks(1, count, torch.Generator().manual_seed(self.seed))
+        own_1P = relevance.valid_patches(self.encoder, torch.tensor([frames], device=fbank_TF.device))
+        mask_1M = self.model.draw_masks(1, count, torch.Generator().manual_seed(self.seed), own_1P)
         return occlusion.guesses(self.model, fbank_TF, mask_1M[0], frames)
 
 
