@@ -1,11 +1,9 @@
-import numpy as np
 import pytest
 import torch
 from torch.nn import functional as F
 
 from ssast.errors import UserError
 from ssast.model.encoder import SIZES, SSASTEncoder
-from ssast.model.positions import fit_positions
 
 
 @pytest.fixture(scope="module")
@@ -101,6 +99,37 @@ def test_frame_counts_for_other_than_every_clip_are_refused(square, noise):
         square(noise(3, 80, 64), frames=torch.tensor([1, 2]))
 
 
+@pytest.mark.parametrize(
+    "sizes",
+    [
+        {"fshape": 16, "tshape": 16, "fstride": 10, "tstride": 10, "num_mel_bins": 64},  # overlapping squares
+        {"fshape": 16, "tshape": 16, "num_mel_bins": 64},
+        {"fshape": 64, "tshape": 2, "num_mel_bins": 64},
+        {"fshape": 16, "tshape": 4, "fstride": 16, "tstride": 30, "num_mel_bins": 64},  # with gaps between
+    ],
+)
+@pytest.mark.parametrize("own", [1, 59, 64, 65, 130, 199, 200])
+def test_a_clip_at_its_own_length_has_the_states_that_it_has_with_all_its_padding(sizes, own, noise):
+    torch.manual_seed(0)
+    encoder = SSASTEncoder("tiny", target_length=200, **sizes).eval()
+    clip, frames = noise(1, 200, 64), torch.tensor([own])
+    columns = (encoder.rounded(own) - encoder.shape[1]) // encoder.stride[1] + 1
+    whole, cut = encoder(clip, frames=frames), encoder(clip[:, : encoder.rounded(own)], frames=frames)
+    is_own = torch.arange(encoder.grid[1]) * encoder.stride[1] < own
+    assert is_own.sum() <= columns
+    for state, short in zip(whole, cut, strict=True):
+        torch.testing.assert_close(short[:, :2], state[:, :2], atol=2e-5, rtol=1e-4)
+        at_home = [tokens[0, 2:].unflatten(0, (encoder.grid[0], -1)) for tokens in (state, short)]
+        expected, found = at_home[0][:, is_own], at_home[1][:, is_own[:columns]]
+        torch.testing.assert_close(found, expected, atol=2e-5, rtol=1e-4)
+
+
+def test_a_short_fbank_is_refused_where_padding_is_not_counted(square, noise):
+    with pytest.raises(UserError, match="prepare it with the model's target_length"):
+        square(noise(1, 40, 64))
+    assert square(noise(1, 40, 64), frames=torch.tensor([30]))[13].shape == (1, 2 + 5 * 3, 192)
+
+
 @pytest.mark.parametrize("shape", [(1, 81, 64), (1, 80, 128), (80, 64)])
 def test_an_fbank_of_another_shape_names_both_sides(square, noise, shape):
     with pytest.raises(UserError, match=r"takes \(clips, 80 frames, 64 mel bins\)"):
@@ -119,37 +148,6 @@ def test_an_fbank_of_another_shape_names_both_sides(square, noise, shape):
 def test_sizes_without_room_for_a_patch_are_refused(sizes, said):
     with pytest.raises(UserError, match=said), torch.device("meta"):
         SSASTEncoder(**{"model_size": "tiny", **sizes})
-
-
-def table(f_dim, t_dim, width=3, prefix=2):
-    positions = torch.arange(f_dim * t_dim).float().view(f_dim, t_dim, 1).expand(-1, -1, width)
-    return torch.cat([-torch.ones(1, prefix, width), positions.reshape(1, -1, width)], dim=1)
-
-
-def test_shorter_axes_are_cut_out_of_the_centre():
-    fitted = fit_positions(table(8, 64), (8, 64), (3, 9), 2)
-    assert torch.equal(fitted[:, :2], -torch.ones(1, 2, 3))
-    expected = np.arange(8 * 64).reshape(8, 64)[8 // 2 - 3 // 2 :, 64 // 2 - 9 // 2 :][:3, :9]
-    assert np.array_equal(fitted[0, 2:, 0].view(3, 9), expected)
-
-
-def test_a_longer_time_axis_is_interpolated_as_torch_does_it_over_the_grid():
-    fitted = fit_positions(table(8, 64), (8, 64), (8, 101), 2)
-    grid = table(8, 64)[:, 2:].transpose(1, 2).reshape(1, 3, 8, 64)
-    expected = F.interpolate(grid, size=(8, 101), mode="bilinear")
-    torch.testing.assert_close(fitted[:, 2:], expected.flatten(2).transpose(1, 2))
-
-
-def test_time_may_grow_while_frequency_is_cut():
-    # The published cut along frequency ended at start + t_dim, so its rows were too many to be reshaped.
-    fitted = fit_positions(table(8, 10), (8, 10), (4, 20), 2)[0, 2:, 0].view(4, 20)
-    assert torch.equal(fitted[:, 0], torch.tensor([20.0, 30.0, 40.0, 50.0]))
-
-
-def test_frame_positions_spread_over_several_rows():
-    fitted = fit_positions(table(1, 10), (1, 10), (2, 10), 2)[0, 2:, 0].view(2, 10)
-    assert torch.equal(fitted[0], torch.arange(10.0))
-    assert torch.equal(fitted[0], fitted[1])
 
 
 def test_initial_weights_come_from_the_ambient_seed():

@@ -19,6 +19,7 @@ from ssast.data.prepare import Prepare
 from ssast.data.storage.location import Location, as_location, forget
 from ssast.engine.hardware import pick_device, wants_bf16
 from ssast.engine.inference import loader_size, on_device
+from ssast.engine.lengths import Grouping, answers
 from ssast.engine.predictor import Waveforms, settings_of
 from ssast.errors import UserError
 from ssast.model.checkpoints.model_folder import WEIGHTS
@@ -79,7 +80,7 @@ class SpeechEmbedder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEsti
         model = self._model()
         model = in_precision(model, self.precision, device).eval().to(device)
         audio = settings_of(model)
-        prepare = Prepare(audio.frontend()).to(device)
+        prepare = Prepare(audio.frontend(), rounding=model.rounding).to(device)
         conf = audio.conf()
         kind = self._kind(model)
 
@@ -89,7 +90,8 @@ class SpeechEmbedder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEsti
 
         size = loader_size(self.batch_size, device)
         batches = loader(_data(_items(X), self.sample_rate, conf), batch_size=size, num_workers=self.num_workers)
-        rows = [on_device(embed, batch, device).numpy() for batch in batches]
+        found = answers(lambda batch: on_device(embed, batch, device), batches, Grouping.of(prepare, size))
+        rows = [values_BD.numpy() for _, values_BD in found]
         return np.concatenate(rows) if rows else np.empty((0, model.v.width), np.float32)
 
     @property

@@ -3,12 +3,14 @@
 Shapes: S samples, B windows, W samples of a window, N chosen states, T steps of time, D width.
 """
 
-from collections.abc import Sequence
+import itertools
+from collections.abc import Iterator, Sequence
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from ssast.data.prepare import Prepare
 from ssast.engine.predictor import settings_of
 from ssast.engine.windows import Cutter, Window
 from ssast.model.classification import SSASTForAudioClassification
@@ -28,32 +30,46 @@ class Stepwise(nn.Module):
         super().__init__()
         self.model, self.layers = model, tuple(layers)
         self.frontend = settings_of(model).frontend()
+        self.prepare = Prepare(self.frontend, rounding=model.rounding)
         self.cutter = Cutter.in_steps(self.frontend, 0.5, model.v)
 
     def forward(self, waveforms: Sequence[Tensor]) -> tuple[list[Tensor], list[Tensor]]:
         """For each waveform (S,) its states (T, N, D) and the middles of its steps (T,) in seconds."""
         padded = [F.pad(wave_S, (0, max(0, self.frontend.window_size - len(wave_S)))) for wave_S in waveforms]
         pieces = [(at, window) for at, wave_S in enumerate(padded) for window in self.cutter.cut(len(wave_S))]
+        heard: dict[int, tuple[Tensor, Tensor]] = {}
+        for numbers in self._parts([window for _, window in pieces]):
+            part = [pieces[number] for number in numbers]
+            cut = [padded[at][window.begin : window.end] for at, window in part]
+            heard |= zip(numbers, self._heard(cut, part), strict=True)
         states: list[list[Tensor]] = [[] for _ in padded]
         times: list[list[Tensor]] = [[] for _ in padded]
-        for start in range(0, len(pieces), WINDOWS_AT_ONCE):
-            part = pieces[start : start + WINDOWS_AT_ONCE]
-            cut = [padded[at][window.begin : window.end] for at, window in part]
-            for (at, _), (own_TND, time_T) in zip(part, self._heard(cut, part), strict=True):
-                states[at].append(own_TND)
-                times[at].append(time_T)
+        for number, (at, _) in enumerate(pieces):
+            own_TND, time_T = heard[number]
+            states[at].append(own_TND)
+            times[at].append(time_T)
         whole = [torch.cat(one) for one in states]
         for number, states_TND in enumerate(whole):
             check_answers([f"waveform {number}"], states_TND[None], "the states over time")
         return whole, [torch.cat(one) for one in times]
+
+    def _parts(self, windows: list[Window]) -> Iterator[list[int]]:
+        """The numbers of the windows that go through the model together: they have one length."""
+        lengths = self.prepare.lengths(torch.tensor([window.end - window.begin for window in windows]))
+        for _, group in itertools.groupby(sorted(range(len(windows)), key=lengths.__getitem__), lengths.__getitem__):
+            numbers = list(group)
+            for start in range(0, len(numbers), WINDOWS_AT_ONCE):
+                yield numbers[start : start + WINDOWS_AT_ONCE]
 
     def _heard(self, cut: list[Tensor], part: list[tuple[int, Window]]) -> list[tuple[Tensor, Tensor]]:
         """The states (T, N, D) of each window's own steps, and their times (T,)."""
         lengths_B = torch.tensor([len(wave_W) for wave_W in cut], device=cut[0].device)
         waves_BW = nn.utils.rnn.pad_sequence(cut, batch_first=True)
         frames_B = self.frontend.frames(lengths_B).clamp(max=self.frontend.target_length)
-        states_BNTD = self.model.column_states(self.frontend(waves_BW, lengths_B), self.layers, frames_B)
-        middles_T, begins_T = self.model.v.middles.double(), torch.arange(states_BNTD.shape[2]) * self.cutter.grid
+        fbank_BTF = self.frontend(waves_BW, lengths_B, length=max(self.prepare.lengths(lengths_B)))
+        states_BNTD = self.model.column_states(fbank_BTF, self.layers, frames_B)
+        begins_T = torch.arange(states_BNTD.shape[2]) * self.cutter.grid
+        middles_T = self.model.v.middles[: len(begins_T)].double()
         heard = []
         for states_NTD, frames, (_, window) in zip(states_BNTD, frames_B.tolist(), part, strict=True):
             own_T = (begins_T >= window.first) & (begins_T < min(window.last, frames))

@@ -161,16 +161,18 @@ class Frontend(nn.Module):
         energy_BTF = (power_BTN.to(wide) @ self.bank.T.to(wide)).float()
         return energy_BTF.clamp(min=FLOOR).log()
 
-    def fit(self, fbank_BTF: Tensor) -> Tensor:
-        """Cut at the end or pad with zeros to (B, target_length, F)."""
-        missing = self.target_length - fbank_BTF.shape[1]
-        return F.pad(fbank_BTF, (0, 0, 0, missing)) if missing > 0 else fbank_BTF[:, : self.target_length]
+    def fit(self, fbank_BTF: Tensor, length: int | None = None) -> Tensor:
+        """Cut at the end or pad with zeros to (B, length, F), `length` frames or the target_length."""
+        length = self.target_length if length is None else length
+        missing = length - fbank_BTF.shape[1]
+        return F.pad(fbank_BTF, (0, 0, 0, missing)) if missing > 0 else fbank_BTF[:, :length]
 
     def normalise(self, fbank_BTF: Tensor) -> Tensor:
         """Shift and scale by the data set's statistics."""
         # Published: divides by twice the std, and padding is normalised too (+0.467 with the default statistics).
         return (fbank_BTF - self.mean) / (2 * self.std)
 
-    def forward(self, waveform_BS: Tensor, lengths: Tensor | None = None) -> Tensor:
-        """Give the normalised fbank (B, target_length, F); frames beyond target_length are not computed."""
-        return self.normalise(self.fit(self._fbank(waveform_BS, lengths, self.target_length)))
+    def forward(self, waveform_BS: Tensor, lengths: Tensor | None = None, *, length: int | None = None) -> Tensor:
+        """Give the normalised fbank (B, target_length, F), or (B, length, F); frames beyond it are not computed."""
+        length = self.target_length if length is None else length
+        return self.normalise(self.fit(self._fbank(waveform_BS, lengths, length), length))

@@ -22,6 +22,7 @@ from ssast.data.batch import Batch
 from ssast.data.storage.atomic_writes import atomic_file
 from ssast.engine import distributed
 from ssast.engine.hardware import Engine, to_device
+from ssast.engine.lengths import Grouping, answers
 from ssast.model.finite import check_answers
 from ssast.safe_reading import json_file
 
@@ -105,6 +106,7 @@ def run_inference(
     rows: Callable[[Batch, Tensor], pa.Table] = clip_rows,
     unit: str = "batch",
     opened: Callable[[], Any] = lambda: None,
+    grouping: Grouping | None = None,
 ) -> FinishedPass:
     """Run `apply` (prepared batch -> (B, ...)) over `batches(start, stop)`, without what a pass of the same `key` did.
 
@@ -112,7 +114,8 @@ def run_inference(
     `steps` is the number of steps in all, each a `unit`. A batch is one step, unless it says under "steps" how many it
     finishes: with 0 the next one goes on with the same. `rows` makes table rows of a batch and its values. Parts lie in
     `folder`; parts of another key are deleted first, which is said. `opened` is called once it is known that what lies
-    there is of this pass, and may `forget_steps`. Nothing but one part is held in memory.
+    there is of this pass, and may `forget_steps`. With a `grouping` clips go through the model by their lengths, and
+    rows still come in the order of the clips. Nothing but one part is held in memory.
     """
     missing = _open_parts(folder, key, steps, opened)
     own = distributed.share(missing)
@@ -121,8 +124,9 @@ def run_inference(
     with tqdm(total=total, initial=done, desc=title, unit=unit, dynamic_ncols=True, disable=quiet) as bar:
         for numbers in own:
             part = _Part(folder, numbers.start)
-            for batch in batches(numbers.start, numbers.stop):
-                part = _keep(part, rows(batch, values(apply, batch, engine)) if batch["uid"] else None, batch)
+            several = batches(numbers.start, numbers.stop)
+            for batch, found in answers(lambda batch: values(apply, batch, engine), several, grouping):
+                part = _keep(part, rows(batch, found) if batch["uid"] else None, batch)
                 bar.update(batch.get("steps", 1))
             part.close()
     distributed.wait()
@@ -143,12 +147,14 @@ def _keep(part: "_Part", table: pa.Table | None, batch: Batch) -> "_Part":
 
 def values(apply: Callable[[Batch], Tensor], batch: Batch, engine: Engine) -> Tensor:
     """What `apply` says of a batch's clips, in memory as float32: for a clip the same bytes in any batch of a CPU."""
-    return on_device(apply, batch, engine.device) if batch["uid"] else torch.empty(0, 0)
+    return on_device(apply, batch, engine.device)
 
 
 @torch.inference_mode()
 def on_device(apply: Callable[[Batch], Tensor], batch: Batch, device: torch.device) -> Tensor:
-    """As `values`, for a batch with clips, without an engine. AudioError for a clip whose values are not finite."""
+    """As `values`, without an engine; AudioError for a clip whose values are not finite."""
+    if not batch["uid"]:
+        return torch.empty(0, 0)
     if device.type != "cpu":
         return check_answers(batch["uid"], apply(to_device(batch, device)).float().cpu())
     answers = torch.cat([apply(piece) for piece in _pieces(batch)])[: len(batch["uid"])].float()

@@ -32,7 +32,8 @@ from ssast.data.prepare import Prepare
 from ssast.data.recordings import naming
 from ssast.data.storage.location import Location, as_location, forget
 from ssast.data.tables.label_columns import WINDOW, score_columns
-from ssast.engine.inference import on_device
+from ssast.engine.inference import loader_size, on_device
+from ssast.engine.lengths import Grouping, answers
 from ssast.engine.windows import WINDOW_POOLINGS, Cutter, pool_windows, window_batches, window_rows
 from ssast.errors import AudioError, UserError
 from ssast.model.classification import SSASTForAudioClassification as Classifier
@@ -59,7 +60,8 @@ class WindowPredictor:
         """
         frontend = audio.frontend()
         cutter = Cutter.of(frontend, overlap, most_seconds=audio.clip_length)
-        return cls(model, replace(audio, clip_length=0.0).conf(), cutter, Prepare(frontend).to(device))
+        prepare = Prepare(frontend, rounding=model.rounding).to(device)
+        return cls(model, replace(audio, clip_length=0.0).conf(), cutter, prepare)
 
     def batches(self, recordings: Iterable[Batch], size: int) -> Iterator[Batch]:
         """Batches of at most `size` windows of recordings, which a loader gives one by one."""
@@ -147,15 +149,17 @@ class SSASTForAudioClassification(Classifier):
         if not 0 <= window_overlap <= 0.95:
             raise UserError(f"window_overlap is {window_overlap}; expected a share from 0 to 0.95.")
         device = self.v.pos_embed.device
-        predictor = WindowPredictor.of(self, settings_of(self), window_overlap, device)
-        data, index = _data(recordings, sample_rate, predictor.conf, any_name=on_bad_audio == "skip")
-        data.judges = True
-        tables = []
-        one_by_one = loader(data, batch_size=1, num_workers=num_workers, on_bad_audio=on_bad_audio, note=_warn)
         with _for_now(self, mask_padding):
-            for batch in predictor.batches(one_by_one, batch_size):
-                if batch["uid"]:
-                    tables.append(predictor.rows(batch, on_device(predictor.scores, batch, device)))
+            predictor = WindowPredictor.of(self, settings_of(self), window_overlap, device)
+            data, index = _data(recordings, sample_rate, predictor.conf, any_name=on_bad_audio == "skip")
+            data.judges = True
+            one_by_one = loader(data, batch_size=1, num_workers=num_workers, on_bad_audio=on_bad_audio, note=_warn)
+            heard = answers(
+                lambda batch: on_device(predictor.scores, batch, device),
+                predictor.batches(one_by_one, batch_size),
+                Grouping.of(predictor.prepare, loader_size(batch_size, device)),
+            )
+            tables = [predictor.rows(batch, scores_WN) for batch, scores_WN in heard if batch["uid"]]
         return _table(tables, index, label_names(self), None if windows else window_pooling)
 
 

@@ -160,7 +160,7 @@ def step_rows(cutter: Cutter, middle_T: Tensor, batch: Batch, values_BTD: Tensor
     kept, times, uids = [], [], []
     for uid, window, frames, values_TD in zip(batch["uid"], batch["windows"], frames_B, values_BTD, strict=True):
         own_T = (begins_T >= window.first) & (begins_T < min(window.last, frames))
-        kept.append(values_TD[torch.from_numpy(own_T)])
+        kept.append(values_TD[torch.from_numpy(own_T[: len(values_TD)])])  # a short clip has no others
         times.append(cutter.frontend.seconds(middle_T[torch.from_numpy(own_T)].double() + window.start))
         uids += [uid] * int(own_T.sum())
     time = pa.array(torch.cat(times).numpy(), pa.float64())

@@ -186,6 +186,11 @@ class SSASTForAudioClassification(nn.Module, EmbeddingMixin, FolderMixin):
     def _valid_frames(self, frames: Tensor | None) -> Tensor | None:
         return frames if self.mask_padding else None
 
+    @property
+    def rounding(self) -> Callable[[int], int] | None:
+        """The length [frames] at which a clip of so many own frames goes through; None where all have the input's."""
+        return self.v.rounded if self.mask_padding else None
+
     def pooled_states(
         self,
         fbank_BTF: Tensor,
@@ -234,8 +239,8 @@ class SSASTForAudioClassification(nn.Module, EmbeddingMixin, FolderMixin):
     def forward(self, fbank_BTF: Tensor, frames: Tensor | None = None) -> Tensor:
         """Logits (B, num_labels) of a normalised fbank (B, target_length, num_mel_bins).
 
-        `frames` (B,) counts each clip's own frames and matters only to a model with `mask_padding`. UserError: an fbank
-        of another shape.
+        `frames` (B,) counts each clip's own frames and matters only to a model with `mask_padding`, which takes the
+        fbank of clips of one `rounding` as short as that too. UserError: an fbank of another shape.
         """
         return self.classify(self.pooled_states(fbank_BTF, frames))
 

@@ -98,16 +98,17 @@ class EmbeddingMixin:
         wanted = (self.layer if layer is None else layer,) if embedding_type == "pt" else self.layers
         with torch.no_grad():
             states_BNSD = self.column_states(fbank_BTF, wanted, frames)
+            middles_S = self.v.middles[: states_BNSD.shape[2]]
             if embedding_type == "pt":
-                return states_BNSD[:, 0], self.v.middles
+                return states_BNSD[:, 0], middles_S
             summed_BK = self._combine(states_BNSD.flatten(2), self.weightsum)
             steps_BSD = summed_BK.unflatten(1, states_BNSD.shape[2:])
-            return self.mlp_head.dense(steps_BSD) if embedding_type == "ft" else steps_BSD, self.v.middles
+            return self.mlp_head.dense(steps_BSD) if embedding_type == "ft" else steps_BSD, middles_S
 
     def column_states(self, fbank_BTF: Tensor, layers: Sequence[int], frames: Tensor | None = None) -> Tensor:
         """The states numbered `layers` over time (B, N, steps, D), with a graph where the encoder learns."""
 
         def pool(state_BLD: Tensor, num_prefix: int, valid_BP: Tensor | None) -> Tensor:
-            return pool_columns(state_BLD, num_prefix, self.v.grid)
+            return pool_columns(state_BLD, num_prefix, self.v.grid[0])
 
         return self._gather(fbank_BTF, frames, tuple(check_layer(layer) for layer in layers), pool)

@@ -16,12 +16,11 @@ from torch.nn import functional as F
 
 from ssast.errors import UserError
 from ssast.model.blocks import EPS, Block, PatchEmbed
-from ssast.model.positions import sinusoids
+from ssast.model.patch_grid import patch_grid, rounded_length
+from ssast.model.positions import first_columns, sinusoids
 
 DEPTH = 12
 NUM_STATES = DEPTH + 2
-MOST_STEP = 16
-"""Patches may lie so many of their own sizes apart: beyond, a short file would ask for a spectrogram of gigabytes."""
 
 
 @dataclass(frozen=True)
@@ -64,33 +63,6 @@ def check_choice(name: str, value: object, choices: object) -> None:
     known = list(choices)  # type: ignore[call-overload]
     if value not in known:
         raise UserError(f"{name} {value!r} is unknown; choose one of {', '.join(map(str, known))}.")
-
-
-def patch_grid(
-    fshape: int, tshape: int, fstride: int, tstride: int, num_mel_bins: int, target_length: int
-) -> tuple[int, int]:
-    """Patches along frequency and time for these sizes in mel bins and frames; UserError where not one patch fits."""
-    sizes = {"fshape": fshape, "tshape": tshape, "fstride": fstride, "tstride": tstride}
-    for name, value in sizes.items():
-        if value < 1:
-            raise UserError(f"{name} is {value}, but a patch needs at least 1; give a positive whole number.")
-    if num_mel_bins < fshape:
-        raise UserError(
-            f"num_mel_bins is {num_mel_bins}, less than the {fshape} mel bins of one patch (fshape); "
-            "give more mel bins or a smaller patch."
-        )
-    if target_length < tshape:
-        raise UserError(
-            f"target_length is {target_length} frames, less than the {tshape} frames of one patch (tshape); "
-            "give a longer target_length or a smaller patch."
-        )
-    for name, step, shape in (("fstride", fstride, fshape), ("tstride", tstride, tshape)):
-        if step > MOST_STEP * shape:
-            raise UserError(
-                f"{name} is {step}, more than {MOST_STEP} patches of {shape} ({name.replace('stride', 'shape')}), so "
-                "most of the spectrogram would go unheard; give a smaller one."
-            )
-    return (num_mel_bins - fshape) // fstride + 1, (target_length - tshape) // tstride + 1
 
 
 @contextlib.contextmanager
@@ -171,17 +143,26 @@ class SSASTEncoder(nn.Module):
     def _prefix(self) -> list[nn.Parameter]:
         return [self.cls_token, self.dist_token] if self.num_prefix == 2 else [self.cls_token]
 
-    def check(self, fbank_BTF: Tensor) -> None:
-        """Raise a UserError unless the fbank is (B, target_length, num_mel_bins)."""
-        if fbank_BTF.dim() != 3 or fbank_BTF.shape[1:] != (self.target_length, self.num_mel_bins):
+    def rounded(self, frames: int) -> int:
+        """How many frames of a clip with so many own frames go through the model where padding is kept out."""
+        return rounded_length(frames, self.grid[1], self.shape[1], self.stride[1], self.target_length)
+
+    def check(self, fbank_BTF: Tensor, *, may_be_short: bool = False) -> None:
+        """Raise a UserError unless the fbank is (B, target_length, num_mel_bins), or may be short and has a patch."""
+        least = self.shape[1] if may_be_short else self.target_length
+        is_sound = fbank_BTF.dim() == 3 and fbank_BTF.shape[2] == self.num_mel_bins
+        if not is_sound or not least <= fbank_BTF.shape[1] <= self.target_length:
             raise UserError(
                 f"the fbank has shape {tuple(fbank_BTF.shape)}, but this model takes (clips, {self.target_length} "
                 f"frames, {self.num_mel_bins} mel bins); prepare it with the model's target_length and num_mel_bins."
             )
 
     def patches(self, fbank_BTF: Tensor) -> Tensor:
-        """Patch values (B, P, K), patches and their values frequency-major; UserError for a fbank of another shape."""
-        self.check(fbank_BTF)
+        """Patch values (B, P, K), patches and their values frequency-major; UserError for a fbank of another shape.
+
+        Of a short fbank, whose padding was hidden, they are those of the first columns of the grid.
+        """
+        self.check(fbank_BTF, may_be_short=True)
         grid_BftFT = fbank_BTF.transpose(1, 2).unfold(1, self.shape[0], self.stride[0])
         grid_BftFT = grid_BftFT.unfold(2, self.shape[1], self.stride[1])
         return grid_BftFT.flatten(3).flatten(1, 2)
@@ -193,7 +174,13 @@ class SSASTEncoder(nn.Module):
     def tokens(self, embedded_BPD: Tensor) -> Tensor:
         """Prefix tokens set in front and positions added: (B, P, D) -> (B, L, D)."""
         prefix = [token.expand(embedded_BPD.shape[0], -1, -1) for token in self._prefix()]
-        return torch.cat([*prefix, embedded_BPD], dim=1) + self.pos_embed
+        return torch.cat([*prefix, embedded_BPD], dim=1) + self._positions(embedded_BPD.shape[1])
+
+    def _positions(self, patches: int) -> Tensor:
+        """The positions (1, L, D) of the prefix and of so many patches."""
+        if patches == self.num_patches:
+            return self.pos_embed
+        return first_columns(self.pos_embed, self.grid, patches // self.grid[0], self.num_prefix)
 
     def placed(self, embedded_BMD: Tensor, index_BM: Tensor) -> Tensor:
         """The positions of the patches that each clip's row of `index_BM` names, added to their tokens (B, M, D)."""
@@ -201,25 +188,27 @@ class SSASTEncoder(nn.Module):
 
     def prefix_tokens(self, batch: int) -> Tensor:
         """The prefix tokens with their positions: (B, prefix, D)."""
-        tokens_1CD = torch.cat([*self._prefix()], dim=1) + self.pos_embed[:, : self.num_prefix]
+        tokens_1CD = torch.cat(self._prefix(), dim=1) + self.pos_embed[:, : self.num_prefix]
         return tokens_1CD.expand(batch, -1, -1)
 
     def hide_padding(self, fbank_BTF: Tensor, frames_B: Tensor | None) -> tuple[Tensor, Tensor | None]:
         """The fbank with zeros past each clip's own frames, and which patches (B, P) hold at least one own frame.
 
         Zeros, the mean of a normalised fbank, keep a patch that is only partly padding free of what the padding holds.
-        Without frame counts the fbank comes back as it is, with None.
+        Without frame counts the fbank comes back as it is, with None; with them it may be short, if all own frames are
+        in it (`rounded`).
         """
+        self.check(fbank_BTF, may_be_short=frames_B is not None)
         if frames_B is None:
             return fbank_BTF, None
-        self.check(fbank_BTF)
         frames_B1 = torch.as_tensor(frames_B, device=fbank_BTF.device).reshape(-1, 1)
         if frames_B1.shape[0] != fbank_BTF.shape[0]:
             raise UserError(
                 f"{frames_B1.shape[0]} frame counts came with {fbank_BTF.shape[0]} clips; give one for each clip."
             )
-        own_BT = torch.arange(self.target_length, device=fbank_BTF.device) < frames_B1
-        start_P = torch.arange(self.grid[1], device=fbank_BTF.device).repeat(self.grid[0]) * self.stride[1]
+        own_BT = torch.arange(fbank_BTF.shape[1], device=fbank_BTF.device) < frames_B1
+        columns = (fbank_BTF.shape[1] - self.shape[1]) // self.stride[1] + 1
+        start_P = torch.arange(columns, device=fbank_BTF.device).repeat(self.grid[0]) * self.stride[1]
         return fbank_BTF.masked_fill(~own_BT.unsqueeze(2), 0), start_P < frames_B1
 
     def key_mask(self, valid_BP: Tensor | None) -> Tensor | None:
@@ -244,7 +233,8 @@ class SSASTEncoder(nn.Module):
         """States (B, L, D) from 0 (embedded input) over 1..12 (block outputs) to 13 (normalised 12), up to `layer`.
 
         `fbank_BTF` (B, target_length, num_mel_bins) is normalised; `frames` (B,) counts each clip's own frames and
-        keeps the padding after them out of the attention. Blocks past `layer` (0..13, -1 the last) do not run.
+        keeps the padding after them out of the attention; with it the fbank may be as short as `rounded`. Blocks past
+        `layer` (0..13, -1 the last) do not run.
         UserError: a fbank of another shape, a layer that does not exist.
         """
         fbank_BTF, valid_BP = self.hide_padding(fbank_BTF, frames)

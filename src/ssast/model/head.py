@@ -30,9 +30,9 @@ def pool_patches(tokens_BLD: Tensor, num_prefix: int, valid_BP: Tensor | None = 
     return total_BD / valid_BP.sum(dim=1, keepdim=True).clamp(min=1)
 
 
-def pool_columns(tokens_BLD: Tensor, num_prefix: int, grid: tuple[int, int]) -> Tensor:
+def pool_columns(tokens_BLD: Tensor, num_prefix: int, rows: int) -> Tensor:
     """Mean over the patches one above the other, for each step of time: (B, L, D) -> (B, steps, D), float32."""
-    return tokens_BLD[:, num_prefix:].unflatten(1, grid).mean(dim=1, dtype=torch.float32)
+    return tokens_BLD[:, num_prefix:].unflatten(1, (rows, -1)).mean(dim=1, dtype=torch.float32)
 
 
 POOLINGS = {"ft_cls": pool_prefix, "ft_avgtok": pool_patches}

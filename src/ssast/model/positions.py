@@ -1,4 +1,4 @@
-"""Make the positions of patches that a model starts from, and carry learned ones over to another grid.
+"""Make the positions of patches that a model starts from, carry learned ones over to another grid, or cut some out.
 
 Shapes: P patches, L tokens (prefix + patches), D width.
 """
@@ -42,3 +42,9 @@ def fit_positions(
             size = (grid_1Dft.shape[2], new) if axis == 3 else (new, grid_1Dft.shape[3])
             grid_1Dft = F.interpolate(grid_1Dft, size=size, mode="bilinear", align_corners=False)
     return torch.cat([prefix_1CD, grid_1Dft.flatten(2).transpose(1, 2)], dim=1).contiguous()
+
+
+def first_columns(positions_1LD: Tensor, grid: tuple[int, int], columns: int, num_prefix: int) -> Tensor:
+    """The positions of the prefix and of the first columns of the grid, in all of its rows."""
+    prefix_1CD, patches_1PD = positions_1LD[:, :num_prefix], positions_1LD[:, num_prefix:]
+    return torch.cat([prefix_1CD, patches_1PD.unflatten(1, grid)[:, :, :columns].flatten(1, 2)], dim=1)

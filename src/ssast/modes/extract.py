@@ -11,6 +11,7 @@ from ssast.audio.settings import AudioSettings
 from ssast.data.batch import Batch
 from ssast.engine import distributed
 from ssast.engine.inference import FinishedPass
+from ssast.engine.lengths import Grouping
 from ssast.engine.windows import Cutter, step_rows, window_batches
 from ssast.model.classification import SSASTForAudioClassification
 from ssast.options.options import Options
@@ -109,7 +110,7 @@ def _step_values(
     """Rows of uid, time and values; recordings longer than the model's input are heard in windows."""
     scorer.ready(model)
     reader = scorer.reader
-    prepared = reader.prepare()
+    prepared = reader.prepare(rounding=model.rounding)
     cutter = Cutter.in_steps(prepared.frontend, overlap, model.v)
     data = reader.dataset(source, hold="windows")
 
@@ -126,4 +127,7 @@ def _step_values(
     def heard() -> RememberedRecordings:
         return RememberedRecordings.of(scorer.paths, source)
 
-    return scorer.passes.run(embed, batches, len(data), folder, key, rows=table, heard=heard, unit="recording")
+    grouping = Grouping.of(prepared, reader.loader_size)
+    return scorer.passes.run(
+        embed, batches, len(data), folder, key, rows=table, heard=heard, unit="recording", grouping=grouping
+    )

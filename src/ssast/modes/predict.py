@@ -17,6 +17,7 @@ from ssast.data.audio_files import FileDataset
 from ssast.data.storage.atomic_writes import atomic_file
 from ssast.data.tables.label_columns import NOTE, WINDOW, call_column, check_label_names, predicted_table, score_columns
 from ssast.engine import inference
+from ssast.engine.lengths import Grouping
 from ssast.engine.predictor import WindowPredictor, label_names
 from ssast.engine.windows import WindowedRecording, pool_windows
 from ssast.errors import UserError
@@ -82,6 +83,7 @@ def predict(options: Options) -> Path:
         rows=predictor.rows,
         heard=lambda: RememberedRecordings.of_files(paths, data.files),
         unit="recording",
+        grouping=Grouping.of(predictor.prepare, reader.loader_size),
     )
     thresholds = read_thresholds(paths.model_home(folder)) if model.config["loss"] == "BCE" else {}
     _write(done, folder, label_names(model), thresholds, context.skipped, options.window_pooling)

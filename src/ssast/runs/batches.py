@@ -104,16 +104,19 @@ class ClipReader:
             **how,
         )
 
-    def prepare(self, *, augment: bool = False) -> Prepare:
-        """Waveforms -> fbank on the device; spectrogram augmentation and mixup only for training."""
-        amounts = {name: self.augmentation[name] for name in _BATCH} if augment else {}
-        return Prepare(self.audio.frontend(), **amounts).to(self.device)
+    def prepare(self, *, augment: bool = False, rounding: Callable[[int], int] | None = None) -> Prepare:
+        """Waveforms -> fbank on the device; spectrogram augmentation and mixup only for training.
 
-    def row_batches(self, source: Rows) -> tuple[Callable[[int, int], Iterable[Batch]], int, Prepare]:
-        """A function that gives batches of these rows from one number to another; their number; what prepares them."""
+        `rounding` is that of the model, for its own lengths of clips.
+        """
+        amounts = {name: self.augmentation[name] for name in _BATCH} if augment else {}
+        return Prepare(self.audio.frontend(), rounding=rounding, **amounts).to(self.device)
+
+    def row_batches(self, source: Rows) -> tuple[Callable[[int, int], Iterable[Batch]], int]:
+        """A function that gives batches of these rows from one number to another, and their number."""
         data = self.dataset(source)
 
         def batches(start: int, stop: int) -> Iterable[Batch]:
             return self.load(data, batch_size=self.loader_size, start=start, stop=stop)
 
-        return batches, math.ceil(len(data) / self.loader_size), self.prepare()
+        return batches, math.ceil(len(data) / self.loader_size)

@@ -19,15 +19,18 @@ from ssast.data.batch import Batch
 from ssast.data.features import FeatureStore, PooledBatches, States, StatesTable, Values, weights_name
 from ssast.data.kept_findings import KeptFindings
 from ssast.data.loader import Loader
+from ssast.data.prepare import Prepare
 from ssast.data.storage.cache import cache
 from ssast.data.storage.fingerprints import fingerprint_of, recording_fingerprints
 from ssast.engine import distributed, inference
 from ssast.engine.hardware import Engine
+from ssast.engine.lengths import Grouping, answers
 from ssast.engine.trainable import TrainingBatches
 from ssast.errors import UserError
 from ssast.model.classification import SSASTForAudioClassification
 from ssast.model.encoder import NUM_STATES, SSASTEncoder
 from ssast.model.head import POOLINGS
+from ssast.model.patch_grid import LENGTH_STEP
 from ssast.runs.batches import ClipReader
 from ssast.runs.context import say
 from ssast.runs.output.skipped_recordings import SkippedRecordings
@@ -72,7 +75,8 @@ class Pooler:
         shape = [(name, self.model.config[name]) for name in SHAPE]
         sound = [*sorted(asdict(self.reader.audio).items()), ("lib", self.reader.librosa)]
         ran_on = (self.engine.device.type, arithmetic, __version__, str(torch.__version__))
-        return fingerprint_of(weights_name(self.model.v), shape, sound, ran_on)
+        cut = () if self.model.rounding is None else (LENGTH_STEP,)
+        return fingerprint_of(weights_name(self.model.v), shape, sound, ran_on, *cut)
 
     def heard_as(self) -> str:
         """A fingerprint of the settings that decide what is heard of a recording."""
@@ -83,13 +87,17 @@ class Pooler:
         """The uid and the states (K, N, D) of each recording that can be used, batch by batch through the model."""
         data, size = self.reader.dataset(Rows(source.frame, [], source.source)), self.reader.loader_size
         batches = self.reader.load(data, batch_size=size, is_part=True)  # notes what is doubtful on the way
-        apply = self._apply()
+        ready = self.reader.prepare(rounding=self.model.rounding)
+        apply = self._apply(ready)
+
+        def values(batch: Batch) -> torch.Tensor:
+            return inference.values(apply, batch, self.engine)
+
         with tqdm(
             total=len(data), desc="pooling", unit="clip", dynamic_ncols=True, disable=not distributed.is_main()
         ) as bar:
-            for number, batch in enumerate(batches):
-                values_BKND = inference.values(apply, batch, self.engine).numpy()
-                yield from zip(batch["uid"], values_BKND, strict=False)
+            for number, (batch, values_BKND) in enumerate(answers(values, batches, Grouping.of(ready, size))):
+                yield from zip(batch["uid"], values_BKND.numpy(), strict=False)
                 bar.update(min(size, len(data) - number * size))
 
     def judge(self, uids: list[str], source: Rows) -> Iterator[tuple[str, dict[str, str]]]:
@@ -99,8 +107,7 @@ class Pooler:
         for batch in self.reader.load(data, batch_size=JUDGED_AT_ONCE, is_part=True):
             yield from ((uid, self.reader.skipped.about(uid)) for uid in batch["uid"])
 
-    def _apply(self) -> Callable[[Batch], torch.Tensor]:
-        ready = self.reader.prepare()
+    def _apply(self, ready: Prepare) -> Callable[[Batch], torch.Tensor]:
         around = self.engine.autocast if self.autocast else nullcontext
 
         def pool(batch: Batch) -> torch.Tensor:

@@ -16,6 +16,7 @@ from ssast.data.tables.targets import label_values
 from ssast.engine import distributed
 from ssast.engine.hardware import Engine
 from ssast.engine.inference import FinishedPass
+from ssast.engine.lengths import Grouping
 from ssast.errors import UserError
 from ssast.metrics.predictions import Predictions
 from ssast.metrics.scores import choose_thresholds, unchosen_thresholds
@@ -91,12 +92,15 @@ class Scorer:
     ) -> FinishedPass:
         """One value a clip of `source`, in the run folder's parts; `apply` gets pooled states where they are kept."""
         self.ready(model)
+        grouping = None
         if self.pools:
             states = own_states(model)
             pooler = Pooler(self.reader, self.engine, model, states, autocast=False, cache_gb=self.cache_gb)
             batches, steps, prepare = pooled_rows(pooler, source)
         else:
-            batches, steps, prepare = self.reader.row_batches(source)
+            batches, steps = self.reader.row_batches(source)
+            prepare = self.reader.prepare(rounding=model.rounding)
+            grouping = Grouping.of(prepare, self.reader.loader_size)
         return self.passes.run(
             lambda batch: apply(prepare(batch)),
             batches,
@@ -106,6 +110,7 @@ class Scorer:
             heard=lambda: RememberedRecordings.of(self.paths, source),
             aside=aside,
             clips_a_step=self.reader.loader_size,
+            grouping=grouping,
         )
 
     def predictions(

@@ -10,8 +10,9 @@ import torch
 from torch import Tensor, nn
 
 from ssast.errors import UserError
-from ssast.model.encoder import SSASTEncoder, patch_grid
+from ssast.model.encoder import SSASTEncoder
 from ssast.model.finite import check_weights
+from ssast.model.patch_grid import patch_grid
 from ssast.model.positions import fit_positions
 from ssast.safe_reading import brief
 

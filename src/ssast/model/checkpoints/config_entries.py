@@ -5,8 +5,9 @@ from collections.abc import Collection, Mapping
 from typing import Any
 
 from ssast.errors import UserError
-from ssast.model.encoder import DEPTH, SIZES, patch_grid
+from ssast.model.encoder import DEPTH, SIZES
 from ssast.model.head import ACTIVATIONS, HEADS, LOSSES, POOLINGS
+from ssast.model.patch_grid import patch_grid
 from ssast.safe_reading import UNSEEN, brief
 
 MOST_OF_ENTRY = 1_000_000
