@@ -4,11 +4,13 @@ The code is the mode's own or 0, 2 with a sentence for what a user can correct, 
 ended the run, and 141 where nobody reads what a mode only prints.
 """
 
+import contextlib
+import gc
 import os
 import re
 import signal
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from importlib import import_module
 from typing import Any
 
@@ -97,7 +99,22 @@ def _run(words: list[str], prog: str, screen: RobustStream) -> int:
 
 def mode_named(name: str) -> Any:
     """The mode of this name, loaded now."""
-    return getattr(import_module(f"ssast.modes.{name}"), name)
+    with _kept():
+        return getattr(import_module(f"ssast.modes.{name}"), name)
+
+
+@contextlib.contextmanager
+def _kept() -> Iterator[None]:
+    """What a new process loads inside is never searched for garbage: it stays, and the search is a sixth of a start."""
+    is_new = "torch" not in sys.modules and gc.isenabled()
+    if is_new:
+        gc.disable()
+    try:
+        yield
+    finally:
+        if is_new:
+            gc.freeze()
+            gc.enable()
 
 
 def _mode(word: str) -> str:

@@ -64,9 +64,7 @@ def test_a_bad_number_in_the_head_or_the_layer_weights_is_found(tmp_path, name):
 
 def test_a_model_from_the_hub_is_looked_at(tuned, tmp_path, monkeypatch):
     place = damaged(tuned, tmp_path / "bad", "nan")
-    monkeypatch.setattr(
-        "ssast.model.checkpoints.model_folder.hf_hub_download", lambda name, filename, **_: place / filename
-    )
+    monkeypatch.setattr("huggingface_hub.hf_hub_download", lambda name, filename, **_: place / filename)
     monkeypatch.setattr("ssast.model.checkpoints.model_folder._hub_text", lambda *_: None)
     with pytest.raises(UserError, match="weights of clinic/model cannot be used"):
         read_hub("clinic/model")

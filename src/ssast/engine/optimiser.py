@@ -1,5 +1,6 @@
 """Make the optimiser and the schedule of its learning rate, as the training settings say."""
 
+import inspect
 from dataclasses import dataclass
 
 import torch
@@ -41,10 +42,22 @@ def optimiser(model: nn.Module, settings: TrainingSettings) -> torch.optim.Optim
     groups = _groups(model, settings)
     fused = groups[0]["params"][0].device.type in ("cpu", "cuda")
     if settings.optim == "adamw":
-        return torch.optim.AdamW(groups, lr=settings.learning_rate, weight_decay=settings.weight_decay, fused=fused)
+        decay = settings.weight_decay
+        return _light(torch.optim.AdamW)(groups, lr=settings.learning_rate, weight_decay=decay, fused=fused)
     if settings.optim == "adam":
-        return torch.optim.Adam(groups, lr=settings.learning_rate, fused=fused)
+        return _light(torch.optim.Adam)(groups, lr=settings.learning_rate, fused=fused)
     raise UserError(f"optim {settings.optim!r} is unknown; give --optim adam or adamw.")
+
+
+def _light(kind: type[torch.optim.Adam]) -> type[torch.optim.Adam]:
+    """The same optimiser, without what torch wraps around its methods.
+
+    Each wrapper loads torch's compiler, a second at every start, only to tell it that the method is not compiled; here
+    no optimiser ever is.
+    """
+    wrapped = ("add_param_group", "zero_grad", "state_dict", "load_state_dict")
+    plain = {name: inspect.unwrap(getattr(kind, name)) for name in wrapped}
+    return type(kind.__name__, (kind,), {**plain, "step": torch.no_grad()(inspect.unwrap(kind.step))})
 
 
 def _groups(model: nn.Module, settings: TrainingSettings) -> list[dict]:

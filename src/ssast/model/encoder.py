@@ -118,7 +118,8 @@ class SSASTEncoder(nn.Module):
         self.patch_embed = PatchEmbed(size.width, self.shape, self.stride)
         self.blocks = nn.ModuleList(Block(size.width, size.heads) for _ in range(DEPTH))
         self.norm = nn.LayerNorm(size.width, eps=EPS)
-        self._initialise()
+        if not self.pos_embed.is_meta:  # there a file's weights follow; and torch loads its compiler for such sums
+            self._initialise()
 
     @property
     def middles(self) -> Tensor:

@@ -10,6 +10,7 @@ from huggingface_hub.errors import EntryNotFoundError
 from ssast.errors import UserError
 from ssast.model.checkpoints import model_folder as folder_module
 from ssast.model.classification import SSASTForAudioClassification
+from ssast.model.encoder import SSASTEncoder
 from ssast.model.pretraining import SSASTForPreTraining
 
 SIZES = {"model_size": "tiny", "fshape": 16, "tshape": 16, "num_mel_bins": 64, "target_length": 96}
@@ -40,6 +41,17 @@ def test_a_saved_model_comes_back_whole_without_the_pretrained_file(tmp_path, cl
     assert {name for name, p in loaded.named_parameters() if p.requires_grad} == {
         name for name, p in classifier.named_parameters() if p.requires_grad
     }
+
+
+def test_no_initial_weights_are_drawn_where_a_file_brings_them(tmp_path, classifier, pretrainer, monkeypatch):
+    classifier.save_pretrained(tmp_path / "tuned")
+    pretrainer.save_pretrained(tmp_path / "pretrained")
+    monkeypatch.setattr(SSASTEncoder, "_initialise", lambda self: pytest.fail("weights were drawn"))
+    before = torch.random.get_rng_state()
+    SSASTForAudioClassification.from_pretrained(tmp_path / "tuned")
+    SSASTForPreTraining.from_pretrained(tmp_path / "pretrained")
+    SSASTForAudioClassification.from_published(tmp_path / "pretrained", num_labels=2, seed=0)
+    assert torch.equal(torch.random.get_rng_state(), before)
 
 
 def test_a_pretraining_folder_comes_back_too(tmp_path, pretrainer, noise):
@@ -146,7 +158,7 @@ def test_a_local_looking_path_that_is_not_there_never_reaches_for_the_network(na
         raise AssertionError("the network was asked")
 
     monkeypatch.chdir(request.config.rootpath)
-    monkeypatch.setattr(folder_module, "hf_hub_download", reach)
+    monkeypatch.setattr("huggingface_hub.hf_hub_download", reach)
     with pytest.raises(UserError, match="does not exist; give a folder that holds"):
         SSASTForPreTraining.from_pretrained(name)
 
@@ -161,10 +173,10 @@ def test_a_hub_name_is_fetched_from_the_hub_and_its_failure_is_a_sentence(tmp_pa
             raise EntryNotFoundError(filename)
         return str(tmp_path / filename)
 
-    monkeypatch.setattr(folder_module, "hf_hub_download", fetch)
+    monkeypatch.setattr("huggingface_hub.hf_hub_download", fetch)
     assert SSASTForPreTraining.from_pretrained("clinic/ssast-tiny", revision="v1").mask_patch == 7
     assert asked == [("clinic/ssast-tiny", name, "v1") for name in FILES]
-    monkeypatch.setattr(folder_module, "hf_hub_download", lambda *_, **__: 1 / 0)
+    monkeypatch.setattr("huggingface_hub.hf_hub_download", lambda *_, **__: 1 / 0)
     with pytest.raises(UserError, match="clinic/none is no local folder and could not be had"):
         SSASTForPreTraining.from_pretrained("clinic/none")
 

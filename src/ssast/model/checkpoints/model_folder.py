@@ -1,6 +1,7 @@
 """Save a model as its own folder (config.json, model.safetensors), complete or not at all, and load it again."""
 
 import contextlib
+import inspect
 import json
 import os
 import shutil
@@ -10,8 +11,6 @@ from types import MappingProxyType
 from typing import Any, Self
 
 import torch
-from huggingface_hub import PyTorchModelHubMixin, hf_hub_download, try_to_load_from_cache
-from huggingface_hub.errors import EntryNotFoundError, LocalEntryNotFoundError
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
@@ -24,22 +23,14 @@ from ssast.model.finite import check_weights
 from ssast.safe_reading import brief, json_file, text_of
 
 CONFIG, WEIGHTS = "config.json", "model.safetensors"
-
-
 THRESHOLDS = "thresholds.json"
-
-
 _BESIDE = (THRESHOLDS, CARD)
 """Text files that travel with a model."""
-
-
 _FROM_ENCODER = {
     "SSASTForPreTraining": "SSASTForPreTraining.from_published",
     "SSASTForAudioClassification": "`ssast finetune --pretrained_mdl_path` "
     "(in Python SSASTForAudioClassification.from_published)",
 }
-
-
 _KINDS = {"SSASTForPreTraining": "pretrained", "SSASTForAudioClassification": "fine-tuned"}
 
 
@@ -114,6 +105,8 @@ def _read_files(config_file: Path, weights_file: Path, source: str, **beside: An
 
 def read_hub(name: str, **hub: Any) -> Checkpoint:
     """Config and weights of a model on the Hugging Face hub; UserError where they cannot be had."""
+    from huggingface_hub import hf_hub_download  # late, as below: most runs never ask the hub
+
     try:
         files = [Path(hf_hub_download(name, filename, **hub)) for filename in (CONFIG, WEIGHTS)]
         beside = {filename: _hub_text(name, filename, hub) for filename in _BESIDE}
@@ -130,6 +123,9 @@ def read_hub(name: str, **hub: Any) -> Checkpoint:
 
 def _hub_text(name: str, filename: str, hub: dict[str, Any]) -> str | None:
     """A text file of a model on the hub, None where it has none; without a connection that must be known already."""
+    from huggingface_hub import hf_hub_download, try_to_load_from_cache
+    from huggingface_hub.errors import EntryNotFoundError, LocalEntryNotFoundError
+
     try:
         return _read_text(Path(hf_hub_download(name, filename, **hub)))
     except LocalEntryNotFoundError:
@@ -192,7 +188,7 @@ def write_folder(
         ) from error
 
 
-class FolderMixin(PyTorchModelHubMixin):
+class FolderMixin:
     """`save_pretrained`, `from_pretrained` and `push_to_hub` for a model that keeps its `config`.
 
     `beside` are the texts that came with it from a folder or the hub and go with it: thresholds.json, README.md.
@@ -230,11 +226,13 @@ class FolderMixin(PyTorchModelHubMixin):
         The licence is left open. `hub` are the further options of `huggingface_hub` (private, token, branch,
         commit_message ...); the commit's address comes back. UserError where the hub takes nothing.
         """
+        from huggingface_hub import PyTorchModelHubMixin
+
         kept = self.beside
         beside = {CARD: model_card(self.config), **kept, **self._own_card()}
         self.beside = {**beside, CARD: beside[CARD].replace(ADDRESS, repo_id)}
         try:
-            return str(super().push_to_hub(repo_id, **hub))
+            return str(PyTorchModelHubMixin.push_to_hub(self, repo_id, **hub))  # type: ignore[arg-type]
         except Exception as error:  # the hub's client raises several families
             reason = str(error).strip().split("\n")[0]
             raise UserError(
@@ -284,7 +282,7 @@ class FolderMixin(PyTorchModelHubMixin):
                 f"or start from its encoder with {_FROM_ENCODER[cls.__name__]}.",
                 path=checkpoint.source,
             )
-        unknown = sorted(set(config | changes) - set(cls._hub_mixin_init_parameters))
+        unknown = sorted(set(config | changes) - set(inspect.signature(cls).parameters))
         if unknown:
             raise UserError(
                 f"{checkpoint.source} comes with settings that {cls.__name__} does not know: "
