@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 DEMO ?= demo
 
-.PHONY: setup demo test slow lint docs site notebook bench lock clean
+.PHONY: setup demo test slow trials lint docs site notebook bench lock clean
 
 setup: $(VENV)/.installed
 
@@ -18,11 +18,16 @@ $(VENV)/.installed: pyproject.toml requirements.lock
 demo: setup
 	$(BIN)/ssast demo --exp_dir $(DEMO)
 
+# Two processes share the tests; one that is through takes over from the end of what the other has left.
 test: setup
-	$(BIN)/pytest -m 'not slow' -n 2 --dist loadfile
+	$(BIN)/pytest -m 'not slow' -n 2 --dist worksteal
 
 slow: setup
-	$(BIN)/pytest -m slow -n 2 --dist loadfile
+	$(BIN)/pytest -m slow -n 2 --dist worksteal
+
+# The slow tests that draw their moments by chance, twenty times instead of once; an hour.
+trials: setup
+	SSAST_TIMES=20 $(BIN)/pytest -m slow -n 2 --dist worksteal tests/runs/test_killed.py
 
 lint: setup
 	$(BIN)/ruff check .
