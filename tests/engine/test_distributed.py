@@ -1,5 +1,7 @@
 """The processes of a run: what each does, and that several leave what one leaves."""
 
+import contextlib
+import io
 import json
 import os
 import shutil
@@ -7,6 +9,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import pandas as pd
@@ -15,6 +18,7 @@ import pytest
 import torch
 from torch import nn
 
+from ssast import cli
 from ssast.engine import distributed
 from ssast.errors import UserError
 
@@ -146,11 +150,22 @@ def test_a_gradient_that_one_process_of_two_cannot_use_stops_both_before_the_ste
 
 
 def ssast(processes: int, *words: str, check: bool = True, **more: str) -> subprocess.CompletedProcess:
-    alone = (sys.executable,) if processes == 1 else (*TOGETHER, str(processes))
+    """The mode in so many processes; one alone is this one, which has everything loaded."""
+    if processes == 1:
+        return in_this_process(words, more)
     env = os.environ | ALONE | more
-    done = subprocess.run([*alone, "-m", "ssast", *words], env=env, capture_output=True, text=True)
+    done = subprocess.run([*TOGETHER, str(processes), "-m", "ssast", *words], env=env, capture_output=True, text=True)
     assert not check or done.returncode == 0, done.stderr
     return done
+
+
+def in_this_process(words: Sequence[str], more: Mapping[str, str]) -> subprocess.CompletedProcess:
+    said = io.StringIO()
+    with pytest.MonkeyPatch.context() as patched, contextlib.redirect_stdout(said):
+        for name, value in more.items():
+            patched.setenv(name, value)
+        assert cli.main(words) == 0
+    return subprocess.CompletedProcess(words, 0, said.getvalue())
 
 
 def data(corpus) -> list[str]:
