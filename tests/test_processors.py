@@ -110,3 +110,11 @@ def test_the_processes_of_a_run_share_the_cores(monkeypatch):
     monkeypatch.setattr(processors, "_text", lambda path: "HOME=/root\0OMP_NUM_THREADS=1\0PATH=/bin")
     assert processors.wanted_threads(ours) is None, "the 1 is the user's"
     assert processors.wanted_threads({"LOCAL_WORLD_SIZE": "100"}) == 1
+
+
+def test_auto_takes_a_worker_for_each_processor_but_one(monkeypatch):
+    for usable, beside, expected in ((8, "", 7), (2, "", 1), (1, "", 0), (64, "", 16), (64, "4", 15), (2, "4", 0)):
+        monkeypatch.setattr(processors, "usable_processors", lambda usable=usable: usable)
+        monkeypatch.setenv("LOCAL_WORLD_SIZE", beside)
+        assert processors.worker_count("auto") == expected
+    assert processors.worker_count(3) == 3

@@ -55,7 +55,8 @@ def _add_options(parser: argparse.ArgumentParser, mode: str) -> None:
 
 
 def _choices(spec: Spec) -> tuple[str, ...] | None:
-    return ("True", "False") if spec.kind is bool else spec.choices or None
+    words = (spec.word,) if spec.word else ()
+    return (*words, "True", "False") if spec.kind is bool else spec.choices or words or None
 
 
 class Formatter(argparse.HelpFormatter):

@@ -47,6 +47,18 @@ def wanted_threads(environ: Mapping[str, str]) -> int | None:
     return max(1, min(_cores(), usable) // beside)
 
 
+MOST_WORKERS = 16
+"""More processes that load recordings than these were never of use beside one GPU."""
+
+
+def worker_count(wish: int | str) -> int:
+    """How many processes load recordings: the number itself, or for `auto` all processors of this process but one."""
+    if isinstance(wish, int):
+        return wish
+    beside = _whole(os.environ.get("LOCAL_WORLD_SIZE")) or 1
+    return max(0, min(MOST_WORKERS, usable_processors() // beside - 1))
+
+
 def usable_processors() -> int:
     """How many processors this process may use at once: those that it is bound to, and no more than its quota pays."""
     bound = len(_affinity())

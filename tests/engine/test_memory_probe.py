@@ -5,7 +5,7 @@ import torch
 
 from ssast import SSASTForAudioClassification, SSASTForPreTraining
 from ssast.engine.hardware import engine
-from ssast.engine.memory_probe import clips_that_fit
+from ssast.engine.memory_probe import clips_that_fit, held_beside
 from ssast.errors import UserError
 
 SIZES = {"model_size": "tiny", "num_mel_bins": 32, "fshape": 32, "tshape": 4, "target_length": 32, "seed": 0}
@@ -25,8 +25,11 @@ def with_room_for(model, clips):
     return tried
 
 
-@pytest.mark.parametrize(("room", "found", "tries"), [(12, 12, [12]), (5, 3, [12, 6, 3]), (1, 1, [12, 6, 3, 2, 1])])
+@pytest.mark.parametrize(
+    ("room", "found", "tries"), [(12, 12, [12]), (5, 3, [12, 6, 3, 3]), (1, 1, [12, 6, 3, 2, 1, 1])]
+)
 def test_clips_are_halved_until_they_fit(room, found, tries):
+    """A batch in pieces is tried with two: the second finds the gradients of the first in memory."""
     model = SSASTForPreTraining(**SIZES, mask_patch=3)
     before = {name: value.clone() for name, value in model.state_dict().items()}
     state = torch.get_rng_state()
@@ -43,3 +46,26 @@ def test_a_device_without_room_for_one_clip_is_named():
     with_room_for(model, 0)
     with pytest.raises(UserError, match="does not hold a training step of one clip; give a smaller --model_size"):
         clips_that_fit(model, 2, engine("cpu", "fp32"))
+
+
+@pytest.mark.parametrize("freeze", [True, False])
+def test_the_means_of_adam_are_counted_for_what_is_trained(freeze):
+    """They were left out, so a run could end in its first step with the number of clips that had fit."""
+    model = SSASTForAudioClassification(2, **SIZES, freeze=freeze)
+    trained = [one for one in model.parameters() if one.requires_grad]
+    optimizer = torch.optim.Adam(trained)
+    for parameter in trained:
+        parameter.grad = torch.ones_like(parameter)
+    optimizer.step()
+    means = [state[name] for state in optimizer.state.values() for name in ("exp_avg", "exp_avg_sq")]
+    held = held_beside(model, torch.device("cpu"))
+    assert sum(one.nbytes for one in held) == sum(one.nbytes for one in means) > 0
+
+
+def test_what_does_not_fit_beside_the_means_of_adam_does_not_fit(monkeypatch):
+    def full(model, device):
+        raise torch.OutOfMemoryError("CUDA out of memory")
+
+    monkeypatch.setattr("ssast.engine.memory_probe.held_beside", full)
+    with pytest.raises(UserError, match="does not hold a training step of one clip"):
+        clips_that_fit(SSASTForPreTraining(**SIZES, mask_patch=3), 2, engine("cpu", "fp32"))

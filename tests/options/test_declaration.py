@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 import pytest
 
+from ssast.errors import UserError
 from ssast.model.checkpoints.model_card import model_card
 from ssast.model.classification import SSASTForAudioClassification
 from ssast.options.declaration import option, specs
@@ -80,3 +81,34 @@ def test_a_new_option_makes_another_run_unless_it_is_declared_beside_the_result(
     assert RunRecord.of(later(ward=1)).key({}) != key
     assert RunRecord.of(later(shown_every=5)).key({}) == key
     assert RunRecord.of(later(num_workers=3, cache_gb=1.0, exp_dir="elsewhere")).key({}) == key
+
+
+@pytest.mark.parametrize(
+    ("given", "meant"),
+    [(True, True), (False, False), ("true", True), ("0", False), ("auto", "auto"), ("Auto", "auto")],
+)
+def test_a_word_may_stand_in_place_of_a_truth(given, meant):
+    assert Options(compile=given).compile == meant
+
+
+@pytest.mark.parametrize(("given", "meant"), [(0, 0), ("4", 4), (" auto", "auto")])
+def test_a_word_may_stand_in_place_of_a_number(given, meant):
+    assert Options(num_workers=given).num_workers == meant
+
+
+def test_another_word_is_refused_with_what_is_allowed():
+    with pytest.raises(UserError, match="compile is yes, expected True or False, or auto"):
+        Options(compile="yes")
+    with pytest.raises(UserError, match="num_workers is many, expected a whole number of at least 0, or auto"):
+        Options(num_workers="many")
+    with pytest.raises(UserError, match="epochs is auto, expected a whole number"):
+        Options(epochs="auto")
+
+
+def test_a_default_that_was_renewed_goes_on_with_runs_of_the_older_one():
+    """compile was False by default and became auto, which means the same; True was and is another run."""
+    auto, off, on = (RunRecord.of(Options(compile=value)) for value in ("auto", False, True))
+    assert auto.key({}) == off.key({}) != on.key({})
+    assert auto.differences(dict(off.values), {}) == off.differences(dict(auto.values), {}) == ""
+    assert off.differences(dict(on.values), {}) == "compile True there, False now"
+    assert on.differences(dict(auto.values), {}) == "compile auto there, True now"

@@ -31,6 +31,7 @@ from ssast.errors import AudioError, UserError
 from ssast.options.options import Options
 from ssast.options.record import RunRecord
 from ssast.pages.tables import counted
+from ssast.processors import worker_count
 from ssast.runs.arranged import Arranged
 from ssast.runs.context import say
 from ssast.runs.output.folder import fingerprint, versions
@@ -69,7 +70,9 @@ def arrange(options: Options) -> Path:
     labels = _labels(table, given, options.label_column, named, person)
     columns, subject = _columns(table, named, labels, person)
     with atomic_folder(folder) as unfinished:
-        kept = _copy(rows, unfinished / "recordings", bad, skips=skips, threads=max(1, options.num_workers))
+        kept = _copy(
+            rows, unfinished / "recordings", bad, skips=skips, threads=max(1, worker_count(options.num_workers))
+        )
         frame = _frame(columns, kept)
         made = Arranged.of(frame, list(labels.cells), subject, test_share=options.test_share, seed=options.seed)
         made.write(unfinished)

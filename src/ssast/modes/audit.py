@@ -35,6 +35,7 @@ from ssast.options.record import RunRecord
 from ssast.options.yaml_file import read_mapping
 from ssast.pages.html import write_page
 from ssast.pages.tables import text_table
+from ssast.processors import worker_count
 from ssast.runs.audio_settings import audio_settings
 from ssast.runs.context import say
 from ssast.runs.output.folder import fingerprint, open_folder, record_path, versions
@@ -71,8 +72,8 @@ def audit(options: Options) -> Path:
     folder = open_folder(
         RunRecord.of(options), clips=counts, files=fingerprint(*places.values(), label_txt), trains=False
     )
-    workers, librosa = options.num_workers, options.lib
-    heard = listen_as_heard(root, splits, audio, title="audit", num_workers=workers, librosa=librosa, closely=True)
+    reading, librosa = worker_count(options.num_workers), options.lib
+    heard = listen_as_heard(root, splits, audio, title="audit", num_workers=reading, librosa=librosa, closely=True)
     clips = _clips(heard, splits, labels, columns, told)
     found = audit_clips(clips, loss=options.loss, resamples=options.resamples, seed=RESAMPLES_SEED, progress=_progress)
     found |= {"leaks": _leaks(findings(heard, splits, labels, loss=options.loss)), "not_read": _not_read(heard)}

@@ -19,6 +19,7 @@ from ssast.dataset_audit.survey import FAULTS, Finding, findings, label_counts
 from ssast.errors import UserError
 from ssast.options.options import Options
 from ssast.options.record import RunRecord
+from ssast.processors import worker_count
 from ssast.runs.audio_settings import audio_settings
 from ssast.runs.context import say
 from ssast.runs.output.folder import fingerprint, open_folder
@@ -48,8 +49,8 @@ def check(options: Options) -> int:
     files = fingerprint(*places.values(), *([paths.label_txt] if labels else []))
     clips = {split: len(frame) for split, frame in splits.items()}
     folder = open_folder(RunRecord.of(options), clips=clips, files=files, trains=False)
-    workers, librosa = options.num_workers, options.lib
-    heard = listen_as_heard(root, splits, audio, title="check", num_workers=workers, librosa=librosa)
+    reading, librosa = worker_count(options.num_workers), options.lib
+    heard = listen_as_heard(root, splits, audio, title="check", num_workers=reading, librosa=librosa)
     found = findings(heard, splits, labels, loss=options.loss, unlisted=_unlisted(root, heard))
     found = broken + found
     _write(folder / "check.csv", _findings_table(found))

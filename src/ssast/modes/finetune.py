@@ -16,7 +16,13 @@ from ssast.runs.models import ModelSettings, classification_model, compile_block
 from ssast.runs.overlap import say_overlap
 from ssast.runs.rows import Rows, rows, target_labels, training_rows
 from ssast.runs.scoring import Scorer, evaluate_model, save_thresholds
-from ssast.runs.training import remember_skipped, start_training, training_batches, training_settings
+from ssast.runs.training import (
+    remember_skipped,
+    start_training,
+    training_batches,
+    training_settings,
+    training_steps,
+)
 from ssast.runs.wrapping.wrapper import Mode
 
 
@@ -37,13 +43,12 @@ def finetune(options: Options) -> Path:
     _choose_trained_parts(options, model, train_rows)
     pieces = piece_size(context.record, model, context.engine)
     record = context.record.with_values(micro_batch=pieces)
-    if options.compile:
-        compile_blocks(model.v)
+    pools = _is_still(options, model)
+    compile_blocks(model, options.compile, context.engine, 0 if pools else training_steps(options, train_rows))
     reader = ClipReader.of(context, audio)
     remember_skipped(reader, Path(options.exp_dir), resume=options.resume)
     batches = training_batches(reader, train_rows, held_out, piece_size=pieces, balanced=options.balanced)
     folder, key = start_training(record, paths, train_rows, held_out, test)
-    pools = _is_still(options, model)
     if pools:
         states = own_states(model)
         pooler = Pooler(reader, context.engine, model, states, autocast=True, cache_gb=options.cache_gb)

@@ -29,13 +29,15 @@ class OptionGroup:
 class Spec:
     """One option: everything that the command line, a YAML file, the help and the documentation need to know of it.
 
-    `low` and `high` are allowed values, `above` and `below` are not. `shown` replaces the default in the help. Text
-    with `is_many` stands for one value a line, and Python may give a list. What `is_rare` is left to --help-all, and so
+    `low` and `high` are allowed values, `above` and `below` are not. A `word` may stand in place of a number or a
+    truth. `shown` replaces the default in the help. Text with `is_many` stands for one value a line, and Python may
+    give a list. What `is_rare` is left to --help-all, and so
     the help of a mode fits on two screens.
 
     What is true of it: `secret` is the kind of name that it holds, which a private run hides as it hides every path;
     what `is_public` may stand on the card of a model that is shared, all else stays with the run. A run
-    whose options differ in one that `changes_result` is another run. `amount_of` names the augmentation that it is
+    whose options differ in one that `changes_result` is another run, unless both are the default or `once`, the default
+    of older versions that means the same. `amount_of` names the augmentation that it is
     the amount of: on its own it alters nothing.
     """
 
@@ -48,6 +50,7 @@ class Spec:
     above: float | None = None
     below: float | None = None
     choices: tuple[str, ...] = ()
+    word: str = ""
     shown: str = ""
     is_path: bool = False
     is_needed: bool = False
@@ -56,6 +59,7 @@ class Spec:
     is_public: bool = False
     secret: str = ""
     changes_result: bool = True
+    once: Any = None
     amount_of: str = ""
     # The rest is read from the annotated field.
     name: str = ""
@@ -78,7 +82,8 @@ class Spec:
         """The placeholder of the value in the help."""
         if self.choices:
             return "NAME"
-        return "PATH" if self.is_path else {bool: "True|False", int: "INT", float: "NUMBER", str: "TEXT"}[self.kind]
+        kind = "PATH" if self.is_path else {bool: "True|False", int: "INT", float: "NUMBER", str: "TEXT"}[self.kind]
+        return f"{self.word}|{kind}" if self.word else kind
 
     @property
     def limits(self) -> str:
@@ -106,7 +111,11 @@ class Spec:
             text = ("a whole number" if self.kind is int else "a number") + (link + self.limits).rstrip()
         else:
             text = "True or False" if self.kind is bool else "a path" if self.is_path else "text"
-        return text + (" (or none)" if self.optional else "")
+        return text + (f", or {self.word}" if self.word else "") + (" (or none)" if self.optional else "")
+
+    def as_default(self, value: object) -> bool:
+        """Whether a run with this value does what a run without the option does, now or with an older version."""
+        return value == self.default or (self.once is not None and value == self.once)
 
     def check(self, value: object, called: str) -> Any:
         """The value in the option's own type; text is read as on the command line.
@@ -118,6 +127,8 @@ class Spec:
         plain = os.fspath(value) if isinstance(value, os.PathLike) else value
         if self.optional and (plain is None or (isinstance(plain, str) and plain.casefold() == "none")):
             return None
+        if self.word and isinstance(plain, str) and plain.strip().casefold() == self.word:
+            return self.word
         converted = self._convert(plain)
         if converted is None or not self._within(converted):
             hint = suggestion(str(plain), self.choices)

@@ -86,10 +86,13 @@ class Options(TrainingOptions):
         choices=("auto", "fp32", "bf16"),
         is_public=True,
     )
-    compile: bool = option(
-        False,
-        "compile the blocks of the model before the first batch (torch.compile; minutes, for long runs)",
+    compile: bool | str = option(
+        "auto",
+        "compile the blocks of the model when they first run (torch.compile, a minute or two); "
+        "auto: in long trainings on a GPU",
         MACHINE,
+        word="auto",
+        once=False,
         is_rare=True,
     )
     threads: int | None = option(

@@ -41,7 +41,7 @@ class RunRecord:
 
         `files` are the SHA-256 of those that it reads.
         """
-        chosen = {name: value for name, value in self.values.items() if value != SPECS[name].default}
+        chosen = {name: value for name, value in self.values.items() if not SPECS[name].as_default(value)}
         kept = sorted((name, value) for name, value in chosen.items() if SPECS[name].changes_result)
         return hashlib.sha256(repr((kept, sorted(files.values()))).encode()).hexdigest()
 
@@ -50,7 +50,7 @@ class RunRecord:
         # An option that is younger than the record had its default.
         then = {name: spec.default for name, spec in SPECS.items()} | dict(before)
         now = shown_record(self.values)
-        names = [name for name in now if SPECS[name].changes_result and then[name] != now[name]]
+        names = [name for name in now if SPECS[name].changes_result and _differ(name, then[name], now[name])]
         if names:
             return ", ".join(
                 f"{name} {brief(then[name])} there, {brief(now[name])} now" for name in names[:MOST_DIFFERENCES]
@@ -68,6 +68,10 @@ class RunRecord:
                 sections.setdefault(spec.group.title, {})[spec.name] = values[spec.name]
         comment = f"Every option of this run; `ssast {self.mode} --config {os.path.basename(path)}` repeats it."
         write_mapping(path, comment, {**sections, "Not options, and not read": {RECORD: dict(shown_facts(facts))}})
+
+
+def _differ(name: str, one: object, other: object) -> bool:
+    return one != other and not (SPECS[name].as_default(one) and SPECS[name].as_default(other))
 
 
 def noted(before: Mapping[str, Any], name: str) -> dict[str, object]:

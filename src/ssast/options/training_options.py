@@ -32,8 +32,13 @@ class TrainingOptions(ModelOptions):
         is_public=True,
         changes_result=False,
     )
-    num_workers: int = option(
-        0, "processes that load recordings; 0: the main one does", TRAINING, low=0, changes_result=False
+    num_workers: int | str = option(
+        0,
+        "processes that load recordings; 0: the main one does; auto: as many as there are processors to spare",
+        TRAINING,
+        low=0,
+        word="auto",
+        changes_result=False,
     )
     learning_rate: float = option(
         0.0003, "how far a step goes; onecycle has --max_lr instead", TRAINING, above=0, is_public=True

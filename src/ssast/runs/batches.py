@@ -15,6 +15,7 @@ from ssast.data.loader import Loader, loader
 from ssast.data.prepare import Prepare
 from ssast.data.storage.location import Location
 from ssast.engine.inference import loader_size
+from ssast.processors import worker_count
 from ssast.runs.context import RunContext
 from ssast.runs.output.skipped_recordings import SkippedRecordings
 from ssast.runs.rows import Rows
@@ -59,7 +60,7 @@ class ClipReader:
             options.batch_size,
             options.lib,
             options.seed,
-            options.num_workers,
+            worker_count(options.num_workers),
             options.on_bad_audio,
             options.worker_start,
         )

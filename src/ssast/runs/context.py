@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from ssast.data.storage.location import forget
 from ssast.engine import distributed
 from ssast.engine.hardware import Engine, engine
+from ssast.engine.kernels import mend_attention
 from ssast.errors import UserError
 from ssast.options.options import Options
 from ssast.options.record import RunRecord
@@ -26,6 +27,8 @@ class RunContext:
         """The context of checked options; UserError where the device is not there."""
         forget()
         where = engine(options.device, options.precision, options.threads)
+        if where.device.type == "cuda" and (mended := mend_attention(where.device)):
+            say(mended)
         return cls(options, Paths.of(options), where, SkippedRecordings())
 
     @property

@@ -10,12 +10,12 @@ from ssast.audio.settings import OPTION_OF, AudioSettings
 from ssast.data.tables.balance import positive_weights
 from ssast.engine import distributed
 from ssast.engine.hardware import Engine
+from ssast.engine.kernels import pays_to_compile
 from ssast.engine.memory_probe import clips_that_fit
 from ssast.errors import UserError
 from ssast.model.checkpoints.legacy import is_legacy
 from ssast.model.checkpoints.model_folder import CONFIG
 from ssast.model.classification import SSASTForAudioClassification
-from ssast.model.encoder import SSASTEncoder
 from ssast.model.pretraining import SSASTForPreTraining
 from ssast.options.options import Options
 from ssast.options.record import RunRecord
@@ -179,12 +179,20 @@ def piece_size(record: RunRecord, model: Model, engine: Engine) -> int:
     return clips
 
 
-def compile_blocks(encoder: SSASTEncoder) -> None:
-    """Let the encoder's blocks be compiled when they first run; UserError where there is no compiler."""
+def compile_blocks(model: Model, wish: bool | str, engine: Engine, steps: int = 0) -> None:
+    """Let the encoder's blocks be compiled when they first run, where that is wished or pays in so many steps.
+
+    The blocks are alike, so one compilation serves all. UserError where it was wished and there is no compiler.
+    """
+    if not pays_to_compile(wish, engine, steps):
+        return
     if not any(map(shutil.which, ("g++", "clang++", "c++"))):
+        if wish == "auto":
+            return
         raise UserError("--compile True needs a C++ compiler, and none was found; install g++, or leave it out.")
-    for block in encoder.blocks:
-        block.compile()
+    for block in model.v.blocks:
+        # Clips at their own length make sizes vary from batch to batch; else torch learns which ones do.
+        block.compile(dynamic=True if model.mask_padding else None)
 
 
 def save(model: Model, folder: Path) -> None:

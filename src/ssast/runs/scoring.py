@@ -46,14 +46,15 @@ from ssast.runs.training_rows import trained_rows
 class Scorer:
     """Lets a model answer to the recordings of rows, in passes that can be gone on with.
 
-    `compiles` its blocks first. Where it `pools`, each recording's pooled states are kept in the cache of `cache_gb`.
+    `compiles` says whether its blocks are compiled first. Where it `pools`, each recording's pooled states are kept in
+    the cache of `cache_gb`.
     """
 
     reader: ClipReader
     passes: Passes
     paths: Paths
     engine: Engine
-    compiles: bool
+    compiles: bool | str
     pools: bool
     cache_gb: float
 
@@ -74,8 +75,7 @@ class Scorer:
     def ready(self, model: SSASTForAudioClassification) -> None:
         """Bring the model to where it runs, as it runs there."""
         model.eval().to(self.engine.device)
-        if self.compiles:
-            compile_blocks(model.v)
+        compile_blocks(model, self.compiles, self.engine)
         if self.engine.bf16:
             # Autocast would cast the weights in every batch. The head keeps fp32, else scores come in coarse steps.
             model.v.to(torch.bfloat16)
