@@ -117,3 +117,32 @@ def test_a_model_for_another_rate_is_refused_by_s3prl(tmp_path):
     with pytest.raises(UserError, match="s3prl gives 16000 Hz, but this model hears 8000 Hz"):
         UpstreamExpert(str(tmp_path / "m"))
     assert hear.load_model(str(tmp_path / "m")).sample_rate == 8000
+
+
+def test_both_compute_in_bf16_where_that_is_asked_for(folder):
+    waves = [sound(1.0)]
+    full, half, usual = (
+        UpstreamExpert(folder, **how)(waves)["last_hidden_state"]
+        for how in ({"precision": "fp32"}, {"precision": "bf16"}, {})
+    )
+    assert torch.equal(full, usual), "the default is fp32, as Python takes it"
+    assert not torch.equal(full, half)
+    assert half.dtype == torch.float32
+    assert torch.cosine_similarity(full, half, dim=2).min() > 0.999
+    heard = [hear.get_scene_embeddings(waves[0][None], hear.load_model(folder, precision=p)) for p in ("fp32", "bf16")]
+    assert not torch.equal(*heard)
+    assert torch.cosine_similarity(*heard).min() > 0.999
+
+
+def test_gradients_reach_float32_weights_from_bf16_states(folder):
+    expert = UpstreamExpert(folder, freeze=False, precision="bf16")
+    expert([sound(0.3)])["hidden_states"][6].sum().backward()
+    weight = expert.steps.model.v.blocks[0].attn.qkv.weight
+    assert weight.dtype == weight.grad.dtype == torch.float32
+    assert weight.grad.abs().sum() > 0
+
+
+def test_an_unknown_precision_is_named(folder):
+    for make in (hear.load_model, UpstreamExpert):
+        with pytest.raises(UserError, match="precision 'fp8' is unknown"):
+            make(folder, precision="fp8")

@@ -5,6 +5,7 @@ import errno
 import json
 import os
 import signal
+import time
 
 import pytest
 import torch
@@ -518,3 +519,27 @@ def test_a_stop_writes_the_best_weights_too(tmp_path):
     last, best = (read_state(tmp_path / "checkpoints" / name) for name in ("last.pt", "best.pt"))
     assert last["progress"]["step"] == 10
     assert best["epoch"] == last["progress"]["best_epoch"] == 1
+
+
+@pytest.mark.parametrize(
+    ("workers", "reading", "computing", "said"),
+    [(0, 0.02, 0.0, True), (2, 0.02, 0.0, False), (0, 0.0, 0.02, False)],
+)
+def test_a_gpu_that_waits_for_recordings_is_told_of_once(
+    tmp_path, monkeypatch, late, capsys, workers, reading, computing, said
+):
+    monkeypatch.setattr("ssast.engine.train.WATCHED_STEPS", 5)
+    whole = feed()
+
+    def slowly(epoch, start):
+        for batch in whole.train(epoch, start):
+            time.sleep(reading)
+            yield batch
+
+    def prepare(batch, generator=None):
+        time.sleep(computing)
+        return batch
+
+    given = dataclasses.replace(whole, train=slowly, prepare=prepare, workers=workers)
+    train(Toy(), given, SHORT, tmp_path, engine("cpu", "fp32"))
+    assert capsys.readouterr().out.count("--num_workers auto lets other processes read them") == said

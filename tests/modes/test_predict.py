@@ -345,3 +345,16 @@ def test_real_speech_of_11_seconds_in_stereo(shared, model_folder, tmp_path):
     row = predict(model_folder, str(shared / "audio" / "jfk.flac"), tmp_path / "out").iloc[0]
     assert row["seconds"] == pytest.approx(11.0, abs=0.01)
     assert row["windows"] == 45
+
+
+def test_in_python_precision_is_asked_for_and_leaves_the_model_as_it_is(model_folder, still_corpus, tmp_path):
+    model = SSASTForAudioClassification.from_pretrained(model_folder)
+    files = still_corpus.audio / "0001"
+    usual, full, half = (model.predict(files, **how) for how in ({}, {"precision": "fp32"}, {"precision": "bf16"}))
+    pd.testing.assert_frame_equal(usual, full)
+    assert 0 < np.abs(half.to_numpy() - full.to_numpy()).max() < 0.02
+    assert all(one.dtype == torch.float32 for one in model.parameters())
+    typed = predict(model_folder, str(files), tmp_path / "out", precision="bf16")
+    np.testing.assert_allclose(typed[LABELS].to_numpy(float), half.to_numpy(), atol=1e-6)
+    with pytest.raises(UserError, match="precision 'half' is unknown; give --precision auto, fp32 or bf16"):
+        model.predict(files, precision="half")

@@ -20,9 +20,12 @@ class HearModel(nn.Module):
         self.scene_embedding_size = self.timestamp_embedding_size = steps.model.v.width
 
 
-def load_model(model_file_path: str = "", layer: int = -1) -> HearModel:
-    """The model of a folder, a published file or name, or a hub name ("": SSAST-Base-Frame-400)."""
-    return HearModel(Stepwise(embedding_model(model_file_path or DEFAULT), [layer])).eval()
+def load_model(model_file_path: str = "", layer: int = -1, precision: str = "fp32") -> HearModel:
+    """The model of a folder, a published file or name, or a hub name ("": SSAST-Base-Frame-400).
+
+    `precision` is fp32, bf16, or auto: bf16 where the device to which the model is moved is made for it.
+    """
+    return HearModel(Stepwise(embedding_model(model_file_path or DEFAULT), [layer], precision)).eval()
 
 
 @torch.no_grad()

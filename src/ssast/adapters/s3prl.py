@@ -22,15 +22,24 @@ class UpstreamExpert(nn.Module):
 
     `ckpt` is a model folder, a published file or name, or a hub name (None: SSAST-Base-Frame-400). The encoder learns
     with the downstream task only with `freeze=False`; s3prl's own `-f` asks for gradients, which then reach it.
+    `precision` is fp32, bf16, or auto: bf16 where the device to which s3prl moves the model is made for it.
     UserError: a model for another rate than 16 kHz.
     """
 
-    def __init__(self, ckpt: str | None = None, model_config: str | None = None, *, freeze: bool = True, **_: Any):
+    def __init__(
+        self,
+        ckpt: str | None = None,
+        model_config: str | None = None,
+        *,
+        freeze: bool = True,
+        precision: str = "fp32",
+        **_: Any,
+    ):
         super().__init__()
         model = embedding_model(ckpt or DEFAULT)
         model.freeze = freeze
         model.v.requires_grad_(not freeze)
-        self.steps = Stepwise(model, range(NUM_STATES))
+        self.steps = Stepwise(model, range(NUM_STATES), precision)
         if self.steps.frontend.sample_rate != _RATE:
             raise UserError(f"s3prl gives {_RATE} Hz, but this model hears {self.steps.frontend.sample_rate} Hz.")
 

@@ -1,6 +1,5 @@
 """Offer a model as a transformer of scikit-learn, for a Pipeline: it turns recordings into a matrix of embeddings."""
 
-import copy
 import os
 from collections.abc import Mapping, Sequence
 from functools import lru_cache
@@ -17,7 +16,7 @@ from ssast.data.batch import Batch
 from ssast.data.loader import loader
 from ssast.data.prepare import Prepare
 from ssast.data.storage.location import Location, as_location, forget
-from ssast.engine.hardware import pick_device, wants_bf16
+from ssast.engine.hardware import in_precision, pick_device, wants_bf16
 from ssast.engine.inference import loader_size, on_device
 from ssast.engine.lengths import Grouping, answers
 from ssast.engine.predictor import Waveforms, settings_of
@@ -112,17 +111,6 @@ class SpeechEmbedder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEsti
         tags.input_tags.two_d_array = False
         tags.input_tags.string = True
         return tags
-
-
-def in_precision(
-    model: SSASTForAudioClassification, precision: str, device: torch.device
-) -> SSASTForAudioClassification:
-    """The model itself in fp32; in bf16 a copy whose encoder has such weights, as the command line's modes take it."""
-    if not wants_bf16(device, precision):
-        return model
-    copied = copy.deepcopy(model)
-    copied.v.to(torch.bfloat16)
-    return copied
 
 
 @lru_cache(maxsize=KEPT_MODELS)

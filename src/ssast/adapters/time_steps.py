@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ssast.data.prepare import Prepare
+from ssast.engine.hardware import Engine, wants_bf16
 from ssast.engine.predictor import settings_of
 from ssast.engine.windows import Cutter, Window
 from ssast.model.classification import SSASTForAudioClassification
@@ -23,12 +24,14 @@ class Stepwise(nn.Module):
     """States over time of whole recordings, heard in windows that share half of their length.
 
     They are those that `ssast extract --over_time True` writes; where windows overlap a step comes from the one that
-    has it farther from its edges. A waveform shorter than one window of 25 ms is padded to that.
+    has it farther from its edges. A waveform shorter than one window of 25 ms is padded to that. `precision` is fp32,
+    bf16 or auto (bf16 where the device is made for it); weights and states stay float32, so that the model may learn.
     """
 
-    def __init__(self, model: SSASTForAudioClassification, layers: Sequence[int]):
+    def __init__(self, model: SSASTForAudioClassification, layers: Sequence[int], precision: str = "fp32"):
         super().__init__()
-        self.model, self.layers = model, tuple(layers)
+        self.model, self.layers, self.precision = model, tuple(layers), precision
+        wants_bf16(torch.device("cpu"), precision)  # a wrong word is said at once
         self.frontend = settings_of(model).frontend()
         self.prepare = Prepare(self.frontend, rounding=model.rounding)
         self.cutter = Cutter.in_steps(self.frontend, 0.5, model.v)
@@ -67,7 +70,8 @@ class Stepwise(nn.Module):
         waves_BW = nn.utils.rnn.pad_sequence(cut, batch_first=True)
         frames_B = self.frontend.frames(lengths_B).clamp(max=self.frontend.target_length)
         fbank_BTF = self.frontend(waves_BW, lengths_B, length=max(self.prepare.lengths(lengths_B)))
-        states_BNTD = self.model.column_states(fbank_BTF, self.layers, frames_B)
+        with Engine(waves_BW.device, wants_bf16(waves_BW.device, self.precision)).autocast():
+            states_BNTD = self.model.column_states(fbank_BTF, self.layers, frames_B).float()
         begins_T = torch.arange(states_BNTD.shape[2]) * self.cutter.grid
         middles_T = self.model.v.middles[: len(begins_T)].double()
         heard = []

@@ -1,17 +1,21 @@
 """Choose the device and the precision that a model computes with."""
 
+import copy
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import cast
+from typing import Any, TypeVar, cast
 
 import numpy as np
 import torch
+from torch import nn
 
 from ssast.data.batch import Batch
 from ssast.engine import distributed
 from ssast.errors import UserError
+
+_Model = TypeVar("_Model", bound=nn.Module)
 
 
 def native_bf16(device: torch.device) -> bool:
@@ -43,6 +47,15 @@ def wants_bf16(device: torch.device, precision: str) -> bool:
     if precision not in ("auto", "fp32", "bf16"):
         raise UserError(f"precision {precision!r} is unknown; give --precision auto, fp32 or bf16.")
     return native_bf16(device) if precision == "auto" else precision == "bf16"
+
+
+def in_precision(model: _Model, precision: str, device: torch.device) -> _Model:
+    """The model itself in fp32; in bf16 a copy whose encoder has such weights, as the command line's modes take it."""
+    if not wants_bf16(device, precision):
+        return model
+    copied: Any = copy.deepcopy(model)
+    copied.v.to(torch.bfloat16)
+    return copied
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ from ssast.engine import distributed
 from ssast.engine.hardware import Engine, chance_generator, own_chance
 from ssast.errors import UserError
 
-ROOM = 0.1
+FREE_SHARE = 0.1
 """The share of a GPU's memory that the trial leaves free: what the allocator cannot use, and what comes later."""
 
 
@@ -64,5 +64,5 @@ def held_beside(model: Any, device: torch.device) -> list[Tensor]:
     states = [torch.empty_like(one) for one in trained for _ in range(2)]
     if device.type == "cuda":
         free, _ = torch.cuda.mem_get_info(device)
-        states.append(torch.empty(int(ROOM * free), dtype=torch.uint8, device=device))
+        states.append(torch.empty(int(FREE_SHARE * free), dtype=torch.uint8, device=device))
     return states

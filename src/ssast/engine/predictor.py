@@ -32,6 +32,7 @@ from ssast.data.prepare import Prepare
 from ssast.data.recordings import naming
 from ssast.data.storage.location import Location, as_location, forget
 from ssast.data.tables.label_columns import WINDOW, score_columns
+from ssast.engine.hardware import in_precision
 from ssast.engine.inference import loader_size, on_device
 from ssast.engine.lengths import Grouping, answers
 from ssast.engine.windows import WINDOW_POOLINGS, Cutter, pool_windows, window_batches, window_rows
@@ -134,6 +135,7 @@ class SSASTForAudioClassification(Classifier):
         batch_size: int = 8,
         num_workers: int = 0,
         on_bad_audio: str = "error",
+        precision: str = "fp32",
     ) -> pd.DataFrame:
         """What the model says of recordings: one row each, indexed by `file`, one column a label (float32).
 
@@ -143,14 +145,17 @@ class SSASTForAudioClassification(Classifier):
         `windows=True` gives a row a window instead, with start_seconds and end_seconds. `mask_padding` keeps the
         padding of short ones out (None: as the model was fine-tuned). A recording that is silent to the model, or far
         beyond full scale, has its row, and there is a warning. One that cannot be used is an AudioError, or with
-        on_bad_audio="skip" has no row. UserError: no such file, no audio in a folder, waveforms without a rate.
+        on_bad_audio="skip" has no row. `precision` is fp32, as Python takes it, auto, as `ssast predict` does (bf16
+        where the processor is made for it; the third digit differs), or bf16. UserError: no such file, no audio in a
+        folder, waveforms without a rate.
         """
         check_choice("window_pooling", window_pooling, WINDOW_POOLINGS)
         if not 0 <= window_overlap <= 0.95:
             raise UserError(f"window_overlap is {window_overlap}; expected a share from 0 to 0.95.")
         device = self.v.pos_embed.device
-        with _for_now(self, mask_padding):
-            predictor = WindowPredictor.of(self, settings_of(self), window_overlap, device)
+        model = in_precision(self, precision, device)
+        with _for_now(model, mask_padding):
+            predictor = WindowPredictor.of(model, settings_of(self), window_overlap, device)
             data, index = _data(recordings, sample_rate, predictor.conf, any_name=on_bad_audio == "skip")
             data.judges = True
             one_by_one = loader(data, batch_size=1, num_workers=num_workers, on_bad_audio=on_bad_audio, note=_warn)

@@ -25,6 +25,8 @@ from ssast.errors import Interrupted, UserError
 
 BAR_SECONDS = 0.5
 """The progress bar is drawn anew after so long [s]."""
+WATCHED_STEPS, LONG_WAIT = 50, 0.2
+"""After so many steps a GPU that waited for more than this share of the time is told of."""
 
 
 @dataclass(frozen=True)
@@ -80,9 +82,10 @@ def _run(run: Run, folder: Path) -> None:
     )
     if resumed and log:
         tqdm.write(_where(run))
+    watch = _Watch(run)
     with own_chance(run.engine.device), asked_to_stop() as asked:
         while not run.is_over:
-            _epoch(run, log, asked)
+            _epoch(run, log, asked, watch)
     if log:
         if run.progress.epoch < run.settings.epochs:
             tqdm.write(f"stopped early: no better validation loss in the last {run.settings.patience} epochs")
@@ -121,7 +124,33 @@ def _steps(batches: Iterable[Batch], pieces: int) -> Iterator[list[Batch]]:
         yield step
 
 
-def _epoch(run: Run, log: RunLog | None, asked: StopRequest) -> None:
+class _Watch:
+    """Looks whether a GPU has nothing to do while recordings are read, and says so once."""
+
+    def __init__(self, run: Run):
+        self.run, self.steps, self.waited, self.began = run, 0, 0.0, time.monotonic()
+
+    def over(self, steps: Iterator[list[Batch]]) -> Iterator[list[Batch]]:
+        """The same steps."""
+        asked = time.monotonic()
+        for pieces in steps:
+            if self.run.is_idle:
+                self.waited += time.monotonic() - asked
+            self.steps += 1
+            if self.steps == WATCHED_STEPS:
+                self._say(self.waited / (time.monotonic() - self.began))
+            yield pieces
+            asked = time.monotonic()
+
+    def _say(self, share: float) -> None:
+        if share > LONG_WAIT and not self.run.batches.workers and distributed.is_main():
+            tqdm.write(
+                f"the GPU waits for recordings in {100 * share:.0f} % of the time: "
+                "--num_workers auto lets other processes read them"
+            )
+
+
+def _epoch(run: Run, log: RunLog | None, asked: StopRequest, watch: _Watch) -> None:
     """Train the rest of the current epoch, with its progress bar, its checkpoints and its report."""
     place, began, before = run.progress, time.monotonic(), run.clips
     title = f"epoch {place.epoch + 1}/{run.settings.epochs}"
@@ -135,7 +164,7 @@ def _epoch(run: Run, log: RunLog | None, asked: StopRequest) -> None:
         mininterval=BAR_SECONDS,
         disable=not distributed.is_main(),
     ) as bar:
-        for pieces in _steps(batches, run.batches.pieces):
+        for pieces in watch.over(_steps(batches, run.batches.pieces)):
             means = run.step(pieces, stop=asked.is_set())
             _show(bar, means, run.rate, (run.clips - before) / (time.monotonic() - began))
             if means.stops or (distributed.size() == 1 and asked.is_set()):

@@ -29,6 +29,7 @@ class TrainingBatches:
 
     A step's batch comes in `pieces`, one after the other, which go through the model one at a time; of several
     processes each gets its own pieces, some perhaps empty. `validation()` gives the process its share of batches.
+    `workers` processes read them.
     """
 
     train: Callable[[int, int], Iterable[Batch]]
@@ -36,6 +37,7 @@ class TrainingBatches:
     steps: int
     prepare: Callable[..., Batch]
     pieces: int = 1
+    workers: int = 0
 
 
 @torch.no_grad()

@@ -77,6 +77,11 @@ class Run:
         return self.engine.device.type == "cuda"
 
     @property
+    def is_idle(self) -> bool:
+        """Whether the device, where it works by itself, has done all that it was given."""
+        return self.queued is not None and self.queued[0].is_here
+
+    @property
     def rate(self) -> float:
         """The learning rate that the next step takes."""
         return float(self.optimizer.param_groups[0]["lr"])

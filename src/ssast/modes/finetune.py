@@ -17,11 +17,11 @@ from ssast.runs.overlap import say_overlap
 from ssast.runs.rows import Rows, rows, target_labels, training_rows
 from ssast.runs.scoring import Scorer, evaluate_model, save_thresholds
 from ssast.runs.training import (
+    epoch_steps,
     remember_skipped,
     start_training,
     training_batches,
     training_settings,
-    training_steps,
 )
 from ssast.runs.wrapping.wrapper import Mode
 
@@ -44,7 +44,8 @@ def finetune(options: Options) -> Path:
     pieces = piece_size(context.record, model, context.engine)
     record = context.record.with_values(micro_batch=pieces)
     pools = _is_still(options, model)
-    compile_blocks(model, options.compile, context.engine, 0 if pools else training_steps(options, train_rows))
+    steps = options.epochs * epoch_steps(train_rows, options.batch_size)
+    compile_blocks(model, options.compile, context.engine, 0 if pools else steps)
     reader = ClipReader.of(context, audio)
     remember_skipped(reader, Path(options.exp_dir), resume=options.resume)
     batches = training_batches(reader, train_rows, held_out, piece_size=pieces, balanced=options.balanced)

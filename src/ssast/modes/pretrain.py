@@ -13,11 +13,11 @@ from ssast.runs.models import ModelSettings, compile_blocks, piece_size, pretrai
 from ssast.runs.output.notes import note_recordings
 from ssast.runs.rows import training_rows
 from ssast.runs.training import (
+    epoch_steps,
     remember_skipped,
     start_training,
     training_batches,
     training_settings,
-    training_steps,
 )
 from ssast.runs.wrapping.wrapper import Mode
 
@@ -34,7 +34,8 @@ def pretrain(options: Options) -> Path:
     check_mask_patch(options.mask_patch, model.v.num_patches)
     pieces = piece_size(context.record, model, context.engine)
     record = context.record.with_values(micro_batch=pieces)
-    compile_blocks(model, options.compile, context.engine, training_steps(options, train_rows))
+    steps = options.epochs * epoch_steps(train_rows, options.batch_size)
+    compile_blocks(model, options.compile, context.engine, steps)
     reader = ClipReader.of(context, audio)
     remember_skipped(reader, Path(options.exp_dir), resume=options.resume)
     batches = training_batches(reader, train_rows, held_out, piece_size=pieces, balanced=options.balanced)

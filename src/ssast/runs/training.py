@@ -46,17 +46,13 @@ def training_batches(
         steps=epoch_steps(train, reader.batch_size),
         prepare=reader.prepare(augment=True),
         pieces=training.batches.each,
+        workers=reader.num_workers,
     )
 
 
 def epoch_steps(train: Rows, batch_size: int) -> int:
     """How many batches these rows make."""
     return math.ceil(len(train.frame) / batch_size)
-
-
-def training_steps(options: Options, train: Rows) -> int:
-    """The most steps that a run takes."""
-    return options.epochs * epoch_steps(train, options.batch_size)
 
 
 def remember_skipped(reader: ClipReader, folder: Path, *, resume: str) -> None:
