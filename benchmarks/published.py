@@ -41,7 +41,7 @@ def block_output(block: torch.nn.Module, tokens_BLD: Tensor) -> Tensor:
 def encode_hidden(model: SSASTForPreTraining, patches_BPK: Tensor, masks_BM: list[Tensor]) -> Tensor:
     """The encoder's output (B, L, D) with the masked patches replaced, clip by clip."""
     embedded_BPD = model.v.embed(patches_BPK)
-    keep_BP1 = torch.ones(*embedded_BPD.shape[:2], 1)
+    keep_BP1 = torch.ones(*embedded_BPD.shape[:2], 1, device=embedded_BPD.device)
     for clip, mask_M in enumerate(masks_BM):
         keep_BP1[clip, mask_M] = 0.0
     embedded_BPD = embedded_BPD * keep_BP1 + (1 - keep_BP1) * model.mask_embed
@@ -53,10 +53,10 @@ def encode_hidden(model: SSASTForPreTraining, patches_BPK: Tensor, masks_BM: lis
 
 def objective(model: SSASTForPreTraining, patches_BPK: Tensor, mask_patch: int, generative: bool) -> Tensor:
     """One of the two losses, in an encoder pass of its own."""
-    masks = [draw_mask(model.v.num_patches, mask_patch) for _ in patches_BPK]
+    masks = [draw_mask(model.v.num_patches, mask_patch).to(patches_BPK.device) for _ in patches_BPK]
     hidden_BLD = encode_hidden(model, patches_BPK, masks)
     head = model.gpredlayer if generative else model.cpredlayer
-    total = torch.zeros(())
+    total = torch.zeros((), device=patches_BPK.device)
     for clip, mask_M in enumerate(masks):
         pred_MK = head(hidden_BLD[clip, mask_M + model.v.num_prefix])
         target_MK = patches_BPK[clip, mask_M]

@@ -115,7 +115,7 @@ def share_of_the_limit(size: str, clips: int, rounds: int) -> float:
     optimizer, fbank = optimiser(model, TrainingSettings()), torch.randn(clips, LENGTH, 128)
     seconds = limits.best_seconds(lambda: our_step(model, optimizer, fbank, MASK, bf16), rounds)
     rate = limits.matrix_rate(torch.bfloat16 if bf16 else torch.float32, rounds)
-    return limits.training_operations(model.v, clips) / seconds / rate
+    return limits.pretraining_operations(model, clips) / seconds / rate
 
 
 def checkpoint_seconds(rounds: int) -> list[float]:

@@ -230,6 +230,7 @@ def test_the_lower_floors_never_print(module):
 # Tests that are named after no module of ours, or of more than one: what each is about, and the modules without a file
 # of their own that it covers.
 ELSEWHERE = (
+    ("test_benchmarks.py", "scripts that measure", ""),
     ("test_cli.py", "the command line", "__main__"),
     ("test_contributing.py", "the examples of CONTRIBUTING", ""),
     ("test_docs.py", "README and docs", ""),
