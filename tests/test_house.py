@@ -255,7 +255,7 @@ ELSEWHERE = (
     ("cloud/test_reading.py", "stores need an emulator", "data.storage.stores"),
     ("data/tables/test_splits.py", "the targets of a split", "data.tables.targets"),
     ("runs/test_dead_decoders.py", "processes that die", "data.workers"),
-    ("data/test_dataset.py", "the batches that it makes", "data.batch"),
+    ("data/test_dataset.py", "the batches that it makes, and how it hears", "data.batch data.audio_conf"),
     (
         "dataset_audit/test_analysis.py",
         "one analysis, step by step",

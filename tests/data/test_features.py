@@ -51,6 +51,19 @@ def test_a_clip_whose_every_state_is_kept_serves_any_choice(disk):
     assert np.array_equal(found, values(WHOLE)[1:, [3, 13]])
 
 
+def test_a_recording_may_have_states_of_any_number_of_windows(disk):
+    windows = np.stack([values(WHOLE, seed) for seed in (1, 2, 3)])
+    FeatureStore(disk, "base", WHOLE, WHOLE, in_windows=True).keep("clip", windows)
+    found = FeatureStore(disk, "base", OWN, WHOLE, in_windows=True).find("clip")
+    assert np.array_equal(found, windows[:, 1:, [3, 13]])
+    table = StatesTable(disk, ["a", "b"], WHOLE)
+    table.put("b", windows)
+    table.put("a", windows[:1])
+    table.finish()
+    assert table.windows(["a", "b"]) == [1, 3]
+    assert np.array_equal(table.read(["a", "b"], OWN), np.concatenate([windows[:1], windows])[:, 1, [3, 13]])
+
+
 def test_damaged_states_are_not_believed(disk):
     store = FeatureStore(disk, "base", OWN, WHOLE)
     store.keep("clip", values(OWN))

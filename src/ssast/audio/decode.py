@@ -4,9 +4,10 @@ Shapes: C channels, S samples.
 """
 
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from itertools import islice
 from typing import BinaryIO
 
 import numpy as np
@@ -70,13 +71,37 @@ def blocks(file: str | os.PathLike | BinaryIO, *, extension: str, use_librosa: b
 
     At least one block comes; what is wrong behind it is an AudioError in its turn.
     """
+    with enough_memory_for_clip():
+        data, kind = _opened(file, extension)
+        yield from _checked(_read(data, kind, use_librosa))
+
+
+Span = tuple[int, int]
+"""A part of a recording: from one sample up to another."""
+
+
+def stretch(
+    file: str | os.PathLike | BinaryIO, *, extension: str, choose: Callable[[int, int], Span]
+) -> Recording | None:
+    """Give the part of a recording that `choose` names, to which its samples and its rate [Hz] are told.
+
+    What lies before and behind is not decoded: its samples may be damaged, while the file as such is judged as always.
+    `whole_samples` is the length of the whole. None where the format does not allow that.
+    """
+    with enough_memory_for_clip():
+        data, kind = _opened(file, extension)
+        pieces = list(islice(_pieces(data, kind), 2)) if kind in readers.SOUGHT else []
+        read = readers.read_stretch(pieces[0][0], kind, choose) if len(pieces) == 1 else None
+        return next(_checked(iter([read]))) if read is not None else None
+
+
+def _opened(file: str | os.PathLike | BinaryIO, extension: str) -> tuple[Data, str]:
+    """The bytes of a file and the container that they are; AudioError where the extension says another."""
     name = extension.lower().lstrip(".")
     if name not in CONTAINERS:
         raise AudioError(f"its extension '{name}' is not known; expected one of {', '.join(EXTENSIONS)}")
-    with enough_memory_for_clip():
-        data = bytes_of(file)
-        kind = _kind(data, name)
-        yield from _checked(_read(data, kind, use_librosa))
+    data = bytes_of(file)
+    return data, _kind(data, name)
 
 
 @contextmanager
@@ -141,9 +166,15 @@ def _kind(data: Data, name: str) -> str:
 
 def _read(data: Data, kind: str, use_librosa: bool) -> Iterator[SampleBlock]:
     """The blocks of all recordings that follow one another in the data."""
-    for piece in split_recordings(data, kind):
-        is_all = piece is data
-        piece = sizes.corrected(piece, kind)
+    for piece, is_all in _pieces(data, kind):
+        for block in readers.reader(piece, kind, use_librosa)(piece, kind):
+            yield block if is_all else replace(block, promised=0)
+
+
+def _pieces(data: Data, kind: str) -> Iterator[tuple[Data, bool]]:
+    """The recordings that follow one another in the data, and whether one is all of it; AudioError for one cut off."""
+    for given in split_recordings(data, kind):
+        piece = sizes.corrected(given, kind)
         missing = container.cut_off(piece, kind)
         if missing:
             raise AudioError(f"it is cut off: {missing}; get a whole copy")
@@ -153,8 +184,7 @@ def _read(data: Data, kind: str, use_librosa: bool) -> Iterator[SampleBlock]:
                 f"{more}: the recorder stopped before it wrote the true length, or something was appended; correct the "
                 "header, or cut these bytes off"
             )
-        for block in readers.reader(piece, kind, use_librosa)(piece, kind):
-            yield block if is_all else replace(block, promised=0)
+        yield piece, given is data
 
 
 def _checked(read: Iterator[SampleBlock]) -> Iterator[Recording]:

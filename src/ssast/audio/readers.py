@@ -21,6 +21,9 @@ if TYPE_CHECKING:
 KIND_NAMES = {"asf": "wma", "mp4": "mp4 (m4a)", "sph": "sph (NIST)", "webm": "webm (mka)"}
 DEMUXERS = {"mp4": "mov", "webm": "matroska", "sph": "nistsphere"}  # FFmpeg's names, where they differ from ours
 BY_PYAV = ("mp4", "aac", "webm", "asf", "amr")
+SOUGHT = ("wav", "flac", "aiff", "caf", "w64", "au")
+"""Containers in which a stretch can be sought to the sample, where their samples are coded one by one or as FLAC."""
+EXACT = ("PCM_S8", "PCM_U8", "PCM_16", "PCM_24", "PCM_32", "FLOAT", "DOUBLE", "ULAW", "ALAW")
 TIMED = ("mp4", "asf")  # containers that tell how long the sound lasts, apart from its packets
 BLOCK = 1 << 22  # values of a block: a header may promise more than memory holds
 
@@ -75,6 +78,35 @@ def _read_soundfile(data: Data, kind: str) -> Blocks:
             yield SampleBlock(samples_CS, opened.samplerate, min(promised, end))
             if present >= promised:
                 return
+
+
+def read_stretch(data: Data, kind: str, choose: Callable[[int, int], tuple[int, int]]) -> SampleBlock | None:
+    """The samples that `choose` names, given the number of samples and the rate; None where they cannot be sought."""
+    if _misread(data, kind):
+        return None
+    try:
+        opened = soundfile.SoundFile(as_file(data))
+    except soundfile.LibsndfileError:
+        return None  # said when it is read
+    with opened:
+        promised = opened.frames
+        if opened.subtype not in EXACT or not promised:
+            return None
+        if kind == "flac":
+            _check_end(data, promised)
+        begin, end = choose(promised, opened.samplerate)
+        samples_CS = _sought(opened, begin, end, kind).T
+        if samples_CS.shape[1] < end - begin:
+            raise _cut_off(promised, begin + samples_CS.shape[1])
+        return SampleBlock(samples_CS, opened.samplerate, promised)
+
+
+def _sought(opened: soundfile.SoundFile, begin: int, end: int, kind: str) -> np.ndarray:
+    try:
+        opened.seek(begin)
+    except soundfile.LibsndfileError as error:
+        raise AudioError(f"its {kind} bytes are cut off or damaged ({sentence(error)}); get a whole copy") from error
+    return _piece(opened, end - begin, kind)
 
 
 def _piece(opened: soundfile.SoundFile, count: int, kind: str) -> np.ndarray:

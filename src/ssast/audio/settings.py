@@ -1,7 +1,7 @@
 """Say how recordings become the input of a model, under one name for each number; model folders keep these."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from typing import Any
 
 from ssast.audio.frontend import Frontend
@@ -16,7 +16,8 @@ class AudioSettings:
 
     `sample_rate` [Hz] that recordings are brought to, `num_mel_bins` and `target_length` [frames of 10 ms] of the
     spectrogram, `mean` and `std` of the data set's log-mel values, whether channels are averaged (`reduce`; else the
-    first is used), and how much of each recording counts (`clip_length` [s], 0: all).
+    first is used), and how much of each recording counts (`clip_length` [s], 0: all). With a `window_overlap`, a share
+    of a window, recordings are scored and embedded whole, in windows (None: their beginning is).
     """
 
     sample_rate: int = 16000
@@ -26,6 +27,7 @@ class AudioSettings:
     std: float = 4.5689974
     reduce: bool = True
     clip_length: float = 0.0
+    window_overlap: float | None = None
 
     @classmethod
     def kept(cls, frontend: Mapping[str, Any] | None, **others: Any) -> "AudioSettings":
@@ -33,12 +35,15 @@ class AudioSettings:
         values = {**(frontend or {}), **others}
         return cls(**{one.name: values[one.name] for one in fields(cls) if one.name in values})
 
+    def entries(self) -> dict[str, object]:
+        """The values by name, as model folders keep them; what is None is left out."""
+        return {one.name: value for one in fields(self) if (value := getattr(self, one.name)) is not None}
+
     def frontend(self) -> Frontend:
         """The frontend that makes fbanks with these settings."""
         return Frontend(self.sample_rate, self.num_mel_bins, self.target_length, self.mean, self.std)
 
     def conf(self) -> dict[str, object]:
         """The same as the seed's `audio_conf`, as data sets take it."""
-        return {
-            "resample_rate" if one.name == "sample_rate" else one.name: getattr(self, one.name) for one in fields(self)
-        }
+        values = replace(self, window_overlap=None).entries()
+        return {"resample_rate" if name == "sample_rate" else name: value for name, value in values.items()}

@@ -57,6 +57,9 @@ FINDING_FACTS = {
     "copied channels": "all its channels hold the same samples",
 }
 
+LENGTH = "length"
+"""No finding: the seconds of every recording that is judged, so that a run can tell how much sound it does not hear."""
+
 _Floats = NDArray[np.float32]
 
 
@@ -110,6 +113,11 @@ def judge(
     if all(finding.kind not in ("silent", "channels cancel") for finding in found):
         found += _stillness(still(channels_CS, recording.sample_rate, mono=mono))
     return found
+
+
+def length_entry(seconds: float) -> SoundFinding:
+    """The entry that tells how long a recording is."""
+    return SoundFinding(LENGTH, f"{seconds:.4f}")
 
 
 def still(channels_CS: _Floats, sample_rate: int, *, mono: bool = True) -> Still:

@@ -2,7 +2,8 @@
 
 Each recording has a file of its own in the cache, found by what is in the recording and by what made the states, so
 that other splits, seeds and runs find it too. A run reads them from one table, which lasts as long as it does.
-Shapes: R recordings, K poolings, N layers, D width, B clips of a batch.
+Of a recording that is heard whole there are the states of each of its windows.
+Shapes: R rows, W windows of a recording, K poolings, N layers, D width, B clips of a batch.
 """
 
 import hashlib
@@ -59,27 +60,29 @@ class States:
 class FeatureStore:
     """Pooled states of recordings in the cache, by content; `made_by` names all else that they depend on.
 
-    What was kept with `whole`, a larger choice of states, serves as well.
+    What was kept with `whole`, a larger choice of states, serves as well. `in_windows` says that recordings have any
+    number of windows.
     """
 
-    def __init__(self, cache: Cache, made_by: str, states: States, whole: States):
-        self.cache, self.made_by, self.states, self.whole = cache, made_by, states, whole
+    def __init__(self, cache: Cache, made_by: str, states: States, whole: States, *, in_windows: bool = False):
+        self.cache, self.made_by, self.states, self.whole, self.in_windows = cache, made_by, states, whole, in_windows
 
     def find(self, content: str | None) -> Values | None:
-        """The states (K, N, D) of a recording; None where they are not kept, or were damaged."""
+        """The states (K, N, D) or (W, K, N, D) of a recording; None where they are not kept, or were damaged."""
         if content is None:
             return None
         own = self._read(content, self.states)
         if own is not None or self.states == self.whole:
             return own
         larger = self._read(content, self.whole)
-        return None if larger is None else larger[np.ix_(*self.states.within(self.whole))]
+        tasks, layers = self.states.within(self.whole)
+        return None if larger is None else larger.take(tasks, axis=-3).take(layers, axis=-2)
 
-    def keep(self, content: str | None, values_KND: Values) -> None:
+    def keep(self, content: str | None, values: Values) -> None:
         """Keep the states of a recording, complete or not at all; the least recently used go where room is short."""
         if content is None:
             return
-        raw = np.ascontiguousarray(values_KND, dtype="<f4").tobytes()
+        raw = np.ascontiguousarray(values, dtype="<f4").tobytes()
         packed = raw + zlib.crc32(raw).to_bytes(CHECKSUM_BYTES, "little")
 
         def fill(unfinished: Path) -> None:
@@ -88,7 +91,8 @@ class FeatureStore:
         self.cache.get(self._key(content, self.states), len(packed), fill)
 
     def _read(self, content: str, states: States) -> Values | None:
-        place = self.cache.find(self._key(content, states), states.bytes + CHECKSUM_BYTES)
+        size = None if self.in_windows else states.bytes + CHECKSUM_BYTES
+        place = self.cache.find(self._key(content, states), size)
         if place is None:
             return None
         try:
@@ -96,10 +100,11 @@ class FeatureStore:
         except FileNotFoundError:  # another process made room
             return None
         raw = packed[:-CHECKSUM_BYTES]
-        if len(raw) != states.bytes or zlib.crc32(raw).to_bytes(CHECKSUM_BYTES, "little") != packed[-CHECKSUM_BYTES:]:
+        checksum = zlib.crc32(raw).to_bytes(CHECKSUM_BYTES, "little")
+        if not raw or len(raw) % states.bytes or checksum != packed[-CHECKSUM_BYTES:]:
             place.unlink(missing_ok=True)
             return None
-        values = np.frombuffer(raw, dtype="<f4").reshape(states.shape)
+        values = np.frombuffer(raw, dtype="<f4").reshape((-1, *states.shape) if self.in_windows else states.shape)
         return values if np.isfinite(values).all() else None  # an older version may have kept what is computed anew
 
     def _key(self, content: str, states: States) -> str:
@@ -116,44 +121,51 @@ def weights_name(module: nn.Module) -> str:
 
 
 class StatesTable:
-    """The states of a run's recordings in one file, which goes with the run; memory holds what is being read of it."""
+    """The states of a run's recordings in one file, which goes with the run; memory holds what is being read of it.
+
+    A recording has one row, or one for each of its windows.
+    """
 
     def __init__(self, cache: Cache, uids: Sequence[str], states: States):
-        self.states, self.row_of = states, {uid: row for row, uid in enumerate(uids)}
-        self.is_there = np.zeros(len(uids), dtype=bool)
+        self.states, self.uids = states, list(uids)
+        self._rows_of: dict[str, range] = {}
+        self._count = 0
         folder = cache.hold()
         self._path = folder / "states"
         self._file = open(self._path, "w+b")  # noqa: SIM115 - it stays open until all rows are there
         self._values: Any = None
         weakref.finalize(self, shutil.rmtree, folder, ignore_errors=True)
 
-    def put(self, uid: str, values_KND: Values | None) -> bool:
-        """Take the states of a recording; False where there are none."""
-        if values_KND is None:
+    def put(self, uid: str, values: Values | None) -> bool:
+        """Take the states (K, N, D), or (W, K, N, D), of a recording; False where there are none."""
+        if values is None:
             return False
-        row = self.row_of[uid]
+        rows = values.size // (self.states.bytes // 4)
         with self._sentence():
-            self._file.seek(row * self.states.bytes)
-            self._file.write(np.ascontiguousarray(values_KND, dtype="<f4").tobytes())
-        self.is_there[row] = True
+            self._file.write(np.ascontiguousarray(values, dtype="<f4").tobytes())
+        self._rows_of[uid] = range(self._count, self._count + rows)
+        self._count += rows
         return True
 
     def finish(self) -> "StatesTable":
         """The table, ready to be read."""
-        shape = (len(self.row_of), *self.states.shape)
+        shape = (self._count, *self.states.shape)
         with self._sentence():
-            self._file.truncate(shape[0] * self.states.bytes)
             self._file.close()
         self._values = np.memmap(self._path, "<f4", "r", shape=shape) if shape[0] else np.zeros(shape, "<f4")
         return self
 
     def __contains__(self, uid: str) -> bool:
-        return bool(self.is_there[self.row_of[uid]])
+        return uid in self._rows_of
+
+    def windows(self, uids: Sequence[str]) -> list[int]:
+        """How many rows each of these recordings has."""
+        return [len(self._rows_of[uid]) for uid in uids]
 
     def read(self, uids: Sequence[str], states: States) -> Tensor:
-        """The states (B, N, D) of these recordings, in the one pooling of `states`."""
+        """The states (B, N, D) of these recordings, all their rows, in the one pooling of `states`."""
         (task,), layers = states.within(self.states)
-        rows = [self.row_of[uid] for uid in uids]
+        rows = [row for uid in uids for row in self._rows_of[uid]]
         return torch.from_numpy(np.array(self._values[rows, task])[:, layers])
 
     @contextmanager

@@ -9,7 +9,7 @@ from ssast.data.storage.cache import Cache
 from ssast.data.storage.fingerprints import fingerprint_of
 from ssast.safe_reading import json_file
 
-_FORMAT = "doubts 1"
+_FORMAT = "doubts 2"
 """The version of the judgement; it changes whenever recordings are judged otherwise."""
 
 

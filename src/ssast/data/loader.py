@@ -18,8 +18,8 @@ from ssast.data.batch import Bad, Batch, ClipItem
 from ssast.data.workers import Workers, killed
 from ssast.errors import AudioError, UserError
 
-ORDER, ITEM = 1, 2
-"""What a derived seed is for, so that the order and the items of one run share none."""
+ORDER, ITEM, CROP = 1, 2, 3
+"""What a derived seed is for, so that the order, the items and their stretches share none."""
 
 Report = Callable[[str, str], None] | list[tuple[str, str]]
 Note = Callable[[str, Sequence[SoundFinding]], None]

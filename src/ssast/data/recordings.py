@@ -3,13 +3,14 @@
 import io
 import os
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
+from pathlib import Path
 
-from ssast.audio.decode import EXTENSIONS, Recording, beginning, blocks
+from ssast.audio.decode import EXTENSIONS, Recording, Span, beginning, blocks, stretch
 from ssast.audio.source import not_plain
 from ssast.data.storage.location import Location, Missing
 from ssast.errors import AudioError, UserError
@@ -89,19 +90,38 @@ def recording_blocks(root: Location, uid: str, *, use_librosa: bool = False) -> 
     """The same block by block, so that memory does not grow with the recording; errors without the uid in front."""
     found = find_recording(root, uid)
     for block in file_blocks(found.location, found.extension, use_librosa=use_librosa):
-        rate, may_be_opus = block.sample_rate, block.codec in OPUS_CODECS or found.extension in OPUS
-        if rate != found.sample_rate and not (may_be_opus and rate == OPUS_RATE):
-            name = found.location.name
-            raise AudioError(
-                f"{name} holds {rate} Hz, but metadata.json says {found.sample_rate}; correct one of them", path=name
-            )
-        yield block
+        yield _rated(block, found)
+
+
+def recording_stretch(
+    root: Location, uid: str, choose: Callable[[int, int], Span], *, use_librosa: bool = False
+) -> Recording | None:
+    """The part that `choose` names, as `stretch` reads it; librosa seeks nothing. Errors without the uid in front."""
+    if use_librosa:
+        return None
+    found = find_recording(root, uid)
+    part = stretch(_source(found.location), extension=found.extension, choose=choose)
+    return None if part is None else _rated(part, found)
+
+
+def _rated(read: Recording, found: FoundRecording) -> Recording:
+    """The same; AudioError where its rate is not that of metadata.json."""
+    rate, may_be_opus = read.sample_rate, read.codec in OPUS_CODECS or found.extension in OPUS
+    if rate != found.sample_rate and not (may_be_opus and rate == OPUS_RATE):
+        name = found.location.name
+        raise AudioError(
+            f"{name} holds {rate} Hz, but metadata.json says {found.sample_rate}; correct one of them", path=name
+        )
+    return read
 
 
 def file_blocks(file: Location, extension: str, *, use_librosa: bool = False) -> Iterator[Recording]:
     """The decoded recording in a file, on a disk or in a bucket, block by block."""
-    source = file.path if file.is_local else io.BytesIO(file.read_bytes())
-    return blocks(source, extension=extension, use_librosa=use_librosa)
+    return blocks(_source(file), extension=extension, use_librosa=use_librosa)
+
+
+def _source(file: Location) -> Path | io.BytesIO:
+    return file.path if file.is_local else io.BytesIO(file.read_bytes())
 
 
 def prefetch(root: Location, uids: Sequence[str]) -> None:

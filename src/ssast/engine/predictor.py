@@ -42,6 +42,8 @@ from ssast.model.encoder import check_choice
 
 __all__ = ["SSASTForAudioClassification", "WindowPredictor", "label_names"]
 
+USUAL_OVERLAP = 0.5
+
 
 @dataclass(frozen=True)
 class WindowPredictor:
@@ -128,7 +130,7 @@ class SSASTForAudioClassification(Classifier):
         recordings: Any,
         sample_rate: int | None = None,
         *,
-        window_overlap: float = 0.5,
+        window_overlap: float | None = None,
         window_pooling: str = "mean",
         mask_padding: bool | None = None,
         windows: bool = False,
@@ -141,8 +143,9 @@ class SSASTForAudioClassification(Classifier):
 
         `recordings` is an audio file or folder, a waveform (S,) or (C, S) with its `sample_rate` in Hz, or a list of
         either; waveforms are indexed by `recording`, their number. Recordings longer than the model's input are cut
-        into windows that share `window_overlap`, whose scores become one by `window_pooling` (mean or max);
-        `windows=True` gives a row a window instead, with start_seconds and end_seconds. `mask_padding` keeps the
+        into windows that share `window_overlap` (None: as the model was fine-tuned, else half), whose scores become one
+        by `window_pooling` (mean or max); `windows=True` gives a row a window instead, with start_seconds and
+        end_seconds. `mask_padding` keeps the
         padding of short ones out (None: as the model was fine-tuned). A recording that is silent to the model, or far
         beyond full scale, has its row, and there is a warning. One that cannot be used is an AudioError, or with
         on_bad_audio="skip" has no row. `precision` is fp32, as Python takes it, auto, as `ssast predict` does (bf16
@@ -150,12 +153,12 @@ class SSASTForAudioClassification(Classifier):
         folder, waveforms without a rate.
         """
         check_choice("window_pooling", window_pooling, WINDOW_POOLINGS)
-        if not 0 <= window_overlap <= 0.95:
+        if window_overlap is not None and not 0 <= window_overlap <= 0.95:
             raise UserError(f"window_overlap is {window_overlap}; expected a share from 0 to 0.95.")
-        device = self.v.pos_embed.device
+        device, audio = self.v.pos_embed.device, settings_of(self)
         model = in_precision(self, precision, device)
         with _for_now(model, mask_padding):
-            predictor = WindowPredictor.of(model, settings_of(self), window_overlap, device)
+            predictor = WindowPredictor.of(model, audio, _share(window_overlap, audio), device)
             data, index = _data(recordings, sample_rate, predictor.conf, any_name=on_bad_audio == "skip")
             data.judges = True
             one_by_one = loader(data, batch_size=1, num_workers=num_workers, on_bad_audio=on_bad_audio, note=_warn)
@@ -166,6 +169,12 @@ class SSASTForAudioClassification(Classifier):
             )
             tables = [predictor.rows(batch, scores_WN) for batch, scores_WN in heard if batch["uid"]]
         return _table(tables, index, label_names(self), None if windows else window_pooling)
+
+
+def _share(given: float | None, audio: AudioSettings) -> float:
+    """What windows have in common: as given, else as the model was fine-tuned, else half."""
+    shares = (given, audio.window_overlap, USUAL_OVERLAP)
+    return next(share for share in shares if share is not None)
 
 
 def _warn(uid: str, findings: Sequence[SoundFinding]) -> None:

@@ -17,7 +17,7 @@ from ssast.audio.frontend import Frontend
 from ssast.data.batch import Batch, ClipItem
 from ssast.data.loader import collate
 from ssast.data.long_recordings import WindowReader
-from ssast.engine.inference import float_lists
+from ssast.engine.inference import CLIP_ROWS, ROWS_AT_ONCE, FinishedPass, float_lists
 from ssast.model.encoder import SSASTEncoder
 
 Source = Callable[[int, int], Tensor]
@@ -195,5 +195,32 @@ def pool_windows(tables: Iterable[pa.Table], pooling: str) -> Iterator[WindowedR
 
 def _rows(tables: Iterable[pa.Table]) -> Iterator[tuple[str, float, np.ndarray]]:
     for table in tables:
-        values_WN = table["values"].combine_chunks().flatten().to_numpy().reshape(table.num_rows, -1)
-        yield from zip(table["uid"].to_pylist(), table["end_seconds"].to_pylist(), values_WN, strict=True)
+        yield from zip(table["uid"].to_pylist(), table["end_seconds"].to_pylist(), _values(table), strict=True)
+
+
+def _values(table: pa.Table) -> np.ndarray:
+    values_WN: np.ndarray = table["values"].combine_chunks().flatten().to_numpy().reshape(table.num_rows, -1)
+    return values_WN
+
+
+@dataclass(frozen=True)
+class WindowedPass(FinishedPass):
+    """A finished pass over windows, read as one over recordings: each has the mean of its windows' values.
+
+    The parts hold one row a window, as `clip_rows` makes it.
+    """
+
+    def tables(self) -> Iterator[pa.Table]:
+        """One row a recording."""
+        rows = (row for table in super().tables() for row in zip(table["uid"].to_pylist(), _values(table), strict=True))
+        own = itertools.groupby(rows, key=lambda row: row[0])
+        pooled = ((uid, mean_of_windows(np.stack([values_N for _, values_N in windows]))) for uid, windows in own)
+        while some := list(itertools.islice(pooled, ROWS_AT_ONCE)):
+            values_RN = torch.from_numpy(np.stack([values_N for _, values_N in some]))
+            yield pa.table({"uid": [uid for uid, _ in some], "values": float_lists(values_RN)}, schema=CLIP_ROWS)
+
+
+def mean_of_windows(values_WN: np.ndarray) -> np.ndarray:
+    """The values (N,) of a recording, as `pool_windows` makes them of those of its windows."""
+    values_N: np.ndarray = WINDOW_POOLINGS["mean"](values_WN).astype(np.float32)
+    return values_N

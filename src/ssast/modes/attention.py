@@ -1,7 +1,6 @@
 """Show what a model's answer rests on in chosen clips: a picture and a file of values for each, and one page."""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -70,7 +69,7 @@ def attention(options: Options) -> Path:
     _write_tables(folder, found, explainer)
     write_page(
         folder / "attention.html",
-        _page(explainer, found, {"model": _address(paths), "seed": options.seed}, {**clips.told, **asdict(audio)}),
+        _page(explainer, found, {"model": _address(paths), "seed": options.seed}, {**clips.told, **audio.entries()}),
     )
     note_recordings(context.record, context.skipped, root, clips.frame.index)
     say(

@@ -19,6 +19,7 @@ from ssast.dataset_audit.survey import FAULTS, Finding, findings, label_counts
 from ssast.errors import UserError
 from ssast.options.options import Options
 from ssast.options.record import RunRecord
+from ssast.pages.unheard import UnheardSound
 from ssast.processors import worker_count
 from ssast.runs.audio_settings import audio_settings
 from ssast.runs.context import say
@@ -167,6 +168,9 @@ def _show(
     for split, frame in splits.items():
         say(_line(split, [heard[uid] for uid in frame.index]))
     say(_as_heard(audio))
+    uids = dict.fromkeys(uid for frame in splits.values() for uid in frame.index)
+    if unheard := UnheardSound.of((heard[uid].seconds for uid in uids if heard[uid].digest), audio).sentence:
+        say(unheard)
     if labels:
         say("\n" + label_counts(splits, labels).to_string(index=False))
     else:

@@ -1,7 +1,7 @@
 """Convert a published or older checkpoint to a model folder, and test how closely both agree."""
 
 import os
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
@@ -105,7 +105,7 @@ def model_of(found: Detected, settings: ModelSettings, audio: AudioSettings) -> 
     if found.kind == PUBLISHED_FILE:
         checkpoint = read_checkpoint(found.path)
         sizes = {name: checkpoint.config[name] for name in ("num_mel_bins", "target_length")}
-        return SSASTForPreTraining.from_checkpoint(checkpoint, frontend=asdict(replace(audio, **sizes)))
+        return SSASTForPreTraining.from_checkpoint(checkpoint, frontend=replace(audio, **sizes).entries())
     tuned = read_finetuned(str(found.path), settings, audio)
     if tuned.labels is None:
         names = [f"label_{number}" for number in range(tuned.num_labels)]

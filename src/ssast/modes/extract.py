@@ -21,7 +21,7 @@ from ssast.runs.context import RunContext, say
 from ssast.runs.models import ModelSettings, classification_model, finetuned_model
 from ssast.runs.output.changed_recordings import RememberedRecordings
 from ssast.runs.output.folder import open_folder, used_files
-from ssast.runs.output.notes import note_recordings
+from ssast.runs.output.notes import Listening, note_recordings
 from ssast.runs.paths import Paths
 from ssast.runs.rows import Rows, data_name, rows
 from ssast.runs.scoring import Scorer
@@ -60,7 +60,8 @@ def extract(options: Options) -> Path:
     if distributed.is_main():
         count = done.write_parquet(folder / name, "embedding")
         done.remove()
-        note_recordings(context.record, skipped, folder, source.frame.index)
+        listening = None if options.over_time else Listening(audio)
+        note_recordings(context.record, skipped, folder, source.frame.index, listening=listening)
         say(f"{count} embeddings in {folder / name}")
     return folder / name
 
@@ -94,7 +95,7 @@ def _extraction_model(options: Options, paths: Paths) -> tuple[SSASTForAudioClas
     settings, asked = ModelSettings.of(options), audio_settings(options)
     if options.finetuned_mdl_path:
         model = finetuned_model(paths, settings, asked)
-        return model, model_settings(asked, model.frontend, options.given)
+        return model, model_settings(asked, model.frontend, options.given, overlap=options.window_overlap)
     return classification_model(paths, settings, ["unused"], asked), asked
 
 

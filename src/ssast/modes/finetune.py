@@ -80,4 +80,7 @@ def _choose_trained_parts(options: Options, model: SSASTForAudioClassification, 
 def _is_still(options: Options, model: SSASTForAudioClassification) -> bool:
     """Whether a clip's pooled states are the same in every epoch, and are to be kept."""
     is_still = options.freeze and not options.unfreeze_last and not options.lora_rank and not options.altering
-    return options.features == "auto" and is_still and not any(one.requires_grad for one in model.v.parameters())
+    is_still = is_still and not any(one.requires_grad for one in model.v.parameters())
+    if is_still and options.crop == "random":
+        say("--crop random takes another stretch of long recordings in each epoch, so no states of the base are kept")
+    return options.features == "auto" and is_still and options.crop == "start"

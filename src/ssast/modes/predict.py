@@ -24,7 +24,7 @@ from ssast.errors import UserError
 from ssast.options.options import Options
 from ssast.pages.sound_finding_sentences import finding_note
 from ssast.pages.tables import number, text_table
-from ssast.runs.audio_settings import audio_settings, model_settings
+from ssast.runs.audio_settings import audio_settings, model_settings, window_share
 from ssast.runs.batches import ClipReader
 from ssast.runs.context import RunContext, say
 from ssast.runs.models import ModelSettings, finetuned_model
@@ -68,7 +68,8 @@ def predict(options: Options) -> Path:
     folder = open_folder(context.record, clips={"predict": len(files)}, files=used, trains=False)
     reader = ClipReader.of(context, audio)
     Scorer.of(context, reader).ready(model)
-    predictor = WindowPredictor.of(model, audio, options.window_overlap, reader.device)
+    overlap = window_share(audio, options.given, options.window_overlap)
+    predictor = WindowPredictor.of(model, audio, overlap, reader.device)
     data = FileDataset(files, predictor.conf, librosa=options.lib, hold="windows")
     data.judges = True
     key = f"{sorted(used.values())} {hashlib.sha256(repr(data.uids).encode()).hexdigest()}"

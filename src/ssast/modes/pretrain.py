@@ -10,7 +10,7 @@ from ssast.runs.audio_settings import audio_settings
 from ssast.runs.batches import ClipReader
 from ssast.runs.context import RunContext, say
 from ssast.runs.models import ModelSettings, compile_blocks, piece_size, pretraining_model, save
-from ssast.runs.output.notes import note_recordings
+from ssast.runs.output.notes import Listening, note_recordings
 from ssast.runs.rows import training_rows
 from ssast.runs.training import (
     epoch_steps,
@@ -42,7 +42,9 @@ def pretrain(options: Options) -> Path:
     folder, key = start_training(record, paths, train_rows, held_out)
     outcome = train(model, batches, training_settings(options), folder, context.engine, key=key)
     save(model, folder)
-    note_recordings(record, context.skipped, folder, train_rows.frame.index, held_out.frame.index)
+    listening = Listening(audio, options.crop, trains=True)
+    uids = (train_rows.frame.index, held_out.frame.index)
+    note_recordings(record, context.skipped, folder, *uids, listening=listening)
     if outcome.best_epoch == 0 and options.epochs > 1:
         say(best_is_first(options.epochs))
     if "validation_accuracy" in outcome.report:

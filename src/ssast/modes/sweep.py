@@ -29,7 +29,6 @@ from ssast.metrics.measures import SOFT_POSITIVE
 from ssast.metrics.score_entries import measure_of
 from ssast.metrics.scores import score
 from ssast.model.classification import SSASTForAudioClassification
-from ssast.model.finite import check_answers
 from ssast.model.head import POOLINGS
 from ssast.options.options import SPECS, Options
 from ssast.pages.tables import TITLES, number, text_table
@@ -37,10 +36,10 @@ from ssast.runs.audio_settings import audio_settings
 from ssast.runs.batches import ClipReader
 from ssast.runs.context import RunContext, say
 from ssast.runs.cross_validation import spread
-from ssast.runs.features import Pooler, all_states, check_some, own_states, pooled_table, with_pooled
+from ssast.runs.features import Pooler, all_states, check_some, own_states, pooled_scores, pooled_table, with_pooled
 from ssast.runs.models import ModelSettings, classification_model
 from ssast.runs.output.folder import open_folder, used_files
-from ssast.runs.output.notes import note_recordings
+from ssast.runs.output.notes import Listening, note_recordings
 from ssast.runs.rows import Rows, target_labels, training_rows
 from ssast.runs.training import remember_skipped, training_batches, training_settings
 from ssast.runs.wrapping.wrapper import Mode
@@ -51,6 +50,7 @@ MEASURES = {"BCE": ("auc",), "MSE": ("spearman", "rmse")}
 
 Scores = dict[str, dict[str, float | None]]
 """By label, and under "mean": each measure."""
+_Tables = tuple[StatesTable, StatesTable]
 
 
 @Mode
@@ -71,16 +71,16 @@ def sweep(options: Options) -> Path:
     folder = open_folder(context.record, clips=clips, files=files, trains=False)
     _say_left_aside(options)
     _check_held_out([held_out.targets for _, held_out in splits], plan)
-    # The splits of all seeds are made of the same recordings.
     keeps = options.features == "auto"
     pooler = Pooler(reader, context.engine, model, all_states(model), True, options.cache_gb, keeps)
-    table = pooled_table(pooler, train_rows, held_out)
-    check_some(context.skipped, table)
-    found = _all_heads(runs, model, table)
+    tables = _tables(pooler, splits)
+    check_some(context.skipped, tables[0])
+    found = _all_heads(runs, model, tables)
     best = _best(found, plan, clips["validation"])
     with atomic_file(folder / "sweep.csv") as unfinished:
         _csv(found, plan).to_csv(unfinished, index=False)
-    note_recordings(context.record, context.skipped, folder, train_rows.frame.index, held_out.frame.index)
+    uids = (train_rows.frame.index, held_out.frame.index)
+    note_recordings(context.record, context.skipped, folder, *uids, listening=Listening(audio, trains=True))
     context.skipped.leave()
     _show(found, best, plan, clips["validation"], folder / "sweep.csv")
     return folder / "sweep.csv"
@@ -101,6 +101,15 @@ class Plan:
         return MEASURES[self.loss]
 
 
+def _tables(pooler: Pooler, splits: Sequence[tuple[Rows, Rows]]) -> _Tables:
+    """What heads are trained on, and what they are scored on: where recordings are scored whole, all their windows."""
+    table = pooled_table(pooler, *splits[0])
+    if not pooler.reader.is_whole:
+        return table, table
+    scored = splits[0][1:] if len(splits) == 1 else splits[0]  # other seeds hold out other recordings
+    return table, pooled_table(replace(pooler, in_windows=True), *scored)
+
+
 @dataclass(frozen=True)
 class _Run:
     """What the heads of one seed have in common."""
@@ -117,7 +126,7 @@ class _Run:
 
 def _run(plan: Plan, reader: ClipReader, options: Options, seed: int, split: tuple[Rows, Rows]) -> _Run:
     positives = positive_weights(split[0].targets).tolist() if options.pos_weight else None
-    reader = replace(reader, seed=seed)
+    reader = replace(reader, seed=seed, crop="start")
     remember_skipped(reader, Path(options.exp_dir), resume=options.resume)
     pieces = options.micro_batch or reader.batch_size
     batches = training_batches(reader, *split, piece_size=pieces, balanced=options.balanced)
@@ -144,7 +153,7 @@ def _no_score(plan: Plan, clips: int) -> UserError:
 
 def _say_left_aside(options: Options) -> None:
     """A config of finetune may alter recordings or train the base, which a sweep does not."""
-    names = [*options.altering, "unfreeze_last", "lora_rank", "freeze"]
+    names = [*options.altering, "crop", "unfreeze_last", "lora_rank", "freeze"]
     values = {name: getattr(options, name) for name in names}
     aside = [f"--{name} {value}" for name, value in values.items() if value != SPECS[name].default]
     if aside:
@@ -152,13 +161,13 @@ def _say_left_aside(options: Options) -> None:
 
 
 def _all_heads(
-    runs: Sequence[_Run], model: SSASTForAudioClassification, table: StatesTable
+    runs: Sequence[_Run], model: SSASTForAudioClassification, tables: _Tables
 ) -> dict[Choice, dict[str, Scores]]:
     """The scores of each choice, by the name of the seed."""
     found: dict[Choice, dict[str, Scores]] = {choice: {} for choice in CHOICES}
     with tqdm(total=len(CHOICES) * len(runs), desc="sweep", unit="head", dynamic_ncols=True) as bar:
         for run, together in itertools.product(runs, _groups(runs[0].plan)):
-            for choice, scores in _train_heads(run, model, table, together).items():
+            for choice, scores in _train_heads(run, model, tables, together).items():
                 found[choice][run.name] = scores
             bar.update(len(together))
     return found
@@ -173,24 +182,25 @@ def _groups(plan: Plan) -> list[list[Choice]]:
 
 
 def _train_heads(
-    run: _Run, model: SSASTForAudioClassification, table: StatesTable, together: list[Choice]
+    run: _Run, model: SSASTForAudioClassification, tables: _Tables, together: list[Choice]
 ) -> dict[Choice, Scores]:
     """Train heads as finetune would, and score the best epoch of each on the validation clips."""
+    trained, scored = tables
     if len(together) == 1:
         _renew(run, model, together[0])
-        _train(run, model, with_pooled(run.batches, table, own_states(model)))
-        return {together[0]: _score(run, model, table)}
+        _train(run, model, with_pooled(run.batches, trained, own_states(model)))
+        return {together[0]: _score(run, model, scored)}
     layers = [choice.layer for choice in together if choice.layer is not None]
     _renew(run, model, together[0])
     task, patience = together[0].task, run.plan.training.patience
     heads = ParallelHeads(model, task=task, layers=layers, seed=run.seed, patience=patience)
     states = States((task,), tuple(layers), model.v.width)
-    _train(run, heads, with_pooled(run.batches, table, states), patience=0)
+    _train(run, heads, with_pooled(run.batches, trained, states), patience=0)
     found = {}
     for place, choice in enumerate(together):
         _renew(run, model, choice)
         model.mlp_head.load_state_dict(heads.best(place))
-        found[choice] = _score(run, model, table)
+        found[choice] = _score(run, model, scored)
     return found
 
 
@@ -213,9 +223,7 @@ def _score(run: _Run, model: SSASTForAudioClassification, table: StatesTable) ->
     plan, device = run.plan, run.plan.engine.device
     model.eval()
     seen = [batch for batch in with_pooled(run.batches, table, own_states(model)).validation() if batch["uid"]]
-    scores = torch.cat(
-        [check_answers(batch["uid"], model.score_pooled(batch["pooled"].to(device)).cpu()) for batch in seen]
-    )
+    scores = torch.cat([pooled_scores(model, table, batch, device) for batch in seen])
     targets = torch.cat([batch["targets"] for batch in seen])
     metrics = score(targets.numpy(), scores.numpy(), model.labels or [], loss=plan.loss)
     return {

@@ -76,9 +76,16 @@ class SoundOptions(DataOptions):
         high=1_000_000,
         is_public=True,
     )
+    whole_recording: bool | None = option(
+        None,
+        "score and embed recordings longer than target_length whole, by the mean of windows, as predict does",
+        AUDIO,
+        shown="False; a fine-tuned model's own",
+        is_public=True,
+    )
     window_overlap: float = option(
         0.5,
-        "recordings longer than target_length are cut into windows that share so much (extract: over time)",
+        "windows of recordings that are heard whole share so much; a fine-tuned model's own, if it has one",
         AUDIO,
         unit="share of a window",
         low=0,

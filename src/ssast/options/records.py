@@ -51,9 +51,10 @@ _SOUND = "resample_rate reduce clip_length target_length"
 _SPECTROGRAM = f"{_SOUND} num_mel_bins dataset_mean dataset_std"
 _CLIPS = f"{_EVERY} {_RECORDINGS} {_SPECTROGRAM} on_bad_audio dataset mask_padding worker_start"
 _BATCHES = "batch_size compile"
+_WINDOWS = "whole_recording window_overlap"
 _NEW_MODEL = "pretrained_mdl_path model_size fshape tshape fstride tstride"
 _TRAINING = f"{_BATCHES} learning_rate epochs optim weight_decay scheduler max_lr clip_grad patience val_share"
-_CHECKPOINTS = "micro_batch save_every_seconds keep_checkpoints tensorboard"
+_CHECKPOINTS = "crop micro_batch save_every_seconds keep_checkpoints tensorboard"
 _AUGMENTATION = " ".join(
     [
         *(name for each in ALTERATIONS for name in (each.name, each.amount.name)),
@@ -91,7 +92,7 @@ MODES = {
         "recordings, train.csv and test.csv, labels.txt, a pretrained model",
         "a fine-tuned model folder with scores, predictions and report.html",
         _names(
-            *(_CLIPS, _NEW_MODEL, _TRAINING, _CHECKPOINTS, _AUGMENTATION, _HEAD),
+            *(_CLIPS, _NEW_MODEL, _TRAINING, _CHECKPOINTS, _AUGMENTATION, _HEAD, _WINDOWS),
             "task freeze unfreeze_last lora_rank lora_alpha weighted layer resamples folds",
         ),
         checks=checks.CHECK_WORK,
@@ -103,7 +104,7 @@ MODES = {
         "score a fine-tuned model on labelled recordings",
         "recordings, a csv, labels.txt, a fine-tuned model",
         "scores, predictions and report.html",
-        _names(_CLIPS, _BATCHES, "label_txt finetuned_mdl_path resamples"),
+        _names(_CLIPS, _BATCHES, _WINDOWS, "label_txt finetuned_mdl_path resamples"),
         checks=checks.CHECK_WORK,
         sends=True,
         tidies=True,
@@ -114,8 +115,8 @@ MODES = {
         "recordings, a csv, a pretrained or fine-tuned model",
         "a parquet file of uid and embedding",
         _names(
-            *(_CLIPS, _BATCHES),
-            "pretrained_mdl_path finetuned_mdl_path window_overlap task layer embedding_type over_time",
+            *(_CLIPS, _BATCHES, _WINDOWS),
+            "pretrained_mdl_path finetuned_mdl_path task layer embedding_type over_time",
         ),
         checks=checks.CHECK_WORK,
         sends=True,
@@ -167,7 +168,7 @@ MODES = {
         "find the layer and the pooling of a frozen base that serve best, by validation",
         "recordings, train.csv, labels.txt, a pretrained model",
         "sweep.csv: the validation score of a head on each layer, in each pooling",
-        _names(_CLIPS, _NEW_MODEL, _TRAINING, _HEAD),
+        _names(_CLIPS, _NEW_MODEL, _TRAINING, _HEAD, _WINDOWS),
         checks=checks.CHECK_WORK,
         sends=True,
         tidies=True,

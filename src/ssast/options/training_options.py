@@ -90,6 +90,13 @@ class TrainingOptions(ModelOptions):
         is_rare=True,
         is_public=True,
     )
+    crop: str = option(
+        "start",
+        "what training hears of recordings longer than target_length: their beginning, or another stretch each epoch",
+        TRAINING,
+        choices=("start", "random"),
+        is_public=True,
+    )
     val_share: float = option(
         0.1,
         "share of train.csv held out to choose the best epoch; by speaker where the csv names them",

@@ -1,27 +1,47 @@
 """Take the audio settings from the options, or from a fine-tuned model, whose own settings go first."""
 
 from collections.abc import Mapping
-from dataclasses import asdict
+from dataclasses import replace
 from typing import Any
 
 from ssast.audio.settings import OPTION_OF, AudioSettings
 from ssast.options.options import Options
+from ssast.options.records import MODES
 from ssast.runs.context import say
+
+_WINDOWS = "window_overlap"
 
 
 def audio_settings(options: Options) -> AudioSettings:
     """How recordings become the model's input: kept in the model folder, so that every later mode does the same."""
-    names = AudioSettings.__dataclass_fields__
-    return AudioSettings(**{name: getattr(options, OPTION_OF.get(name, name)) for name in names})
+    names = [name for name in AudioSettings.__dataclass_fields__ if name != _WINDOWS]
+    sound = AudioSettings(**{name: getattr(options, OPTION_OF.get(name, name)) for name in names})
+    in_windows = options.whole_recording and "whole_recording" in MODES[options.mode].options
+    return replace(sound, window_overlap=options.window_overlap) if in_windows else sound
 
 
 def model_settings(
-    asked: AudioSettings, frontend: Mapping[str, Any] | None, given: frozenset[str] = frozenset()
+    asked: AudioSettings,
+    frontend: Mapping[str, Any] | None,
+    given: frozenset[str] = frozenset(),
+    *,
+    overlap: float = 0.5,
 ) -> AudioSettings:
-    """The settings kept with a fine-tuned model, or else those asked for; says which `given` options give way."""
-    kept = AudioSettings.kept({**asdict(asked), **(frontend or {})})
-    for name, value in asdict(kept).items():
+    """The settings kept with a fine-tuned model, or else those asked for; says which `given` options give way.
+
+    Whether recordings are heard whole, and with which `overlap`, is asked of the model too, but what is given wins.
+    """
+    kept = AudioSettings.kept({**asked.entries(), **(frontend or {})})
+    for name, value in kept.entries().items():
         option = OPTION_OF.get(name, name)
-        if option in given and getattr(asked, name) != value:
+        if name != _WINDOWS and option in given and getattr(asked, name) != value:
             say(f"--{option} {getattr(asked, name)} is left aside: the model was fine-tuned with {value}")
-    return kept
+    in_windows = asked if "whole_recording" in given else kept
+    if in_windows.window_overlap is None:
+        return replace(kept, window_overlap=None)
+    return replace(kept, window_overlap=window_share(kept, given, overlap))
+
+
+def window_share(audio: AudioSettings, given: frozenset[str], overlap: float) -> float:
+    """The share that windows have in common: what is given, else the model's own, else the usual `overlap`."""
+    return overlap if "window_overlap" in given or audio.window_overlap is None else audio.window_overlap

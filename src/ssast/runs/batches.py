@@ -2,7 +2,8 @@
 
 import math
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 import torch
@@ -15,6 +16,8 @@ from ssast.data.loader import Loader, loader
 from ssast.data.prepare import Prepare
 from ssast.data.storage.location import Location
 from ssast.engine.inference import loader_size
+from ssast.engine.lengths import Grouping
+from ssast.engine.windows import Cutter, window_batches
 from ssast.processors import worker_count
 from ssast.runs.context import RunContext
 from ssast.runs.output.skipped_recordings import SkippedRecordings
@@ -27,10 +30,27 @@ _BATCH = ("mixup", "mixup_alpha", *(each.name for each in SPECTROGRAM_ALTERATION
 
 
 @dataclass(frozen=True)
+class RowBatches:
+    """The batches of rows: a function that gives them from one step to another, the steps, and what prepares a batch.
+
+    A step is a batch of `clips_a_step` recordings, or one recording; `unit` is its name. With a `grouping` clips of one
+    length go through the model together.
+    """
+
+    batches: Callable[[int, int], Iterable[Batch]]
+    steps: int
+    clips_a_step: int
+    prepare: Callable[[Batch], Batch]
+    grouping: Grouping | None = None
+    unit: str = "batch"
+
+
+@dataclass(frozen=True)
 class ClipReader:
     """Reads recordings below a folder as a model hears them (`audio`); those that cannot be used go to `skipped`.
 
     `augmentation` has the amounts of all augmentations by option; they act only where a data set is asked to `augment`.
+    So does `crop`, which says whether training hears the start of long ones or a random stretch.
     """
 
     recordings: Location
@@ -44,6 +64,7 @@ class ClipReader:
     num_workers: int
     on_bad_audio: str
     worker_start: str
+    crop: str
 
     @classmethod
     def of(cls, context: RunContext, audio: AudioSettings) -> "ClipReader":
@@ -63,6 +84,7 @@ class ClipReader:
             worker_count(options.num_workers),
             options.on_bad_audio,
             options.worker_start,
+            options.crop,
         )
 
     @property
@@ -73,11 +95,12 @@ class ClipReader:
     def dataset(self, rows: Rows, *, augment: bool = False, hold: str = "heard") -> AudioDataset:
         """The recordings of these rows; the first is read now, so that a wrong folder shows.
 
-        `hold` says what of long ones is held, as in `AudioDataset`.
+        `hold` says what of long ones is held, as in `AudioDataset`, unless it is to `augment` and crops them at random.
         """
         conf = self.audio.conf()
         if augment:
             conf |= {key: self.augmentation[name] for name, key in _WAVEFORM.items()}
+            hold = "stretch" if self.crop == "random" else hold
         data = AudioDataset(
             rows.frame,
             rows.labels,
@@ -90,7 +113,7 @@ class ClipReader:
         )
         if self.on_bad_audio == "error" and len(rows.frame):
             next(iter(loader(data, batch_size=1)))
-        data.judges = True
+        data.judges, data.refuses_damage = True, self.on_bad_audio == "error"
         return data
 
     def load(self, data: Any, **how: Any) -> Loader:
@@ -113,11 +136,32 @@ class ClipReader:
         amounts = {name: self.augmentation[name] for name in _BATCH} if augment else {}
         return Prepare(self.audio.frontend(), rounding=rounding, **amounts).to(self.device)
 
-    def row_batches(self, source: Rows) -> tuple[Callable[[int, int], Iterable[Batch]], int]:
-        """A function that gives batches of these rows from one number to another, and their number."""
+    def row_batches(self, source: Rows, rounding: Callable[[int], int] | None = None) -> RowBatches:
+        """The batches of these rows, with their beginnings, or where they are heard whole with all their windows."""
+        prepare, size = self.prepare(rounding=rounding), self.loader_size
+        grouping = Grouping.of(prepare, size)
+        if self.is_whole:
+            data = self.window_dataset(source)
+            return RowBatches(partial(self.windows, data), len(data), 1, prepare, grouping, "recording")
         data = self.dataset(source)
 
         def batches(start: int, stop: int) -> Iterable[Batch]:
             return self.load(data, batch_size=self.loader_size, start=start, stop=stop)
 
-        return batches, math.ceil(len(data) / self.loader_size)
+        return RowBatches(batches, math.ceil(len(data) / size), size, prepare, grouping)
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether recordings are scored and embedded whole, in windows."""
+        return self.audio.window_overlap is not None
+
+    def window_dataset(self, rows: Rows) -> AudioDataset:
+        """The recordings of these rows, to be cut into windows; a clip_length bounds those, as in `predict`."""
+        return replace(self, audio=replace(self.audio, clip_length=0.0)).dataset(rows, hold="windows")
+
+    def windows(self, data: AudioDataset, start: int, stop: int, **how: Any) -> Iterable[Batch]:
+        """Batches of the windows of recordings from one number to another, those that `predict` cuts."""
+        audio = self.audio
+        cutter = Cutter.of(audio.frontend(), audio.window_overlap or 0.0, most_seconds=audio.clip_length)
+        one_by_one = self.load(data, batch_size=1, start=start, stop=stop, **how)
+        return window_batches(one_by_one, cutter, self.loader_size)

@@ -4,18 +4,23 @@ import itertools
 import math
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import nullcontext
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
+from functools import partial
 from inspect import signature
 from pathlib import Path
-from typing import TypeVar, cast
+from typing import Any, TypeVar, cast
 
+import numpy as np
 import pandas as pd
 import torch
+from torch import Tensor
 from tqdm import tqdm
 
 from ssast import __version__
+from ssast.audio.settings import AudioSettings
 from ssast.audio.sound_findings import SoundFinding
 from ssast.data.batch import Batch
+from ssast.data.dataset import AudioDataset
 from ssast.data.features import FeatureStore, PooledBatches, States, StatesTable, Values, weights_name
 from ssast.data.kept_findings import KeptFindings
 from ssast.data.loader import Loader
@@ -26,12 +31,14 @@ from ssast.engine import distributed, inference
 from ssast.engine.hardware import Engine
 from ssast.engine.lengths import Grouping, answers
 from ssast.engine.trainable import TrainingBatches
+from ssast.engine.windows import mean_of_windows
 from ssast.errors import UserError
 from ssast.model.classification import SSASTForAudioClassification
 from ssast.model.encoder import NUM_STATES, SSASTEncoder
+from ssast.model.finite import check_answers
 from ssast.model.head import POOLINGS
 from ssast.model.patch_grid import LENGTH_STEP
-from ssast.runs.batches import ClipReader
+from ssast.runs.batches import ClipReader, RowBatches
 from ssast.runs.context import say
 from ssast.runs.output.skipped_recordings import SkippedRecordings
 from ssast.runs.rows import Rows
@@ -57,7 +64,8 @@ class Pooler:
     """What computes pooled states: a model, how recordings reach it, which states are asked for, and the arithmetic.
 
     With `autocast` they are as the training loop computes them, else as scoring does: the same in fp32, not in bf16.
-    What it `keeps` lies in the cache of `cache_gb`.
+    What it `keeps` lies in the cache of `cache_gb`. `in_windows` has the states of all windows of recordings that are
+    heard whole, else there are those of their beginnings.
     """
 
     reader: ClipReader
@@ -67,13 +75,14 @@ class Pooler:
     autocast: bool
     cache_gb: float
     keeps: bool = True
+    in_windows: bool = False
 
     def made_by(self) -> str:
         """A fingerprint of all that the states depend on, except the recording and which states are asked for."""
         half = self.engine.bf16
         arithmetic = ("bf16 by autocast" if self.autocast else "bf16") if half else "fp32"
         shape = [(name, self.model.config[name]) for name in SHAPE]
-        sound = [*sorted(asdict(self.reader.audio).items()), ("lib", self.reader.librosa)]
+        sound = [*sorted(self._heard.entries().items()), ("lib", self.reader.librosa)]
         ran_on = (self.engine.device.type, arithmetic, __version__, str(torch.__version__))
         cut = () if self.model.rounding is None else (LENGTH_STEP,)
         return fingerprint_of(weights_name(self.model.v), shape, sound, ran_on, *cut)
@@ -81,36 +90,56 @@ class Pooler:
     def heard_as(self) -> str:
         """A fingerprint of the settings that decide what is heard of a recording."""
         names = ("sample_rate", "reduce", "clip_length", "target_length")
-        return fingerprint_of([getattr(self.reader.audio, name) for name in names], self.reader.librosa, __version__)
+        whole = ["in windows"] if self.in_windows else []
+        heard = [getattr(self.reader.audio, name) for name in names]
+        return fingerprint_of(heard, self.reader.librosa, __version__, *whole)
+
+    @property
+    def _heard(self) -> AudioSettings:
+        """The settings that the states depend on: those of beginnings serve however recordings are scored."""
+        return self.reader.audio if self.in_windows else replace(self.reader.audio, window_overlap=None)
+
+    def _dataset(self, source: Rows) -> AudioDataset:
+        rows = Rows(source.frame, [], source.source)
+        return self.reader.window_dataset(rows) if self.in_windows else self.reader.dataset(rows)
 
     def compute(self, source: Rows) -> Iterator[tuple[str, Values]]:
-        """The uid and the states (K, N, D) of each recording that can be used, batch by batch through the model."""
-        data, size = self.reader.dataset(Rows(source.frame, [], source.source)), self.reader.loader_size
-        batches = self.reader.load(data, batch_size=size, is_part=True)  # notes what is doubtful on the way
-        ready = self.reader.prepare(rounding=self.model.rounding)
+        """The uid and the states (K, N, D) of each recording that can be used, batch by batch through the model.
+
+        In windows they are (W, K, N, D).
+        """
+        data, size = self._dataset(source), self.reader.loader_size
+        if not self.in_windows:
+            yield from self._values(self.reader.load(data, batch_size=size, is_part=True), len(data), size)
+            return
+        rows = self._values(self.reader.windows(data, 0, len(data), is_part=True), len(data), 1)
+        for uid, windows in itertools.groupby(rows, key=lambda row: row[0]):
+            yield uid, np.stack([values_KND for _, values_KND in windows])
+
+    def _values(self, batches: Iterable[Batch], total: int, size: int) -> Iterator[tuple[str, Values]]:
+        """The states of each row of the batches, whose loader notes what is doubtful on the way."""
+        ready, quiet = self.reader.prepare(rounding=self.model.rounding), not distributed.is_main()
         apply = self._apply(ready)
 
-        def values(batch: Batch) -> torch.Tensor:
+        def values(batch: Batch) -> Tensor:
             return inference.values(apply, batch, self.engine)
 
-        with tqdm(
-            total=len(data), desc="pooling", unit="clip", dynamic_ncols=True, disable=not distributed.is_main()
-        ) as bar:
-            for number, (batch, values_BKND) in enumerate(answers(values, batches, Grouping.of(ready, size))):
+        grouping = Grouping.of(ready, self.reader.loader_size)
+        with tqdm(total=total, desc="pooling", unit="clip", dynamic_ncols=True, disable=quiet) as bar:
+            for batch, values_BKND in answers(values, batches, grouping):
                 yield from zip(batch["uid"], values_BKND.numpy(), strict=False)
-                bar.update(min(size, len(data) - number * size))
+                bar.update(min(batch.get("steps", 1) * size, total - bar.n))
 
     def judge(self, uids: list[str], source: Rows) -> Iterator[tuple[str, dict[str, str]]]:
         """The uid and the findings of recordings that are read for nothing else."""
-        rows = Rows(source.frame.loc[uids], [], source.source)
-        data = self.reader.dataset(rows)
+        data = self._dataset(replace(source, frame=source.frame.loc[uids]))
         for batch in self.reader.load(data, batch_size=JUDGED_AT_ONCE, is_part=True):
             yield from ((uid, self.reader.skipped.about(uid)) for uid in batch["uid"])
 
-    def _apply(self, ready: Prepare) -> Callable[[Batch], torch.Tensor]:
+    def _apply(self, ready: Prepare) -> Callable[[Batch], Tensor]:
         around = self.engine.autocast if self.autocast else nullcontext
 
-        def pool(batch: Batch) -> torch.Tensor:
+        def pool(batch: Batch) -> Tensor:
             with around():
                 made = ready(batch)
                 states = self.states
@@ -124,7 +153,7 @@ def pooled_table(pooler: Pooler, *sources: Rows) -> StatesTable:
     model, root = pooler.model, pooler.reader.recordings
     model.to(pooler.engine.device).eval()
     disk = cache(pooler.cache_gb)
-    store = FeatureStore(disk, pooler.made_by(), pooler.states, all_states(model))
+    store = FeatureStore(disk, pooler.made_by(), pooler.states, all_states(model), in_windows=pooler.in_windows)
     rows = Rows(pd.concat([source.frame for source in sources]), [], sources[0].source)
     uids = list(rows.frame.index)
     content_of = dict(
@@ -214,21 +243,51 @@ def pooled_training_batches(pooler: Pooler, batches: TrainingBatches, *sources: 
 
 def check_some(skipped: SkippedRecordings, table: StatesTable) -> None:
     """UserError where not one of the recordings could be used."""
-    if not table.is_there.any():
+    if not any(uid in table for uid in table.uids):
         first = next(iter(skipped.reasons.values()), "")
-        raise UserError(f"none of the {len(table.is_there)} recordings can be used; the first: {first}")
+        raise UserError(f"none of the {len(table.uids)} recordings can be used; the first: {first}")
 
 
-def pooled_rows(
-    pooler: Pooler, source: Rows
-) -> tuple[Callable[[int, int], Iterable[Batch]], int, Callable[[Batch], Batch]]:
+def pooled_rows(pooler: Pooler, source: Rows) -> RowBatches:
     """As `ClipReader.row_batches`, with pooled states in place of recordings."""
     uids = list(source.frame.index)
     table, size = pooled_table(pooler, source), pooler.reader.loader_size
+    if pooler.in_windows:
+        batches_of = partial(_window_batches, table, pooler.states, uids, size)
+        return RowBatches(batches_of, len(uids), 1, lambda batch: batch, unit="recording")
 
     def batches(start: int, stop: int) -> Iterator[Batch]:
         for first in range(start * size, min(stop * size, len(uids)), size):
             there = [uid for uid in uids[first : first + size] if uid in table]
             yield {"uid": there, "pooled": table.read(there, pooler.states)}
 
-    return batches, math.ceil(len(uids) / size), lambda batch: batch
+    return RowBatches(batches, math.ceil(len(uids) / size), size, lambda batch: batch)
+
+
+def _window_batches(
+    table: StatesTable, states: States, uids: list[str], size: int, start: int, stop: int
+) -> Iterator[Batch]:
+    """The windows of recordings from one number to another, those of a recording together, in batches of about `size`.
+
+    A row has the uid of its recording.
+    """
+    there: list[str] = []
+    steps = 0
+    for number, uid in enumerate(uids[start:stop], start):
+        there += [uid] if uid in table else []
+        steps += 1
+        if sum(table.windows(there)) >= size or number == min(stop, len(uids)) - 1:
+            yield {"uid": _names(table, there), "pooled": table.read(there, states), "steps": steps}
+            there, steps = [], 0
+
+
+def _names(table: StatesTable, uids: list[str]) -> list[str]:
+    """The uid of each row that the table has of these recordings."""
+    return [uid for uid, count in zip(uids, table.windows(uids), strict=True) for _ in range(count)]
+
+
+def pooled_scores(model: SSASTForAudioClassification, table: StatesTable, batch: Batch, device: Any) -> Tensor:
+    """Scores (B, N) of the recordings of a batch whose states are of this table: the means over their windows."""
+    names, windows = _names(table, batch["uid"]), table.windows(batch["uid"])
+    scores_WN = check_answers(names, model.score_pooled(batch["pooled"].to(device)).cpu())
+    return torch.from_numpy(np.stack([mean_of_windows(own_WN.numpy()) for own_WN in scores_WN.split(windows)]))

@@ -2,7 +2,7 @@
 
 import os
 import shutil
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -77,7 +77,7 @@ def pretraining_model(paths: Paths, settings: ModelSettings, audio: AudioSetting
             "objective": settings.task,
             "num_mel_bins": audio.num_mel_bins,
             "target_length": audio.target_length,
-            "frontend": asdict(audio),
+            "frontend": audio.entries(),
         }
     )
     if paths.pretrained_mdl_path is None:
@@ -91,7 +91,7 @@ def classification_model(
 ) -> SSASTForAudioClassification:
     """A pretrained encoder, or random weights with --pretrained_mdl_path none, with a new head for these labels."""
     kept = settings.values(*_HEAD, "mask_padding", "loss", "seed")
-    kept |= {"target_length": audio.target_length, "num_mel_bins": audio.num_mel_bins, "frontend": asdict(audio)}
+    kept |= {"target_length": audio.target_length, "num_mel_bins": audio.num_mel_bins, "frontend": audio.entries()}
     kept |= {"num_labels": len(labels), "labels": labels}
     if paths.pretrained_mdl_path is None:
         return SSASTForAudioClassification(**settings.values(*_SIZE), **kept)
@@ -105,7 +105,7 @@ def _say_unlike(path: str, audio: AudioSettings, given: frozenset[str]) -> None:
     """Say which audio settings of an own pretrained model differ from those of this run without being asked for."""
     config = Path(path) / CONFIG
     before = json_file(config).get("frontend") if config.is_file() else None
-    now = asdict(audio)
+    now = audio.entries()
     unlike = {
         OPTION_OF.get(name, name): (value, now[name])
         for name, value in (before or {}).items()

@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -16,7 +16,7 @@ from ssast.data.tables.targets import label_values
 from ssast.engine import distributed
 from ssast.engine.hardware import Engine
 from ssast.engine.inference import FinishedPass
-from ssast.engine.lengths import Grouping
+from ssast.engine.windows import WindowedPass
 from ssast.errors import UserError
 from ssast.metrics.predictions import Predictions
 from ssast.metrics.scores import choose_thresholds, unchosen_thresholds
@@ -25,13 +25,13 @@ from ssast.model.classification import SSASTForAudioClassification
 from ssast.options.record import RunRecord
 from ssast.pages.remarks import unchosen_sentence
 from ssast.pages.sound_finding_sentences import finding_counts, finding_sentences
-from ssast.runs.batches import ClipReader
+from ssast.runs.batches import ClipReader, RowBatches
 from ssast.runs.context import RunContext, say
 from ssast.runs.features import Pooler, own_states, pooled_rows
 from ssast.runs.models import compile_blocks
 from ssast.runs.output.changed_recordings import RememberedRecordings
 from ssast.runs.output.folder import fingerprint
-from ssast.runs.output.notes import note_recordings
+from ssast.runs.output.notes import Listening, note_recordings
 from ssast.runs.output.skipped_recordings import JOURNAL, SkippedRecordings
 from ssast.runs.overlap import say_overlap
 from ssast.runs.paths import Paths
@@ -90,28 +90,29 @@ class Scorer:
         *,
         aside: str = "",
     ) -> FinishedPass:
-        """One value a clip of `source`, in the run folder's parts; `apply` gets pooled states where they are kept."""
+        """One value a clip of `source`, in the run folder's parts; `apply` gets pooled states where they are kept.
+
+        Of recordings that are heard whole it is the mean over their windows.
+        """
         self.ready(model)
-        grouping = None
-        if self.pools:
-            states = own_states(model)
-            pooler = Pooler(self.reader, self.engine, model, states, autocast=False, cache_gb=self.cache_gb)
-            batches, steps, prepare = pooled_rows(pooler, source)
-        else:
-            batches, steps = self.reader.row_batches(source)
-            prepare = self.reader.prepare(rounding=model.rounding)
-            grouping = Grouping.of(prepare, self.reader.loader_size)
-        return self.passes.run(
-            lambda batch: apply(prepare(batch)),
-            batches,
-            steps,
+        given = self._pooled(model, source) if self.pools else self.reader.row_batches(source, model.rounding)
+        done = self.passes.run(
+            lambda batch: apply(given.prepare(batch)),
+            given.batches,
+            given.steps,
             folder,
-            key,
+            f"{key} {self.reader.audio.window_overlap}" if self.reader.is_whole else key,
             heard=lambda: RememberedRecordings.of(self.paths, source),
             aside=aside,
-            clips_a_step=self.reader.loader_size,
-            grouping=grouping,
+            clips_a_step=given.clips_a_step,
+            unit=given.unit,
+            grouping=given.grouping,
         )
+        return WindowedPass(done.folder) if self.reader.is_whole else done
+
+    def _pooled(self, model: SSASTForAudioClassification, source: Rows) -> RowBatches:
+        how = {"autocast": False, "cache_gb": self.cache_gb, "in_windows": self.reader.is_whole}
+        return pooled_rows(Pooler(self.reader, self.engine, model, own_states(model), **how), source)
 
     def predictions(
         self,
@@ -203,6 +204,9 @@ def evaluate_model(
         metrics["not_scored"] = lacking
     skipped.gather()
     metrics["heard"] = finding_counts(skipped.of(predictions.uids))
+    listening = Listening(scorer.reader.audio, scorer.reader.crop, trains=bool(also))
+    for unheard in replace(listening, trains=False).unheard(skipped, [predictions.uids]):
+        metrics |= {"unheard": unheard.facts} if unheard.longer else {}
     write_scores(folder, predictions, metrics)
     remarks = _threshold_remarks(home, test.labels) if loss == "BCE" else []
     careful = say_overlap(test.frame, trained.rows)
@@ -217,7 +221,7 @@ def evaluate_model(
     )
     write_report(report, scorer.reader, folder, predictions, metrics)
     done.remove()
-    note_recordings(record, skipped, folder, *(rows.frame.index for rows in (*also, test)))
+    note_recordings(record, skipped, folder, *(rows.frame.index for rows in (*also, test)), listening=listening)
 
 
 def _threshold_remarks(home: Path, labels: list[str]) -> list[str]:

@@ -38,6 +38,7 @@ FRONTEND = {
         lambda value: _is_number(value) and 1 / MOST_OF_ENTRY <= value <= MOST_OF_ENTRY,
     ),
     "reduce": ("true or false", lambda value: isinstance(value, bool)),
+    "window_overlap": ("a share from 0 to 0.95", lambda value: _is_number(value) and 0 <= value <= 0.95),
     "clip_length": ("a number of seconds, 0 for all", lambda value: _is_number(value) and 0 <= value < MOST_OF_ENTRY),
 }
 

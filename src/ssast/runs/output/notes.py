@@ -1,19 +1,54 @@
-"""Write beside a run's results which recordings were left out, and which its model does not hear rightly."""
+"""Write beside a run's results which recordings were left out, and what of the others its model does not hear."""
 
 import itertools
-from collections.abc import Iterable
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
+from ssast.audio.settings import AudioSettings
 from ssast.engine import distributed
 from ssast.options.record import RunRecord
 from ssast.pages.sound_finding_sentences import finding_counts
+from ssast.pages.unheard import UnheardSound
 from ssast.runs.output.folder import add_to_record
 from ssast.runs.output.skipped_recordings import SkippedRecordings
 
 
-def note_recordings(record: RunRecord, skipped: SkippedRecordings, folder: Path, *sources: Iterable[str]) -> None:
+@dataclass(frozen=True)
+class Listening:
+    """How much of recordings a run hears: what `audio` says, of those that it `trains` on what `crop` says."""
+
+    audio: AudioSettings
+    crop: str = "start"
+    trains: bool = False
+
+    def unheard(self, skipped: SkippedRecordings, sources: Sequence[Collection[str]]) -> list[UnheardSound]:
+        """What is not heard of the recordings with these uids; the first of the sources is what is trained on."""
+        is_whole = self.audio.window_overlap is not None
+        if not self.trains or (self.crop == "start" and not is_whole):
+            every = dict.fromkeys(itertools.chain.from_iterable(sources))
+            return [] if is_whole else [UnheardSound.of(skipped.lengths(every), self.audio)]
+        how = {"what": "training recordings", "each_epoch": self.crop == "random"}
+        trained = UnheardSound.of(skipped.lengths(sources[0]), self.audio, **how)
+        scored = dict.fromkeys(itertools.chain.from_iterable(sources[1:]))
+        others = [] if is_whole else [UnheardSound.of(skipped.lengths(scored), self.audio, what="other recordings")]
+        return [trained, *others]
+
+
+def note_recordings(
+    record: RunRecord,
+    skipped: SkippedRecordings,
+    folder: Path,
+    *sources: Collection[str],
+    listening: Listening | None = None,
+) -> None:
     """Write and say what was noted of the recordings with these uids, and count it in the run's record."""
-    if distributed.is_main():
-        uids = dict.fromkeys(itertools.chain.from_iterable(sources))
-        skipped.write(folder, uids)
-        add_to_record(record, folder, {"heard": finding_counts(skipped.of(uids))})
+    if not distributed.is_main():
+        return
+    uids = dict.fromkeys(itertools.chain.from_iterable(sources))
+    skipped.write(folder, uids)
+    unheard = [one for one in listening.unheard(skipped, sources) if one.longer] if listening else []
+    for one in unheard:
+        print(one.sentence, flush=True)
+    facts = {"heard": finding_counts(skipped.of(uids)), "unheard": {one.what: one.facts for one in unheard}}
+    add_to_record(record, folder, facts)

@@ -8,7 +8,7 @@ from pathlib import Path
 import pandas as pd
 
 from ssast import redaction
-from ssast.audio.sound_findings import SoundFinding
+from ssast.audio.sound_findings import LENGTH, SoundFinding
 from ssast.data.storage.atomic_writes import atomic_file
 from ssast.engine import distributed
 from ssast.pages.sound_finding_sentences import KINDS, finding_sentences
@@ -90,7 +90,7 @@ class SkippedRecordings:
             uid, *words = map(str, line) if line else ("",)
             if len(words) == 1:
                 self.reasons.setdefault(uid, words[0])
-            elif len(words) == 2 and words[0] in KINDS:
+            elif len(words) == 2 and words[0] in (*KINDS, LENGTH):
                 self.findings.setdefault(words[0], {}).setdefault(uid, words[1])
 
     def close(self, journal: Path) -> None:
@@ -108,6 +108,10 @@ class SkippedRecordings:
         shown = [redaction.shown_name("uid", uid) for uid in uids]
         found = {kind: {uid: own[uid] for uid in shown if uid in own} for kind, own in self.findings.items()}
         return {kind: own for kind, own in found.items() if own}
+
+    def lengths(self, uids: Collection[str]) -> list[float]:
+        """The seconds of those of these recordings that were judged, however much of them is heard."""
+        return [float(seconds) for seconds in self.of(uids).get(LENGTH, {}).values()]
 
     def about(self, uid: str) -> dict[str, str]:
         """The sound findings of one recording, by kind."""
