@@ -7,7 +7,8 @@ import time
 import pytest
 import torch
 
-from ssast.data.loader import Bad, EpochSampler, collate, derive_seed, loader
+from ssast.data.loader import Bad, collate, loader
+from ssast.data.order import EpochSampler, derive_seed
 from ssast.errors import AudioError, UserError
 
 

@@ -115,3 +115,16 @@ def test_visible_patches_are_those_that_no_mask_names_in_their_order():
     masks = torch.tensor([[4, 0, 2], [5, 1, 3]])
     assert visible_patches(masks, 6).tolist() == [[1, 3, 5], [0, 2, 4]]
     assert visible_patches(torch.arange(6)[None], 6).shape == (1, 0)
+
+
+@pytest.mark.parametrize("grid", [(1, 512), (8, 64)])
+def test_masks_of_the_first_columns_hide_the_same_own_patches_as_on_the_whole_grid(grid):
+    whole_own = (torch.arange(grid[1]) < torch.tensor([1, 9, 16])[:, None]).repeat(1, grid[0])
+    columns = 16
+    cut_own = whole_own.unflatten(1, grid)[:, :, :columns].flatten(1)
+    whole, cut = draw(3, grid, 400, own_BP=whole_own), draw(3, grid, 400, own_BP=cut_own)
+    assert cut.shape == (3, int(columns * grid[0] * 400 / 512 + 0.5))
+    for row, own, short, is_own in zip(whole, whole_own, cut, cut_own, strict=True):
+        places = {(number // columns, number % columns) for number in short[is_own[short]].tolist()}
+        assert places == {(number // grid[1], number % grid[1]) for number in row[own[row]].tolist()}
+        assert len(set(short.tolist())) == len(short)

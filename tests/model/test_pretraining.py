@@ -281,3 +281,38 @@ def test_pretraining_continues_from_an_own_folder_with_its_own_count(tmp_path, j
 def test_a_wrong_size_names_both_sides(published):
     with pytest.raises(UserError, match="with model_size tiny, tshape 16, but model_size base, tshape 2 was"):
         SSASTForPreTraining.from_published(published(), model_size="base", fshape=16, tshape=2)
+
+
+@pytest.mark.parametrize("shape", [(16, 16), (64, 2)])
+@pytest.mark.parametrize("layer", [0, 10])
+@pytest.mark.parametrize("objective", ["pretrain_mpc", "pretrain_mpg", "pretrain_joint"])
+def test_losses_of_clips_at_their_own_length_are_those_with_all_their_padding(noise, shape, layer, objective):
+    sizes = {"model_size": "tiny", "fshape": shape[0], "tshape": shape[1], "num_mel_bins": 64, "target_length": 320}
+    options = {"mask_patch": 60, "mask_padding": True, "mask_layer": layer, "objective": objective, "seed": 0}
+    model = SSASTForPreTraining(**sizes, **options)
+    frames = torch.tensor([150, 130, 190])
+    length = model.v.rounded(190)
+    assert length == 192
+    clips = noise(3, 320, 64)
+    whole = model(clips, frames=frames, generator=generator())
+    short = model(clips[:, :length], frames=frames, generator=generator())
+    for name in ("loss", "nce", "accuracy", "chance", "mse", "count"):
+        one, other = getattr(whole, name), getattr(short, name)
+        assert (one is None) == (other is None)
+        if one is not None:
+            torch.testing.assert_close(one, other, atol=1e-5, rtol=1e-5)
+    starts = torch.arange(model.v.grid[1]).repeat(model.v.grid[0]) * shape[1]
+    for row, other, own in zip(whole.mask_index, short.mask_index, frames, strict=True):
+        assert {n for n in row.tolist() if starts[n] < own} == {n for n in other.tolist() if starts[n] < own}
+    gradients = [torch.autograd.grad(output.loss, model.v.pos_embed)[0] for output in (whole, short)]
+    torch.testing.assert_close(*gradients, atol=1e-6, rtol=1e-4)
+
+
+def test_masks_that_are_given_to_a_short_fbank_keep_their_numbers_and_stay_on_it(padded, noise):
+    index, frames = torch.tensor([[0, 1, 12, 7]]), torch.tensor([40])
+    whole = padded(noise(1, 96, 64), mask_index=index, frames=frames)
+    short = padded(noise(1, 96, 64)[:, :64], mask_index=index, frames=frames)
+    torch.testing.assert_close(whole.loss, short.loss, atol=1e-5, rtol=1e-5)
+    assert torch.equal(short.mask_index, index)
+    with pytest.raises(UserError, match="names a patch past the 4 columns of this fbank"):
+        padded(noise(1, 96, 64)[:, :64], mask_index=torch.tensor([[0, 4]]), frames=frames)

@@ -43,9 +43,14 @@ Blocks = Iterator[SampleBlock]
 
 def reader(data: Data, kind: str, use_librosa: bool) -> Callable[[Data, str], Blocks]:
     """The library that reads a container: soundfile, librosa where it is asked for, PyAV for all others."""
-    if kind in BY_PYAV or _misread(data, kind):
+    if needs_av(data, kind):
         return _read_av
     return _read_librosa if use_librosa else _read_soundfile
+
+
+def needs_av(data: Data, kind: str) -> bool:
+    """Whether it is PyAV that reads a container rightly."""
+    return kind in BY_PYAV or _misread(data, kind)
 
 
 def _misread(data: Data, kind: str) -> bool:

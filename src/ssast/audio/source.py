@@ -180,6 +180,14 @@ def _of_path(path: str | os.PathLike) -> Data:
     return disk.read(0, size) if size <= SMALL_BYTES else FileBytes(disk, 0, size)
 
 
+def opened_bytes(path: str | os.PathLike) -> FileBytes:
+    """The bytes of a file as they are asked for, however small it is; OSError where it cannot be read."""
+    if odd := not_plain(path):
+        raise OSError(f"it is {odd}, not a file")
+    opened = open(path, "rb", buffering=0)  # noqa: SIM115 - open while its bytes are asked for
+    return FileBytes(_Disk(opened), 0, os.fstat(opened.fileno()).st_size)
+
+
 def not_plain(path: str | os.PathLike) -> str:
     """The kind of thing at a path that is no plain file, such as a pipe; empty for a plain file."""
     kinds = {stat.S_IFDIR: "a folder"} | {

@@ -16,7 +16,8 @@ from ssast.audio.decode import enough_memory_for_clip
 from ssast.data.audio_conf import AudioConf
 from ssast.data.batch import ClipItem
 from ssast.data.judging import Judged
-from ssast.data.loader import CROP, ITEM, EpochSampler, Loader, collate, derive_seed, loader
+from ssast.data.loader import Loader, collate, loader
+from ssast.data.order import CROP, ITEM, EpochSampler, derive_seed
 from ssast.data.prepare import Prepare
 from ssast.data.random_crops import cropped
 from ssast.data.recordings import check_uid, naming, prefetch, recording_blocks, recording_stretch

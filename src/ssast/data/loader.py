@@ -4,32 +4,22 @@ Shapes: B clips, S samples, N labels.
 """
 
 from collections.abc import Callable, Iterator, Sequence
-from itertools import islice
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor
-from torch.utils.data import Dataset, Sampler
+from torch.utils.data import Dataset
 
 from ssast import redaction
 from ssast.audio.sound_findings import SoundFinding
 from ssast.data.batch import Bad, Batch, ClipItem
+from ssast.data.order import EpochSampler, Pieces
 from ssast.data.workers import Workers, killed
 from ssast.errors import AudioError, UserError
-
-ORDER, ITEM, CROP = 1, 2, 3
-"""What a derived seed is for, so that the order, the items and their stretches share none."""
 
 Report = Callable[[str, str], None] | list[tuple[str, str]]
 Note = Callable[[str, Sequence[SoundFinding]], None]
 """Takes a uid and what is doubtful about its recording."""
-
-
-def derive_seed(*key: int) -> int:
-    """A seed of 32 bits that depends on all numbers of the key."""
-    words = [int(part) % (1 << 64) for part in key]
-    return int(np.random.SeedSequence(words).generate_state(1, np.uint32)[0])
 
 
 def collate(items: Sequence[ClipItem | Bad]) -> Batch:
@@ -73,69 +63,6 @@ def _padded(waveforms: list[Tensor]) -> Tensor:
             f"there is not enough memory for a batch of {len(waveforms)} recordings, the longest of "
             f"{max(map(len, waveforms))} samples; pass a smaller --batch_size or a --clip_length."
         ) from error
-
-
-Key = tuple[int, int]
-"""What an item is asked for by: its index and the epoch."""
-
-
-class EpochSampler(Sampler[Key]):
-    """(index, epoch) of each clip from number `start` up to `stop`; the order depends on (shuffle_seed, epoch) alone.
-
-    Without a `shuffle_seed` the clips come as they lie. With `weights`, one a clip, as many as there are are drawn with
-    replacement, each with a chance in proportion to its weight.
-    """
-
-    def __init__(
-        self,
-        size: int,
-        *,
-        shuffle_seed: int | None = None,
-        epoch: int = 0,
-        start: int = 0,
-        stop: int | None = None,
-        weights: Sequence[float] | None = None,
-    ):
-        self.size, self.shuffle_seed, self.epoch, self.start, self.weights = size, shuffle_seed, epoch, start, weights
-        self.stop = size if stop is None else min(stop, size)
-
-    def __len__(self) -> int:
-        return max(0, self.stop - self.start)
-
-    def __iter__(self) -> Iterator[Key]:
-        order = list(range(self.size))
-        if self.shuffle_seed is not None:
-            generator = torch.Generator().manual_seed(derive_seed(self.shuffle_seed, self.epoch, ORDER))
-            order = self._drawn(generator).tolist()
-        return iter([(index, self.epoch) for index in order[self.start : self.stop]])
-
-    def _drawn(self, generator: torch.Generator) -> Tensor:
-        if self.weights is None:
-            return torch.randperm(self.size, generator=generator)
-        weights = torch.tensor(self.weights, dtype=torch.float64)
-        return torch.multinomial(weights, self.size, replacement=True, generator=generator)
-
-
-class Pieces(Sampler[list[Key]]):
-    """Each batch of `batch_size` clips in pieces of `piece_size`; process `share[0]` of `share[1]` gets its own.
-
-    Every process gets equally many pieces of a batch, `each`; those past the batch's end are empty. Piece number p of
-    the batch belongs to process p modulo their number.
-    """
-
-    def __init__(self, clips: EpochSampler, batch_size: int, piece_size: int, share: tuple[int, int]):
-        self.clips, self.batch_size, self.piece_size, self.share = clips, batch_size, piece_size, share
-        self.each = -(-batch_size // (piece_size * share[1]))
-
-    def __len__(self) -> int:
-        return -(-len(self.clips) // self.batch_size) * self.each
-
-    def __iter__(self) -> Iterator[list[Key]]:
-        rank, processes = self.share
-        clips = iter(self.clips)
-        while batch := list(islice(clips, self.batch_size)):
-            for number in range(rank, self.each * processes, processes):
-                yield batch[number * self.piece_size : (number + 1) * self.piece_size]
 
 
 class _Guarded(Dataset[Any]):
@@ -267,7 +194,8 @@ def loader(
     if on_bad_audio not in ("error", "skip"):
         raise UserError(f"on_bad_audio is {on_bad_audio!r}; expected error or skip.")
     first, last = start * batch_size, None if stop is None else stop * batch_size
-    clips = EpochSampler(len(dataset), shuffle_seed=shuffle_seed, epoch=epoch, start=first, stop=last, weights=weights)
+    where = {"epoch": epoch, "start": first, "stop": last, "batch_size": batch_size}
+    clips = EpochSampler(len(dataset), shuffle_seed=shuffle_seed, weights=weights, **where)
     return Loader(
         dataset,
         Pieces(clips, batch_size, piece_size or batch_size, share),

@@ -183,9 +183,13 @@ class SSASTEncoder(nn.Module):
             return self.pos_embed
         return first_columns(self.pos_embed, self.grid, patches // self.grid[0], self.num_prefix)
 
-    def placed(self, embedded_BMD: Tensor, index_BM: Tensor) -> Tensor:
-        """The positions of the patches that each clip's row of `index_BM` names, added to their tokens (B, M, D)."""
-        return embedded_BMD + F.embedding(index_BM, self.pos_embed[0, self.num_prefix :])
+    def placed(self, embedded_BMD: Tensor, index_BM: Tensor, patches: int) -> Tensor:
+        """The positions of those of `patches` that each clip's row of `index_BM` names, added to tokens (B, M, D)."""
+        return embedded_BMD + F.embedding(index_BM, self._positions(patches)[0, self.num_prefix :])
+
+    def renumbered(self, index_BM: Tensor, old: int, new: int) -> Tensor:
+        """Numbers of patches of a grid of `old` columns as those of one of `new` columns."""
+        return index_BM // old * new + index_BM % old if old != new else index_BM
 
     def prefix_tokens(self, batch: int) -> Tensor:
         """The prefix tokens with their positions: (B, prefix, D)."""

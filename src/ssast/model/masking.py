@@ -65,9 +65,11 @@ def draw_masks(
 
     A grid of one row (frame patches) gets single patches, every set equally likely, any other grid clusters, as Gong et
     al. 2022 (arXiv 2110.09784) found best. Where `own_BP` says which patches are a clip's own, the same share of these
-    is hidden, at least one stays visible, and the rest of a row names padding. Chance comes from `generator`, on its
-    device, or without one from torch's ambient state. UserError: mask_patch below 1 or not below the number of patches,
-    cluster_factor below 1.
+    is hidden, at least one stays visible, and the rest of a row names padding. It may be of the grid's first columns
+    alone: chance is drawn as for the whole, and patches are numbered, and rows as long, as these columns ask for.
+
+    Chance comes from `generator`, on its device, or without one from torch's ambient state. UserError: mask_patch below
+    1 or not below the number of patches, cluster_factor below 1.
     """
     check_mask_patch(mask_patch, grid[0] * grid[1])
     if cluster_factor < 1:
@@ -80,7 +82,9 @@ def draw_masks(
     else:
         order_BP = cluster_order(batch, grid, cluster_factor, device=source, generator=generator)
     if own_BP is not None:
-        return first_of_own(order_BP.to(device), own_BP, mask_patch)
+        columns = own_BP.shape[1] // grid[0]
+        order_BP = order_BP.to(device).unflatten(1, grid)[:, :, :columns].flatten(1)
+        return first_of_own(order_BP, own_BP, mask_patch, grid[0] * grid[1])
     return order_BP.topk(mask_patch, dim=1, largest=False).indices.to(device)
 
 
@@ -93,15 +97,16 @@ def hidden_count(patches: Tensor, mask_patch: int, num_patches: int) -> Tensor:
     return torch.minimum(share.clamp(min=1), patches - 1).clamp(min=0)
 
 
-def first_of_own(order_BP: Tensor, own_BP: Tensor, mask_patch: int) -> Tensor:
+def first_of_own(order_BP: Tensor, own_BP: Tensor, mask_patch: int, num_patches: int) -> Tensor:
     """Those of each clip's own patches that come first in the order, and then padding up to equal rows: (B, M) int64.
 
-    `mask_patch` is the share of all patches of the order; `own_BP` is True for a clip's own ones.
+    `mask_patch` of `num_patches` is the share that is hidden, of a clip's own patches (`own_BP`) and of all.
     """
-    patches, own_B1 = own_BP.shape[1], own_BP.sum(dim=1, keepdim=True)
+    own_B1 = own_BP.sum(dim=1, keepdim=True)
     ranked_BP = order_BP.masked_fill(~own_BP, torch.inf).argsort(dim=1, stable=True)
-    hidden_B1 = hidden_count(own_B1, mask_patch, patches)
-    row_1M = torch.arange(mask_patch, device=own_BP.device).unsqueeze(0)
+    hidden_B1 = hidden_count(own_B1, mask_patch, num_patches)
+    row = int(hidden_count(torch.tensor(own_BP.shape[1]), mask_patch, num_patches))
+    row_1M = torch.arange(row, device=own_BP.device).unsqueeze(0)
     return ranked_BP.gather(1, torch.where(row_1M < hidden_B1, row_1M, row_1M + own_B1 - hidden_B1))
 
 

@@ -43,6 +43,6 @@ def rounded_length(frames: int, columns: int, tshape: int, tstride: int, target_
     patches allow. Nothing but the clip's own frames decides, so that a clip has one length in any batch.
     """
     step = max(1, LENGTH_STEP // tstride)
-    own = -(-max(frames, 1) // tstride)  # columns that start within the clip
-    used = -(-own // step) * step
+    own = -(-frames // tstride)  # columns that start within the clip
+    used = -(-max(own, 2) // step) * step  # of one patch none could be hidden and one be seen
     return target_length if used >= columns else (used - 1) * tstride + tshape

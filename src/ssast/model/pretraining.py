@@ -181,6 +181,11 @@ class SSASTForPreTraining(nn.Module, FolderMixin):
         given = {name: value for name, value in changes.items() if value is not None}
         return cls.from_checkpoint(checkpoint, objective=objective, **given)
 
+    @property
+    def rounding(self) -> Callable[[int], int] | None:
+        """The length [frames] at which a clip of so many own frames goes through; None where all have the input's."""
+        return self.v.rounded if self.mask_padding else None
+
     def draw_masks(
         self,
         batch: int,
@@ -197,14 +202,16 @@ class SSASTForPreTraining(nn.Module, FolderMixin):
         how = {"device": self.mask_embed.device, "generator": generator}
         return draw_masks(batch, self.v.grid, count, self.cluster_factor, own_BP, **how)
 
-    def _check_masks(self, mask_index_BM: Tensor, batch: int) -> Tensor:
-        """The given masks on the model's device; UserError unless (B, M) of patch numbers."""
+    def _check_masks(self, mask_index_BM: Tensor, batch: int, columns: int) -> Tensor:
+        """The given masks on the model's device; UserError unless (B, M) of patch numbers, in so many columns."""
         if mask_index_BM.dim() != 2 or len(mask_index_BM) != batch or mask_index_BM.shape[1] == 0:
             raise UserError(
                 f"mask_index has shape {tuple(mask_index_BM.shape)}, but {batch} clips need ({batch}, masked patches)."
             )
         if mask_index_BM.min() < 0 or mask_index_BM.max() >= self.v.num_patches:
             raise UserError(f"mask_index names a patch outside 0 to {self.v.num_patches - 1}; give only patches there.")
+        if (mask_index_BM % self.v.grid[1]).max() >= columns:
+            raise UserError(f"mask_index names a patch past the {columns} columns of this fbank; give none there.")
         sorted_BM = mask_index_BM.sort(dim=1).values
         if (sorted_BM[:, 1:] == sorted_BM[:, :-1]).any():
             raise UserError("mask_index names a patch of a clip twice; give each patch that is to be hidden once.")
@@ -216,9 +223,10 @@ class SSASTForPreTraining(nn.Module, FolderMixin):
         The order of tokens means nothing to a block, so visible patches come first and masked ones last: these can then
         enter late, and the last block, of which nothing else is read, computes them alone.
         """
-        visible_BV = visible_patches(mask_index_BM, patches_BPK.shape[1])
-        visible_BVD = self.v.placed(self.v.embed(take(patches_BPK, visible_BV)), visible_BV)
-        masked_BMD = self.v.placed(self.mask_embed, mask_index_BM)
+        patches = patches_BPK.shape[1]
+        visible_BV = visible_patches(mask_index_BM, patches)
+        visible_BVD = self.v.placed(self.v.embed(take(patches_BPK, visible_BV)), visible_BV, patches)
+        masked_BMD = self.v.placed(self.mask_embed, mask_index_BM, patches)
         tokens_BLD = torch.cat([self.v.prefix_tokens(len(patches_BPK)), visible_BVD], dim=1)
         masks = [self._key_mask(valid_BP, index) for index in (visible_BV, torch.cat([visible_BV, mask_index_BM], 1))]
         for number, block in enumerate(self.v.blocks):
@@ -244,22 +252,26 @@ class SSASTForPreTraining(nn.Module, FolderMixin):
 
         `mask_patch` patches a clip are drawn from `generator` (None: the model's own count, torch's ambient state);
         `mask_index` (B, M) int64 overrides it, which is then neither used nor checked. `frames` (B,) counts each clip's
-        own frames and matters only to a model with `mask_padding`, which hides the same share of a clip's own patches.
+        own frames and matters only to a model with `mask_padding`, which hides the same share of a clip's own patches
+        and takes the fbank of clips of one `rounding` as short as that too; patches keep their numbers.
         Losses are float32 under autocast too; targets carry no gradient. UserError: an fbank of another shape, as many
         masks as patches or more, masks outside the grid, a patch that is masked twice.
         """
         fbank_BTF, valid_BP = self.v.hide_padding(fbank_BTF, frames if self.mask_padding else None)
         patches_BPK = self.v.patches(fbank_BTF)
+        columns, all_columns = patches_BPK.shape[1] // self.v.grid[0], self.v.grid[1]
         if mask_index is None:
             mask_index_BM = self.draw_masks(len(fbank_BTF), mask_patch, generator, valid_BP)
         else:
-            mask_index_BM = self._check_masks(mask_index, len(fbank_BTF))
+            mask_index_BM = self._check_masks(mask_index, len(fbank_BTF), columns)
+            mask_index_BM = self.v.renumbered(mask_index_BM, all_columns, columns)
         hidden_BMD = self.hidden_states(patches_BPK, mask_index_BM, valid_BP)
         target_BMK = take(patches_BPK.detach(), mask_index_BM).float()
         valid_BM = None if valid_BP is None else valid_BP.gather(1, mask_index_BM)
         losses = self._losses(self, hidden_BMD, target_BMK, valid_BM)
         measured = (losses.loss, losses.nce, losses.accuracy, losses.chance, losses.mse)
-        return PreTrainingOutput(*measured, mask_index_BM, (mask_index_BM >= 0 if valid_BM is None else valid_BM).sum())
+        count = (mask_index_BM >= 0 if valid_BM is None else valid_BM).sum()
+        return PreTrainingOutput(*measured, self.v.renumbered(mask_index_BM, columns, all_columns), count)
 
     def loss(self, batch: ModelInput, generator: torch.Generator | None = None) -> dict[str, Tensor]:
         """The "loss" and what there is of nce, accuracy, chance, mse, and the "count" of patches they are means over.

@@ -17,6 +17,7 @@ from ssast.runs.overlap import say_overlap
 from ssast.runs.rows import Rows, rows, target_labels, training_rows
 from ssast.runs.scoring import Scorer, evaluate_model, save_thresholds
 from ssast.runs.training import (
+    ClipLengths,
     epoch_steps,
     remember_skipped,
     start_training,
@@ -48,7 +49,10 @@ def finetune(options: Options) -> Path:
     compile_blocks(model, options.compile, context.engine, 0 if pools else steps)
     reader = ClipReader.of(context, audio)
     remember_skipped(reader, Path(options.exp_dir), resume=options.resume)
-    batches = training_batches(reader, train_rows, held_out, piece_size=pieces, balanced=options.balanced)
+    lengths = ClipLengths.of(reader, model.rounding, Path(options.exp_dir), train_rows, held_out)
+    batches = training_batches(
+        reader, train_rows, held_out, piece_size=pieces, balanced=options.balanced, lengths=lengths
+    )
     folder, key = start_training(record, paths, train_rows, held_out, test)
     if pools:
         states = own_states(model)

@@ -13,6 +13,7 @@ from ssast.runs.models import ModelSettings, compile_blocks, piece_size, pretrai
 from ssast.runs.output.notes import Listening, note_recordings
 from ssast.runs.rows import training_rows
 from ssast.runs.training import (
+    ClipLengths,
     epoch_steps,
     remember_skipped,
     start_training,
@@ -38,7 +39,10 @@ def pretrain(options: Options) -> Path:
     compile_blocks(model, options.compile, context.engine, steps)
     reader = ClipReader.of(context, audio)
     remember_skipped(reader, Path(options.exp_dir), resume=options.resume)
-    batches = training_batches(reader, train_rows, held_out, piece_size=pieces, balanced=options.balanced)
+    lengths = ClipLengths.of(reader, model.rounding, Path(options.exp_dir), train_rows, held_out)
+    batches = training_batches(
+        reader, train_rows, held_out, piece_size=pieces, balanced=options.balanced, lengths=lengths
+    )
     folder, key = start_training(record, paths, train_rows, held_out)
     outcome = train(model, batches, training_settings(options), folder, context.engine, key=key)
     save(model, folder)

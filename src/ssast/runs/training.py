@@ -1,13 +1,20 @@
 """Prepare a training run: its batches, its settings, and the folder in which it is continued."""
 
+import json
 import math
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
+from ssast.data.batch import Batch
+from ssast.data.known_lengths import known_frames
 from ssast.data.storage.atomic_writes import atomic_file
 from ssast.data.tables.balance import clip_weights
 from ssast.engine import distributed
 from ssast.engine.optimiser import TrainingSettings
 from ssast.engine.trainable import TrainingBatches
+from ssast.errors import UserError
 from ssast.options.options import Options
 from ssast.options.record import RunRecord
 from ssast.runs.batches import ClipReader
@@ -16,15 +23,31 @@ from ssast.runs.output.folder import open_folder, used_files
 from ssast.runs.output.skipped_recordings import JOURNAL
 from ssast.runs.paths import Paths
 from ssast.runs.rows import Rows
+from ssast.safe_reading import MOST_BYTES, text_of
 
 TRAINED_ON = 2
 """Training goes on from what it heard of train.csv; the test's recordings are heard after it."""
 
+LENGTHS = "lengths.json"
+"""The lengths by which batches were put together; beside the state that a run goes on from."""
+UNKNOWN = -1
+LENGTH_BYTES = 16
+"""More than a length takes in that file."""
+
 
 def training_batches(
-    reader: ClipReader, train: Rows, held_out: Rows, *, piece_size: int, balanced: bool = False
+    reader: ClipReader,
+    train: Rows,
+    held_out: Rows,
+    *,
+    piece_size: int,
+    balanced: bool = False,
+    lengths: "ClipLengths | None" = None,
 ) -> TrainingBatches:
-    """The batches of a training run; each goes through the model in pieces of `piece_size` clips."""
+    """The batches of a training run; each goes through the model in pieces of `piece_size` clips.
+
+    With `lengths` each holds clips of one of them, as far as they are known, and goes through at that length.
+    """
     share = (distributed.rank(), distributed.size())
     training = reader.load(
         reader.dataset(train, augment=True),
@@ -40,11 +63,17 @@ def training_batches(
         piece_size=reader.batch_size,
         share=share,
     )
+
+    def epoch(number: int, start: int) -> Iterable[Batch]:
+        if lengths is not None:  # asked for now, since the folder and its state are open by now
+            training.clips.lengths, validation.clips.lengths = lengths.found or (None, None)
+        return training.at(number, start)
+
     return TrainingBatches(
-        train=training.at,
+        train=epoch,
         validation=lambda: validation,
         steps=epoch_steps(train, reader.batch_size),
-        prepare=reader.prepare(augment=True),
+        prepare=reader.prepare(augment=True, rounding=None if lengths is None else lengths.rounding),
         pieces=training.batches.each,
         workers=reader.num_workers,
     )
@@ -53,6 +82,66 @@ def training_batches(
 def epoch_steps(train: Rows, batch_size: int) -> int:
     """How many batches these rows make."""
     return math.ceil(len(train.frame) / batch_size)
+
+
+Lengths = list[int]
+
+
+@dataclass(frozen=True)
+class ClipLengths:
+    """The lengths [frames] at which a run's clips go through a model that keeps padding out, by its `rounding`.
+
+    They are found once a run and lie in `folder`, so that one that goes on has the same batches, whatever the cache
+    holds by then.
+    """
+
+    reader: ClipReader
+    rounding: Callable[[int], int]
+    folder: Path
+    train: Rows
+    held_out: Rows
+
+    @classmethod
+    def of(
+        cls, reader: ClipReader, rounding: Callable[[int], int] | None, folder: Path, train: Rows, held_out: Rows
+    ) -> "ClipLengths | None":
+        """Those of a run; None where all clips go through at the length of the model's input."""
+        return None if rounding is None else cls(reader, rounding, folder.expanduser(), train, held_out)
+
+    @cached_property
+    def found(self) -> tuple[Lengths, Lengths] | None:
+        """Those of the training and of the held-out rows, UNKNOWN where a length is not known.
+
+        None in a run that an older version began, whose batches are of any lengths. All processes ask together.
+        """
+        own = self._read_or_find() if distributed.is_main() else None
+        return distributed.gather(own)[0]
+
+    def _read_or_find(self) -> tuple[Lengths, Lengths] | None:
+        state = self.folder / "checkpoints"
+        if (state / "last.pt").exists():
+            return self._read(state / LENGTHS)
+        found = self._find(self.train), self._find(self.held_out)
+        state.mkdir(parents=True, exist_ok=True)
+        with atomic_file(state / LENGTHS) as unfinished:
+            Path(unfinished).write_text(json.dumps(found), encoding="utf-8")
+        return found
+
+    def _read(self, place: Path) -> tuple[Lengths, Lengths] | None:
+        if not place.exists():
+            return None
+        clips = [len(self.train.frame), len(self.held_out.frame)]
+        try:
+            train, held_out = json.loads(text_of(place, MOST_BYTES + LENGTH_BYTES * sum(clips)))
+            if [len(train), len(held_out)] == clips:
+                return [int(one) for one in train], [int(one) for one in held_out]
+        except (OSError, ValueError, TypeError, RecursionError):
+            pass
+        raise UserError(f"{place} is damaged, so this run cannot go on; start anew with --resume never.", path=place)
+
+    def _find(self, rows: Rows) -> Lengths:
+        frames = known_frames(self.reader.recordings, list(rows.frame.index), self.reader.audio)
+        return [UNKNOWN if own is None else self.rounding(own) for own in frames]
 
 
 def remember_skipped(reader: ClipReader, folder: Path, *, resume: str) -> None:

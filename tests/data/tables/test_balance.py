@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from ssast.data.loader import EpochSampler
+from ssast.data.order import EpochSampler
 from ssast.data.tables.balance import clip_weights, positive_weights
 
 NAN = float("nan")

@@ -1,0 +1,56 @@
+"""Tell how many frames of recordings a model will hear, before they are read, as far as that costs no request.
+
+Headers of files on this machine say so, among them those that the cache has of a bucket. It is an estimate: what is
+altered, or has a header that errs, is found to be longer or shorter when it is decoded.
+"""
+
+import os
+from collections.abc import Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from functools import partial
+from pathlib import Path
+
+import torch
+
+from ssast.audio.headers import header_seconds
+from ssast.audio.settings import AudioSettings
+from ssast.data.storage import location
+from ssast.data.storage.cache import cache
+from ssast.data.storage.location import Location
+from ssast.errors import UserError
+
+_AT_ONCE = 8
+
+
+def known_frames(root: Location, uids: Sequence[str], audio: AudioSettings) -> list[int | None]:
+    """The frames of each recording below `root`, at most those of the model's input; None where they are not known."""
+    frontend = audio.frontend()
+    with ThreadPoolExecutor(_AT_ONCE) as threads:
+        found = list(threads.map(partial(_seconds, root), uids))
+    heard = [None if seconds is None else min(seconds, audio.clip_length or seconds) for seconds in found]
+    samples = torch.tensor([round((seconds or 0) * audio.sample_rate) for seconds in heard], dtype=torch.int64)
+    frames = frontend.frames(samples).clamp(max=frontend.target_length).tolist()
+    return [None if seconds is None else own for seconds, own in zip(heard, frames, strict=True)]
+
+
+def _seconds(root: Location, uid: str) -> float | None:
+    with suppress(UserError, OSError):  # said when it is read
+        file = _on_this_machine(root / uid)
+        return None if file is None else header_seconds(file)
+    return None
+
+
+def _on_this_machine(folder: Location) -> Path | None:
+    """The recording in a folder, of a remote one in the cache; its store is not asked, so what is not kept is None."""
+    if folder.is_local:
+        name = _recording(os.listdir(folder.path))
+        return None if name is None else folder.path / name
+    stored = location._kept.get(folder._id) or {}
+    name = _recording(stored)
+    key = None if name is None else stored[name].key((folder / name).address)
+    return None if name is None or key is None else cache(folder.cache_gb).find(key, stored[name].size)
+
+
+def _recording(names: Iterable[str]) -> str | None:
+    return next((name for name in sorted(names) if name.lower().startswith("waveform.")), None)

@@ -1,0 +1,104 @@
+"""Say in which order the clips of an epoch come, and in which batches and pieces they go through a model."""
+
+from collections.abc import Iterator, Sequence
+from itertools import islice
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.utils.data import Sampler
+
+ORDER, ITEM, CROP = 1, 2, 3
+"""What a derived seed is for, so that the order, the items and their stretches share none."""
+
+
+def derive_seed(*key: int) -> int:
+    """A seed of 32 bits that depends on all numbers of the key."""
+    words = [int(part) % (1 << 64) for part in key]
+    return int(np.random.SeedSequence(words).generate_state(1, np.uint32)[0])
+
+
+Key = tuple[int, int]
+"""What an item is asked for by: its index and the epoch."""
+
+
+def gathered(
+    order: Sequence[int], lengths: Sequence[int], batch_size: int, generator: torch.Generator | None
+) -> list[int]:
+    """The clips of an order put together in batches of one length, as few of neighbouring lengths, in any order.
+
+    Clips of one length stay in the order that was drawn, batches are drawn again; the one that is not full comes last
+    and has any length. Without a generator batches go from short to long.
+    """
+    sorted_clips = sorted(order, key=lengths.__getitem__)
+    full, rest = divmod(len(order), batch_size)
+    cut = full if generator is None else int(torch.randint(full + 1, (), generator=generator))
+    start, stop = cut * batch_size, cut * batch_size + rest
+    others, last = sorted_clips[:start] + sorted_clips[stop:], sorted_clips[start:stop]
+    numbers = range(full) if generator is None else torch.randperm(full, generator=generator).tolist()
+    return [clip for at in numbers for clip in others[at * batch_size : (at + 1) * batch_size]] + last
+
+
+class EpochSampler(Sampler[Key]):
+    """(index, epoch) of each clip from number `start` up to `stop`; the order depends on (shuffle_seed, epoch) alone.
+
+    Without a `shuffle_seed` the clips come as they lie. With `weights`, one a clip, as many as there are are drawn with
+    replacement, each with a chance in proportion to its weight. Where their `lengths` are told, batches of `batch_size`
+    hold clips of one length, see `gathered`.
+    """
+
+    def __init__(
+        self,
+        size: int,
+        *,
+        shuffle_seed: int | None = None,
+        epoch: int = 0,
+        start: int = 0,
+        stop: int | None = None,
+        weights: Sequence[float] | None = None,
+        batch_size: int = 1,
+    ):
+        self.lengths: Sequence[int] | None = None
+        self.batch_size = batch_size
+        self.size, self.shuffle_seed, self.epoch, self.start, self.weights = size, shuffle_seed, epoch, start, weights
+        self.stop = size if stop is None else min(stop, size)
+
+    def __len__(self) -> int:
+        return max(0, self.stop - self.start)
+
+    def __iter__(self) -> Iterator[Key]:
+        order, generator = list(range(self.size)), None
+        if self.shuffle_seed is not None:
+            generator = torch.Generator().manual_seed(derive_seed(self.shuffle_seed, self.epoch, ORDER))
+            order = self._drawn(generator).tolist()
+        if self.lengths is not None:
+            order = gathered(order, self.lengths, self.batch_size, generator)
+        return iter([(index, self.epoch) for index in order[self.start : self.stop]])
+
+    def _drawn(self, generator: torch.Generator) -> Tensor:
+        if self.weights is None:
+            return torch.randperm(self.size, generator=generator)
+        weights = torch.tensor(self.weights, dtype=torch.float64)
+        return torch.multinomial(weights, self.size, replacement=True, generator=generator)
+
+
+class Pieces(Sampler[list[Key]]):
+    """Each batch of `batch_size` clips in pieces of `piece_size`; process `share[0]` of `share[1]` gets its own.
+
+    Every process gets equally many pieces of a batch, `each`; those past the batch's end are empty. Piece number p of
+    the batch belongs to process p modulo their number.
+    """
+
+    def __init__(self, clips: EpochSampler, batch_size: int, piece_size: int, share: tuple[int, int]):
+        self.clips, self.batch_size, self.piece_size, self.share = clips, batch_size, piece_size, share
+        self.each = -(-batch_size // (piece_size * share[1]))
+
+    def __len__(self) -> int:
+        return -(-len(self.clips) // self.batch_size) * self.each
+
+    def __iter__(self) -> Iterator[list[Key]]:
+        rank, processes = self.share
+        clips = iter(self.clips)
+        while batch := list(islice(clips, self.batch_size)):
+            for number in range(rank, self.each * processes, processes):
+                yield batch[number * self.piece_size : (number + 1) * self.piece_size]
