@@ -30,7 +30,7 @@ TRAINED_ON = 2
 
 LENGTHS = "lengths.json"
 """The lengths by which batches were put together; beside the state that a run goes on from."""
-UNKNOWN = -1
+NOT_KNOWN = -1
 LENGTH_BYTES = 16
 """More than a length takes in that file."""
 
@@ -110,7 +110,7 @@ class ClipLengths:
 
     @cached_property
     def found(self) -> tuple[Lengths, Lengths] | None:
-        """Those of the training and of the held-out rows, UNKNOWN where a length is not known.
+        """Those of the training and of the held-out rows, NOT_KNOWN where a length is not known.
 
         None in a run that an older version began, whose batches are of any lengths. All processes ask together.
         """
@@ -141,7 +141,7 @@ class ClipLengths:
 
     def _find(self, rows: Rows) -> Lengths:
         frames = known_frames(self.reader.recordings, list(rows.frame.index), self.reader.audio)
-        return [UNKNOWN if own is None else self.rounding(own) for own in frames]
+        return [NOT_KNOWN if own is None else self.rounding(own) for own in frames]
 
 
 def remember_skipped(reader: ClipReader, folder: Path, *, resume: str) -> None:
