@@ -281,7 +281,7 @@ ELSEWHERE = (
     ("model/explain/test_relevance.py", "maps are tested by removal", "model.explain.occlusion"),
     ("runs/test_scoring.py", "thresholds travel with a model", "model.thresholds runs.thresholds runs.results"),
     ("modes/test_main_modes.py", "the four from end to end", "modes.pretrain modes.finetune modes.evaluate"),
-    ("modes/test_main_modes.py", "and what they share", "runs.batches runs.context runs.models runs.training"),
+    ("modes/test_main_modes.py", "and what they share", "runs.batches runs.context runs.models"),
     ("modes/test_main_modes.py", "and what they share", "runs.audio_settings runs.output.notes"),
     ("test_docs.py", "what is typed there runs on the demo", "modes.demo"),
     ("cloud/test_uploads.py", "uploads need an emulator", "modes.upload runs.output.uploads"),
