@@ -37,6 +37,7 @@ from ssast import AudioDataset, Frontend, SSASTForPreTraining
 from ssast.data.tables.splits import read_split
 from ssast.engine.hardware import native_bf16
 from ssast.engine.optimiser import TrainingSettings, optimiser
+from ssast.model.encoder import NUM_STATES
 
 CPU = torch.device("cpu")
 LENGTH, MASK, BATCH, RATE = 204, 76, 32, 5e-4
@@ -45,6 +46,7 @@ SEEDS = (0, 1, 2)
 RESULTS = Path(__file__).with_name("pretraining_results")
 CHOOSING = 0.4
 """The share of the test people on whom layers are chosen."""
+CLIPS_A_PERSON = 8
 LOOKED_AT = 512
 """So many stretches of unheard people is the pretext task judged on."""
 TIMED = 6
@@ -108,15 +110,20 @@ def calibrate(clips: list[Tensor], seconds: float) -> dict[str, int]:
 @torch.no_grad()
 def states(model: SSASTForPreTraining, clips: list[Tensor]) -> Tensor:
     """The mean of each state over the patches of a clip: (clips, 14, D), of a clip's windows side by side."""
-    found = []
-    for clip_TF in clips:
-        starts = range(0, max(len(clip_TF) - LENGTH // 4, 1), LENGTH)
-        windows = torch.stack([stretch(clip_TF, start) for start in starts])
-        frames = torch.tensor([min(LENGTH, len(clip_TF) - start) for start in starts])
-        own = (torch.arange(model.v.grid[1]) * model.v.stride[1] < frames[:, None]).float()[..., None]
-        each = [state[:, model.v.num_prefix :] for state in model.v(windows, frames=frames)]
-        found.append(torch.stack([(state * own).sum((0, 1)) / own.sum() for state in each]))
-    return torch.stack(found)
+    pieces = [(at, start) for at, clip in enumerate(clips) for start in range(0, len(clip), LENGTH)]
+    sums_NSD = torch.zeros(len(clips), NUM_STATES, model.v.width)
+    counts_N = torch.zeros(len(clips))
+    for first in range(0, len(pieces), BATCH):
+        part = pieces[first : first + BATCH]
+        rows_B = torch.tensor([at for at, _ in part])
+        frames_B = torch.tensor([min(LENGTH, len(clips[at]) - start) for at, start in part])
+        own_BP = (torch.arange(model.v.grid[1]) * model.v.stride[1] < frames_B[:, None]).float()
+        windows_BTF = torch.stack([stretch(clips[at], start) for at, start in part])
+        each = [state[:, model.v.num_prefix :] for state in model.v(windows_BTF, frames=frames_B)]
+        summed_BSD = torch.stack([torch.einsum("bpd,bp->bd", state, own_BP) for state in each], dim=1)
+        sums_NSD.index_add_(0, rows_B, summed_BSD)
+        counts_N.index_add_(0, rows_B, own_BP.sum(dim=1))
+    return sums_NSD / counts_N[:, None, None]
 
 
 @torch.no_grad()
@@ -167,14 +174,16 @@ def probe(values_NSD: np.ndarray, table: pd.DataFrame) -> dict[str, dict[str, fl
 
 
 def test_people(root: Path, ratings: list[Path]) -> pd.DataFrame:
-    """The test table, with `fluent` (above the median of the rated clips) where a rating is known."""
+    """Some clips of each test person, by `number`, and all with a rating, with `fluent` (above the median rating)."""
     table = pd.read_csv(root / "splits" / "test.csv", dtype={"uid": str, "speaker": str})
+    table["number"] = range(len(table))
     rated = [pd.read_csv(path, dtype={"uid": str})[["uid", "fluency"]] for path in ratings]
     if rated:
         table = table.drop(columns="fluency", errors="ignore").merge(pd.concat(rated), on="uid", how="left")
     if "fluency" in table:
         table["fluent"] = (table["fluency"] > table["fluency"].median()).where(table["fluency"].notna()).astype(float)
-    return table
+    is_rated = table["fluent"].notna() if "fluent" in table else False
+    return table[(table.groupby("speaker").cumcount() < CLIPS_A_PERSON) | is_rated]
 
 
 def cell(way: str, seed: int, steps: int, heard: list[Tensor], unheard: list[Tensor], table: pd.DataFrame) -> dict:
@@ -185,12 +194,17 @@ def cell(way: str, seed: int, steps: int, heard: list[Tensor], unheard: list[Ten
         if number % 100 == 0:
             print(f"{way}, seed {seed}: step {number} of {steps}", flush=True)
     model = training.model.eval()
-    return {"steps": steps, **judge(model, unheard), "probes": probe(states(model, unheard).numpy(), table)}
+    return {
+        "steps": steps,
+        **judge(model, unheard),
+        "probes": probe(states(model, [unheard[number] for number in table["number"]]).numpy(), table),
+    }
 
 
 def plain(unheard: list[Tensor], table: pd.DataFrame) -> dict[str, Any]:
     """The probes on mean and deviation of the fbank."""
-    values = [torch.cat([clip.float().mean(dim=0), clip.float().std(dim=0)]) for clip in unheard]
+    clips = [unheard[number].float() for number in table["number"]]
+    values = [torch.cat([clip.mean(dim=0), clip.std(dim=0)]) for clip in clips]
     return {"steps": 0, "probes": probe(torch.stack(values)[:, None].numpy(), table)}
 
 
