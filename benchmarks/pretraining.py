@@ -194,10 +194,11 @@ def cell(way: str, seed: int, steps: int, heard: list[Tensor], unheard: list[Ten
         if number % 100 == 0:
             print(f"{way}, seed {seed}: step {number} of {steps}", flush=True)
     model = training.model.eval()
+    values_NSD = states(model, [unheard[number] for number in table["number"]]).numpy()
     return {
         "steps": steps,
         **judge(model, unheard),
-        "probes": probe(states(model, [unheard[number] for number in table["number"]]).numpy(), table),
+        "probes": probe(values_NSD, table)}
     }
 
 
