@@ -198,7 +198,7 @@ def cell(way: str, seed: int, steps: int, heard: list[Tensor], unheard: list[Ten
     return {
         "steps": steps,
         **judge(model, unheard),
-        "probes": probe(values_NSD, table)}
+        "probes": probe(values_NSD, table),
     }
 
 
