@@ -49,6 +49,7 @@ notebook: setup
 
 bench: setup
 	$(BIN)/python benchmarks/run.py
+	$(BIN)/python benchmarks/padding.py
 	$(BIN)/python benchmarks/frozen.py
 	$(BIN)/python benchmarks/memory.py
 	$(BIN)/python benchmarks/bounds.py
