@@ -49,6 +49,8 @@ class Metrics(TypedDict):
     """Labels of the model that the csv lacks."""
     heard: NotRequired[dict[str, int]]
     """How many clips a model hears otherwise than they are, by what is found."""
+    unheard: NotRequired[dict[str, float]]
+    """How many clips are longer than what is heard of them, and how many seconds of sound that leaves."""
     by_subject: NotRequired["Metrics | None"]
     pooling: NotRequired[str]
 

@@ -111,8 +111,9 @@ class Scorer:
         return WindowedPass(done.folder) if self.reader.is_whole else done
 
     def _pooled(self, model: SSASTForAudioClassification, source: Rows) -> RowBatches:
-        how = {"autocast": False, "cache_gb": self.cache_gb, "in_windows": self.reader.is_whole}
-        return pooled_rows(Pooler(self.reader, self.engine, model, own_states(model), **how), source)
+        states, is_whole = own_states(model), self.reader.is_whole
+        pooler = Pooler(self.reader, self.engine, model, states, False, self.cache_gb, in_windows=is_whole)
+        return pooled_rows(pooler, source)
 
     def predictions(
         self,
@@ -206,7 +207,8 @@ def evaluate_model(
     metrics["heard"] = finding_counts(skipped.of(predictions.uids))
     listening = Listening(scorer.reader.audio, scorer.reader.crop, trains=bool(also))
     for unheard in replace(listening, trains=False).unheard(skipped, [predictions.uids]):
-        metrics |= {"unheard": unheard.facts} if unheard.longer else {}
+        if unheard.longer:
+            metrics["unheard"] = unheard.facts
     write_scores(folder, predictions, metrics)
     remarks = _threshold_remarks(home, test.labels) if loss == "BCE" else []
     careful = say_overlap(test.frame, trained.rows)

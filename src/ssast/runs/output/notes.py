@@ -28,8 +28,8 @@ class Listening:
         if not self.trains or (self.crop == "start" and not is_whole):
             every = dict.fromkeys(itertools.chain.from_iterable(sources))
             return [] if is_whole else [UnheardSound.of(skipped.lengths(every), self.audio)]
-        how = {"what": "training recordings", "each_epoch": self.crop == "random"}
-        trained = UnheardSound.of(skipped.lengths(sources[0]), self.audio, **how)
+        lengths, is_random = skipped.lengths(sources[0]), self.crop == "random"
+        trained = UnheardSound.of(lengths, self.audio, what="training recordings", each_epoch=is_random)
         scored = dict.fromkeys(itertools.chain.from_iterable(sources[1:]))
         others = [] if is_whole else [UnheardSound.of(skipped.lengths(scored), self.audio, what="other recordings")]
         return [trained, *others]
