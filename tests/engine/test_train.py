@@ -6,11 +6,15 @@ import json
 import os
 import signal
 import time
+import traceback
 
 import pytest
 import torch
 from torch import nn
+from torch.utils._python_dispatch import TorchDispatchMode
 
+from ssast.audio.frontend import Frontend
+from ssast.data.prepare import Prepare
 from ssast.engine.checkpoint import CheckpointWriter, read_state, write_state
 from ssast.engine.hardware import engine
 from ssast.engine.optimiser import TrainingSettings
@@ -18,6 +22,7 @@ from ssast.engine.train import train
 from ssast.engine.trainable import TrainingBatches
 from ssast.engine.training_run import Run
 from ssast.errors import Interrupted, UserError
+from ssast.model.pretraining import SSASTForPreTraining
 
 DATA = torch.randn(24, 6, generator=torch.Generator().manual_seed(1))
 TARGET = DATA @ torch.arange(6.0)
@@ -543,3 +548,40 @@ def test_a_gpu_that_waits_for_recordings_is_told_of_once(
     given = dataclasses.replace(whole, train=slowly, prepare=prepare, workers=workers)
     train(Toy(), given, SHORT, tmp_path, engine("cpu", "fp32"))
     assert capsys.readouterr().out.count("--num_workers auto lets other processes read them") == said
+
+
+class Asked(TorchDispatchMode):
+    """Notes what asks for numbers, for which a GPU has to be waited for: the functions of ssast that did."""
+
+    def __init__(self):
+        super().__init__()
+        self.places = []
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        name = func.overloadpacket.__name__
+        chosen = args[1] if name in ("index", "index_put", "index_put_") else ()
+        by_mask = any(one is not None and one.dtype in (torch.bool, torch.uint8) for one in chosen)
+        if by_mask or name in ("_local_scalar_dense", "nonzero", "masked_select", "_unique2", "equal"):
+            frames = [frame for frame in traceback.extract_stack() if f"{os.sep}ssast{os.sep}" in frame.filename]
+            self.places.append(frames[-1].name if frames else name)
+        return func(*args, **(kwargs or {}))
+
+
+@pytest.mark.parametrize("mask_padding", [False, True])
+def test_a_step_of_pretraining_asks_the_device_for_nothing(tmp_path, late, mask_padding):
+    """On an H100 a step waited three to four times for a number. Lengths are the processor's, and may be looked at."""
+    shape = {"num_mel_bins": 32, "fshape": 32, "tshape": 4, "target_length": 32}
+    model = SSASTForPreTraining("tiny", **shape, mask_patch=5, mask_layer=10, mask_padding=mask_padding, seed=0)
+    prepare = Prepare(Frontend(num_mel_bins=32, target_length=32), freqm=4, timem=4, noise=True)
+    batch = {"uid": ["a", "b"], "waveform": 0.1 * torch.randn(2, 5000), "targets": torch.empty(2, 0)}
+    batch["lengths"] = torch.tensor([5000, 3000])
+    given = TrainingBatches(lambda epoch, start: [], list, 3, prepare, pieces=2)
+    recipe = TrainingSettings(clip_grad=1.0, scheduler="onecycle")
+    state = Run(model.train(), given, recipe, tmp_path, engine("cpu", "bf16"), "")
+    state.step([batch, batch])
+    with Asked() as asked:
+        state.step([batch, batch])
+    state.settle()
+    state.checkpoints.close()
+    assert state.progress.step == 2
+    assert set(asked.places) == {"_checked"}, asked.places
