@@ -187,5 +187,5 @@ def _epoch(run: Run, log: RunLog | None, asked: StopRequest, watch: _Watch) -> N
 def _show(bar: tqdm, means: Means, rate: float, speed: float) -> None:
     """Count a batch; the bar is drawn anew every so often, not each time."""
     loss = {"loss": f"{means.numbers['loss']:.4f}"} if means.numbers else {}
-    bar.set_postfix(**loss, lr=f"{rate:.2g}", clips_s=f"{speed:.1f}", refresh=False)
+    bar.set_postfix({"clips_s": f"{speed:.1f}", **loss, "lr": f"{rate:.2g}"}, refresh=False)
     bar.update()
