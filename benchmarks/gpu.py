@@ -3,11 +3,11 @@
     python benchmarks/gpu.py [--out gpu-results] [--minutes 8] [--device auto] [--small]
 
 Correct numbers against references that the same script makes on the processor; host synchronisations of the real
-training step; step rates and their share of the measured matrix rate (eager, compiled, as one CUDA graph, with patches
-that enter late, the published way); memory; what kinds of operations take the time; `ssast pretrain` end to end with 0,
-4 and 16 workers; what equal time learns. A part that fails is named in the table, and one for which no time is left;
-what was measured is written after each part. `--small` does the same in a minute on a processor, to try the script.
-It needs what `pip install ssast` brings; recordings are synthetic.
+training step; step rates and their share of the measured matrix rate (eager, compiled, as one CUDA graph, with tokens
+in bf16 from block to block, with patches that enter late, the published way); memory; what kinds of operations take the
+time; `ssast pretrain` end to end with 0, 4 and 16 workers; what equal time learns. A part that fails is named in the
+table, and one for which no time is left; what was measured is written after each part. `--small` does the same in a
+minute on a processor, to try the script. It needs what `pip install ssast` brings; recordings are synthetic.
 """
 
 import argparse

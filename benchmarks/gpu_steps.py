@@ -85,13 +85,20 @@ class SteppingWay:
     of: Callable[[int], Callable[[], object]]
 
 
+def _rounded(block: torch.nn.Module, given: tuple[Any, ...]) -> tuple[Any, ...]:
+    """What a block is given, its tokens in bf16: then they stay so between its parts."""
+    return given[0].bfloat16(), *given[1:]
+
+
 def way_to_step(bench: Bench, size: str, late: int, way: str) -> SteppingWay:
     """A new model trained that way; its compiled blocks serve all numbers of clips."""
     model, half = bench.model(size, late), bench.engine.bf16
     fused = bench.device.type in ("cpu", "cuda")
     optimizer = torch.optim.Adam(model.parameters(), lr=3e-4, fused=fused, capturable=bench.is_gpu)
-    if "compiled" in way:
-        for block in model.v.blocks:
+    for block in model.v.blocks:
+        if way == "bf16 stream":
+            block.register_forward_pre_hook(_rounded)
+        elif "compiled" in way:
             block.compile()
 
     def of(clips: int) -> Callable[[], object]:
@@ -126,7 +133,7 @@ def plan(bench: Bench) -> Iterator[tuple[str, int, str, tuple[int, ...]]]:
     yield from ((size, 0, "published", (24,)) for size in ("base", "tiny"))
     several = (128, 24, 64, 256)
     # What has to be compiled comes last: each compilation takes most of a minute.
-    for way in ("eager", "graph", "compiled", "compiled graph") if bench.is_gpu else ("eager",):
+    for way in ("eager", "graph", "bf16 stream", "compiled", "compiled graph") if bench.is_gpu else ("eager",):
         for size in ("base", "tiny"):
             yield from ((size, late, way, several) for late in (10, 0))
 

@@ -569,7 +569,10 @@ class Asked(TorchDispatchMode):
 
 @pytest.mark.parametrize("mask_padding", [False, True])
 def test_a_step_of_pretraining_asks_the_device_for_nothing(tmp_path, late, mask_padding):
-    """On an H100 a step waited three to four times for a number. Lengths are the processor's, and may be looked at."""
+    """On an H100 a step waited three to four times for a number.
+
+    Lengths (`_checked`) and how many patches a row holds (`first_of_own`) are the processor's, and may be looked at.
+    """
     shape = {"num_mel_bins": 32, "fshape": 32, "tshape": 4, "target_length": 32}
     model = SSASTForPreTraining("tiny", **shape, mask_patch=5, mask_layer=10, mask_padding=mask_padding, seed=0)
     prepare = Prepare(Frontend(num_mel_bins=32, target_length=32), freqm=4, timem=4, noise=True)
@@ -584,4 +587,4 @@ def test_a_step_of_pretraining_asks_the_device_for_nothing(tmp_path, late, mask_
     state.settle()
     state.checkpoints.close()
     assert state.progress.step == 2
-    assert set(asked.places) == {"_checked"}, asked.places
+    assert {"_checked"} <= set(asked.places) <= {"_checked", "first_of_own"}, asked.places
