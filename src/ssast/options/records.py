@@ -54,7 +54,7 @@ _BATCHES = "batch_size compile"
 _WINDOWS = "whole_recording window_overlap"
 _NEW_MODEL = "pretrained_mdl_path model_size fshape tshape fstride tstride"
 _TRAINING = f"{_BATCHES} learning_rate epochs optim weight_decay scheduler max_lr clip_grad patience val_share"
-_CHECKPOINTS = "crop micro_batch save_every_seconds keep_checkpoints tensorboard"
+_CHECKPOINTS = "micro_batch save_every_seconds keep_checkpoints tensorboard"
 _AUGMENTATION = " ".join(
     [
         *(name for each in ALTERATIONS for name in (each.name, each.amount.name)),
@@ -81,7 +81,9 @@ MODES = {
         "learn from unlabelled recordings, by guessing hidden patches of their spectrograms",
         "recordings, train.csv",
         "a pretrained model folder",
-        _names(_CLIPS, _NEW_MODEL, _TRAINING, _CHECKPOINTS, _AUGMENTATION, "task mask_patch cluster_factor mask_layer"),
+        _names(
+            _CLIPS, _NEW_MODEL, _TRAINING, _CHECKPOINTS, _AUGMENTATION, "crop task mask_patch cluster_factor mask_layer"
+        ),
         checks=checks.CHECK_WORK,
         sends=True,
         tidies=True,
@@ -93,7 +95,7 @@ MODES = {
         "a fine-tuned model folder with scores, predictions and report.html",
         _names(
             *(_CLIPS, _NEW_MODEL, _TRAINING, _CHECKPOINTS, _AUGMENTATION, _HEAD, _WINDOWS),
-            "task freeze unfreeze_last lora_rank lora_alpha weighted layer resamples folds",
+            "crop task freeze unfreeze_last lora_rank lora_alpha weighted layer resamples folds",
         ),
         checks=checks.CHECK_WORK,
         sends=True,
