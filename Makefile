@@ -55,6 +55,7 @@ bench: setup
 	$(BIN)/python benchmarks/bounds.py
 	$(BIN)/python benchmarks/latency.py
 	$(BIN)/python benchmarks/busy.py
+	$(BIN)/python benchmarks/startup.py
 
 # After a change of pyproject.toml: resolve anew in a clean environment, with the pinned torch, and write down what came out.
 lock:

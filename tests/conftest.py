@@ -162,6 +162,27 @@ def published_tiny(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
+@pytest.fixture(scope="module")
+def narrow():
+    """A tiny model with a quarter of its width: where modes run often, and what the model learns is beside the point.
+
+    In this process only: a test that starts others, or reads a file with true widths, goes without.
+    """
+    from ssast.model.encoder import SIZES, Size
+
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setitem(SIZES, "tiny", Size(48, 3))
+        yield
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _no_wait_for_the_disk() -> Iterator[None]:
+    """What tests write need not outlive a power cut; a run waits for the disk a dozen times."""
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(os, "fsync", lambda number: None)
+        yield
+
+
 @pytest.fixture(scope="session", autouse=True)
 def _own_cache(tmp_path_factory: pytest.TempPathFactory) -> None:
     """Keep what tests fetch and note out of the user's own folders, and published weights off the network."""

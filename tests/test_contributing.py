@@ -42,7 +42,7 @@ def files(recipe):
 def contributed(tmp_path_factory):
     """A copy of the package and of the tests that the recipes extend, with all recipes applied."""
     copy = tmp_path_factory.mktemp("contributed")
-    shutil.copytree(ROOT / "src", copy / "src", ignore=shutil.ignore_patterns("__pycache__", "*.egg-info"))
+    shutil.copytree(ROOT / "src", copy / "src", ignore=shutil.ignore_patterns("*.egg-info"))
     for path in ["tests/test_house.py", *(path for recipe in RECIPES for path in files(recipe))]:
         if path.startswith("tests/") and (ROOT / path).is_file():
             (copy / path).parent.mkdir(parents=True, exist_ok=True)

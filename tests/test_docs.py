@@ -290,7 +290,7 @@ def is_done_in_python(block: Block) -> bool:
 
 
 @pytest.fixture(scope="module")
-def supplies(tmp_path_factory) -> dict[str, Path]:
+def supplies(tmp_path_factory, narrow) -> dict[str, Path]:
     """What a reader has, by the names of the pages: 12 synthetic speakers, 4 clips each, and models of one epoch."""
     home = tmp_path_factory.mktemp("docs")
     corpus = write_corpus(home / "demo" / "corpus-48x10-0", speakers=12, clips_per_speaker=4)
@@ -326,16 +326,14 @@ def older_file(path: Path) -> Path:
 
     sizes = {"model_size": "tiny", "fshape": 16, "tshape": 16, "fstride": 10, "tstride": 10, "target_length": 128}
     model = ssast.SSASTForAudioClassification(5, **sizes, task="ft_avgtok", head="published", seed=0)
-    heads = {f"v.{head}.{part}": torch.zeros(1000, *more) for head in ("head", "head_dist") for part, more in PARTS}
+    parts = (("weight", (model.v.width,)), ("bias", ()))
+    heads = {f"v.{head}.{part}": torch.zeros(1000, *more) for head in ("head", "head_dist") for part, more in parts}
     state = {f"module.{key}": value for key, value in (model.state_dict() | heads).items()}
     names = {"head.norm": "0", "head.outproj": "1"}
     for own, theirs in names.items():
         state = {key.replace(own, theirs): value for key, value in state.items()}
     torch.save(state, path)
     return path
-
-
-PARTS = (("weight", (192,)), ("bias", ()))
 
 
 def supply(supplies: dict[str, Path], text: str) -> None:

@@ -14,6 +14,8 @@ from ssast import cli
 from ssast.data.storage import stores
 from ssast.data.storage.location import Location
 
+pytestmark = pytest.mark.usefixtures("narrow")
+
 torch.set_num_threads(1)
 HOW = {"device": "cpu", "precision": "fp32", "target_length": 32, "dataset": "x", "batch_size": 8, "resamples": 20}
 

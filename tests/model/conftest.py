@@ -61,14 +61,14 @@ def published(tmp_path):
     return write
 
 
-@pytest.fixture(params=["tiny-frame", "tiny-frame-short", "tiny-patch-overlap", "base-frame"])
-def case(request, published):
-    """One reference case: (config, arrays, path of its published file)."""
+@pytest.fixture(params=["tiny-frame", "tiny-frame-short", "tiny-patch-overlap", "base-frame"], scope="session")
+def case(request, tmp_path_factory):
+    """One reference case: (config, arrays, path of its published file), which is made once."""
     arrays = dict(np.load(REFERENCE / f"{request.param}.npz"))
     config = json.loads(str(arrays.pop("config")))
-    path = published(
-        model_size=config["model_size"], fshape=config["fshape"], tshape=config["tshape"], tdim=config["pretrain_tdim"]
-    )
+    sizes = {name: config[name] for name in ("model_size", "fshape", "tshape")}
+    path = tmp_path_factory.mktemp("case") / "published.pth"
+    torch.save(published_state(**sizes, tdim=config["pretrain_tdim"]), path)
     return config, arrays, path
 
 

@@ -15,6 +15,8 @@ from ssast.errors import UserError
 from ssast.model.classification import SSASTForAudioClassification
 from ssast.model.pretraining import SSASTForPreTraining
 
+pytestmark = pytest.mark.usefixtures("narrow")
+
 SHAPE = {"model_size": "tiny", "fshape": 32, "tshape": 8, "num_mel_bins": 32, "target_length": 48}
 FRONTEND = {"sample_rate": 16000, "num_mel_bins": 32, "target_length": 48, "mean": -4.0, "std": 4.0}
 FRONTEND |= {"reduce": True, "clip_length": 0.0}
@@ -49,6 +51,12 @@ def data_of(folder):
 def looked(still_corpus, finetuned, tmp_path_factory):
     out = tmp_path_factory.mktemp("attention")
     return look(still_corpus, out, finetuned_mdl_path=str(finetuned), max_clips=3)
+
+
+@pytest.fixture
+def undrawn(monkeypatch):
+    """No PNG pictures, which take half of the time: for tests that do not look at any."""
+    monkeypatch.setattr("ssast.modes.attention.can_draw", lambda: False)
 
 
 def test_a_fine_tuned_model_gets_a_page_pictures_and_values(looked):
@@ -91,11 +99,13 @@ def test_the_sound_is_what_the_model_heard(looked):
     assert seconds == pytest.approx(0.495, abs=0.01)
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_the_same_seed_gives_the_same_page(still_corpus, finetuned, looked, tmp_path):
     again = look(still_corpus, tmp_path, finetuned_mdl_path=str(finetuned), max_clips=3)
     assert data_of(again) == data_of(looked)
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_chosen_clips_come_in_the_order_asked_for(still_corpus, finetuned, tmp_path):
     out = look(still_corpus, tmp_path, finetuned_mdl_path=str(finetuned), uids="0016, 0012")
     assert [clip["uid"] for clip in data_of(out)["clips"]] == ["0016", "0012"]
@@ -106,6 +116,7 @@ def test_an_unknown_uid_is_named(still_corpus, finetuned, tmp_path):
         look(still_corpus, tmp_path, finetuned_mdl_path=str(finetuned), uids="0012,nobody")
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_clips_need_no_labels(corpus, finetuned, tmp_path):
     table = corpus.splits / "some.csv"
     pd.DataFrame({"uid": ["0001"]}).to_csv(table, index=False)
@@ -115,6 +126,7 @@ def test_clips_need_no_labels(corpus, finetuned, tmp_path):
     assert "relevance/0" in data["clips"][0]["maps"]
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_a_pretrained_model_shows_its_guesses(still_corpus, pretrained, tmp_path):
     out = look(still_corpus, tmp_path, pretrained_mdl_path=str(pretrained), max_clips=1)
     clip = data_of(out)["clips"][0]
@@ -125,6 +137,7 @@ def test_a_pretrained_model_shows_its_guesses(still_corpus, pretrained, tmp_path
         assert len(values["hidden_patches"]) == 2
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_a_recording_that_cannot_be_used_is_left_out_and_named(corpus, finetuned, tmp_path):
     (corpus.audio / "0012" / "waveform.wav").write_bytes(b"nothing")
     chosen = {"finetuned_mdl_path": str(finetuned), "uids": "0012,0013"}
@@ -191,6 +204,7 @@ def test_files_need_no_csv(finetuned, tmp_path):
     assert str(tmp_path) not in text.replace(str(finetuned), "")
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_a_pretrained_model_looks_at_files(pretrained, tmp_path):
     where = {"files": str(tone(tmp_path / "one.wav")), "exp_dir": str(tmp_path / "out"), "device": "cpu"}
     out = ssast.attention(**where, pretrained_mdl_path=str(pretrained))
@@ -198,6 +212,7 @@ def test_a_pretrained_model_looks_at_files(pretrained, tmp_path):
     assert data_of(out)["groups"] == []
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_bare_words_on_the_command_line_are_files(finetuned, tmp_path, capsys):
     paths = [str(tone(tmp_path / "in" / name)) for name in ("b, c.wav", "a.wav")]
     options = ["--finetuned_mdl_path", str(finetuned), "-o", str(tmp_path / "out"), "--device", "cpu"]
@@ -229,6 +244,7 @@ def test_without_matplotlib_there_are_no_pictures_and_all_else(still_corpus, fin
     assert said.index("pip install 'ssast[report]'") < said.index("attention.html")
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_a_recording_in_its_own_folder_is_called_as_that(finetuned, still_corpus, tmp_path):
     where = {"files": str(still_corpus.audio / "0012"), "exp_dir": str(tmp_path), "device": "cpu"}
     out = ssast.attention(**where, finetuned_mdl_path=str(finetuned))

@@ -19,6 +19,8 @@ from ssast.errors import AudioError, UserError
 from ssast.model import classification
 from ssast.model.pretraining import SSASTForPreTraining
 
+pytestmark = pytest.mark.usefixtures("narrow")
+
 torch.set_num_threads(1)
 SHAPE = {"model_size": "tiny", "fshape": 32, "tshape": 8, "num_mel_bins": 32, "target_length": 48}
 FRONTEND = {"sample_rate": 16000, "num_mel_bins": 32, "target_length": 48, "mean": -4.0, "std": 4.0}

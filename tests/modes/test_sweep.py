@@ -17,6 +17,8 @@ from ssast.errors import UserError
 from ssast.model.classification import SSASTForAudioClassification
 from ssast.modes import sweep
 
+pytestmark = pytest.mark.usefixtures("narrow")
+
 torch.set_num_threads(1)
 
 TRAINING = {"epochs": 2, "learning_rate": 1e-2, "batch_size": 4, "val_share": 0.4}

@@ -14,6 +14,8 @@ from ssast import cli
 from ssast.model.classification import SSASTForAudioClassification
 from ssast.model.pretraining import SSASTForPreTraining
 
+pytestmark = pytest.mark.usefixtures("narrow")
+
 torch.set_num_threads(1)
 
 TRAIN, LABELLED = ("pretrain", "finetune"), ("finetune", "evaluate")

@@ -10,6 +10,8 @@ from ssast.metrics.predictions import read_predictions
 from ssast.modes.finetune import finetune
 from ssast.runs.thresholds import read_thresholds
 
+pytestmark = pytest.mark.usefixtures("narrow")
+
 TINY = {"pretrained_mdl_path": None, "model_size": "tiny", "tshape": 8, "target_length": 32, "device": "cpu"}
 LABELS = ["high", "loud"]
 

@@ -8,6 +8,8 @@ import torch
 import ssast
 from ssast import cli
 
+pytestmark = pytest.mark.usefixtures("narrow")
+
 torch.set_num_threads(1)
 
 

@@ -7,6 +7,8 @@ import ssast
 from ssast import cli
 from ssast.runs.overlap import overlap
 
+pytestmark = pytest.mark.usefixtures("narrow")
+
 
 def options(corpus, tmp_path, **others):
     usual = {"prefix": corpus.audio, "data_split_root": corpus.splits, "label_txt": corpus.label_txt, "epochs": 1}

@@ -12,6 +12,8 @@ import ssast
 from ssast import cli
 from ssast.engine.predictor import SSASTForAudioClassification
 
+pytestmark = pytest.mark.usefixtures("narrow")
+
 torch.set_num_threads(1)
 FRAMES = 64
 LONG = ["0002", "0005", "0008", "0011", "0014", "0017"]

@@ -9,6 +9,8 @@ import ssast
 from ssast import cli
 from ssast.errors import UserError
 
+pytestmark = pytest.mark.usefixtures("narrow")
+
 
 @pytest.fixture
 def usual(still_corpus, tmp_path):

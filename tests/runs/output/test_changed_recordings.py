@@ -14,6 +14,8 @@ from ssast.errors import UserError
 from ssast.model.classification import SSASTForAudioClassification
 from ssast.runs.output import changed_recordings, folder
 
+pytestmark = pytest.mark.usefixtures("narrow")
+
 torch.set_num_threads(1)
 TRAINING = {"model_size": "tiny", "epochs": 2, "batch_size": 4, "mask_patch": 8, "save_every_seconds": 0}
 

@@ -7,6 +7,8 @@ from ssast.errors import Interrupted, UserError
 from ssast.model.classification import SSASTForAudioClassification
 from ssast.runs.output.earlier_results import left_as_it_was
 
+pytestmark = pytest.mark.usefixtures("narrow")
+
 ENDS = {
     "a sentence": UserError("no"),
     "Ctrl-C": KeyboardInterrupt(),

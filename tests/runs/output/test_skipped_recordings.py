@@ -16,6 +16,8 @@ from ssast.errors import UserError
 from ssast.model.classification import SSASTForAudioClassification
 from ssast.runs.output.skipped_recordings import SkippedRecordings
 
+pytestmark = pytest.mark.usefixtures("narrow")
+
 torch.set_num_threads(1)
 
 BAD = {"0001": "is cut off", "0002": "NaN or infinite", "0013": "does not exist", "0016": "metadata.json says 8000"}
