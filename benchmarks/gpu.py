@@ -105,7 +105,8 @@ def correctness(bench: Bench) -> dict[str, Any]:
 def synchronisations(bench: Bench) -> dict[str, Any]:
     """For how many operations of `Run.step`, of a few steps of `ssast pretrain`, the processor waits, and where."""
     model, steps = bench.model(late=10, mask_padding=True), 5
-    prepare = Prepare(Frontend(target_length=bench.length), freqm=8, timem=8).to(bench.device)
+    frontend = Frontend(target_length=bench.length)
+    prepare = Prepare(frontend, rounding=model.rounding, freqm=8, timem=8).to(bench.device)
     waves = 0.1 * torch.randn(4, RATE)
     batch: dict[str, Any] = {"uid": list("abcd"), "waveform": waves, "targets": torch.empty(4, 0)}
     batch["lengths"] = torch.tensor([RATE, RATE - 500, RATE // 2, RATE // 3])

@@ -575,7 +575,8 @@ def test_a_step_of_pretraining_asks_the_device_for_nothing(tmp_path, late, mask_
     """
     shape = {"num_mel_bins": 32, "fshape": 32, "tshape": 4, "target_length": 32}
     model = SSASTForPreTraining("tiny", **shape, mask_patch=5, mask_layer=10, mask_padding=mask_padding, seed=0)
-    prepare = Prepare(Frontend(num_mel_bins=32, target_length=32), freqm=4, timem=4, noise=True)
+    frontend = Frontend(num_mel_bins=32, target_length=32)
+    prepare = Prepare(frontend, rounding=model.rounding, freqm=4, timem=4, noise=True)
     batch = {"uid": ["a", "b"], "waveform": 0.1 * torch.randn(2, 5000), "targets": torch.empty(2, 0)}
     batch["lengths"] = torch.tensor([5000, 3000])
     given = TrainingBatches(lambda epoch, start: [], list, 3, prepare, pieces=2)
