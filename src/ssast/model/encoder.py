@@ -5,10 +5,11 @@ D width, H heads, N states. A name's suffix gives its axes, so `tokens_BLD` is (
 """
 
 import contextlib
+import copy
 from collections.abc import Iterator
 from dataclasses import dataclass
 from numbers import Integral
-from typing import cast
+from typing import Self, cast
 
 import torch
 from torch import Tensor, nn
@@ -125,6 +126,18 @@ class SSASTEncoder(nn.Module):
     def middles(self) -> Tensor:
         """The middle of each step of time, that is of a column of patches, in frames: (steps,)."""
         return torch.arange(self.grid[1]) * self.stride[1] + (self.shape[1] - 1) / 2
+
+    def shortened(self, length: int) -> Self:
+        """The same encoder as it hears clips of so many frames (`rounded`), as one made for that length.
+
+        Weights are shared, positions are copied and do not learn.
+        """
+        other = copy.copy(self)
+        other._parameters = dict(self._parameters)
+        other.target_length, other.grid = length, (self.grid[0], (length - self.shape[1]) // self.stride[1] + 1)
+        other.num_patches = other.grid[0] * other.grid[1]
+        other.pos_embed = nn.Parameter(self._positions(other.num_patches).detach(), requires_grad=False)
+        return other
 
     def _initialise(self) -> None:
         """Xavier weights, sinusoidal positions (both train on); the prefix as published, normal with deviation 0.02.

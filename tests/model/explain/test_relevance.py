@@ -35,6 +35,8 @@ def classifier(num_labels=2, **settings):
 class Listener(nn.Module):
     """A model whose first logit is the mean of one box and whose second is its opposite."""
 
+    rounding = None
+
     def __init__(self, box, **shape):
         super().__init__()
         self.v = SSASTEncoder("tiny", **(shape or PATCH), num_mel_bins=BINS, target_length=FRAMES)
@@ -209,6 +211,28 @@ def test_padding_that_is_masked_gets_nothing(noise):
     assert found.relevance[0, 0, 4:].sum() == 0
     assert found.rollout[0, 4:].sum() == 0
     assert found.input_x_gradient[0, 0, 16:].abs().sum() == 0
+
+
+@pytest.mark.parametrize("task", ["ft_cls", "ft_avgtok"])
+@pytest.mark.parametrize("shape", [{"fshape": 32, "tshape": 2}, PATCH, OVERLAP])
+@pytest.mark.parametrize("layer", [0, 13])
+def test_a_clip_is_explained_at_its_own_length_as_with_all_its_padding(noise, shape, task, layer, monkeypatch):
+    sizes = {"num_mel_bins": BINS, "target_length": 200}
+    how = {"task": task, "layer": layer, "freeze": False, "mask_padding": True, "seed": 0}
+    model = SSASTForAudioClassification(2, "tiny", **sizes, **shape, **how).eval()
+    fbank_BTF, frames = noise(1, 200, BINS), torch.tensor([50])
+    gone_KC, cells_TF = torch.eye(30, dtype=torch.bool), torch.arange(200)[:, None].expand(-1, BINS) % 30
+
+    def found():
+        every = relevance.explain(model, fbank_BTF, [1, 0], frames, steps=2)
+        return [*vars(every).values(), occlusion.logits_without(model, fbank_BTF[0], gone_KC, cells_TF, 50)]
+
+    short = found()
+    monkeypatch.setattr(SSASTForAudioClassification, "rounding", None)
+    for own, whole in zip(short, found(), strict=True):
+        torch.testing.assert_close(own, whole, atol=1e-5, rtol=1e-4)
+    assert model.v.target_length == 200
+    assert model.v.pos_embed.requires_grad
 
 
 def test_input_x_gradient_is_the_derivative_along_the_input(noise):

@@ -73,7 +73,8 @@ def logits_without(
     frames: int,
 ) -> Tensor:
     """The logits (K, N) of the clip without each of these sets of cells (True: taken away)."""
-    cells_TF = cells_TF.to(fbank_TF.device)
+    length = len(fbank_TF) if model.rounding is None else model.rounding(frames)
+    fbank_TF, cells_TF = fbank_TF[:length], cells_TF[:length].to(fbank_TF.device)
     parts = []
     for gone_kC in gone_KC.to(fbank_TF.device).split(_AT_ONCE):
         batch_kTF = fbank_TF.masked_fill(gone_kC[:, cells_TF], 0)

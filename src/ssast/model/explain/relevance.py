@@ -7,8 +7,9 @@ Shapes: B clips, T frames, F mel bins, P patches, L tokens (prefix + patches), D
 G labels that are asked for, C cells of the plane.
 """
 
+import copy
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -41,6 +42,27 @@ class Relevance:
     integrated_gradients: Tensor
     attention: Tensor
     rollout: Tensor
+
+
+def at_own_length(model: _Model, frames_B: Tensor | None) -> Any:
+    """The model as it hears clips that are no longer than these, where it keeps padding out; else, and at most, None.
+
+    It shares its weights and is to be asked, not trained.
+    """
+    if model.rounding is None or frames_B is None:
+        return None
+    length = model.rounding(int(torch.as_tensor(frames_B).max()))
+    if length == model.v.target_length:
+        return None
+    short = copy.copy(model)
+    short._modules = {**model._modules, "v": model.v.shortened(length)}
+    return short
+
+
+def widened(values_XP: Tensor, encoder: SSASTEncoder) -> Tensor:
+    """Values of the patches in the first columns (..., P') as those of all patches, with zeros for the others."""
+    grid_Xft = values_XP.unflatten(-1, (encoder.grid[0], -1))
+    return F.pad(grid_Xft, (0, encoder.grid[1] - grid_Xft.shape[-1])).flatten(-2)
 
 
 def valid_patches(encoder: SSASTEncoder, frames_B: Tensor) -> Tensor:
@@ -123,6 +145,9 @@ def _starts(model: _Model, batch: int, frames: Tensor | None) -> dict[int, Tenso
 
 def relevance_of_clip(model: _Model, fbank_BTF: Tensor, frames: Tensor | None = None) -> tuple[Tensor, Tensor]:
     """`attention_to_patches` (B, N, H, P) and `rollout` (B, P) of any model, which need no label."""
+    if short := at_own_length(model, frames):
+        found = relevance_of_clip(short, fbank_BTF[:, : short.v.target_length], frames)
+        return widened(found[0], model.v), widened(found[1], model.v)
     masks = frames if model.mask_padding else None
     with torch.no_grad():
         attentions = model.v.trace(fbank_BTF, max(pooled_states(model)), masks).attentions
@@ -158,6 +183,13 @@ def explain(
 
     The model should be in evaluation mode; `frames` (B,) matters only to one with `mask_padding`.
     """
+    if short := at_own_length(model, frames):
+        found = explain(short, fbank_BTF[:, : short.v.target_length], labels, frames, steps=steps)
+        patches = ("relevance", "published", "attention", "rollout")
+        wide = {name: widened(getattr(found, name), model.v) for name in patches}
+        rest = fbank_BTF.shape[1] - short.v.target_length
+        planes = ("input_x_gradient", "integrated_gradients")
+        return replace(found, **wide, **{name: F.pad(getattr(found, name), (0, 0, 0, rest)) for name in planes})
     here = _local(model, fbank_BTF, labels, frames)
     way = [_local(model, fbank_BTF * ((step + 0.5) / steps), labels, frames) for step in range(steps)]
     attention_BNHP, rollout_BP = relevance_of_clip(model, fbank_BTF, frames)
