@@ -6,7 +6,8 @@ import torch
 from ssast.audio.frontend import Frontend
 from ssast.data.loader import collate
 from ssast.data.prepare import Prepare
-from ssast.engine import lengths
+from ssast.engine import inference, lengths
+from ssast.engine.hardware import engine
 from ssast.engine.inference import on_device
 from ssast.engine.lengths import Grouping, answers
 from ssast.model.classification import SSASTForAudioClassification
@@ -131,3 +132,40 @@ def test_values_over_time_are_as_long_as_the_longest_of_their_batch(model):
     found = list(answers(steps, batches(2, [20, 150, 20]), Grouping.of(prepare, 8)))
     assert [values.shape[1] for _, values in found] == [18, 6]
     assert not found[0][1][0, 6:].any()
+
+
+def test_a_pass_by_lengths_that_was_cut_off_goes_on_to_the_same_rows(model, tmp_path, monkeypatch):
+    monkeypatch.setattr(inference, "SECONDS_A_PART", -1.0)
+    monkeypatch.setattr(lengths, "GROUPS_WAITING", 1)
+    loaded, grouping = batches(4), Grouping.of(Prepare(FRONTEND, rounding=model.rounding), 8)
+
+    def run(folder, most_calls=99):
+        calls = []
+
+        def apply(batch):
+            if len(calls) == most_calls:
+                raise KeyboardInterrupt
+            calls.append(batch["uid"])
+            return batch["lengths"][:, None].float()
+
+        done = inference.run_inference(
+            apply,
+            lambda start, stop: iter(loaded[start:stop]),
+            steps=len(loaded),
+            folder=folder,
+            key="a",
+            engine=engine("cpu", "fp32"),
+            title="test",
+            grouping=grouping,
+        )
+        return [row for table in done.tables() for row in table.to_pylist()], len(calls)
+
+    whole, calls = run(tmp_path / "whole")
+    assert [row["uid"] for row in whole] == [str(number) for number in range(len(DRAWN))]
+    assert [row["values"] for row in whole] == [[400 + 160 * (own - 1)] for own in DRAWN]
+    with pytest.raises(KeyboardInterrupt):
+        run(tmp_path / "cut", most_calls=calls - 1)
+    kept = len(list((tmp_path / "cut").glob("part-*.parquet")))
+    assert kept > 0
+    again, _ = run(tmp_path / "cut")
+    assert again == whole
