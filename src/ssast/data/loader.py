@@ -194,8 +194,15 @@ def loader(
     if on_bad_audio not in ("error", "skip"):
         raise UserError(f"on_bad_audio is {on_bad_audio!r}; expected error or skip.")
     first, last = start * batch_size, None if stop is None else stop * batch_size
-    where = {"epoch": epoch, "start": first, "stop": last, "batch_size": batch_size}
-    clips = EpochSampler(len(dataset), shuffle_seed=shuffle_seed, weights=weights, **where)
+    clips = EpochSampler(
+        len(dataset),
+        shuffle_seed=shuffle_seed,
+        epoch=epoch,
+        start=first,
+        stop=last,
+        weights=weights,
+        batch_size=batch_size,
+    )
     return Loader(
         dataset,
         Pieces(clips, batch_size, piece_size or batch_size, share),
