@@ -206,7 +206,7 @@ class SSASTEncoder(nn.Module):
 
     def prefix_tokens(self, batch: int) -> Tensor:
         """The prefix tokens with their positions: (B, prefix, D)."""
-        tokens_1CD = torch.cat(self._prefix(), dim=1) + self.pos_embed[:, : self.num_prefix]
+        tokens_1CD = torch.cat([*self._prefix()], dim=1) + self.pos_embed[:, : self.num_prefix]
         return tokens_1CD.expand(batch, -1, -1)
 
     def hide_padding(self, fbank_BTF: Tensor, frames_B: Tensor | None) -> tuple[Tensor, Tensor | None]:

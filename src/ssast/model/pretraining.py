@@ -199,8 +199,8 @@ class SSASTForPreTraining(nn.Module, FolderMixin):
         visible, and the rest of a row is padding. UserError unless 1 to all patches but one are hidden.
         """
         count = self.mask_patch if mask_patch is None else mask_patch
-        how = {"device": self.mask_embed.device, "generator": generator}
-        return draw_masks(batch, self.v.grid, count, self.cluster_factor, own_BP, **how)
+        grid, device = self.v.grid, self.mask_embed.device
+        return draw_masks(batch, grid, count, self.cluster_factor, own_BP, device=device, generator=generator)
 
     def _check_masks(self, mask_index_BM: Tensor, batch: int, columns: int) -> Tensor:
         """The given masks on the model's device; UserError unless (B, M) of patch numbers, in so many columns."""
