@@ -13,6 +13,7 @@ import torch
 from torch import nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
+import ssast
 from ssast.audio.frontend import Frontend
 from ssast.data.prepare import Prepare
 from ssast.engine.checkpoint import CheckpointWriter, read_state, write_state
@@ -550,6 +551,9 @@ def test_a_gpu_that_waits_for_recordings_is_told_of_once(
     assert capsys.readouterr().out.count("--num_workers auto lets other processes read them") == said
 
 
+PACKAGE = os.path.dirname(ssast.__file__) + os.sep
+
+
 class Asked(TorchDispatchMode):
     """Notes what asks for numbers, for which a GPU has to be waited for: the functions of ssast that did."""
 
@@ -562,7 +566,7 @@ class Asked(TorchDispatchMode):
         chosen = args[1] if name in ("index", "index_put", "index_put_") else ()
         by_mask = any(one is not None and one.dtype in (torch.bool, torch.uint8) for one in chosen)
         if by_mask or name in ("_local_scalar_dense", "nonzero", "masked_select", "_unique2", "equal"):
-            frames = [frame for frame in traceback.extract_stack() if f"{os.sep}ssast{os.sep}" in frame.filename]
+            frames = [frame for frame in traceback.extract_stack() if frame.filename.startswith(PACKAGE)]
             self.places.append(frames[-1].name if frames else name)
         return func(*args, **(kwargs or {}))
 

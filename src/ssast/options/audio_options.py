@@ -69,7 +69,7 @@ class SoundOptions(DataOptions):
     )
     target_length: int = option(
         1024,
-        "length that spectrograms are cut or padded to",
+        "what spectrograms are cut or padded to",
         AUDIO,
         unit="frames of 10 ms",
         low=1,

@@ -128,7 +128,7 @@ class DataOptions:
     # Saving data
     private: bool = option(
         False,
-        "show salted hashes instead of uids, subjects and paths, on screen, in logs, records, errors and pages; "
+        "show salted hashes instead of uids, subjects and paths wherever they would stand; "
         "what they stand for is kept in $SSAST_KEYS or ~/.config/ssast",
         SAVING,
         changes_result=False,

@@ -53,6 +53,7 @@ class ModelOptions(AudioOptions):
         RUN,
         low=0,
         high=1024,
+        is_rare=True,
         is_public=True,
     )
     lora_alpha: int = option(16, "weight of these additions, times 1 / rank", RUN, low=1, high=100000, is_rare=True)
@@ -74,7 +75,7 @@ class ModelOptions(AudioOptions):
     over_time: bool = option(False, "an embedding for each step of time in place of one a recording", RUN)
     # Model
     model_size: str = option(
-        "base", "size of the model; that of the pretrained one", MODEL, choices=("tiny", "small", "base", "base_nokd")
+        "base", "size; that of the pretrained model", MODEL, choices=("tiny", "small", "base", "base_nokd")
     )
     fshape: int = option(
         128,

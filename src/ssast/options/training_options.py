@@ -17,7 +17,7 @@ class TrainingOptions(ModelOptions):
     # Training
     batch_size: int = option(
         8,
-        "clips in a batch; in training those of one step, over all processes",
+        "clips in a batch; in training: of one step, on all processes",
         TRAINING,
         low=1,
         is_public=True,
@@ -34,7 +34,7 @@ class TrainingOptions(ModelOptions):
     )
     num_workers: int | str = option(
         0,
-        "processes that load recordings; 0: the main one does; auto: as many as there are processors to spare",
+        "processes that load recordings; 0: the main one; auto: as many as processors to spare",
         TRAINING,
         low=0,
         word="auto",
@@ -70,7 +70,7 @@ class TrainingOptions(ModelOptions):
     )
     patience: int = option(
         0,
-        "end training after so many epochs without a better validation loss, 0: never",
+        "end after so many epochs without a better validation loss, 0: never",
         TRAINING,
         unit="epochs",
         low=0,
@@ -92,7 +92,7 @@ class TrainingOptions(ModelOptions):
     )
     crop: str = option(
         "start",
-        "what training hears of recordings longer than target_length: their beginning, or another stretch each epoch",
+        "what training hears of long recordings: their start, or another stretch each epoch",
         TRAINING,
         choices=("start", "random"),
         is_public=True,
