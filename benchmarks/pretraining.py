@@ -222,11 +222,11 @@ def show() -> None:
         print(f"| {' | '.join([way, seed, str(row['steps']), *pretext, *probes])} |")
 
 
-def run(corpus: Path, ratings: list[Path]) -> None:
-    """Every way and seed that has no result yet."""
+def run(corpus: Path, ratings: list[Path], seeds: list[int]) -> None:
+    """Every way, with each of these seeds, that has no result yet."""
     steps = json.loads((RESULTS / "steps.json").read_text())
     heard, unheard, table = fbanks(corpus, "train"), fbanks(corpus, "test"), test_people(corpus, ratings)
-    todo = [("random", seed, 0) for seed in SEEDS] + [(way, seed, steps[way]) for seed in SEEDS for way in WAYS]
+    todo = [("random", seed, 0) for seed in seeds] + [(way, seed, steps[way]) for seed in seeds for way in WAYS]
     for way, seed, count in [("fbank", 0, 0), *todo]:
         path = RESULTS / f"{way}-{seed}.json"
         if path.exists():
@@ -242,6 +242,7 @@ def main() -> None:
     parser.add_argument("corpus", type=Path)
     parser.add_argument("--calibrate", type=float, metavar="SECONDS")
     parser.add_argument("--ratings", type=Path, nargs="*", default=[], help="tables with uid and fluency")
+    parser.add_argument("--seeds", type=int, nargs="*", default=SEEDS, help="only these")
     parser.add_argument("--table", action="store_true")
     asked = parser.parse_args()
     RESULTS.mkdir(exist_ok=True)
@@ -252,7 +253,7 @@ def main() -> None:
         (RESULTS / "steps.json").write_text(json.dumps({"seconds": asked.calibrate, **steps}, indent=1) + "\n")
         print(steps)
     else:
-        run(asked.corpus, asked.ratings)
+        run(asked.corpus, asked.ratings, asked.seeds)
 
 
 if __name__ == "__main__":
