@@ -24,7 +24,9 @@ DEMO_FINETUNING: dict[str, object] = {
     "target_length": 304,
     "task": "ft_avgtok",
     "weighted": True,
-    "epochs": 40,
+    "final_dropout": 0.5,
+    "weight_decay": 0.05,
+    "epochs": 60,
     "max_lr": 3e-3,
 }
 
