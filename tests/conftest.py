@@ -214,3 +214,9 @@ def pipe():
     if not hasattr(os, "mkfifo"):
         pytest.skip("this system has no named pipes")
     return os.mkfifo
+
+
+@pytest.fixture
+def own_cache(tmp_path, monkeypatch):
+    """A cache of the test's own: what another test kept would be found."""
+    monkeypatch.setenv("SSAST_CACHE", str(tmp_path / "cache"))

@@ -20,10 +20,7 @@ HERE = {"device": "cpu", "precision": "fp32"}
 RESULTS = ("predictions.csv", "predictions.parquet", "metrics.json", "aucs.csv")
 
 
-@pytest.fixture(autouse=True)
-def own_cache(tmp_path, monkeypatch):
-    """A cache of the test's own: what another test kept would be found."""
-    monkeypatch.setenv("SSAST_CACHE", str(tmp_path / "cache"))
+pytestmark = pytest.mark.usefixtures("own_cache")
 
 
 @pytest.fixture

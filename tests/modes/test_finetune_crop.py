@@ -18,10 +18,7 @@ HERE = {"device": "cpu", "precision": "fp32", "resamples": 0, "pretrained_mdl_pa
 HERE |= {"target_length": 32, "epochs": 2, "batch_size": 4, "val_share": 0.3, "learning_rate": 1e-3}
 
 
-@pytest.fixture(autouse=True)
-def own_cache(tmp_path, monkeypatch):
-    """A cache of the test's own: what another test kept would be found."""
-    monkeypatch.setenv("SSAST_CACHE", str(tmp_path / "cache"))
+pytestmark = pytest.mark.usefixtures("own_cache")
 
 
 @pytest.fixture

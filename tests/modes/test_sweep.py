@@ -17,17 +17,11 @@ from ssast.errors import UserError
 from ssast.model.classification import SSASTForAudioClassification
 from ssast.modes import sweep
 
-pytestmark = pytest.mark.usefixtures("narrow")
+pytestmark = pytest.mark.usefixtures("narrow", "own_cache")
 
 torch.set_num_threads(1)
 
 TRAINING = {"epochs": 2, "learning_rate": 1e-2, "batch_size": 4, "val_share": 0.4}
-
-
-@pytest.fixture(autouse=True)
-def own_cache(tmp_path, monkeypatch):
-    """A cache of the test's own: what another test kept would be found."""
-    monkeypatch.setenv("SSAST_CACHE", str(tmp_path / "cache"))
 
 
 @pytest.fixture(scope="module")

@@ -32,15 +32,9 @@ from ssast.runs.models import ModelSettings, classification_model
 from ssast.runs.paths import Paths
 from ssast.runs.rows import Rows
 
-pytestmark = pytest.mark.usefixtures("narrow")
+pytestmark = pytest.mark.usefixtures("narrow", "own_cache")
 
 torch.set_num_threads(1)
-
-
-@pytest.fixture(autouse=True)
-def own_cache(tmp_path, monkeypatch):
-    """A cache of the test's own: what another test kept would be found."""
-    monkeypatch.setenv("SSAST_CACHE", str(tmp_path / "cache"))
 
 
 def usual(corpus: Any, folder: Path, **others: Any) -> dict[str, Any]:

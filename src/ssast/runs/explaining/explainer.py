@@ -109,11 +109,11 @@ class Pretrained(ClipExplainer):
         attention_BNHP, rollout_BP = relevance.relevance_of_clip(self.model, batch["fbank"], batch["frames"])
         self._check(batch, rollout_BP[0], "the rollout")
         planes, values = self._without_labels(attention_BNHP[0], rollout_BP[0])
-        guess = self._guess(fbank_TF, frames)
+        own_1P = relevance.valid_patches(self.encoder, batch["frames"])
+        guess = self._guess(fbank_TF, frames, own_1P)
         pictures = {"as it is": fbank_TF.cpu().numpy(), "hidden patches blank": guess.hidden.numpy()}
         count = len(guess.mask_index)
-        own_P = relevance.valid_patches(self.encoder, torch.tensor([frames]))[0]
-        remark = f"{count} of the clip's own {int(own_P.sum())} patches were hidden."
+        remark = f"{count} of the clip's own {int(own_1P.sum())} patches were hidden."
         values |= {"fbank": pictures["as it is"], "hidden_patches": guess.mask_index.numpy()}
         if guess.drawn is not None:
             pictures["hidden patches as guessed"] = values["guessed"] = guess.drawn.numpy()
@@ -132,10 +132,9 @@ class Pretrained(ClipExplainer):
         )
         return Explanation(clip, values, self._last(planes))
 
-    def _guess(self, fbank_TF: Tensor, frames: int) -> occlusion.HiddenPatches:
+    def _guess(self, fbank_TF: Tensor, frames: int, own_1P: Tensor) -> occlusion.HiddenPatches:
         """The share of patches hidden as in pretraining, or three quarters where a shorter clip has too few."""
         count = min(self.model.mask_patch, max(1, int(HIDDEN_SHARE * self.encoder.num_patches)))
-        own_1P = relevance.valid_patches(self.encoder, torch.tensor([frames], device=fbank_TF.device))
         mask_1M = self.model.draw_masks(1, count, torch.Generator().manual_seed(self.seed), own_1P)
         return occlusion.guesses(self.model, fbank_TF, mask_1M[0], frames)
 

@@ -10,6 +10,7 @@ from ssast.engine import distributed
 from ssast.options.record import RunRecord
 from ssast.pages.sound_finding_sentences import finding_counts
 from ssast.pages.unheard import UnheardSound
+from ssast.runs.context import say
 from ssast.runs.output.folder import add_to_record
 from ssast.runs.output.skipped_recordings import SkippedRecordings
 
@@ -49,6 +50,6 @@ def note_recordings(
     skipped.write(folder, uids)
     unheard = [one for one in listening.unheard(skipped, sources) if one.longer] if listening else []
     for one in unheard:
-        print(one.sentence, flush=True)
+        say(one.sentence)
     facts = {"heard": finding_counts(skipped.of(uids)), "unheard": {one.what: one.facts for one in unheard}}
     add_to_record(record, folder, facts)
