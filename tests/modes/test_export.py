@@ -56,6 +56,7 @@ def onnx(folder, **inputs):
 )
 def test_an_onnx_file_gives_logits_and_embeddings_for_any_number_of_clips(model, tmp_path):
     to_onnx(model, tmp_path)
+    assert b"blocks.py" not in (tmp_path / "model.onnx").read_bytes()  # the exporter notes where our source lies
     for clips in (1, 4):
         given = fbank(model, clips)
         logits, embedding = onnx(tmp_path, fbank=given)

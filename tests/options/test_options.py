@@ -319,6 +319,19 @@ def test_the_record_repeats_the_run(tmp_path, mode):
     assert [path.name for path in tmp_path.iterdir()] == ["run.yaml"]
 
 
+def test_a_repeated_run_asks_again_for_what_was_asked_for_at_its_default(tmp_path):
+    """A model folder remembers another share, and a default gives way to it: the record has to tell them apart."""
+    RunRecord.of(resolve(**DATA, window_overlap=0.5)).write(tmp_path / "run.yaml", {"clips": 3})
+    assert "window_overlap" in resolve(config=tmp_path / "run.yaml").given
+    assert "window_pooling" not in resolve(config=tmp_path / "run.yaml").given
+
+
+@pytest.mark.parametrize("noted", ["epochs", "[[1], {2: 3}]", "{epochs: 1}", "[unknown]"])
+def test_names_that_a_record_cannot_hold_are_passed_over(tmp_path, noted):
+    (tmp_path / "run.yaml").write_text(f"epochs: 1\nrecord: {{given: {noted}}}\n")
+    assert resolve(**DATA, config=tmp_path / "run.yaml").given == resolve(**DATA).given
+
+
 def test_the_record_holds_every_option_and_the_extra_block(tmp_path):
     options = resolve(**DATA)
     RunRecord.of(options).write(tmp_path / "run.yaml", {"clips": 3})

@@ -114,6 +114,7 @@ def to_onnx(model: _Model, folder: Path) -> Export:
         )
     if program is None:
         raise UserError("torch made no ONNX program of this model; report this model.")
+    _drop_traces(program)
     program.save(str(folder / "model.onnx"))
     write_json(folder / "model.json", _meaning(model, names, answers.outputs))
     session = runtime.InferenceSession(str(folder / "model.onnx"), providers=["CPUExecutionProvider"])
@@ -124,6 +125,13 @@ def to_onnx(model: _Model, folder: Path) -> Export:
         with torch.no_grad():
             pairs += [(torch.from_numpy(one), own) for one, own in zip(found, answers(*given), strict=True)]
     return compared(answers.outputs, pairs)
+
+
+def _drop_traces(program: torch.onnx.ONNXProgram) -> None:
+    """Take out where in our source each operation was written: paths of this machine, and other bytes on another."""
+    for function in (program.model.graph, *program.model.functions.values()):
+        for node in function.all_nodes():
+            node.metadata_props.clear()
 
 
 @contextmanager

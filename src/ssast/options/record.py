@@ -13,6 +13,8 @@ from ssast.safe_reading import brief, some
 
 RECORD = "record"
 """The key in a run's own YAML file that holds what is not an option."""
+GIVEN = "given"
+"""Under `RECORD`: the options that were asked for at their default; of any other value one knows without it."""
 MOST_DIFFERENCES = 5
 
 
@@ -21,11 +23,12 @@ class RunRecord:
     """Every option of a run as plain values, fit for YAML and for --config; not `config`, whose content they are."""
 
     values: Mapping[str, Any]
+    given: frozenset[str] = frozenset()
 
     @classmethod
     def of(cls, options: Options) -> "RunRecord":
         """That of checked options."""
-        return cls({name: getattr(options, name) for name in SPECS if name != "config"})
+        return cls({name: getattr(options, name) for name in SPECS if name != "config"}, options.given)
 
     @property
     def mode(self) -> str:
@@ -66,8 +69,10 @@ class RunRecord:
         for spec in SPECS.values():
             if spec.name in values:
                 sections.setdefault(spec.group.title, {})[spec.name] = values[spec.name]
+        usual = sorted(name for name in self.given & values.keys() if SPECS[name].as_default(values[name]))
+        kept = {**shown_facts(facts), **({GIVEN: usual} if usual else {})}
         comment = f"Every option of this run; `ssast {self.mode} --config {os.path.basename(path)}` repeats it."
-        write_mapping(path, comment, {**sections, "Not options, and not read": {RECORD: dict(shown_facts(facts))}})
+        write_mapping(path, comment, {**sections, "Not options": {RECORD: kept}})
 
 
 def _differ(name: str, one: object, other: object) -> bool:

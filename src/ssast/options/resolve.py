@@ -9,7 +9,7 @@ from ssast.errors import UserError
 from ssast.options.declaration import suggestion
 from ssast.options.options import SPECS, Options
 from ssast.options.privacy import revealed, settled
-from ssast.options.record import RECORD
+from ssast.options.record import GIVEN, RECORD
 from ssast.options.records import canonical, check_together
 from ssast.options.yaml_file import read_mapping
 
@@ -29,10 +29,9 @@ def resolve(options: Options | None = None, /, **overrides: Any) -> Options:
     for name in overrides:
         _known(name, "there is no option", SPECS)
     base = Options() if options is None else options
-    file = load_config(overrides["config"]) if overrides.get("config") else {}
+    file, asked_there = _config(overrides["config"]) if overrides.get("config") else ({}, set())
     values = {**file, **overrides}
-    # A record holds every option; only what differs from its default was asked for.
-    asked = {name for name, value in file.items() if value != SPECS[name].default} | overrides.keys()
+    asked = asked_there | overrides.keys()
     given = base.given | (asked - {"mode", "config"})
     merged = dataclasses.replace(base, **values, given=given)
     chosen = dataclasses.replace(merged, **_by_mode(canonical(merged.mode, merged.task), given))
@@ -42,13 +41,25 @@ def resolve(options: Options | None = None, /, **overrides: Any) -> Options:
 
 
 def load_config(path: str | os.PathLike[str]) -> dict[str, Any]:
-    """The options in a YAML file, checked one by one; the block `record`, which a run adds, is passed over."""
+    """The options in a YAML file, checked one by one; the block `record`, which a run adds, holds none."""
+    return _config(path)[0]
+
+
+def _config(path: str | os.PathLike[str]) -> tuple[dict[str, Any], set[str]]:
+    """The options in a YAML file, and the names of those that were asked for.
+
+    A run's record holds every option: asked for are those that differ from their default, or that it names under
+    `record: given:`.
+    """
     values = read_mapping(path)
-    values.pop(RECORD, None)
+    kept = values.pop(RECORD, None)
     values = revealed(values, path)
     for name in values:
         _known(name, f"{path}: there is no option", [name for name in SPECS if name != "config"])
-    return {name: SPECS[name].check(value, f"{path}: {name}") for name, value in values.items()}
+    checked = {name: SPECS[name].check(value, f"{path}: {name}") for name, value in values.items()}
+    noted = kept.get(GIVEN) if isinstance(kept, dict) else None
+    usual = {name for name in noted if isinstance(name, str)} if isinstance(noted, list) else set()
+    return checked, {name for name, value in checked.items() if value != SPECS[name].default or name in usual}
 
 
 def _known(name: str, sentence: str, names: Iterable[str]) -> None:
