@@ -16,23 +16,25 @@ MOST_LOG_BYTES = 1 << 27
 class RunLog:
     """Appends one JSON line a report to `folder/log.jsonl`; its numbers go to `folder/tensorboard` too where asked."""
 
-    def __init__(self, folder: Path, *, resume_step: int = 0, tensorboard: bool = False):
+    def __init__(self, folder: Path, *, epochs: int = 0, tensorboard: bool = False):
+        """Go on with the log of a run that has so many whole epochs behind it; 0 begins anew."""
         folder.mkdir(parents=True, exist_ok=True)
         self.path = folder / "log.jsonl"
-        self._keep(resume_step)
-        self.writer = _tensorboard_writer(folder / "tensorboard", resume_step) if tensorboard else None
+        last = self._keep(epochs)
+        self.writer = _tensorboard_writer(folder / "tensorboard", last) if tensorboard else None
 
-    def _keep(self, step: int) -> None:
-        """Drop what was reported after `step`: those steps run again."""
+    def _keep(self, epochs: int) -> int:
+        """Drop the lines of later epochs, which run again; the last step that is still reported."""
         check_inside(self.path)
         try:
-            lines = text_of(self.path, MOST_LOG_BYTES).splitlines() if step and self.path.exists() else []
+            lines = text_of(self.path, MOST_LOG_BYTES).splitlines() if epochs and self.path.exists() else []
         except (OSError, ValueError) as error:
             raise UserError(
                 f"{self.path} cannot be read ({error}); remove it, and the run goes on.", path=self.path
             ) from error
-        kept = [line for line in lines if _step(line) <= step]
+        kept = [line for line in lines if _number(line, "epoch") <= epochs]
         self.path.write_text("".join(f"{line}\n" for line in kept), encoding="utf-8")
+        return int(max((_number(line, "step") for line in kept), default=0))
 
     def report(self, **values: Any) -> None:
         """Write one line; `step` must be among the values."""
@@ -49,13 +51,14 @@ class RunLog:
             self.writer.close()
 
 
-def _step(line: str) -> float:
-    """The step that a line reports; later than any for a line that was not written whole."""
+def _number(line: str, name: str) -> float:
+    """The epoch or step of a line; later than any for a line that was not written whole."""
     try:
-        step = json_of(line)["step"]
+        values = json_of(line)
+        found = values[name] if isinstance(values["step"], int) else None
     except (ValueError, KeyError, TypeError):
         return float("inf")
-    return step if isinstance(step, int) else float("inf")
+    return found if isinstance(found, int) else float("inf")
 
 
 def _plain(value: Any) -> Any:
@@ -67,10 +70,11 @@ def _plain(value: Any) -> Any:
     return value
 
 
-def _tensorboard_writer(folder: Path, purge_step: int) -> Any:
+def _tensorboard_writer(folder: Path, last: int) -> Any:
     try:
         from torch.utils.tensorboard import SummaryWriter
     except ImportError as error:
         message = "--tensorboard True needs the package tensorboard; install it with: pip install 'ssast[tensorboard]'."
         raise UserError(message) from error
-    return SummaryWriter(str(folder), purge_step=purge_step or None)
+    # TensorBoard takes away what was reported at this step and later.
+    return SummaryWriter(str(folder), purge_step=last + 1 if last else None)

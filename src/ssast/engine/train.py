@@ -76,7 +76,7 @@ def _run(run: Run, folder: Path) -> None:
     resumed = run.restore()
     distributed.wait()  # before the first checkpoint is replaced, all have read it
     log = (
-        RunLog(folder, resume_step=run.progress.step, tensorboard=run.settings.tensorboard)
+        RunLog(folder, epochs=run.progress.epoch, tensorboard=run.settings.tensorboard)
         if distributed.is_main()
         else None
     )
