@@ -124,6 +124,15 @@ def test_a_window_is_as_long_as_the_clips_that_the_model_learned_from(long_file,
     assert (windows["end_seconds"] - windows["start_seconds"]).iloc[0] == pytest.approx(0.245)
 
 
+def test_a_model_saved_without_a_frontend_keeps_its_input_and_says_what_is_assumed(long_file, tmp_path, capsys):
+    """It ended in a sentence about the shape of an fbank, which no command makes."""
+    row = predict(save(tmp_path / "m", frontend=None), str(long_file), tmp_path / "out", dataset_mean=-4.0).iloc[0]
+    same = predict(save(tmp_path / "n", frontend=FRONTEND | {"std": 4.5689974}), str(long_file), tmp_path / "same")
+    assert row["windows"] == 12
+    assert list(row[LABELS]) == list(same.iloc[0][LABELS])
+    assert "does not say how it hears: it gets 16000 Hz, less -4" in capsys.readouterr().out
+
+
 def test_thresholds_of_the_model_make_yes_and_no(model_folder, still_corpus, tmp_path, capsys):
     found = predict(model_folder, str(still_corpus.audio), tmp_path / "out")
     assert (found["loud_call"] == "yes").all()

@@ -87,7 +87,7 @@ def _model(options: Options, paths: Paths) -> tuple[Model, AudioSettings]:
         given = {name: getattr(options, name) for name in ("num_mel_bins", "target_length") if name in options.given}
         with paths.local_model(_address(paths)) as path:
             model = SSASTForPreTraining.from_published(path, **given)
-    return model, model_settings(asked, model.frontend, options.given)
+    return model, model_settings(asked, model, options.given)
 
 
 def _address(paths: Paths) -> str:

@@ -20,7 +20,7 @@ def evaluate(options: Options) -> Path:
     context = RunContext.of(options)
     asked = audio_settings(options)
     model = finetuned_model(context.paths, ModelSettings.of(options), asked, needs_labels=True)
-    audio = model_settings(asked, model.frontend, options.given, overlap=options.window_overlap)
+    audio = model_settings(asked, model, options.given, overlap=options.window_overlap)
     remedy = "fine-tune the model with another name for the label"
     check_label_names(model.labels or [], [predictions_table], source="the model", remedy=remedy)
     labels = target_labels(context.paths, model.labels, asked="label_txt" in options.given)

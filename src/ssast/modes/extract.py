@@ -95,7 +95,7 @@ def _extraction_model(options: Options, paths: Paths) -> tuple[SSASTForAudioClas
     settings, asked = ModelSettings.of(options), audio_settings(options)
     if options.finetuned_mdl_path:
         model = finetuned_model(paths, settings, asked)
-        return model, model_settings(asked, model.frontend, options.given, overlap=options.window_overlap)
+        return model, model_settings(asked, model, options.given, overlap=options.window_overlap)
     return classification_model(paths, settings, ["unused"], asked), asked
 
 

@@ -62,7 +62,7 @@ def predict(options: Options) -> Path:
         source="the model",
         remedy="fine-tune the model with another name for the label",
     )
-    audio = model_settings(asked, model.frontend, options.given)
+    audio = model_settings(asked, model, options.given)
     files = named_recordings(paths, options.files or "", options.on_bad_audio)
     used = fingerprint(paths.model_source(paths.finetuned_mdl_path or ""))
     folder = open_folder(context.record, clips={"predict": len(files)}, files=used, trains=False)

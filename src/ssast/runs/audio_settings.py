@@ -1,10 +1,9 @@
 """Take the audio settings from the options, or from a fine-tuned model, whose own settings go first."""
 
-from collections.abc import Mapping
 from dataclasses import replace
-from typing import Any
 
 from ssast.audio.settings import OPTION_OF, AudioSettings
+from ssast.model.classification import SSASTForAudioClassification
 from ssast.options.options import Options
 from ssast.options.records import MODES
 from ssast.runs.context import say
@@ -22,16 +21,24 @@ def audio_settings(options: Options) -> AudioSettings:
 
 def model_settings(
     asked: AudioSettings,
-    frontend: Mapping[str, Any] | None,
+    model: SSASTForAudioClassification,
     given: frozenset[str] = frozenset(),
     *,
     overlap: float = 0.5,
 ) -> AudioSettings:
     """The settings kept with a fine-tuned model, or else those asked for; says which `given` options give way.
 
+    A model that was saved from Python without a frontend still has the size of its input.
+
     Whether recordings are heard whole, and with which `overlap`, is asked of the model too, but what is given wins.
     """
-    kept = AudioSettings.kept({**asked.entries(), **(frontend or {})})
+    size = {"target_length": model.v.target_length, "num_mel_bins": model.v.num_mel_bins}
+    if not model.frontend:
+        say(
+            f"the model does not say how it hears: it gets {asked.sample_rate} Hz, less {asked.mean:g}, over "
+            f"2 x {asked.std:g}; check --resample_rate, --dataset_mean and --dataset_std"
+        )
+    kept = AudioSettings.kept({**asked.entries(), **size, **(model.frontend or {})})
     for name, value in kept.entries().items():
         option = OPTION_OF.get(name, name)
         if name != _WINDOWS and option in given and getattr(asked, name) != value:
