@@ -60,6 +60,32 @@ def test_rows_are_what_extract_writes(folder, still_corpus, tmp_path, kind, prec
     np.testing.assert_array_equal(found, wanted)
 
 
+@pytest.mark.parametrize("asked", [False, True], ids=["the model's own", "asked"])
+def test_whole_recordings_are_what_extract_writes_of_them(tmp_path, still_corpus, asked):
+    """A model that was fine-tuned on whole recordings was given beginnings here."""
+    share = {} if asked else {"window_overlap": 0.25}
+    model = SSASTForAudioClassification(2, **SIZES, labels=["high", "loud"], frontend=FRONTEND | share, seed=0)
+    model.save_pretrained(tmp_path / "model")
+    table = extract(
+        prefix=str(still_corpus.audio),
+        data_split_root=str(still_corpus.splits / "test.csv"),
+        finetuned_mdl_path=str(tmp_path / "model"),
+        exp_dir=str(tmp_path / "out"),
+        device="cpu",
+        precision="fp32",
+        embedding_type="ft",
+        **({"whole_recording": True} if asked else {}),
+    )
+    wanted = np.stack(pd.read_parquet(table)["embedding"])
+    embedder = SpeechEmbedder(str(tmp_path / "model"), device="cpu", **({"whole_recording": True} if asked else {}))
+    paths = files(still_corpus, "test")
+    np.testing.assert_array_equal(embedder.transform(paths), wanted)
+    twice = embedder.transform([paths[0], paths[0], paths[1]])
+    np.testing.assert_allclose(twice, wanted[[0, 0, 1]], atol=1e-5)
+    beginnings = embedder.set_params(whole_recording=False).transform(paths)
+    assert np.abs(beginnings - wanted).max() > 1e-3
+
+
 def test_waveforms_give_what_their_files_give_in_any_batch(pretrained, still_corpus):
     paths = files(still_corpus, "test")
     waves = [soundfile.read(path, dtype="float32")[0] for path in paths]
@@ -106,6 +132,7 @@ def test_a_model_itself_serves_too_and_a_recording_may_come_twice(folder, still_
     ("how", "given", "said"),
     [
         ({}, "a.wav", "str came where a list of audio files or of waveforms was expected"),
+        ({"window_overlap": 1.5}, ["a.wav"], "window_overlap is 1.5; expected a share from 0 to 0.95"),
         ({}, ["nowhere.wav"], "nowhere.wav is no file; give one audio file for each row"),
         ({}, ["a.wav", np.zeros(9, np.float32)], "files and waveforms came mixed"),
         ({}, [np.zeros(9000, np.float32)], "waveforms came with the sample_rate None"),

@@ -153,12 +153,10 @@ class SSASTForAudioClassification(Classifier):
         folder, waveforms without a rate.
         """
         check_choice("window_pooling", window_pooling, WINDOW_POOLINGS)
-        if window_overlap is not None and not 0 <= window_overlap <= 0.95:
-            raise UserError(f"window_overlap is {window_overlap}; expected a share from 0 to 0.95.")
         device, audio = self.v.pos_embed.device, settings_of(self)
         model = in_precision(self, precision, device)
         with _for_now(model, mask_padding):
-            predictor = WindowPredictor.of(model, audio, _share(window_overlap, audio), device)
+            predictor = WindowPredictor.of(model, audio, usual_share(window_overlap, audio), device)
             data, index = _data(recordings, sample_rate, predictor.conf, any_name=on_bad_audio == "skip")
             data.judges = True
             one_by_one = loader(data, batch_size=1, num_workers=num_workers, on_bad_audio=on_bad_audio, note=_warn)
@@ -171,8 +169,10 @@ class SSASTForAudioClassification(Classifier):
         return _table(tables, index, label_names(self), None if windows else window_pooling)
 
 
-def _share(given: float | None, audio: AudioSettings) -> float:
-    """What windows have in common: as given, else as the model was fine-tuned, else half."""
+def usual_share(given: float | None, audio: AudioSettings) -> float:
+    """What windows have in common: as given, else as the model was fine-tuned, else half; UserError out of range."""
+    if given is not None and not 0 <= given <= 0.95:
+        raise UserError(f"window_overlap is {given}; expected a share from 0 to 0.95.")
     shares = (given, audio.window_overlap, USUAL_OVERLAP)
     return next(share for share in shares if share is not None)
 
