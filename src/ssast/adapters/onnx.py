@@ -129,8 +129,9 @@ def to_onnx(model: _Model, folder: Path) -> Export:
 
 def _drop_traces(program: torch.onnx.ONNXProgram) -> None:
     """Take out where in our source each operation was written: paths of this machine, and other bytes on another."""
+    nodes_of = needed_module("onnx_ir.traversal").RecursiveGraphIterator
     for function in (program.model.graph, *program.model.functions.values()):
-        for node in function.all_nodes():
+        for node in nodes_of(function):
             node.metadata_props.clear()
 
 

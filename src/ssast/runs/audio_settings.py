@@ -3,10 +3,10 @@
 from dataclasses import replace
 
 from ssast.audio.settings import OPTION_OF, AudioSettings
-from ssast.model.classification import SSASTForAudioClassification
 from ssast.options.options import Options
 from ssast.options.records import MODES
 from ssast.runs.context import say
+from ssast.runs.models import Model
 
 _WINDOWS = "window_overlap"
 
@@ -21,7 +21,7 @@ def audio_settings(options: Options) -> AudioSettings:
 
 def model_settings(
     asked: AudioSettings,
-    model: SSASTForAudioClassification,
+    model: Model,
     given: frozenset[str] = frozenset(),
     *,
     overlap: float = 0.5,
