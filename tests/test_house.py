@@ -273,7 +273,11 @@ ELSEWHERE = (
     ("engine/test_train.py", "the loop as a whole", "engine.averages engine.checkpoint engine.training_run"),
     ("modes/test_sweep.py", "heads side by side are heads alone", "engine.parallel_heads"),
     ("modes/test_predict.py", "model.predict against the mode", "engine.predictor"),
-    ("metrics/test_scores.py", "each measure of a score", "metrics.measures metrics.youden metrics.score_entries"),
+    (
+        "metrics/test_scores.py",
+        "each measure of a score",
+        "metrics.measures metrics.threshold_rules metrics.score_entries",
+    ),
     ("model/test_encoder.py", "blocks in their encoder", "model.blocks model.model_input"),
     ("model/test_pretraining.py", "losses of the model that is trained with them", "model.pretext_losses"),
     ("modes/test_inspect.py", "every kind of checkpoint", "model.checkpoints.checkpoint model.checkpoints.detect"),

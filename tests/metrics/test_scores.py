@@ -7,7 +7,8 @@ from scipy import stats
 from sklearn import metrics as sk
 
 from ssast.errors import UserError
-from ssast.metrics.scores import aucs_table, choose_thresholds, paired_differences, score
+from ssast.metrics.scores import aucs_table, choose_thresholds, paired_differences, score, unchosen_thresholds
+from ssast.metrics.threshold_rules import ThresholdRule
 
 RNG = np.random.default_rng(7)
 BINARY = {
@@ -155,6 +156,31 @@ def test_thresholds_reach_the_largest_sum_of_sensitivity_and_specificity():
         false_rate, true_rate, _ = sk.roc_curve(positive, scores)
         got = one(positive, scores, thresholds={"x": cut})
         assert got["sensitivity"] + got["specificity"] - 1 == pytest.approx((true_rate - false_rate).max())
+
+
+@pytest.mark.parametrize("wanted", [0.5, 0.9, 1.0])
+@pytest.mark.parametrize("name", ["sensitivity", "specificity"])
+def test_a_threshold_by_rule_reaches_what_is_asked_and_gives_away_no_more_than_it_must(name, wanted):
+    rng = np.random.default_rng(1)
+    for scores in (rng.random(80), rng.random(80).round(1)):
+        positive = rng.random(80) < 0.2 + 0.6 * scores
+        scores[~positive] = np.minimum(scores[~positive], scores[positive].max() - 0.05)  # so that 1.0 can be reached
+        cut = choose_thresholds(positive[:, None], scores[:, None], ["x"], ThresholdRule(**{name: wanted}))["x"]
+        got, other = (
+            one(positive, scores, thresholds={"x": cut}),
+            {"sensitivity": "specificity"}.get(name, "sensitivity"),
+        )
+        assert got[name] >= wanted
+        every = [one(positive, scores, thresholds={"x": own}) for own in [*scores, 2.0]]
+        assert got[other] == max(each[other] for each in every if each[name] >= wanted)
+
+
+def test_a_specificity_that_no_call_leaves_is_said_to_be_missed():
+    rule = ThresholdRule(specificity=0.9)
+    targets, scores = [[0.0], [1.0], [0.0]], [[0.9], [0.2], [0.1]]
+    assert choose_thresholds(targets, scores, ["x"], rule) == {"x": 0.5}
+    assert "misses the specificity 0.9" in unchosen_thresholds(targets, scores, ["x"], rule)["x"]
+    assert "reach a specificity of 0.9" in rule.sentence
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,6 @@
 """Name what `metrics.json` and a comparison hold; an undefined number is None."""
 
-from typing import NotRequired, TypedDict, cast
+from typing import Any, NotRequired, TypedDict, cast
 
 
 class LabelScores(TypedDict, total=False):
@@ -28,6 +28,8 @@ class LabelScores(TypedDict, total=False):
     """By measure, what answers without a model reach."""
     intervals: dict[str, list[float] | None]
     """By measure, low and high (95 %)."""
+    review: dict[str, Any]
+    """Of a yes/no label: calibration, net benefit, predictive values, how sure the set can be (`review.py`)."""
     chance: dict[str, float | None]
     """By measure, the level that shuffled labels stay below."""
 

@@ -14,7 +14,7 @@ from ssast.errors import UserError
 from ssast.metrics import intervals
 from ssast.metrics.measures import SOFT_POSITIVE, Draws, Floats, Measure, detection, regression
 from ssast.metrics.score_entries import Difference, Differences, LabelScores, Metrics
-from ssast.metrics.youden import DEFAULT_THRESHOLD, youden
+from ssast.metrics.threshold_rules import DEFAULT_THRESHOLD, YOUDEN, ThresholdRule, threshold_of
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -127,20 +127,23 @@ def paired_differences(
     return {"n": len(targets), "resamples": resamples, "mean": mean, "labels": dict(zip(labels, entries, strict=True))}
 
 
-def choose_thresholds(targets_NL: ArrayLike, scores_NL: ArrayLike, labels: Sequence[str]) -> dict[str, float]:
-    """Threshold of each label with the largest sensitivity + specificity (Youden), for the validation clips.
+def choose_thresholds(
+    targets_NL: ArrayLike, scores_NL: ArrayLike, labels: Sequence[str], rule: ThresholdRule = YOUDEN
+) -> dict[str, float]:
+    """Threshold of each label by a rule, for the validation clips, by default Youden's.
 
-    It lies halfway between two scores; of equals it is the one nearest 0.5. Where one class is missing or nothing
-    beats chance it is 0.5.
+    It lies halfway between two scores; of equals it is the one nearest 0.5, which also serves where none is found.
     """
     targets, scores = _table(targets_NL, scores_NL, labels, "BCE")
-    return {label: youden(targets[:, i], scores[:, i])[0] for i, label in enumerate(labels)}
+    return {label: threshold_of(targets[:, i], scores[:, i], rule)[0] for i, label in enumerate(labels)}
 
 
-def unchosen_thresholds(targets_NL: ArrayLike, scores_NL: ArrayLike, labels: Sequence[str]) -> dict[str, str]:
+def unchosen_thresholds(
+    targets_NL: ArrayLike, scores_NL: ArrayLike, labels: Sequence[str], rule: ThresholdRule = YOUDEN
+) -> dict[str, str]:
     """The labels for which `choose_thresholds` falls back to 0.5, and why."""
     targets, scores = _table(targets_NL, scores_NL, labels, "BCE")
-    found = {label: youden(targets[:, i], scores[:, i])[1] for i, label in enumerate(labels)}
+    found = {label: threshold_of(targets[:, i], scores[:, i], rule)[1] for i, label in enumerate(labels)}
     return {label: why for label, why in found.items() if why}
 
 

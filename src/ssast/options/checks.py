@@ -45,6 +45,12 @@ def check_audit(options: Any) -> Iterator[str]:
         )
 
 
+def check_thresholds(options: Any) -> Iterator[str]:
+    """Whether thresholds are asked for by one rule."""
+    if options.sensitivity is not None and options.specificity is not None:
+        yield "a threshold reaches a --sensitivity or a --specificity; give one of the two"
+
+
 def check_compare(options: Any) -> Iterator[str]:
     """Whether there are runs to compare, and resamples enough."""
     if not options.runs:

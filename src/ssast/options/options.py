@@ -59,6 +59,40 @@ class Options(TrainingOptions):
         high=10000,
         is_public=True,
     )
+    prevalence: float | None = option(
+        None,
+        "share of people with the label where the model is to be used, for PPV and NPV; none: that of the test csv",
+        SCORES,
+        above=0,
+        below=1,
+        is_rare=True,
+        changes_result=False,
+    )
+    sensitivity: float | None = option(
+        None,
+        "choose thresholds that reach this sensitivity on the validation clips; none: the largest sum of both",
+        SCORES,
+        above=0,
+        high=1,
+        is_rare=True,
+        is_public=True,
+    )
+    specificity: float | None = option(
+        None,
+        "choose thresholds that reach this specificity on the validation clips; none: the largest sum of both",
+        SCORES,
+        above=0,
+        high=1,
+        is_rare=True,
+        is_public=True,
+    )
+    groups: str | None = option(
+        None,
+        "columns of the csv by which to score subgroups, with commas between: sex,age; age:40:65 cuts there",
+        SCORES,
+        is_rare=True,
+        changes_result=False,
+    )
     seeds: int = option(1, "repeat the run with so many seeds, from --seed up", SCORES, low=1, high=1000)
     runs: str | None = option(
         None,

@@ -36,6 +36,13 @@ class Plot:
         self.parts.append(f'<polyline class="{kind}" points="{points}"/>')
         return self
 
+    def band(self, x: Any, low: Any, high: Any) -> "Plot":
+        """A light area between two lines over the same points."""
+        there, back = (list(zip(*map(np.atleast_1d, self.at(x, y)), strict=True)) for y in (low, high))
+        points = " ".join(f"{a:.1f},{b:.1f}" for a, b in [*there, *reversed(back)])
+        self.parts.append(f'<polygon class="band" points="{points}"/>')
+        return self
+
     def dots(self, x: Any, y: Any, kind: str = "first", *, radius: Any = 3.0, notes: Sequence[str] = ()) -> "Plot":
         """Round points; `notes` appear when the pointer rests on one."""
         across, up = (np.atleast_1d(values) for values in self.at(x, y))

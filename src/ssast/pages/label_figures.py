@@ -12,6 +12,7 @@ from ssast.metrics import curves
 from ssast.metrics.measures import Floats
 from ssast.pages.figures import Plot
 from ssast.pages.html import escape, table
+from ssast.pages.review_sections import decision_curve, predictive_table
 from ssast.pages.sentences import label_sentence
 from ssast.pages.tables import number
 
@@ -25,12 +26,15 @@ def yes_no_figures(targets_N: Floats, scores_N: Floats, entry: Mapping[str, Any]
     if len(positive_n) == 0 or positive_n.all() or not positive_n.any():
         return f"<p>No figures: {escape((entry['reason'] or '').partition('; ')[2])}.</p>"
     counts = curves.Confusion.of(entry)
+    review = entry.get("review") or {}
     figures = [
         _roc(positive_n, scores_n, counts, entry),
-        _precision_recall(positive_n, scores_n, entry),
         _calibration(positive_n, scores_n, entry),
+        decision_curve(review),
         _distributions(positive_n, scores_n, entry["threshold"]),
+        _precision_recall(positive_n, scores_n, entry),
         _confusion(counts),
+        predictive_table(review),
     ]
     return f'<p>{escape(label_sentence(entry, counts))}</p><div class="figures">{"".join(figures)}</div>'
 
@@ -57,9 +61,13 @@ def _calibration(positive_n: Any, scores_n: Floats, entry: Mapping[str, Any]) ->
     plot = Plot(**UNIT_SQUARE, x_name="mean score", y_name="share with the label").line([0, 1], [0, 1], "soft")
     notes = [f"{own.clips} clips: mean score {own.score:.2f}, {own.share:.2f} with the label" for own in bins]
     radii = [3 + 6 * (own.clips / most) ** 0.5 for own in bins]
+    keys = [("first", "ten bins, larger: more clips"), ("soft", "perfect")]
+    if smooth := ((entry.get("review") or {}).get("calibration") or {}).get("curve"):
+        plot.band(smooth["score"], smooth["low"], smooth["high"]).line(smooth["score"], smooth["share"], "second")
+        keys.insert(1, ("second", "smooth curve, 95 % interval"))
     plot.dots([own.score for own in bins], [own.share for own in bins], radius=radii, notes=notes)
-    caption = f"Calibration in ten bins, expected calibration error {number(entry['ece'])}"
-    return plot.figure("Calibration", caption, [("first", "ten bins, larger: more clips"), ("soft", "perfect")])
+    caption = f"Calibration in ten bins and as a smooth curve, expected calibration error {number(entry['ece'])}"
+    return plot.figure("Calibration", caption, keys)
 
 
 def _distributions(positive_n: Any, scores_n: Floats, threshold: float | None) -> str:

@@ -16,6 +16,7 @@ from ssast.metrics.predictions import Predictions
 from ssast.pages.html import Breakable, escape, page, table
 from ssast.pages.label_figures import training_figures, value_figures, yes_no_figures
 from ssast.pages.remarks import first_epoch
+from ssast.pages.review_sections import READING, calibration_section, f1_section
 from ssast.pages.sentences import cautions, how_sure, score_summary
 from ssast.pages.tables import BASELINE, LEADING, TITLES, UNDEFINED, number, span
 
@@ -24,14 +25,13 @@ _MOST_LABELS = 60
 HARD_CLIPS = 8
 HARD_A_LABEL = 2
 EVERY_MEASURE = {
-    "BCE": ("auc", "average_precision", "f1", "sensitivity", "specificity", "brier", "ece"),
+    "BCE": ("auc", "average_precision", "sensitivity", "specificity", "brier", "ece"),
     "MSE": ("pearson", "spearman", "ccc", "mae", "rmse"),
 }
 _READING = {
     "BCE": """AUC: of a clip with the label and one without, how often the first gets the higher score; 0.5 is a coin.
 AP (average precision): how clean the list of clips is when it is sorted by score; a coin gives the prevalence.
 Sensitivity: share of the clips with the label that are called. Specificity: share of those without it that are not.
-F1: balance of sensitivity and of the share of calls that are right, in brackets what always saying yes reaches.
 Brier: mean squared distance of score and truth, 0 is perfect.
 ECE (expected calibration error): how far scores lie from the shares they claim, on average.""",
     "MSE": """Pearson: how closely value and truth lie along a line, 1 is perfect; Spearman: the same for their order.
@@ -69,11 +69,13 @@ def report_page(
     sections = [
         _opening(title, metrics, remark, [*filter(None, [first_epoch(log)]), *careful]),
         _scores("Scores by label", metrics),
+        calibration_section(metrics),
         _by_subject(metrics),
+        f1_section(metrics),
         _labels(predictions, metrics),
         _training(log),
         _hardest(predictions, metrics, sounds or {}),
-        f"<h2>How to read the numbers</h2><ul>{_items(_READING[metrics['loss']].splitlines())}</ul>",
+        f"<h2>How to read the numbers</h2><ul>{_items(_reading(metrics))}</ul>",
         _record(record or {}),
     ]
     return page(title, "\n".join(filter(None, sections)), styles=("report.css",))
@@ -128,6 +130,11 @@ def _opening(title: str, metrics: Mapping[str, Any], remark: str, more: Sequence
     last = f'<p class="soft">{escape(how_sure(metrics))} {escape(remark)}</p>'
     first = "".join(f"<p>{escape(sentence)}</p>" for sentence in score_summary(metrics))
     return f'<h1>{escape(title)}</h1><div class="note">{first}</div>{careful}{last}'
+
+
+def _reading(metrics: Mapping[str, Any]) -> list[str]:
+    is_reviewed = any("review" in entry for entry in metrics["labels"].values())
+    return [*_READING[metrics["loss"]].splitlines(), *(READING if is_reviewed else ())]
 
 
 def _items(sentences: Sequence[str]) -> str:

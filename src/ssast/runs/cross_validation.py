@@ -15,7 +15,8 @@ from ssast.data.tables.targets import check_targets, targets
 from ssast.engine import distributed
 from ssast.metrics.measures import Floats
 from ssast.metrics.predictions import Predictions, read_predictions
-from ssast.metrics.youden import DEFAULT_THRESHOLD
+from ssast.metrics.review import add_review
+from ssast.metrics.threshold_rules import DEFAULT_THRESHOLD
 from ssast.options.options import Options
 from ssast.options.record import RunRecord
 from ssast.pages.tables import LEADING, TITLES, number, text_table
@@ -81,6 +82,7 @@ def _over_folds(options: Options, finetune: Finetune) -> Path:
     left_out = len(frame) - len(predictions.uids)
     called = thresholds if options.loss == "BCE" else {}
     metrics = score_predictions(predictions, options.loss, called, options.resamples, left_out=left_out)
+    add_review(metrics, predictions, called, options.prevalence)
     say(f"all {options.folds} folds together")
     write_scores(folder, predictions, metrics)
     title = f"Cross-validation in {options.folds} folds"

@@ -19,7 +19,9 @@ from ssast.engine.inference import FinishedPass
 from ssast.engine.windows import WindowedPass
 from ssast.errors import UserError
 from ssast.metrics.predictions import Predictions
+from ssast.metrics.review import add_review
 from ssast.metrics.scores import choose_thresholds, unchosen_thresholds
+from ssast.metrics.threshold_rules import ThresholdRule
 from ssast.model.checkpoints.model_folder import THRESHOLDS
 from ssast.model.classification import SSASTForAudioClassification
 from ssast.options.record import RunRecord
@@ -54,6 +56,7 @@ class Scorer:
     passes: Passes
     paths: Paths
     engine: Engine
+    rule: ThresholdRule
     compiles: bool | str
     pools: bool
     cache_gb: float
@@ -67,6 +70,7 @@ class Scorer:
             Passes.of(context),
             context.paths,
             context.engine,
+            ThresholdRule(options.sensitivity, options.specificity),
             options.compile,
             pools,
             options.cache_gb,
@@ -165,13 +169,14 @@ def save_thresholds(scorer: Scorer, model: SSASTForAudioClassification, held_out
     if predicted is None:
         return
     predictions, done = predicted
-    found = choose_thresholds(predictions.targets, predictions.scores, predictions.labels)
+    known = predictions.targets, predictions.scores, predictions.labels
+    found = choose_thresholds(*known, scorer.rule)
     content: dict[str, object] = {
-        "rule": "largest sensitivity + specificity on the validation clips; 0.5 where they do not hold both classes",
+        "rule": scorer.rule.sentence,
         "clips": len(predictions.uids),
         "thresholds": found,
     }
-    if unchosen := unchosen_thresholds(predictions.targets, predictions.scores, predictions.labels):
+    if unchosen := unchosen_thresholds(*known, scorer.rule):
         content["unchosen"] = unchosen
     with atomic_file(folder / THRESHOLDS) as unfinished:
         Path(unfinished).write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
@@ -201,6 +206,7 @@ def evaluate_model(
     left_out = len(test.frame) - len(predictions.uids)
     loss, resamples = model.config["loss"], record.values["resamples"]
     metrics = score_predictions(predictions, loss, read_thresholds(home), resamples, left_out=left_out)
+    add_review(metrics, predictions, read_thresholds(home), record.values["prevalence"])
     if lacking := [label for label in model.labels or [] if label not in test.labels]:
         metrics["not_scored"] = lacking
     skipped.gather()

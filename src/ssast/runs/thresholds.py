@@ -1,5 +1,6 @@
 """Read the thresholds that were saved with a model, and why some could not be chosen."""
 
+import re
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -30,7 +31,12 @@ def thresholds_from(home: Path) -> str:
     """Where the thresholds of the model in a folder come from, in one sentence."""
     if not read_thresholds(home):
         return "The model has no thresholds of its own, so a score of 0.5 calls a label."
-    return "The thresholds were chosen on the validation clips of the training run (0.5 where none could be chosen)."
+    rule = json_of(_text(home / THRESHOLDS)).get("rule")
+    asked = re.search(r"reach a (?:sensitivity|specificity) of [\d.]+", rule) if isinstance(rule, str) else None
+    to = f" to {asked[0]}" if asked else ""
+    return (
+        f"The thresholds were chosen on the validation clips of the training run{to} (0.5 where none could be chosen)."
+    )
 
 
 def read_unchosen(home: Path, labels: Sequence[str]) -> dict[str, str]:

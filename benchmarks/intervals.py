@@ -1,0 +1,116 @@
+"""How often 95 % intervals hold the truth: simulated sets of 100 people, drawn with fixed seeds.
+
+    python benchmarks/intervals.py [--sets 1000] [--people 100]
+
+Each person has one clip or five; the label changes from clip to clip, or belongs to the person. The truth is measured
+on a set of 300,000 clips of the same kind. A measure that a set leaves undefined does not count.
+"""
+
+import argparse
+from collections import defaultdict
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ssast.metrics.calibration import bearing_people, recalibration, smooth_curve
+from ssast.metrics.estimates import auc_of
+from ssast.metrics.measures import Floats
+from ssast.metrics.usefulness import net_benefit, predictive
+
+PREVALENCE, THRESHOLD = 0.1, 0.35
+BENEFIT_AT, CURVE_AT = (0.1, 0.2, 0.4), (0.15, 0.3, 0.5)
+_BIG = 300_000
+Span = tuple[float, list[float] | None]
+"""A value, and its interval where there is one."""
+Clips = tuple[NDArray[np.bool_], Floats, NDArray[np.intp]]
+"""Whether each clip has the label, its score, and whose it is."""
+
+
+def draw(rng: np.random.Generator, people: int, clips: int, *, of_people: bool) -> Clips:
+    """Scores that are too sharp, of people who are alike within themselves."""
+    subject_n = np.repeat(np.arange(people), clips)
+    own_n, noise_n = rng.normal(size=people)[subject_n], rng.normal(size=people * clips)
+    if of_people:
+        positive_n = (rng.random(people) < 0.35)[subject_n]
+        odds_n = 1.3 * (positive_n - 0.35) - 0.9 + 0.8 * own_n + 0.6 * noise_n
+    else:
+        odds_n = -1.0 + 0.96 * own_n + 0.72 * noise_n
+        positive_n = rng.random(people * clips) < 1 / (1 + np.exp(-0.3 - 0.8 * odds_n))
+    return positive_n, 1 / (1 + np.exp(-odds_n)), subject_n
+
+
+def of_one_label(
+    positive_n: NDArray[np.bool_], scores_n: Floats, subject_n: NDArray[np.intp]
+) -> Iterator[tuple[str, Span]]:
+    """Every measure of a yes/no label, with its interval."""
+    subjects = int(subject_n.max()) + 1
+    known = positive_n, scores_n, subject_n, subjects
+    fit = recalibration(*known)
+    found = {"slope": fit.slope, "intercept": fit.intercept}
+    found["AUC"] = auc_of(*known, bearing_people(positive_n, subject_n))
+    for threshold in BENEFIT_AT:
+        found[f"net benefit at {threshold}"] = net_benefit(positive_n, scores_n, threshold, subject_n, subjects).model
+    told = predictive(positive_n, scores_n >= THRESHOLD, PREVALENCE, subject_n, subjects)
+    found |= {"PPV": told.ppv, "NPV": told.npv, "LR of a call": told.lr_positive, "LR of none": told.lr_negative}
+    yield from ((name, (own.value, own.interval())) for name, own in found.items())
+    curve = smooth_curve(*known)
+    for at in CURVE_AT if curve else ():
+        share, low, high = (float(np.interp(at, curve.score, line)) for line in (curve.share, curve.low, curve.high))
+        yield f"curve at {at}", (share, [low, high])
+
+
+def covered(
+    make: Callable[[np.random.Generator, int], Any],
+    measure: Callable[..., Any],
+    truth: dict[str, float],
+    sets: int,
+    people: int,
+) -> dict[str, float]:
+    """By measure, the share of sets whose interval holds the truth."""
+    hits: dict[str, list[bool]] = defaultdict(list)
+    rng = np.random.default_rng(0)
+    for _ in range(sets):
+        for name, (_, pair) in measure(*make(rng, people)):
+            if pair is not None:
+                hits[name].append(pair[0] <= truth[name] <= pair[1])
+    return {name: float(np.mean(own)) for name, own in hits.items()}
+
+
+def label_coverage(sets: int, people: int) -> dict[str, dict[str, float]]:
+    """By kind of set, the coverage of each measure of a yes/no label."""
+    table = {}
+    for of_people in (False, True):
+        for clips in (1, 5):
+
+            def make(rng: np.random.Generator, people: int, clips: int = clips, of_people: bool = of_people) -> Clips:
+                return draw(rng, people, clips, of_people=of_people)
+
+            big = of_one_label(*make(np.random.default_rng(99), _BIG // clips))
+            truth = {name: value for name, (value, _) in big}
+            kind = f"label of {'people' if of_people else 'clips'}, {clips} clip{'s' if clips > 1 else ''} each"
+            table[kind] = covered(make, of_one_label, truth, sets, people)
+    return table
+
+
+def show(table: dict[str, dict[str, float]]) -> None:
+    """Print coverage in %, a block a kind of set."""
+    for kind, found in table.items():
+        print(f"\n{kind}")
+        for name, share in found.items():
+            print(f"  {name:24} {100 * share:5.1f} %", flush=True)
+
+
+def main() -> None:
+    """Print the table."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--sets", type=int, default=1000)
+    parser.add_argument("--people", type=int, default=100)
+    asked = parser.parse_args()
+    print(f"{asked.sets} sets of {asked.people} people: how often a 95 % interval holds the truth")
+    show(label_coverage(asked.sets, asked.people))
+
+
+if __name__ == "__main__":
+    main()

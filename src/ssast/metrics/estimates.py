@@ -1,0 +1,150 @@
+"""Estimate measures with what each subject adds to their error, from which intervals at any level follow at once.
+
+Clips of one person are alike, so what they add is summed by person first (the cluster-robust, or sandwich, error).
+Shapes: n clips, S subjects, K coefficients.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ssast.metrics.intervals import LEVEL
+from ssast.metrics.measures import Floats, tie_groups
+
+PLAIN, SHARE, RATIO = "plain", "share", "ratio"
+"""On which scale an interval is symmetric: its own, the logit (between 0 and 1), or the logarithm (above 0)."""
+_STEPS, _FAR = 50, 30.0
+"""Steps of Newton's method at most, and how large a log-odds is taken to run off to infinity."""
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """A measure, how far each subject pulls it (S,), and how many subjects bear on it; undefined where NaN."""
+
+    value: float
+    pulls: Floats
+    bearing: int
+    scale: str = PLAIN
+
+    @property
+    def error(self) -> float:
+        """Standard error on the measure's own scale."""
+        if self.bearing < 2:
+            return float("nan")
+        return float(np.sqrt((self.pulls**2).sum() * self.bearing / (self.bearing - 1)))
+
+    def interval(self, level: float = LEVEL, *, times: float = 1.0) -> list[float] | None:
+        """Low and high at this level; None where it cannot be said. `times` as many people as there are."""
+        people = self.bearing * times
+        if not np.isfinite(self.value) or people < 2:
+            return None
+        if self.scale == SHARE and not 0 < self.value < 1:
+            reach = 1 - ((1 - level) / 2) ** (1 / people)  # the exact one: nothing varies here
+            return [0.0, reach] if self.value <= 0 else [1 - reach, 1.0]
+        if self.scale == RATIO and self.value <= 0:
+            return None
+        from scipy.special import stdtrit
+
+        reach = float(stdtrit(people - 1, (1 + level) / 2)) * self.error / times**0.5
+        return [float(end) for end in self._around(reach)] if np.isfinite(reach) else None
+
+    def _around(self, reach: float) -> tuple[float, float]:
+        if self.scale == PLAIN:
+            return self.value - reach, self.value + reach
+        if self.scale == RATIO:
+            factor = float(np.exp(min(reach / self.value, _FAR)))
+            return self.value / factor, self.value * factor
+        odds, away = np.log(self.value / (1 - self.value)), reach / (self.value * (1 - self.value))
+        low, high = (1 / (1 + np.exp(-np.clip(odds + side * away, -700, 700))) for side in (-1, 1))
+        return low, high
+
+
+def undefined(subjects: int, scale: str = PLAIN) -> Estimate:
+    """What stands for a measure that is not defined."""
+    return Estimate(float("nan"), np.zeros(subjects), 0, scale)
+
+
+def by_subject(values_n: Floats, subject_n: NDArray[np.intp], subjects: int) -> Floats:
+    """The sum of each subject's clips (S,)."""
+    return np.bincount(subject_n, values_n, minlength=subjects).astype(np.float64)
+
+
+def people_with(has_n: NDArray[np.bool_], subject_n: NDArray[np.intp]) -> int:
+    """How many subjects have at least one such clip."""
+    return len(np.unique(subject_n[has_n]))
+
+
+def share_of(
+    yes_n: NDArray[np.bool_], among_n: NDArray[np.bool_], subject_n: NDArray[np.intp], subjects: int
+) -> Estimate:
+    """The share of yes among some clips, such as the sensitivity among those with the label."""
+    total = int(among_n.sum())
+    if not total:
+        return undefined(subjects, SHARE)
+    value = float(yes_n[among_n].mean())
+    pulls_S = by_subject(np.where(among_n, yes_n - value, 0.0) / total, subject_n, subjects)
+    return Estimate(value, pulls_S, people_with(among_n, subject_n), SHARE)
+
+
+def mean_of(values_n: Floats, subject_n: NDArray[np.intp], subjects: int) -> Estimate:
+    """The mean over clips."""
+    value = float(values_n.mean())
+    pulls_S = by_subject((values_n - value) / len(values_n), subject_n, subjects)
+    return Estimate(value, pulls_S, len(np.unique(subject_n)))
+
+
+def auc_of(
+    positive_n: NDArray[np.bool_], scores_n: Floats, subject_n: NDArray[np.intp], subjects: int, bearing: int
+) -> Estimate:
+    """The AUC with its clustered error (DeLong's components, summed by subject as Obuchowski 1997 does)."""
+    yes, no = int(positive_n.sum()), int((~positive_n).sum())
+    if not yes or not no:
+        return undefined(subjects, SHARE)
+    order_n = np.argsort(scores_n, kind="stable")
+    groups = tie_groups(scores_n[order_n])
+    beats_n = np.empty(len(scores_n))
+    for others_n, sign, count in ((~positive_n, 1, no), (positive_n, -1, yes)):
+        own_RG, up_to_RG = groups.cumulate(others_n[order_n].astype(np.float64)[None, :])
+        below_n = (up_to_RG - own_RG / 2)[0][groups.of_n] / count
+        mine_n = ~others_n[order_n]
+        beats_n[order_n[mine_n]] = below_n[mine_n] if sign > 0 else 1 - below_n[mine_n]
+    value = float(beats_n[positive_n].mean())
+    pulls_n = (beats_n - value) / np.where(positive_n, yes, no)
+    return Estimate(value, by_subject(pulls_n, subject_n, subjects), bearing, SHARE)
+
+
+@dataclass(frozen=True)
+class Fit:
+    """Coefficients (K,) of a logistic regression and how far each subject pulls them (S, K)."""
+
+    beta: Floats
+    pulls: Floats
+
+
+def logistic(
+    design_nK: Floats, positive_n: NDArray[np.bool_], offset_n: Floats, subject_n: NDArray[np.intp], subjects: int
+) -> Fit | None:
+    """Logistic regression without a penalty, by Newton's method; None where no finite answer exists."""
+    beta_K = np.zeros(design_nK.shape[1])
+    for _ in range(_STEPS):
+        share_n = _expit(design_nK @ beta_K + offset_n)
+        slope_K = design_nK.T @ (positive_n - share_n)
+        bend_KK = (design_nK * (share_n * (1 - share_n))[:, None]).T @ design_nK
+        if np.linalg.cond(bend_KK) > 1e12:
+            return None
+        step_K = np.linalg.solve(bend_KK, slope_K)
+        beta_K = beta_K + np.clip(step_K, -5, 5)
+        if np.abs(beta_K).max() > _FAR:
+            return None
+        if np.abs(step_K).max() < 1e-9:
+            break
+    else:
+        return None
+    off_nK = design_nK * (positive_n - _expit(design_nK @ beta_K + offset_n))[:, None]
+    sums_SK = np.stack([by_subject(column_n, subject_n, subjects) for column_n in off_nK.T], axis=1)
+    return Fit(beta_K, np.linalg.solve(bend_KK, sums_SK.T).T)
+
+
+def _expit(values: Floats) -> Floats:
+    return 1 / (1 + np.exp(-np.clip(values, -700, 700)))

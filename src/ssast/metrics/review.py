@@ -1,0 +1,124 @@
+"""Add to the scores of yes/no labels in metrics.json what reviewers of a clinical model ask for.
+
+Shapes: N clips, n clips with a target.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ssast.metrics import curves
+from ssast.metrics.calibration import bearing_people, recalibration, smooth_curve
+from ssast.metrics.estimates import Estimate, auc_of, people_with
+from ssast.metrics.intervals import number_subjects
+from ssast.metrics.measures import Floats
+from ssast.metrics.predictions import Predictions
+from ssast.metrics.score_entries import Metrics
+from ssast.metrics.threshold_rules import DEFAULT_THRESHOLD
+from ssast.metrics.usefulness import DECISION_THRESHOLDS, net_benefit, predictive
+
+_DIGITS = 6
+
+
+def is_yes_no(metrics: Mapping[str, Any], label: str) -> bool:
+    """Whether a label of metrics.json is answered by yes or no."""
+    return bool(metrics["labels"][label].get("kind", metrics["loss"]) == "BCE")
+
+
+def add_review(
+    metrics: Metrics,
+    predictions: Predictions,
+    thresholds: Mapping[str, float | Floats],
+    prevalence: float | None = None,
+) -> None:
+    """Put calibration, net benefit, predictive values and how sure the set can be into each yes/no label's entry.
+
+    `prevalence` is that of the place where the model is to be used; without it this set's own share serves.
+    """
+    for at, label in enumerate(predictions.labels):
+        if not is_yes_no(metrics, label):
+            continue
+        threshold = thresholds.get(label, DEFAULT_THRESHOLD)
+        found = _review(predictions, at, np.asarray(threshold, dtype=np.float64), prevalence)
+        metrics["labels"][label]["review"] = found
+
+
+def _review(predictions: Predictions, at: int, threshold: Floats, prevalence: float | None) -> dict[str, Any]:
+    targets_N, subject_N = predictions.targets[:, at], number_subjects(predictions.subjects, len(predictions.uids))
+    valid_N = ~np.isnan(targets_N)
+    positive_n, scores_n = curves.known(targets_N, predictions.scores[:, at])
+    called_n = scores_n >= np.broadcast_to(threshold, targets_N.shape)[valid_N]
+    known = (positive_n, scores_n, subject_N[valid_N], int(subject_N.max(initial=-1)) + 1)
+    found = {"calibration": _calibration(*known)}
+    if len(positive_n) and positive_n.any() and not positive_n.all():
+        found["at_threshold"] = _at_threshold(known, called_n, prevalence)
+        found["certainty"] = _certainty(*known)
+        if scores_n.min() >= 0 and scores_n.max() <= 1:
+            found["net_benefit"] = _net_benefit(*known)
+    return found
+
+
+def _calibration(
+    positive_n: NDArray[np.bool_], scores_n: Floats, subject_n: NDArray[np.intp], subjects: int
+) -> dict[str, Any]:
+    found = recalibration(positive_n, scores_n, subject_n, subjects)
+    smooth = smooth_curve(positive_n, scores_n, subject_n, subjects)
+    names = ("score", "share", "low", "high")
+    curve = smooth and {name: rounded(getattr(smooth, name)) for name in names}
+    told = {"slope": described(found.slope), "intercept": described(found.intercept)}
+    return told | {"reason": found.reason or None, "curve": curve}
+
+
+def _at_threshold(known: tuple[Any, ...], called_n: NDArray[np.bool_], prevalence: float | None) -> dict[str, Any]:
+    positive_n, _, subject_n, subjects = known
+    share = float(positive_n.mean()) if prevalence is None else prevalence
+    found = predictive(positive_n, called_n, share, subject_n, subjects)
+    told = {name: described(getattr(found, name)) for name in ("ppv", "npv", "lr_positive", "lr_negative")}
+    return {"prevalence": share, "prevalence_is_given": prevalence is not None, **told}
+
+
+def _certainty(
+    positive_n: NDArray[np.bool_], scores_n: Floats, subject_n: NDArray[np.intp], subjects: int
+) -> dict[str, Any]:
+    """People with and without the label, and how wide the interval of the AUC is, now and for twice as many people."""
+    auc = auc_of(positive_n, scores_n, subject_n, subjects, bearing_people(positive_n, subject_n))
+    return {
+        "people": len(np.unique(subject_n)),
+        "people_with": people_with(positive_n, subject_n),
+        "people_without": people_with(~positive_n, subject_n),
+        "events": int(positive_n.sum()),
+        "auc_width": _width(auc.interval()),
+        "auc_width_twice": _width(auc.interval(times=2)),
+    }
+
+
+def _width(pair: list[float] | None) -> float | None:
+    return None if pair is None else pair[1] - pair[0]
+
+
+def _net_benefit(
+    positive_n: NDArray[np.bool_], scores_n: Floats, subject_n: NDArray[np.intp], subjects: int
+) -> dict[str, Any]:
+    found = [net_benefit(positive_n, scores_n, threshold, subject_n, subjects) for threshold in DECISION_THRESHOLDS]
+    spans = [own.model.interval() or [None, None] for own in found]
+    return {
+        "thresholds": list(DECISION_THRESHOLDS),
+        "model": rounded([own.model.value for own in found]),
+        "low": [low if low is None else round(low, _DIGITS) for low, _ in spans],
+        "high": [high if high is None else round(high, _DIGITS) for _, high in spans],
+        "everybody": rounded([own.everybody for own in found]),
+    }
+
+
+def rounded(values: Any) -> list[float]:
+    """The points of a curve, as finely as they can be drawn."""
+    return [round(float(value), _DIGITS) for value in values]
+
+
+def described(estimate: Estimate, level: float | None = None) -> dict[str, Any]:
+    """A value and its interval, None where they are undefined."""
+    is_known = bool(np.isfinite(estimate.value))
+    pair = estimate.interval() if level is None else estimate.interval(level)
+    return {"value": estimate.value if is_known else None, "interval": pair}
