@@ -9,6 +9,7 @@ on a set of 300,000 clips of the same kind. A measure that a set leaves undefine
 import argparse
 from collections import defaultdict
 from collections.abc import Callable, Iterator
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -17,6 +18,7 @@ from numpy.typing import NDArray
 from ssast.metrics.calibration import bearing_people, recalibration, smooth_curve
 from ssast.metrics.estimates import auc_of
 from ssast.metrics.measures import Floats
+from ssast.metrics.subgroups import FEW_PEOPLE, GAP_MEASURES, gap_interval, group_measures
 from ssast.metrics.usefulness import net_benefit, predictive
 
 PREVALENCE, THRESHOLD = 0.1, 0.35
@@ -94,6 +96,57 @@ def label_coverage(sets: int, people: int) -> dict[str, dict[str, float]]:
     return table
 
 
+def two_groups(
+    rng: np.random.Generator, people: int, clips: int = 5, slopes: tuple[float, float] = (1.0, 1.0)
+) -> tuple[Clips, NDArray[np.bool_]]:
+    """Clips of two groups of people whose truth follows the scores with these slopes, and who is in the second."""
+    subject_n = np.repeat(np.arange(people), clips)
+    second_n = (rng.random(people) < 0.45)[subject_n]
+    odds_n = -0.8 + rng.normal(size=people)[subject_n] + 0.7 * rng.normal(size=people * clips)
+    positive_n = rng.random(people * clips) < 1 / (1 + np.exp(-np.where(second_n, slopes[1], slopes[0]) * odds_n))
+    return (positive_n, 1 / (1 + np.exp(-odds_n)), subject_n), second_n
+
+
+def of_two_groups(known: Clips, second_n: NDArray[np.bool_], level: float = 0.95) -> Iterator[tuple[str, Span]]:
+    """The gap of each measure, second group less first, with its interval; none where a group is too small."""
+    positive_n, scores_n, subject_n = known
+    halves = []
+    for own_n in (~second_n, second_n):
+        if bearing_people(positive_n[own_n], subject_n[own_n]) < FEW_PEOPLE:
+            return
+        half = positive_n[own_n], scores_n[own_n], scores_n[own_n] >= THRESHOLD, subject_n[own_n]
+        halves.append(group_measures(*half, int(subject_n.max()) + 1))
+    for name in GAP_MEASURES:
+        first, second = halves[0][name], halves[1][name]
+        yield f"gap of {name}", (second.value - first.value, gap_interval(second, first, level))
+
+
+def gap_coverage(sets: int, people: int) -> dict[str, dict[str, float]]:
+    """By kind of set, the coverage of the gap between two groups in each measure."""
+    table = {}
+    for slopes in ((1.0, 1.0), (1.0, 0.5)):
+        for clips in (1, 5):
+            make = partial(two_groups, clips=clips, slopes=slopes)
+            big = of_two_groups(*make(np.random.default_rng(9), _BIG // clips))
+            truth = {name: value for name, (value, _) in big}
+            kind = f"two groups with slopes {slopes[0]} and {slopes[1]}, {clips} clip{'s' if clips > 1 else ''} each"
+            table[kind] = covered(make, of_two_groups, truth, sets, people)
+    return table
+
+
+def false_alarms(sets: int, people: int) -> float:
+    """The share of sets without any gap in which a gap is named, of two columns of two groups and four measures."""
+    named = []
+    rng = np.random.default_rng(1)
+    level = 1 - 0.05 / (2 * len(GAP_MEASURES))
+    for _ in range(sets):
+        known, second_n = two_groups(rng, people)
+        other_n = (rng.random(people) < 0.45)[known[2]]
+        found = [*of_two_groups(known, second_n, level), *of_two_groups(known, other_n, level)]
+        named.append(any(pair is not None and not pair[0] <= 0 <= pair[1] for _, (_, pair) in found))
+    return float(np.mean(named))
+
+
 def show(table: dict[str, dict[str, float]]) -> None:
     """Print coverage in %, a block a kind of set."""
     for kind, found in table.items():
@@ -107,9 +160,13 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--sets", type=int, default=1000)
     parser.add_argument("--people", type=int, default=100)
+    parser.add_argument("--without", type=int, default=300, help="sets without any gap, for false alarms")
     asked = parser.parse_args()
     print(f"{asked.sets} sets of {asked.people} people: how often a 95 % interval holds the truth")
     show(label_coverage(asked.sets, asked.people))
+    show(gap_coverage(asked.sets, asked.people))
+    alarms = false_alarms(asked.without, asked.people)
+    print(f"\n{asked.without} sets without any gap: one is named in {100 * alarms:.1f} % of them")
 
 
 if __name__ == "__main__":

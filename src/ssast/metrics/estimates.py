@@ -34,8 +34,11 @@ class Estimate:
             return float("nan")
         return float(np.sqrt((self.pulls**2).sum() * self.bearing / (self.bearing - 1)))
 
-    def interval(self, level: float = LEVEL, *, times: float = 1.0) -> list[float] | None:
-        """Low and high at this level; None where it cannot be said. `times` as many people as there are."""
+    def interval(self, level: float = LEVEL, *, times: float = 1.0, freedom: float | None = None) -> list[float] | None:
+        """Low and high at this level; None where it cannot be said.
+
+        `times` as many people as there are; `freedom` are the degrees of freedom where they are not the people less 1.
+        """
         people = self.bearing * times
         if not np.isfinite(self.value) or people < 2:
             return None
@@ -46,7 +49,7 @@ class Estimate:
             return None
         from scipy.special import stdtrit
 
-        reach = float(stdtrit(people - 1, (1 + level) / 2)) * self.error / times**0.5
+        reach = float(stdtrit(people - 1 if freedom is None else freedom, (1 + level) / 2)) * self.error / times**0.5
         return [float(end) for end in self._around(reach)] if np.isfinite(reach) else None
 
     def _around(self, reach: float) -> tuple[float, float]:

@@ -54,6 +54,10 @@ class Metrics(TypedDict):
     unheard: NotRequired[dict[str, float]]
     """How many clips are longer than what is heard of them, and how many seconds of sound that leaves."""
     by_subject: NotRequired["Metrics | None"]
+    groups: NotRequired[dict[str, Any]]
+    """The scores of groups of people and the gaps between them (`subgroups.py`)."""
+    flow: NotRequired[dict[str, Any]]
+    """How many recordings and people came from the table to the score, and what was lost on the way."""
     pooling: NotRequired[str]
 
 

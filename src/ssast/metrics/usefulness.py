@@ -3,11 +3,12 @@
 Shapes: n clips with a target, S subjects.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
+from ssast.metrics.calibration import bearing_people
 from ssast.metrics.estimates import RATIO, SHARE, Estimate, mean_of, share_of, undefined
 from ssast.metrics.measures import Floats
 
@@ -33,8 +34,9 @@ def net_benefit(
     """
     price = threshold / (1 - threshold)
     worth_n = np.where(positive_n, 1.0, -price)
-    everybody = float(worth_n.mean())
-    return Benefit(threshold, mean_of(np.where(scores_n >= threshold, worth_n, 0.0), subject_n, subjects), everybody)
+    model = mean_of(np.where(scores_n >= threshold, worth_n, 0.0), subject_n, subjects)
+    # As for every other measure, the rarer class says how much is known.
+    return Benefit(threshold, replace(model, bearing=bearing_people(positive_n, subject_n)), float(worth_n.mean()))
 
 
 @dataclass(frozen=True)

@@ -9,6 +9,7 @@ from ssast.runs.batches import ClipReader
 from ssast.runs.context import RunContext
 from ssast.runs.models import ModelSettings, finetuned_model
 from ssast.runs.output.folder import open_folder, used_files
+from ssast.runs.reviewing.groups import group_columns
 from ssast.runs.rows import rows, target_labels
 from ssast.runs.scoring import Scorer, evaluate_model
 from ssast.runs.wrapping.wrapper import Mode
@@ -25,6 +26,7 @@ def evaluate(options: Options) -> Path:
     check_label_names(model.labels or [], [predictions_table], source="the model", remedy=remedy)
     labels = target_labels(context.paths, model.labels, asked="label_txt" in options.given)
     test = rows(context.paths, labels, model.config["loss"], on_bad_audio=options.on_bad_audio, in_part=True)
+    group_columns(options.groups, test)
     files = used_files(context.paths, test.source)
     folder = open_folder(context.record, clips={"test": len(test.frame)}, files=files, trains=False)
     scorer = Scorer.of(context, ClipReader.of(context, audio))

@@ -14,6 +14,7 @@ from ssast.runs.cross_validation import repeated
 from ssast.runs.features import Pooler, own_states, pooled_training_batches
 from ssast.runs.models import ModelSettings, classification_model, compile_blocks, piece_size, save, weigh_rare_labels
 from ssast.runs.overlap import say_overlap
+from ssast.runs.reviewing.groups import group_columns
 from ssast.runs.rows import Rows, rows, target_labels, training_rows
 from ssast.runs.scoring import Scorer, evaluate_model, save_thresholds
 from ssast.runs.training import (
@@ -39,6 +40,7 @@ def finetune(options: Options) -> Path:
         paths, labels, loss=loss, val_share=options.val_share, seed=options.seed, on_bad_audio=skips, tests=True
     )
     test = rows(paths, labels, loss, on_bad_audio=skips)
+    group_columns(options.groups, test)
     say_overlap(test.frame, [train_rows.frame, held_out.frame])
     model = classification_model(paths, ModelSettings.of(options), labels, audio)
     _choose_trained_parts(options, model, train_rows)

@@ -16,6 +16,7 @@ from ssast.engine import distributed
 from ssast.metrics.measures import Floats
 from ssast.metrics.predictions import Predictions, read_predictions
 from ssast.metrics.review import add_review
+from ssast.metrics.subgroups import add_subgroups
 from ssast.metrics.threshold_rules import DEFAULT_THRESHOLD
 from ssast.options.options import Options
 from ssast.options.record import RunRecord
@@ -24,8 +25,11 @@ from ssast.runs.audio_settings import audio_settings
 from ssast.runs.batches import ClipReader
 from ssast.runs.context import RunContext, say
 from ssast.runs.output.folder import open_folder, used_files
+from ssast.runs.output.skipped_recordings import read_reasons
 from ssast.runs.paths import Paths
 from ssast.runs.results import ScoreReport, score_predictions, write_report, write_scores
+from ssast.runs.reviewing.flow import add_flow
+from ssast.runs.reviewing.groups import group_columns
 from ssast.runs.rows import Rows, data_name, target_labels
 from ssast.runs.scoring import named_subjects
 from ssast.runs.thresholds import read_thresholds
@@ -63,6 +67,8 @@ def _over_folds(options: Options, finetune: Finetune) -> Path:
     frame = read_split(place)
     check_targets(frame, labels, options.loss)
     known = targets(frame, labels).numpy() if options.loss == "BCE" else np.zeros((len(frame), 0))
+    source = Rows(frame, labels, place)
+    groups = group_columns(options.groups, source)
     fold_R, sentence = assign_folds(frame, known, options.folds, options.seed)
     files = used_files(paths, place)
     folder = open_folder(record, clips={"train": len(frame)}, files=files, trains=True)
@@ -83,10 +89,13 @@ def _over_folds(options: Options, finetune: Finetune) -> Path:
     called = thresholds if options.loss == "BCE" else {}
     metrics = score_predictions(predictions, options.loss, called, options.resamples, left_out=left_out)
     add_review(metrics, predictions, called, options.prevalence)
+    add_subgroups(metrics, predictions, called, [own.at(frame.index.get_indexer(predictions.uids)) for own in groups])
+    reasons = {uid: reason for home in homes for uid, reason in read_reasons(home).items()}
+    add_flow(metrics, source, predictions, reasons)
     say(f"all {options.folds} folds together")
     write_scores(folder, predictions, metrics)
     title = f"Cross-validation in {options.folds} folds"
-    report = ScoreReport(record, Rows(frame, labels, place), title, remark=OUT_OF_FOLD)
+    report = ScoreReport(record, source, title, remark=OUT_OF_FOLD)
     reader = ClipReader.of(RunContext.of(options), audio_settings(options))
     write_report(report, reader, folder, predictions, metrics)
     _write_spread(folder / "folds.csv", homes)

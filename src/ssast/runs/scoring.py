@@ -21,6 +21,7 @@ from ssast.errors import UserError
 from ssast.metrics.predictions import Predictions
 from ssast.metrics.review import add_review
 from ssast.metrics.scores import choose_thresholds, unchosen_thresholds
+from ssast.metrics.subgroups import add_subgroups
 from ssast.metrics.threshold_rules import ThresholdRule
 from ssast.model.checkpoints.model_folder import THRESHOLDS
 from ssast.model.classification import SSASTForAudioClassification
@@ -39,6 +40,8 @@ from ssast.runs.overlap import say_overlap
 from ssast.runs.paths import Paths
 from ssast.runs.results import ScoreReport, named_subjects, score_predictions, write_report, write_scores
 from ssast.runs.resumable_inference import Passes
+from ssast.runs.reviewing.flow import add_flow
+from ssast.runs.reviewing.groups import group_columns
 from ssast.runs.rows import Rows
 from ssast.runs.thresholds import read_thresholds, read_unchosen, thresholds_from
 from ssast.runs.training_rows import trained_rows
@@ -198,6 +201,7 @@ def evaluate_model(
     `also` are the rows that this run trained on, whose recordings are named too.
     """
     home, skipped = scorer.paths.model_home(folder), scorer.reader.skipped
+    groups = group_columns(record.values["groups"], test)
     trained = trained_rows(scorer.paths, home)
     predicted = scorer.predictions(model, test, folder, trained.rows)
     if predicted is None:
@@ -210,6 +214,9 @@ def evaluate_model(
     if lacking := [label for label in model.labels or [] if label not in test.labels]:
         metrics["not_scored"] = lacking
     skipped.gather()
+    columns = [column.at(test.frame.index.get_indexer(predictions.uids)) for column in groups]
+    add_subgroups(metrics, predictions, read_thresholds(home), columns)
+    add_flow(metrics, test, predictions, skipped.reasons)
     metrics["heard"] = finding_counts(skipped.of(predictions.uids))
     listening = Listening(scorer.reader.audio, scorer.reader.crop, trains=bool(also))
     for unheard in replace(listening, trains=False).unheard(skipped, [predictions.uids]):

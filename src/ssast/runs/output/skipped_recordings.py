@@ -138,6 +138,15 @@ class SkippedRecordings:
             print(f"every such recording is in {folder / HEARD_TABLE}", flush=True)
 
 
+def read_reasons(folder: Path) -> dict[str, str]:
+    """Why recordings were left out of the run in a folder of ours, by uid as it is shown; none where none was."""
+    place = folder / BAD_AUDIO
+    if not place.is_file():
+        return {}
+    table = pd.read_csv(place, dtype=str, keep_default_na=False)
+    return dict(zip(table["uid"], table["reason"], strict=True))
+
+
 def _write(path: Path, rows: Collection[tuple[str, ...]], columns: list[str]) -> None:
     path.unlink(missing_ok=True)
     if rows:

@@ -1,0 +1,192 @@
+"""Score groups of people apart, and tell their gaps from luck, corrected for how many gaps are looked at.
+
+Shapes: N clips, n clips of one group with a target.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ssast.metrics.calibration import bearing_people, recalibration
+from ssast.metrics.estimates import SHARE, Estimate, auc_of, people_with, share_of
+from ssast.metrics.intervals import LEVEL, number_subjects
+from ssast.metrics.measures import SOFT_POSITIVE, Floats
+from ssast.metrics.predictions import Predictions
+from ssast.metrics.review import described, is_yes_no
+from ssast.metrics.score_entries import Metrics
+from ssast.metrics.threshold_rules import DEFAULT_THRESHOLD
+
+FEW_PEOPLE = 10
+"""A group with fewer people with the label, or fewer without it, is too small for anything to be said of it."""
+GAP_MEASURES = ("auc", "sensitivity", "calibration_slope", "calibration_intercept")
+_ENDS = {"auc": (-1.0, 1.0), "sensitivity": (-1.0, 1.0)}
+
+
+@dataclass(frozen=True)
+class GroupColumn:
+    """A column of the table that puts clips into groups: the group of each clip (N,), None where it has none.
+
+    `note` says how numbers were cut.
+    """
+
+    name: str
+    groups: list[str | None]
+    note: str = ""
+
+    @property
+    def names(self) -> list[str]:
+        """The groups, in the order in which they are shown."""
+        return sorted({group for group in self.groups if group is not None}, key=_as_number)
+
+    def at(self, rows: Sequence[int]) -> "GroupColumn":
+        """The same of some clips."""
+        return GroupColumn(self.name, [self.groups[row] for row in rows], self.note)
+
+
+def _as_number(name: str) -> tuple[float, str]:
+    """Cut numbers in their order, `under` first; names by the alphabet."""
+    head = name.removeprefix("under ").split(" ")[0]
+    try:
+        return float(head) - 0.5 * name.startswith("under "), name
+    except ValueError:
+        return 0.0, name
+
+
+Known = dict[str, tuple[dict[str, Estimate], dict[str, Any]]]
+"""By group its measures and its counts."""
+
+
+def add_subgroups(
+    metrics: Metrics,
+    predictions: Predictions,
+    thresholds: Mapping[str, float | Floats],
+    columns: Sequence[GroupColumn],
+) -> None:
+    """Put the scores of groups under "groups" in metrics.json: of each yes/no label, and each gap to the largest group.
+
+    Intervals of gaps are Bonferroni's: all gaps of all labels together miss the truth in at most 5 of 100 sets.
+    """
+    labels = [label for label in predictions.labels if is_yes_no(metrics, label)]
+    if not columns or not labels:
+        return
+    subject_N = number_subjects(predictions.subjects, len(predictions.uids))
+    known: dict[str, dict[str, Known]] = {}
+    for column in columns:
+        own = known.setdefault(column.name, {})
+        for label in labels:
+            cut = np.broadcast_to(thresholds.get(label, DEFAULT_THRESHOLD), len(subject_N))
+            at = predictions.labels.index(label)
+            own[label] = _by_group(column, predictions.targets[:, at], predictions.scores[:, at], cut, subject_N)
+    looked_at = sum(len(_gaps(found)) for own in known.values() for found in own.values())
+    level = 1 - (1 - LEVEL) / max(looked_at, 1)
+    metrics["groups"] = {
+        "looked_at": looked_at,
+        "few_people": FEW_PEOPLE,
+        "columns": {column.name: _described(column, known[column.name], level) for column in columns},
+    }
+
+
+def _by_group(column: GroupColumn, targets_N: Floats, scores_N: Floats, cut_N: Floats, subject_N: Any) -> Known:
+    group_N, subjects = np.array(column.groups, dtype=object), int(subject_N.max(initial=-1)) + 1
+    found: Known = {}
+    for name in column.names:
+        own_N = (group_N == name) & ~np.isnan(targets_N)
+        positive_n, scores_n = targets_N[own_N] >= SOFT_POSITIVE, scores_N[own_N].astype(np.float64)
+        counts = {
+            "n": int(own_N.sum()),
+            "events": int(positive_n.sum()),
+            "people": len(np.unique(subject_N[own_N])),
+            "people_with": people_with(positive_n, subject_N[own_N]),
+            "people_without": people_with(~positive_n, subject_N[own_N]),
+        }
+        is_enough = min(counts["people_with"], counts["people_without"]) >= FEW_PEOPLE
+        called_n = scores_n >= cut_N[own_N]
+        measures = group_measures(positive_n, scores_n, called_n, subject_N[own_N], subjects) if is_enough else {}
+        found[name] = measures, counts
+    return found
+
+
+def group_measures(
+    positive_n: NDArray[np.bool_],
+    scores_n: Floats,
+    called_n: NDArray[np.bool_],
+    subject_n: NDArray[np.intp],
+    subjects: int,
+) -> dict[str, Estimate]:
+    """The measures by which groups are held against each other."""
+    fit = recalibration(positive_n, scores_n, subject_n, subjects)
+    return {
+        "auc": auc_of(positive_n, scores_n, subject_n, subjects, bearing_people(positive_n, subject_n)),
+        "sensitivity": share_of(called_n, positive_n, subject_n, subjects),
+        "calibration_slope": fit.slope,
+        "calibration_intercept": fit.intercept,
+    }
+
+
+def _reference(found: Known) -> str | None:
+    """The group with the most people, of those that are large enough."""
+    enough = {name: counts["people"] for name, (measures, counts) in found.items() if measures}
+    return max(enough, key=lambda name: enough[name]) if enough else None
+
+
+def _gaps(found: Known) -> list[tuple[str, str]]:
+    """Each gap that can be looked at: of which group to the largest one, in which measure."""
+    reference = _reference(found)
+    if reference is None:
+        return []
+    beside = {name: own for name, (own, _) in found.items() if own and name != reference}
+    return [
+        (name, measure)
+        for name, own in beside.items()
+        for measure in GAP_MEASURES
+        if gap_interval(own[measure], found[reference][0][measure], LEVEL) is not None
+    ]
+
+
+def gap_interval(own: Estimate, other: Estimate, level: float) -> list[float] | None:
+    """The interval of own less other, of two groups of different people (MOVER, Zou and Donner 2008).
+
+    It is put together from the intervals of both, which keep to the scales of their measures, with Welch's degrees of
+    freedom.
+    """
+    if own.interval(level) is None or other.interval(level) is None:
+        return None
+    freedom = _freedom(own, other)
+    pair, beside = (each.interval(level, freedom=freedom) or [] for each in (own, other))
+    gap = own.value - other.value
+    low = gap - float(np.hypot(own.value - pair[0], beside[1] - other.value))
+    high = gap + float(np.hypot(pair[1] - own.value, other.value - beside[0]))
+    return [low, high] if own.scale != SHARE else [max(low, -1.0), min(high, 1.0)]
+
+
+def _freedom(own: Estimate, other: Estimate) -> float:
+    """Welch's degrees of freedom of a difference."""
+    parts = [own.error**2, other.error**2]
+    below = sum(part**2 / (each.bearing - 1) for part, each in zip(parts, (own, other), strict=True))
+    return float(sum(parts) ** 2 / below) if below > 0 else float(own.bearing + other.bearing - 2)
+
+
+def _described(column: GroupColumn, labels: Mapping[str, Known], level: float) -> dict[str, Any]:
+    told = {}
+    for label, found in labels.items():
+        reference = _reference(found)
+        told[label] = {
+            "reference": reference,
+            "groups": {
+                name: counts | {measure: described(own) for measure, own in measures.items()}
+                for name, (measures, counts) in found.items()
+            },
+            "gaps": [_gap(found, name, measure, str(reference), level) for name, measure in _gaps(found)],
+        }
+    without = sum(group is None for group in column.groups)
+    return {"note": column.note, "without": without, "labels": told}
+
+
+def _gap(found: Known, name: str, measure: str, reference: str, level: float) -> dict[str, Any]:
+    own, other = found[name][0][measure], found[reference][0][measure]
+    pair = gap_interval(own, other, level)
+    is_told = pair is not None and not pair[0] <= 0 <= pair[1]
+    return {"group": name, "measure": measure, "value": own.value - other.value, "interval": pair, "is_told": is_told}

@@ -1,0 +1,91 @@
+"""Show the scores of groups of people, and which gaps between them luck does not explain."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from ssast.pages.html import Breakable, escape, table
+from ssast.pages.review_sections import with_interval
+from ssast.pages.tables import counted, number, span
+
+_NAMES = {
+    "auc": "AUC",
+    "sensitivity": "sensitivity",
+    "calibration_slope": "calibration slope",
+    "calibration_intercept": "calibration intercept",
+}
+_OPEN_ROWS = 12
+
+
+def subgroup_section(metrics: Mapping[str, Any]) -> str:
+    """A table a column of groups, the gaps that were found, and every gap in a box that opens."""
+    found = metrics.get("groups")
+    if not found:
+        return ""
+    parts = ["<h2>Subgroups</h2>", f"<ul>{''.join(f'<li>{escape(line)}</li>' for line in gap_sentences(metrics))}</ul>"]
+    for name, column in found["columns"].items():
+        parts.append(f"<h3>{escape(name)}</h3>{_note(column)}{_folded(_scores(column, metrics))}{_every_gap(column)}")
+    return "".join(parts)
+
+
+def gap_sentences(metrics: Mapping[str, Any]) -> list[str]:
+    """Which gaps are told from luck, how many were looked at, and which groups are too small."""
+    found = metrics["groups"]
+    told = [
+        f"{label}, {name}: {_NAMES[gap['measure']]} of {gap['group']} differs from that of {own['reference']} by "
+        f"{number(gap['value'], 2)} ({span(gap['interval'], 2)})."
+        for name, column in found["columns"].items()
+        for label, own in column["labels"].items()
+        for gap in own["gaps"]
+        if gap["is_told"]
+    ]
+    looked_at = counted(found["looked_at"], "gap")
+    correction = "Their intervals are Bonferroni's: luck alone names any of them in at most 5 of 100 sets."
+    first = told or ["No gap is told from luck, which does not show that there is none."]
+    return [*first, f"{looked_at} to the largest group were looked at. {correction}", *_too_small(found)]
+
+
+def _too_small(found: Mapping[str, Any]) -> list[str]:
+    small: dict[tuple[str, str], list[str]] = {}
+    for name, column in found["columns"].items():
+        for label, own in column["labels"].items():
+            if groups := [group for group, entry in own["groups"].items() if "auc" not in entry]:
+                small.setdefault((name, ", ".join(groups)), []).append(label)
+    if not small:
+        return []
+    few = found["few_people"]
+    told = "; ".join(f"{name} {groups} (for {', '.join(labels)})" for (name, groups), labels in small.items())
+    return [f"Too small to say, with fewer than {few} people with the label or {few} without it: {told}."]
+
+
+def _note(column: Mapping[str, Any]) -> str:
+    words = [column["note"]] if column["note"] else []
+    words += [f"{column['without']} clips have no group"] if column["without"] else []
+    return f'<p class="soft">{escape("; ".join(words))}.</p>' if words else ""
+
+
+def _scores(column: Mapping[str, Any], metrics: Mapping[str, Any]) -> tuple[str, int]:
+    unit = "people" if metrics.get("unit", "clip") == "clip" else f"{metrics['unit']}s"
+    head = ["label", "group", "clips", unit, "events", *_NAMES.values()]
+    rows: list[list[Any]] = []
+    for label, own in column["labels"].items():
+        for group, entry in own["groups"].items():
+            scores = [with_interval(entry[name]) if name in entry else "too small" for name in _NAMES]
+            rows.append([Breakable(label), group, entry["n"], entry["people"], entry["events"], *scores])
+    return table(head, rows), len(rows)
+
+
+def _folded(shown: tuple[str, int]) -> str:
+    body, rows = shown
+    return body if rows <= _OPEN_ROWS else f"<details><summary>{rows} groups of labels</summary>{body}</details>"
+
+
+def _every_gap(column: Mapping[str, Any]) -> str:
+    rows = [
+        [Breakable(label), f"{gap['group']} - {own['reference']}", _NAMES[gap["measure"]], with_interval(gap)]
+        for label, own in column["labels"].items()
+        for gap in own["gaps"]
+    ]
+    if not rows:
+        return ""
+    body = table(["label", "groups", "measure", "gap"], rows)
+    return f"<details><summary>{counted(len(rows), 'gap')} with corrected intervals</summary>{body}</details>"

@@ -1,0 +1,91 @@
+"""Put the rows of a table into groups of people, by the columns that --groups names.
+
+Shapes: R rows.
+"""
+
+import itertools
+
+import numpy as np
+import pandas as pd
+
+from ssast import redaction
+from ssast.data.tables.people import cell_name
+from ssast.errors import UserError
+from ssast.metrics.subgroups import GroupColumn
+from ssast.runs.rows import Rows
+from ssast.safe_reading import some
+
+_MOST_GROUPS = 20
+_FEW_VALUES = 6
+"""Numbers with at most so many different values are names of groups; others are cut."""
+_HARMLESS = {"male", "female", "man", "woman", "men", "women", "yes", "no", "other"}
+
+
+def group_columns(asked: str | None, source: Rows) -> list[GroupColumn]:
+    """The groups of each row of a table by each column of `asked`, such as `sex,age:40:65`; none where it is empty.
+
+    Numbers are cut where it says, else in thirds of the rows at whole numbers. UserError where there is no such column,
+    or where it has more groups than can be told apart.
+    """
+    words = [word.strip() for word in (asked or "").split(",") if word.strip()]
+    return [_column(word, source) for word in words]
+
+
+def _column(word: str, source: Rows) -> GroupColumn:
+    name, *cuts = (part.strip() for part in word.split(":"))
+    frame = source.frame
+    if name not in frame.columns:
+        raise UserError(
+            f"--groups names {name!r}, which is no column of {source.source}; "
+            f"it has {some([str(column) for column in frame.columns]) or 'only uid'}.",
+            path=source.source,
+        )
+    cells = frame[name]
+    numbers = pd.to_numeric(cells, errors="coerce")
+    is_numeric = bool(cells.notna().any() and numbers.notna().eq(cells.notna()).all())
+    if cuts or (is_numeric and numbers.nunique() > _FEW_VALUES):
+        return _cut(name, numbers.to_numpy(dtype=np.float64, na_value=np.nan), _edges(name, cuts, numbers))
+    groups = [_shown(cell_name(cell)) for cell in cells.tolist()]
+    found = {group for group in groups if group is not None}
+    if len(found) > _MOST_GROUPS:
+        raise UserError(
+            f"--groups names {name!r}, which has {len(found)} different cells; a column of groups has "
+            f"{_MOST_GROUPS} at most."
+        )
+    return GroupColumn(name, groups)
+
+
+def _shown(cell: str | None) -> str | None:
+    """A group's name as it may be shown: a private run hides the names of places, and not those of the sexes."""
+    if cell is None:
+        return None
+    cell = cell.removesuffix(".0")
+    is_plain = len(cell) <= 2 or cell.isdigit() or cell.lower() in _HARMLESS
+    return cell if is_plain else redaction.shown_name("group", cell)
+
+
+def _edges(name: str, cuts: list[str], numbers: pd.Series) -> list[float]:
+    """Where numbers are cut: where it is asked, else into thirds, rounded to whole numbers where these are apart."""
+    try:
+        edges = sorted({float(cut) for cut in cuts})
+    except ValueError as error:
+        raise UserError(
+            f"--groups cuts {name!r} at {':'.join(cuts)}, expected numbers, as in --groups age:40:65."
+        ) from error
+    if numbers.notna().sum() == 0:
+        raise UserError(f"--groups cuts {name!r}, which holds no numbers; name the column alone.")
+    if edges:
+        return edges
+    thirds = numbers.dropna().quantile([1 / 3, 2 / 3]).tolist()
+    whole = sorted({float(round(edge)) for edge in thirds})
+    return whole if len(whole) == 2 else sorted({float(f"{edge:.3g}") for edge in thirds})
+
+
+def _cut(name: str, numbers_R: np.ndarray, edges: list[float]) -> GroupColumn:
+    shown = [f"{edge:g}" for edge in edges]
+    names = [f"under {shown[0]}"]
+    names += [f"{low} to under {high}" for low, high in itertools.pairwise(shown)]
+    names.append(f"{shown[-1]} and over")
+    place_R = np.searchsorted(edges, numbers_R, side="right")
+    groups = [None if np.isnan(value) else names[at] for value, at in zip(numbers_R, place_R.tolist(), strict=True)]
+    return GroupColumn(name, groups, f"{name} is cut at {' and '.join(shown)}")

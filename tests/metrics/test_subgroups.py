@@ -1,0 +1,105 @@
+import json
+
+import numpy as np
+import pytest
+
+from ssast.metrics.estimates import Estimate
+from ssast.metrics.predictions import Predictions
+from ssast.metrics.scores import score
+from ssast.metrics.subgroups import FEW_PEOPLE, GroupColumn, add_subgroups, gap_interval
+
+
+def made(slopes=(1.0, 1.0), people=300, seed=0, loss="BCE"):
+    """Clips of two sites, in the second of which the truth follows the scores with another slope."""
+    rng = np.random.default_rng(seed)
+    site = np.repeat(rng.random(people) < 0.4, 4)
+    odds = rng.normal(size=people * 4) * 1.5
+    targets = (rng.random(people * 4) < 1 / (1 + np.exp(-np.where(site, slopes[1], slopes[0]) * odds))).astype(float)
+    subjects = np.repeat(np.arange(people), 4).astype(object)
+    scores = 1 / (1 + np.exp(-odds))
+    predictions = Predictions(
+        [f"u{n}" for n in range(len(odds))], ["ill"], scores[:, None], targets[:, None], subjects, "speaker"
+    )
+    metrics = score(targets[:, None], scores[:, None], ["ill"], subjects=subjects, loss=loss)
+    return predictions, metrics, GroupColumn("site", ["b" if second else "a" for second in site])
+
+
+def found(slopes=(1.0, 1.0), **more):
+    predictions, metrics, column = made(slopes, **more)
+    add_subgroups(metrics, predictions, {"ill": 0.5}, [column])
+    return metrics["groups"]
+
+
+def test_a_group_with_half_the_slope_is_named_with_its_gap():
+    groups = found((1.0, 0.5))
+    own = groups["columns"]["site"]["labels"]["ill"]
+    gaps = {gap["measure"]: gap for gap in own["gaps"]}
+    assert own["reference"] == "a"
+    assert gaps["calibration_slope"]["is_told"]
+    assert gaps["calibration_slope"]["value"] == pytest.approx(-0.5, abs=0.2)
+    assert gaps["auc"]["value"] < 0
+    assert groups["looked_at"] == 4
+    assert json.loads(json.dumps(groups, allow_nan=False)) == groups
+
+
+def test_the_counts_and_the_sensitivity_of_a_group_are_those_of_its_own_clips():
+    predictions, metrics, column = made()
+    add_subgroups(metrics, predictions, {"ill": 0.5}, [column])
+    entry = metrics["groups"]["columns"]["site"]["labels"]["ill"]["groups"]["b"]
+    own = np.array(column.groups) == "b"
+    positive = predictions.targets[own, 0] == 1
+    assert (entry["n"], entry["events"], entry["people"]) == (own.sum(), positive.sum(), own.sum() // 4)
+    assert entry["sensitivity"]["value"] == pytest.approx((predictions.scores[own, 0] >= 0.5)[positive].mean())
+
+
+def test_sets_without_a_gap_seldom_have_one_named():
+    named = [
+        any(gap["is_told"] for gap in found(people=100, seed=seed)["columns"]["site"]["labels"]["ill"]["gaps"])
+        for seed in range(60)
+    ]
+    assert np.mean(named) <= 0.08
+
+
+def test_the_more_gaps_are_looked_at_the_wider_are_their_intervals():
+    predictions, metrics, column = made()
+    twice = [column, GroupColumn("room", column.groups)]
+    widths = []
+    for columns in ([column], twice):
+        add_subgroups(metrics, predictions, {}, columns)
+        gap = metrics["groups"]["columns"]["site"]["labels"]["ill"]["gaps"][0]
+        widths.append(np.ptp(gap["interval"]))
+    assert metrics["groups"]["looked_at"] == 8
+    assert widths[0] < widths[1]
+
+
+def test_a_group_of_few_people_is_counted_and_not_scored_and_one_without_a_name_is_left_out():
+    predictions, metrics, _ = made(people=60)
+    groups = ["tiny" if n < 4 * (FEW_PEOPLE - 1) else None if n < 80 else "large" for n in range(240)]
+    add_subgroups(metrics, predictions, {}, [GroupColumn("site", groups)])
+    own = metrics["groups"]["columns"]["site"]
+    assert set(own["labels"]["ill"]["groups"]) == {"tiny", "large"}
+    assert "auc" not in own["labels"]["ill"]["groups"]["tiny"]
+    assert own["labels"]["ill"]["gaps"] == []
+    assert own["without"] == groups.count(None)
+    assert metrics["groups"]["looked_at"] == 0
+
+
+def test_numbers_as_labels_have_no_subgroups():
+    predictions, metrics, column = made(loss="MSE")
+    add_subgroups(metrics, predictions, {}, [column])
+    assert "groups" not in metrics
+
+
+def test_the_interval_of_a_gap_of_two_means_is_that_of_welch():
+    rng = np.random.default_rng(1)
+    first, second = rng.normal(0, 1, 12), rng.normal(1, 2, 20)
+    from scipy.stats import ttest_ind
+
+    parts = [Estimate(float(own.mean()), (own - own.mean()) / len(own), len(own)) for own in (second, first)]
+    expected = ttest_ind(second, first, equal_var=False).confidence_interval()
+    assert gap_interval(*parts, 0.95) == [pytest.approx(expected.low), pytest.approx(expected.high)]
+
+
+def test_groups_of_cut_numbers_stand_in_their_order():
+    column = GroupColumn("age", ["65 and over", "under 9", "9 to under 65", None])
+    assert column.names == ["under 9", "9 to under 65", "65 and over"]
