@@ -273,6 +273,8 @@ ELSEWHERE = (
     ("engine/test_train.py", "the loop as a whole", "engine.averages engine.checkpoint engine.training_run"),
     ("modes/test_sweep.py", "heads side by side are heads alone", "engine.parallel_heads"),
     ("modes/test_predict.py", "model.predict against the mode", "engine.predictor"),
+    ("modes/test_merge.py", "tables in parts, and of one run", "data.tables.row_groups runs.output.part_notes"),
+    ("modes/test_merge.py", "tables in parts, and of one run", "runs.output.score_tables"),
     (
         "metrics/test_scores.py",
         "each measure of a score",

@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from ssast.modes.extract import extract
     from ssast.modes.finetune import finetune
     from ssast.modes.inspect import inspect
+    from ssast.modes.merge import merge
     from ssast.modes.predict import predict
     from ssast.modes.pretrain import pretrain
     from ssast.modes.stats import stats
@@ -84,6 +85,7 @@ __all__ = [
     "extract",
     "finetune",
     "inspect",
+    "merge",
     "predict",
     "pretrain",
     "stats",

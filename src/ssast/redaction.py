@@ -35,7 +35,7 @@ OUR_FILES = (
 )
 OUR_FOLDERS = r"attention|checkpoints|splits|tensorboard|(?:fold|seed|epoch)-\d+|\.ssast"
 OWN = re.compile(
-    rf"(?:{OUR_FILES})(?:-[a-z]+)?\.\w{{1,11}}|{OUR_FOLDERS}|[\w-]+_embeddings(?:_over_time)?\.pqt|[a-z_]+-[0-9a-f]{{12}}(?:\.\w{{1,8}})?|"
+    rf"(?:{OUR_FILES})(?:-[a-z]+)?(?:_part-\d+-of-\d+)?\.\w{{1,11}}|{OUR_FOLDERS}|[\w-]+_embeddings(?:_over_time)?(?:\.pqt|_part-\d+-of-\d+\.parquet)|[a-z_]+-[0-9a-f]{{12}}(?:\.\w{{1,8}})?|"
 )
 EMBEDDED = re.compile(r"(data:[\w/+.-]+;base64,[A-Za-z0-9+/=]*)")
 HIDDEN = re.compile(r"(?<![^\W_])[a-z_]+-[0-9a-f]{12}(?![^\W_])")

@@ -6,7 +6,7 @@ import json
 import re
 import shutil
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
@@ -20,6 +20,7 @@ from tqdm import tqdm
 
 from ssast.data.batch import Batch
 from ssast.data.storage.atomic_writes import atomic_file
+from ssast.data.tables.row_groups import write_rows
 from ssast.engine import distributed
 from ssast.engine.hardware import Engine, to_device
 from ssast.engine.lengths import Grouping, answers
@@ -34,6 +35,7 @@ TABLES_APART = 64
 """So many small tables of a part lie beside each other before they are joined."""
 ROWS_AT_ONCE = 2048
 """So many rows of the parts are in memory when they are put together."""
+_TRIES = 5
 _PART = re.compile(r"part-[0-9]{9,12}-[0-9]{9,12}(-[0-9]{9,12})?")
 """Its first step, the one after its last, and of what was spilled a number."""
 CPU_CLIPS = 8
@@ -59,18 +61,17 @@ class FinishedPass:
                 for rows in file.iter_batches(ROWS_AT_ONCE, use_threads=False):
                     yield pa.Table.from_batches([rows])
 
-    def write_parquet(self, path: Path, column: str) -> int:
-        """All rows as one parquet file, `values` as `column`, moved into place whole; the number of rows."""
+    def write_parquet(self, path: Path, column: str, facts: Mapping[bytes, bytes] | None = None) -> int:
+        """All rows as one parquet file, `values` as `column`, moved into place whole; the number of rows.
+
+        `facts` go into the metadata of the file.
+        """
         tables = self.tables()
         first = next(tables, CLIP_ROWS.empty_table())
         names = [*first.column_names[:-1], column]
-        count = 0
-        schema = first.rename_columns(names).schema
-        with atomic_file(path) as unfinished, pq.ParquetWriter(unfinished, schema, use_dictionary=False) as writer:
-            for table in itertools.chain([first], tables):
-                writer.write_table(table.rename_columns(names))
-                count += table.num_rows
-        return count
+        schema = first.rename_columns(names).schema.with_metadata(dict(facts) if facts else None)
+        renamed = (table.rename_columns(names) for table in itertools.chain([first], tables))
+        return write_rows(path, schema, renamed, ROWS_AT_ONCE, use_dictionary=False)
 
     def remove(self) -> None:
         """Delete the parts once the result that was made of them is in place."""
@@ -83,10 +84,12 @@ def float_lists(values_RD: Tensor) -> pa.ListArray:
     """Rows of numbers (R, D) as a column of lists of float32."""
     rows, width = values_RD.shape
     flat = pa.array(values_RD.reshape(-1).numpy(), pa.float32())
-    return pa.ListArray.from_arrays(pa.array([width * row for row in range(rows + 1)], pa.int32()), flat)
+    ends = pa.array([width * row for row in range(rows + 1)], pa.int32())
+    return pa.ListArray.from_arrays(ends, flat, type=CLIP_ROWS.field("values").type)
 
 
-CLIP_ROWS = pa.schema([("uid", pa.string()), ("values", pa.list_(pa.float32()))])
+# The name that a Parquet file gives to what is in a list: so tables are the same before and after they were in one.
+CLIP_ROWS = pa.schema([("uid", pa.string()), ("values", pa.list_(pa.field("element", pa.float32())))])
 
 
 def clip_rows(batch: Batch, values_BD: Tensor) -> pa.Table:
@@ -183,7 +186,7 @@ def _open_parts(folder: Path, key: str, steps: int, opened: Callable[[], Any]) -
             if any(folder.glob("part-*.parquet")):
                 tqdm.write(f"what lies in {folder} was computed with other options, files or versions: it begins anew")
             shutil.rmtree(folder, ignore_errors=True)
-            folder.mkdir(parents=True)
+            _make(folder)
             with atomic_file(note) as unfinished:
                 Path(unfinished).write_text(json.dumps(key), encoding="utf-8")
         _drop_unreadable(folder)
@@ -198,6 +201,14 @@ def _open_parts(folder: Path, key: str, steps: int, opened: Callable[[], Any]) -
     gaps = [range(end, first) for (_, end), (first, _) in pairwise(edges) if first > end]
     distributed.wait()  # all have looked before the first writes
     return gaps
+
+
+def _make(folder: Path) -> None:
+    """Make a folder; again where another part of the run took the empty one around it away meanwhile."""
+    for _ in range(_TRIES - 1):
+        with contextlib.suppress(FileNotFoundError):
+            return folder.mkdir(parents=True)
+    return folder.mkdir(parents=True)
 
 
 def _drop_unreadable(folder: Path) -> None:

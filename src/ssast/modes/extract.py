@@ -1,7 +1,7 @@
 """Write an embedding of every recording, or of every step of its time: `ssast extract`."""
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pyarrow as pa
@@ -16,12 +16,13 @@ from ssast.engine.windows import Cutter, step_rows, window_batches
 from ssast.model.classification import SSASTForAudioClassification
 from ssast.options.options import Options
 from ssast.runs.audio_settings import audio_settings, model_settings
-from ssast.runs.batches import ClipReader
+from ssast.runs.batches import ClipReader, part_bounds, part_key
 from ssast.runs.context import RunContext, say
 from ssast.runs.models import ModelSettings, classification_model, finetuned_model
 from ssast.runs.output.changed_recordings import RememberedRecordings
 from ssast.runs.output.folder import open_folder, used_files
 from ssast.runs.output.notes import Listening, note_recordings
+from ssast.runs.output.part_notes import PartNote
 from ssast.runs.paths import Paths
 from ssast.runs.rows import Rows, data_name, rows
 from ssast.runs.scoring import Scorer
@@ -37,7 +38,10 @@ def extract(options: Options) -> Path:
     context = RunContext.of(options)
     paths, skipped = context.paths, context.skipped
     model, audio = _extraction_model(options, paths)
-    source = rows(paths, [], "MSE", on_bad_audio=options.on_bad_audio)
+    every = rows(paths, [], "MSE", on_bad_audio=options.on_bad_audio)
+    reader = ClipReader.of(context, audio)
+    bounds = part_bounds(context.part, len(every.frame), reader)
+    source = replace(every, frame=every.frame.iloc[slice(*bounds)])
     layer = model.layer if "layer" not in options.given else options.layer
     task = model.task if "task" not in options.given else options.task
     wanted = Wanted(options.embedding_type, layer, task)
@@ -47,18 +51,21 @@ def extract(options: Options) -> Path:
     files = used_files(paths, source.source)
     dataset = data_name(options.dataset, options.data_split_root, source.source)
     name = wanted.file_name(dataset, model.config["model_size"])
-    key = f"{name} {sorted(files.values())}"
+    key = f"{name} {sorted(files.values())}" + part_key(context.part, bounds)
     if options.over_time:
         name = name.replace("_embeddings.pqt", "_embeddings_over_time.pqt")
+    if not context.part.is_whole:
+        name = context.part.named(name).removesuffix(".pqt") + ".parquet"
     clips = {"extract": len(source.frame)}
     folder = open_folder(context.record, clips=clips, files=files, trains=False, table=name)
-    scorer = Scorer.of(context, ClipReader.of(context, audio))
+    scorer = Scorer.of(context, reader)
     if options.over_time:
         done = _step_values(scorer, model, source, folder, key, wanted, options.window_overlap)
     else:
         done = scorer.values(wanted.embed_with(model), model, source, folder, key)
     if distributed.is_main():
-        count = done.write_parquet(folder / name, "embedding")
+        note = PartNote.of(context.record, bounds, every.frame.index, files)
+        count = done.write_parquet(folder / name, "embedding", note.metadata())
         done.remove()
         listening = None if options.over_time else Listening(audio)
         note_recordings(context.record, skipped, folder, source.frame.index, listening=listening)

@@ -4,17 +4,15 @@ import hashlib
 import itertools
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import ExitStack
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pyarrow as pa
-import pyarrow.parquet as pq
+import torch
 
 from ssast import redaction
 from ssast.data.audio_files import FileDataset
-from ssast.data.storage.atomic_writes import atomic_file
 from ssast.data.tables.label_columns import NOTE, WINDOW, call_column, check_label_names, predicted_table, score_columns
 from ssast.engine import inference
 from ssast.engine.lengths import Grouping
@@ -25,12 +23,14 @@ from ssast.options.options import Options
 from ssast.pages.sound_finding_sentences import finding_note
 from ssast.pages.tables import number, text_table
 from ssast.runs.audio_settings import audio_settings, model_settings, window_share
-from ssast.runs.batches import ClipReader
+from ssast.runs.batches import ClipReader, part_bounds, part_key
 from ssast.runs.context import RunContext, say
 from ssast.runs.models import ModelSettings, finetuned_model
 from ssast.runs.output.changed_recordings import RememberedRecordings
 from ssast.runs.output.folder import fingerprint, open_folder
 from ssast.runs.output.notes import note_recordings
+from ssast.runs.output.part_notes import PartNote
+from ssast.runs.output.score_tables import GROUPS, PREDICTED, WINDOWS, save_scores
 from ssast.runs.output.skipped_recordings import SkippedRecordings
 from ssast.runs.resumable_inference import Passes
 from ssast.runs.rows import named_recordings
@@ -38,9 +38,6 @@ from ssast.runs.scoring import Scorer
 from ssast.runs.thresholds import read_thresholds
 from ssast.runs.wrapping.wrapper import Mode
 
-PREDICTED, WINDOWS = "predicted", "predicted_windows"
-"""The tables' names; apart from predictions.csv, which knows the truth beside each score and is compared by."""
-_ROWS_AT_ONCE = 4096
 _ON_SCREEN, MOST_LABELS, BEST = 20, 8, 3
 _USUAL_TEXT = pd.Series([""]).dtype
 TEXT = _USUAL_TEXT if isinstance(_USUAL_TEXT, pd.StringDtype) else pd.StringDtype()
@@ -63,16 +60,19 @@ def predict(options: Options) -> Path:
         remedy="fine-tune the model with another name for the label",
     )
     audio = model_settings(asked, model, options.given)
-    files = named_recordings(paths, options.files or "", options.on_bad_audio)
+    every = named_recordings(paths, options.files or "", options.on_bad_audio)
+    reader = ClipReader.of(context, audio)
+    bounds = part_bounds(context.part, len(every), reader)
+    files = every[slice(*bounds)]
     used = fingerprint(paths.model_source(paths.finetuned_mdl_path or ""))
     folder = open_folder(context.record, clips={"predict": len(files)}, files=used, trains=False)
-    reader = ClipReader.of(context, audio)
     Scorer.of(context, reader).ready(model)
     overlap = window_share(audio, options.given, options.window_overlap)
     predictor = WindowPredictor.of(model, audio, overlap, reader.device)
     data = FileDataset(files, predictor.conf, librosa=options.lib, hold="windows")
     data.judges = True
     key = f"{sorted(used.values())} {hashlib.sha256(repr(data.uids).encode()).hexdigest()}"
+    key += part_key(context.part, bounds)
     done = Passes.of(context).run(
         predictor.scores,
         lambda start, stop: predictor.batches(
@@ -87,7 +87,8 @@ def predict(options: Options) -> Path:
         grouping=Grouping.of(predictor.prepare, reader.loader_size),
     )
     thresholds = read_thresholds(paths.model_home(folder)) if model.config["loss"] == "BCE" else {}
-    _write(done, folder, label_names(model), thresholds, context.skipped, options.window_pooling)
+    note = PartNote.of(context.record, bounds, [str(file) for file in every], used)
+    _write(done, folder, label_names(model), thresholds, context.skipped, options.window_pooling, note)
     done.remove()
     note_recordings(context.record, context.skipped, folder, data.uids)
     return folder
@@ -100,21 +101,26 @@ def _write(
     thresholds: Mapping[str, float],
     skipped: SkippedRecordings,
     pooling: str,
+    note: PartNote,
 ) -> None:
     """Both tables as csv and parquet, each moved into place whole; the first rows on the screen."""
     heard = pool_windows(done.tables(), pooling)
     first = list(itertools.islice(heard, _ON_SCREEN))
-    if not first:
+    part = note.part
+    if not first and part.is_whole:
         skipped.write(folder)
         raise UserError(f"no recording could be used; bad_audio.csv in {folder} says why.", path=folder)
     skipped.gather()
     seen: Counter[str] = Counter()
     frames = _recordings(_counted(itertools.chain(first, heard), seen), labels, thresholds, skipped)
-    count = _save(frames, folder / PREDICTED)
-    windows = _save((_windows(table, labels) for table in done.tables()), folder / WINDOWS)
+    own = _windows_in_pieces(done, labels)
+    tables, windows_of = folder / f"{PREDICTED}{part.suffix}", folder / f"{WINDOWS}{part.suffix}"
+    facts = note.metadata()
+    count = save_scores(frames, tables, GROUPS[PREDICTED], facts)
+    windows = save_scores(own, windows_of, GROUPS[WINDOWS], facts)
     say(text_table(_screen_rows(first, labels, thresholds)))
     more = f" and {count - len(first)} more" if count > len(first) else ""
-    say(f"{len(first)}{more} recordings in {folder / PREDICTED}.csv, their {windows} windows in {WINDOWS}.csv")
+    say(f"{len(first)}{more} recordings in {tables}.csv, their {windows} windows in {windows_of.name}.csv")
     if seen["in windows"]:
         how = HOW_POOLED[pooling]
         say(f"{seen['in windows']} of {count} longer than the model's input, heard whole in windows: a score is {how}")
@@ -129,25 +135,49 @@ def _counted(heard: Iterable[WindowedRecording], seen: Counter[str]) -> Iterator
 def _recordings(
     heard: Iterable[WindowedRecording], labels: list[str], thresholds: Mapping[str, float], bad: SkippedRecordings
 ) -> Iterator[pd.DataFrame]:
-    """predicted.csv in pieces: file, seconds, windows, the labels' scores, yes or no where there is a threshold, note.
+    """predicted.csv in pieces, of which there is one at least: a part of a run without recordings has the columns too.
 
-    The note comes last and is always there, so that the other columns keep their names and places.
+    They are file, seconds, windows, the labels' scores, yes or no where there is a threshold, and a note, which comes
+    last and is always there, so that the other columns keep their names and places.
     """
     heard = iter(heard)
-    while piece := list(itertools.islice(heard, _ROWS_AT_ONCE)):
-        frame = pd.DataFrame({"file": [one.uid for one in piece], "seconds": [round(one.seconds, 4) for one in piece]})
-        frame["windows"] = [one.windows for one in piece]
-        scores = pd.DataFrame(np.stack([one.values for one in piece]), columns=score_columns(labels))
-        calls = {
-            call_column(label): [
-                "yes" if called else "no" for called in scores.iloc[:, at].astype(float) >= thresholds[label]
-            ]
-            for at, label in enumerate(labels)
-            if label in thresholds
-        }
-        told = [finding_note(bad.about(one.uid)) or None for one in piece]
-        notes = pd.DataFrame({NOTE: pd.array(told, dtype=TEXT)})  # text also where no recording has one
-        yield pd.concat([frame, scores, pd.DataFrame(calls), notes], axis=1)
+    piece = list(itertools.islice(heard, GROUPS[PREDICTED]))
+    if not piece:
+        nobody = WindowedRecording("", 0.0, 1, np.zeros(len(labels), np.float32))
+        yield _rows_of([nobody], labels, thresholds, bad).iloc[:0]
+    while piece:
+        yield _rows_of(piece, labels, thresholds, bad)
+        piece = list(itertools.islice(heard, GROUPS[PREDICTED]))
+
+
+def _rows_of(
+    piece: list[WindowedRecording], labels: list[str], thresholds: Mapping[str, float], bad: SkippedRecordings
+) -> pd.DataFrame:
+    frame = pd.DataFrame({"file": [one.uid for one in piece], "seconds": [round(one.seconds, 4) for one in piece]})
+    frame["windows"] = [one.windows for one in piece]
+    scores = pd.DataFrame(np.stack([one.values for one in piece]), columns=score_columns(labels))
+    calls = {
+        call_column(label): [
+            "yes" if called else "no" for called in scores.iloc[:, at].astype(float) >= thresholds[label]
+        ]
+        for at, label in enumerate(labels)
+        if label in thresholds
+    }
+    told = [finding_note(bad.about(one.uid)) or None for one in piece]
+    notes = pd.DataFrame({NOTE: pd.array(told, dtype=TEXT)})  # text also where no recording has one
+    return pd.concat([frame, scores, pd.DataFrame(calls), notes], axis=1)
+
+
+def _windows_in_pieces(done: inference.FinishedPass, labels: list[str]) -> Iterator[pd.DataFrame]:
+    """predicted_windows.csv in pieces, of which there is one at least."""
+    tables = (table for table in done.tables() if table.num_rows)
+    first = next(tables, None)
+    if first is None:
+        made_up = {"uid": [""], "start_seconds": [0.0], "end_seconds": [0.0]}
+        made_up["values"] = inference.float_lists(torch.zeros(1, len(labels)))
+        yield _windows(pa.table(made_up), labels).iloc[:0]
+        return
+    yield from (_windows(table, labels) for table in itertools.chain([first], tables))
 
 
 def _windows(table: pa.Table, labels: list[str]) -> pd.DataFrame:
@@ -155,23 +185,6 @@ def _windows(table: pa.Table, labels: list[str]) -> pd.DataFrame:
     times = table.drop_columns(["values"]).rename_columns(list(WINDOW)).to_pandas()
     values = table["values"].combine_chunks().flatten().to_numpy().reshape(len(times), -1)
     return pd.concat([times.round(4), pd.DataFrame(values, columns=score_columns(labels))], axis=1)
-
-
-def _save(frames: Iterable[pd.DataFrame], path: Path) -> int:
-    """The pieces of a table as path.csv and path.parquet, one piece in memory at a time; the number of rows."""
-    count = 0
-    with ExitStack() as open_files:
-        unfinished = open_files.enter_context(atomic_file(path.with_suffix(".parquet")))
-        text = open_files.enter_context(atomic_file(path.with_suffix(".csv")))
-        rows = open_files.enter_context(open(text, "w", encoding="utf-8", newline=""))
-        writer: pq.ParquetWriter | None = None
-        for frame in frames:
-            frame.to_csv(rows, header=not count, index=False)
-            table = pa.Table.from_pandas(frame, preserve_index=False)
-            writer = writer or open_files.enter_context(pq.ParquetWriter(unfinished, table.schema))
-            writer.write_table(table)
-            count += len(frame)
-    return count
 
 
 def _screen_rows(heard: list[WindowedRecording], labels: list[str], thresholds: Mapping[str, float]) -> list[list[str]]:

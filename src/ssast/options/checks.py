@@ -51,6 +51,12 @@ def check_thresholds(options: Any) -> Iterator[str]:
         yield "a threshold reaches a --sensitivity or a --specificity; give one of the two"
 
 
+def check_merge(options: Any) -> Iterator[str]:
+    """Whether a folder with parts is named."""
+    if not options.runs:
+        yield "merge lacks a folder with parts; write `ssast merge FOLDER -o OUT`"
+
+
 def check_compare(options: Any) -> Iterator[str]:
     """Whether there are runs to compare, and resamples enough."""
     if not options.runs:

@@ -96,7 +96,8 @@ class Options(TrainingOptions):
     seeds: int = option(1, "repeat the run with so many seeds, from --seed up", SCORES, low=1, high=1000)
     runs: str | None = option(
         None,
-        "folders of the runs to compare, with commas between; for audit one that scored these clips",
+        "folders of the runs to compare, with commas between; for audit one that scored these clips; for merge those "
+        "that hold parts",
         SCORES,
         secret="run",
     )
@@ -145,6 +146,14 @@ class Options(TrainingOptions):
         MACHINE,
         choices=("auto", "fork", "spawn", "forkserver"),
         is_rare=True,
+        changes_result=False,
+    )
+    part: str | None = option(
+        None,
+        "do one share of the recordings alone, such as 3/64 (the third of 64), into files of its own, which ssast "
+        "merge joins; auto: the share of this task of a Slurm array; auto/64: also of a Kubernetes job with an index",
+        MACHINE,
+        shown="all recordings",
         changes_result=False,
     )
     seed: int = option(

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from ssast.options.options import SPECS, Options
+from ssast.options.parts import Part
 from ssast.options.privacy import shown_facts, shown_record
 from ssast.options.yaml_file import write_mapping
 from ssast.safe_reading import brief, some
@@ -35,6 +36,11 @@ class RunRecord:
         """The mode that the options are for."""
         return str(self.values["mode"])
 
+    @property
+    def part(self) -> Part:
+        """The share of the recordings that the run takes."""
+        return Part.of(self.values["part"])
+
     def with_values(self, **values: object) -> "RunRecord":
         """The same run with other values of these options."""
         return replace(self, values={**self.values, **values})
@@ -44,9 +50,14 @@ class RunRecord:
 
         `files` are the SHA-256 of those that it reads.
         """
-        chosen = {name: value for name, value in self.values.items() if not SPECS[name].as_default(value)}
-        kept = sorted((name, value) for name, value in chosen.items() if SPECS[name].changes_result)
+        kept = sorted(self.chosen.items())
         return hashlib.sha256(repr((kept, sorted(files.values()))).encode()).hexdigest()
+
+    @property
+    def chosen(self) -> dict[str, Any]:
+        """The options that the result depends on, those at their default left out."""
+        chosen = {name: value for name, value in self.values.items() if not SPECS[name].as_default(value)}
+        return {name: value for name, value in chosen.items() if SPECS[name].changes_result}
 
     def differences(self, before: Mapping[str, Any], files: Mapping[str, str]) -> str:
         """How the run of another record differs from this one; empty where the results are the same."""

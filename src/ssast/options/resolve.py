@@ -8,9 +8,10 @@ from typing import Any
 from ssast.errors import UserError
 from ssast.options.declaration import suggestion
 from ssast.options.options import SPECS, Options
+from ssast.options.parts import settled_part
 from ssast.options.privacy import revealed, settled
 from ssast.options.record import GIVEN, RECORD
-from ssast.options.records import canonical, check_together
+from ssast.options.records import MODES, canonical, check_together
 from ssast.options.yaml_file import read_mapping
 
 
@@ -37,7 +38,7 @@ def resolve(options: Options | None = None, /, **overrides: Any) -> Options:
     chosen = dataclasses.replace(merged, **_by_mode(canonical(merged.mode, merged.task), given))
     if problem := check_together(chosen):
         raise UserError(problem)
-    return settled(chosen)
+    return settled(dataclasses.replace(chosen, part=_part(chosen)))
 
 
 def load_config(path: str | os.PathLike[str]) -> dict[str, Any]:
@@ -71,3 +72,8 @@ def _by_mode(mode: str, given: frozenset[str]) -> dict[str, Any]:
     """The mode, and the defaults that differ in it."""
     own = {"task": "pretrain_joint", "pretrained_mdl_path": None} if mode == "pretrain" else {}
     return {"mode": mode, **{name: value for name, value in own.items() if name not in given}}
+
+
+def _part(options: Options) -> str | None:
+    """The share that a run takes, where its mode has shares."""
+    return settled_part(options.part) if "part" in MODES[options.mode].options else None

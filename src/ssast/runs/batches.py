@@ -18,6 +18,7 @@ from ssast.data.storage.location import Location
 from ssast.engine.inference import loader_size
 from ssast.engine.lengths import Grouping
 from ssast.engine.windows import Cutter, window_batches
+from ssast.options.parts import Part
 from ssast.processors import worker_count
 from ssast.runs.context import RunContext
 from ssast.runs.output.skipped_recordings import SkippedRecordings
@@ -45,12 +46,26 @@ class RowBatches:
     unit: str = "batch"
 
 
+def part_bounds(part: Part, rows: int, reader: "ClipReader") -> tuple[int, int]:
+    """The rows from one number to another that a part of a run takes, of `rows` in all: the one place that decides it.
+
+    On a GPU, where a clip's last digits go with its batch, a part makes the batches that one run makes.
+    """
+    return part.bounds(rows, () if reader.device.type == "cpu" else range(0, rows + 1, reader.loader_size))
+
+
+def part_key(part: Part, bounds: tuple[int, int]) -> str:
+    """What sets the state of a part of a run apart from that of the same number with other bounds."""
+    return "" if part.is_whole else f" {part.number}/{part.count} {bounds}"
+
+
 @dataclass(frozen=True)
 class ClipReader:
     """Reads recordings below a folder as a model hears them (`audio`); those that cannot be used go to `skipped`.
 
     `augmentation` has the amounts of all augmentations by option; they act only where a data set is asked to `augment`.
-    So does `crop`, which says whether training hears the start of long ones or a random stretch.
+    So does `crop`, which says whether training hears the start of long ones or a random stretch. What `is_part` of a
+    run may have no recording that can be used.
     """
 
     recordings: Location
@@ -65,6 +80,7 @@ class ClipReader:
     on_bad_audio: str
     worker_start: str
     crop: str
+    is_part: bool = False
 
     @classmethod
     def of(cls, context: RunContext, audio: AudioSettings) -> "ClipReader":
@@ -85,6 +101,7 @@ class ClipReader:
             options.on_bad_audio,
             options.worker_start,
             options.crop,
+            not context.part.is_whole,
         )
 
     @property
@@ -116,7 +133,7 @@ class ClipReader:
         data.judges, data.refuses_damage = True, self.on_bad_audio == "error"
         return data
 
-    def load(self, data: Any, **how: Any) -> Loader:
+    def load(self, data: Any, *, is_part: bool = False, **how: Any) -> Loader:
         """The batches of a data set; `how` as `loader` takes it."""
         return loader(
             data,
@@ -124,6 +141,7 @@ class ClipReader:
             on_bad_audio=self.on_bad_audio,
             report=self.skipped,
             note=self.skipped.add_findings,
+            is_part=is_part or self.is_part,
             context=None if self.worker_start == "auto" else self.worker_start,
             **how,
         )

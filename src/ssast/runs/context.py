@@ -8,6 +8,7 @@ from ssast.engine.hardware import Engine, engine
 from ssast.engine.kernels import mend_attention
 from ssast.errors import UserError
 from ssast.options.options import Options
+from ssast.options.parts import Part
 from ssast.options.record import RunRecord
 from ssast.runs.output.skipped_recordings import SkippedRecordings
 from ssast.runs.paths import Paths
@@ -21,6 +22,7 @@ class RunContext:
     paths: Paths
     engine: Engine
     skipped: SkippedRecordings
+    part: Part
 
     @classmethod
     def of(cls, options: Options) -> "RunContext":
@@ -29,7 +31,8 @@ class RunContext:
         where = engine(options.device, options.precision, options.threads)
         if where.device.type == "cuda" and (mended := mend_attention(where.device)):
             say(mended)
-        return cls(options, Paths.of(options), where, SkippedRecordings())
+        part = Part.of(options.part)
+        return cls(options, Paths.of(options), where, SkippedRecordings(part), part)
 
     @property
     def record(self) -> RunRecord:

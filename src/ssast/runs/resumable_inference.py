@@ -12,6 +12,7 @@ from ssast import __version__
 from ssast.data.batch import Batch
 from ssast.engine import distributed, inference
 from ssast.engine.hardware import Engine
+from ssast.options.parts import Part
 from ssast.runs.context import RunContext, say
 from ssast.runs.output.changed_recordings import HEARD_CONTENTS, RememberedRecordings
 from ssast.runs.output.skipped_recordings import JOURNAL, SkippedRecordings
@@ -26,12 +27,13 @@ class Passes:
     resume: str
     engine: Engine
     skipped: SkippedRecordings
+    part: Part
 
     @classmethod
     def of(cls, context: RunContext) -> "Passes":
         """Those of a mode."""
         record = context.record
-        return cls(record.mode, record.key({}), record.values["resume"], context.engine, context.skipped)
+        return cls(record.mode, record.key({}), record.values["resume"], context.engine, context.skipped, context.part)
 
     def run(
         self,
@@ -48,10 +50,10 @@ class Passes:
     ) -> inference.FinishedPass:
         """`run_inference` with its parts and the reasons of skipped recordings below `folder`; `how` as it takes it.
 
-        Passes of one mode lie apart where they differ in `aside`. Of one that goes on, what was computed of recordings
-        that changed is computed again.
+        Passes of one mode lie apart where they differ in `aside`, and those of each part of a run. Of one that goes on,
+        what was computed of recordings that changed is computed again.
         """
-        parts = folder / ".parts" / f"{self.mode}{aside}"
+        parts = folder / ".parts" / f"{self.mode}{aside}{self.part.suffix}"
         if self.resume == "never" and distributed.is_main():
             shutil.rmtree(parts, ignore_errors=True)
 

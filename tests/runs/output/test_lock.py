@@ -26,6 +26,7 @@ NEEDS = {
     "sweep": DATA | {"pretrained_mdl_path": "none"},
     "audit": DATA | {"label_txt": "labels.txt"},
     "compare": {"runs": "a,b"},
+    "merge": {"runs": "a"},
     "convert": {"checkpoint": "model.pth"},
     "export": {"checkpoint": "model.pth"},
     "upload": {},

@@ -15,6 +15,7 @@ from ssast.data.storage.location import Location, as_location
 from ssast.engine import distributed
 from ssast.errors import UserError
 from ssast.model.checkpoints.model_card import PUBLIC
+from ssast.options.parts import WHOLE, Part
 from ssast.options.record import RECORD, RunRecord, noted, public_options
 from ssast.options.yaml_file import read_mapping
 from ssast.runs.output.changed_recordings import HEARD_CONTENTS, RememberedRecordings
@@ -65,7 +66,7 @@ def open_folder(
     folder = writable_folder(record.values["exp_dir"])
     if distributed.is_main():
         record = record.with_values(threads=torch.get_num_threads())  # the record repeats them
-        path = record_path(folder, record.mode, trains)
+        path = record_path(folder, record.mode, trains, record.part)
         if trains:
             _agree(record, path, folder / "checkpoints", files)
             if heard is not None:
@@ -80,7 +81,7 @@ def open_folder(
 
 def add_to_record(record: RunRecord, folder: Path, facts: Mapping[str, Any]) -> None:
     """Add facts that are known only during a run to the record in its folder; empty ones are left out."""
-    path = record_path(folder, record.mode, record.mode in ("pretrain", "finetune"))
+    path = record_path(folder, record.mode, record.mode in ("pretrain", "finetune"), record.part)
     found = {name: value for name, value in facts.items() if value}
     before = read_mapping(path).get(RECORD) or {}
     if found:
@@ -103,8 +104,10 @@ def _say_replaced(record: RunRecord, path: Path, files: dict[str, str], table: s
             print(f"replacing {what} in {path.parent} ({shown})", flush=True)
 
 
-def record_path(folder: Path, mode: str, trains: bool) -> Path:
-    """The file of a run's record: run.yaml, or run-<mode>.yaml in a folder that a training made."""
+def record_path(folder: Path, mode: str, trains: bool, part: Part = WHOLE) -> Path:
+    """The file of a run's record: run.yaml, or run-<mode>.yaml in a folder that a training made, or of a part."""
+    if not part.is_whole:
+        return folder / part.named(f"run-{mode}.yaml")
     made_by = read_mapping(folder / "run.yaml").get("mode") if (folder / "run.yaml").exists() else None
     return folder / (f"run-{mode}.yaml" if not trains and made_by in ("pretrain", "finetune") else "run.yaml")
 

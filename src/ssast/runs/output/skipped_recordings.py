@@ -11,6 +11,7 @@ from ssast import redaction
 from ssast.audio.sound_findings import LENGTH, SoundFinding
 from ssast.data.storage.atomic_writes import atomic_file
 from ssast.engine import distributed
+from ssast.options.parts import WHOLE, Part
 from ssast.pages.sound_finding_sentences import KINDS, finding_sentences
 from ssast.pages.tables import counted
 from ssast.safe_reading import noted_lines
@@ -23,10 +24,12 @@ JOURNAL = "bad_audio.jsonl"
 class SkippedRecordings:
     """The recordings that were left out, each with its reason, and sound findings about others; the loader adds them.
 
-    `findings` holds for each kind the details by uid. Uids are as they may be shown.
+    `findings` holds for each kind the details by uid. Uids are as they may be shown. The tables bear the name of the
+    `part` of the run that they are of.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, part: Part = WHOLE) -> None:
+        self.bad_table, self.heard_table = part.named(BAD_AUDIO), part.named(HEARD_TABLE)
         self.reasons: dict[str, str] = {}
         self.findings: dict[str, dict[str, str]] = {}
         self.journals: list[Path] = []
@@ -125,17 +128,17 @@ class SkippedRecordings:
         if not distributed.is_main():
             return
         self.gather()
-        _write(folder / BAD_AUDIO, self.reasons.items(), ["uid", "reason"])
+        _write(folder / self.bad_table, self.reasons.items(), ["uid", "reason"])
         if self.reasons:
-            print(f"{counted(len(self.reasons), 'recording')} left out: {folder / BAD_AUDIO} says why", flush=True)
+            print(f"{counted(len(self.reasons), 'recording')} left out: {folder / self.bad_table} says why", flush=True)
         own = self.of(uids)
         rows = [(uid, kind, detail) for kind in KINDS for uid, detail in own.get(kind, {}).items()]
-        _write(folder / HEARD_TABLE, rows, ["uid", "finding", "detail"])
+        _write(folder / self.heard_table, rows, ["uid", "finding", "detail"])
         sentences = finding_sentences(own, len(uids) - len(self.reasons))
         for sentence in sentences:
             print(f"Careful: {sentence}", flush=True)
         if sentences:
-            print(f"every such recording is in {folder / HEARD_TABLE}", flush=True)
+            print(f"every such recording is in {folder / self.heard_table}", flush=True)
 
 
 def read_reasons(folder: Path) -> dict[str, str]:

@@ -13,6 +13,7 @@ from ssast.data.storage.atomic_writes import atomic_file
 from ssast.data.storage.location import Location
 from ssast.engine.signals import ended_by_signals
 from ssast.errors import UserError
+from ssast.options.parts import WHOLE, Part
 from ssast.runs.output.sent_folders import remember
 from ssast.safe_reading import json_file
 
@@ -25,16 +26,20 @@ _NAMED = 5
 
 @dataclass
 class Uploads:
-    """A folder's files on their way to `target`: all that are visible, or those alone that are not as `before`."""
+    """A folder's files on their way to `target`: all that are visible, or those alone that are not as `before`.
+
+    A `part` of a run sends what is its own and keeps a list of its own of what it sent.
+    """
 
     folder: Path
     target: Location
     before: dict[str, list[int]] | None = None
     done: dict[str, list[int] | None] = field(default_factory=dict)
+    part: Part = WHOLE
 
     def __post_init__(self) -> None:
         try:
-            kept = json_file(self.folder / LEDGER)
+            kept = json_file(self._ledger)
         except (OSError, ValueError):
             return  # without it files are sent once more than they need
         if isinstance(kept, dict) and kept.get("to") == str(self.target) and isinstance(kept.get("files"), dict):
@@ -46,6 +51,8 @@ class Uploads:
         """What is to be sent, small files first: by file its size and time."""
         found: dict[str, list[int]] = {}
         for name in visible(self.folder):
+            if not (self.part.is_whole or self.part.owns(name)):
+                continue
             try:
                 stat = (self.folder / name).stat()
             except FileNotFoundError:
@@ -86,8 +93,12 @@ class Uploads:
 
     def _keep(self) -> None:
         content = {"to": str(self.target), "before": self.before, "files": self.done}
-        with atomic_file(self.folder / LEDGER) as unfinished:
+        with atomic_file(self._ledger) as unfinished:
             unfinished.write_text(json.dumps(content, indent=1), encoding="utf-8")
+
+    @property
+    def _ledger(self) -> Path:
+        return self.folder / self.part.named(LEDGER)
 
     def sentence(self, reason: str) -> str:
         """What was not sent, why, and what to do."""
@@ -123,15 +134,15 @@ def _state(stat: os.stat_result) -> list[int]:
 
 
 @contextmanager
-def uploading(folder: Path, to: Location, *, poll_seconds: float = _POLL_SECONDS) -> Iterator[None]:
+def uploading(folder: Path, to: Location, *, part: Part = WHOLE, poll_seconds: float = _POLL_SECONDS) -> Iterator[None]:
     """Send what the block writes into the folder: each checkpoint soon after it is written, and the rest at the end.
 
     UserError at once where the bucket takes no files, and at the end where some could not be sent.
     """
     print(f"results are also saved to {to}; --cloud False keeps them in {folder} alone", flush=True)
-    _probe(to)
+    _probe(to, f"{PROBE}{part.suffix}")
     remember(folder, str(to))
-    uploads = Uploads(folder, to, before=file_states(folder))
+    uploads = Uploads(folder, to, before=file_states(folder), part=part)
     ended, problems = threading.Event(), [""]
 
     def watch() -> None:
@@ -164,13 +175,13 @@ def _end(ended: threading.Event, watcher: threading.Thread) -> None:
     watcher.join()
 
 
-def _probe(to: Location) -> None:
+def _probe(to: Location, name: str) -> None:
     """Write a line to the bucket: better refused now than after days."""
     with TemporaryDirectory() as folder:
         line = Path(folder) / PROBE
         line.write_text("ssast saves results here\n", encoding="utf-8")
         try:
-            (to / PROBE).send(line)
+            (to / name).send(line)  # one of its own for each part: a store refuses many writes of one object a second
         except UserError as error:
             raise UserError(
                 f"{str(error).rstrip('.')}, or keep the results here with --cloud False.", **error.names

@@ -13,6 +13,7 @@ from ssast.data.storage.location import Location
 from ssast.engine import distributed
 from ssast.errors import UserError
 from ssast.options.options import Options
+from ssast.options.parts import Part
 from ssast.options.records import MODES
 from ssast.options.resolve import resolve
 from ssast.runs.output.earlier_results import left_as_it_was
@@ -64,36 +65,37 @@ class Mode(Generic[Result]):
         asked = {name: getattr(options, name) for name in MEMORY_OPTIONS}
         runs = _runs.set(True)
         try:
-            with _around(self.name, Paths.of(options), sends=options.cloud, asked=asked):
+            part = Part.of(options.part)
+            with _around(self.name, Paths.of(options), sends=options.cloud, asked=asked, part=part):
                 return self.function(options)
         finally:
             _runs.reset(runs)
 
 
 @contextlib.contextmanager
-def _around(name: str, paths: Paths, *, sends: bool, asked: Mapping[str, object]) -> Iterator[None]:
+def _around(name: str, paths: Paths, *, sends: bool, asked: Mapping[str, object], part: Part) -> Iterator[None]:
     """What surrounds a mode of this name; `asked` is what it could be given less of."""
     record, folder = MODES[name], Path(paths.exp_dir)
     with contextlib.ExitStack() as stack:
         if record.lock:
-            stack.enter_context(held(paths.exp_dir, name, record.lock))
+            stack.enter_context(held(paths.exp_dir, name, record.lock, part))
         if record.sends and sends and paths.bucket_name:
-            stack.enter_context(_sending(folder, paths.results))
+            stack.enter_context(_sending(folder, paths.results, part))
         if record.tidies:
-            stack.enter_context(left_as_it_was(at_home(paths.exp_dir)))
+            stack.enter_context(left_as_it_was(at_home(paths.exp_dir), part))
             stack.enter_context(_enough_memory(name, asked))
         yield
 
 
 @contextlib.contextmanager
-def _sending(folder: Path, to: Location) -> Iterator[None]:
+def _sending(folder: Path, to: Location, part: Part) -> Iterator[None]:
     """Send the folder to the bucket; within another mode that one does, and of several processes the first."""
     if _sends.get() or not distributed.is_main():
         yield
         return
     inside = _sends.set(True)
     try:
-        with uploading(folder, to):
+        with uploading(folder, to, part=part):
             yield
     finally:
         _sends.reset(inside)
