@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from ssast.errors import UserError
 from ssast.safe_reading import brief
 
-MOST_PARTS = 100_000
+_MOST_PARTS = 100_000
 _TEXT = re.compile(r"([0-9]{1,6})/([0-9]{1,6})")
 _AUTO = re.compile(r"auto(?:/([0-9]{1,6}))?")
 _NAMED = re.compile(r"_part-[0-9]{3,6}-of-[0-9]{3,6}(?![0-9])")
@@ -80,10 +80,10 @@ def settled_part(text: str | None, environment: Mapping[str, str] = os.environ) 
         return None
     auto = _AUTO.fullmatch(text.strip())
     number, count = _of_task(text, auto[1], environment) if auto else _of_text(text)
-    if not 1 <= number <= count <= MOST_PARTS:
+    if not 1 <= number <= count <= _MOST_PARTS:
         raise UserError(
             f"--part is {brief(text)}, which is part {number} of {count}; parts count from 1, and there are at most "
-            f"{MOST_PARTS}"
+            f"{_MOST_PARTS}"
         )
     return f"{number}/{count}"
 
