@@ -175,6 +175,14 @@ def narrow():
         yield
 
 
+@pytest.fixture
+def full_width(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A tiny model as it is, among tests of narrow ones: where a file holds its true widths."""
+    from ssast.model.encoder import SIZES, Size
+
+    monkeypatch.setitem(SIZES, "tiny", Size(192, 3))
+
+
 @pytest.fixture(scope="session", autouse=True)
 def _no_wait_for_the_disk() -> Iterator[None]:
     """What tests write need not outlive a power cut; a run waits for the disk a dozen times."""

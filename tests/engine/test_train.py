@@ -25,6 +25,8 @@ from ssast.engine.training_run import Run
 from ssast.errors import Interrupted, UserError
 from ssast.model.pretraining import SSASTForPreTraining
 
+pytestmark = pytest.mark.usefixtures("narrow")
+
 DATA = torch.randn(24, 6, generator=torch.Generator().manual_seed(1))
 TARGET = DATA @ torch.arange(6.0)
 

@@ -9,6 +9,8 @@ from ssast import SSASTForAudioClassification
 from ssast.errors import UserError
 from ssast.model.lora import add_lora, merge_lora
 
+pytestmark = pytest.mark.usefixtures("narrow")
+
 SIZES = {"model_size": "tiny", "num_mel_bins": 32, "fshape": 32, "tshape": 4, "target_length": 32}
 
 

@@ -7,6 +7,8 @@ from torch.nn import functional as F
 from ssast.errors import UserError
 from ssast.model.pretraining import SSASTForPreTraining
 
+pytestmark = pytest.mark.usefixtures("narrow")
+
 SIZES = {"model_size": "tiny", "fshape": 16, "tshape": 16, "num_mel_bins": 64, "target_length": 96}  # 4 x 6 patches
 
 
@@ -264,6 +266,7 @@ def test_a_few_steps_teach_it_something(noise):
     assert F.relu(torch.tensor(losses)).isfinite().all()
 
 
+@pytest.mark.usefixtures("full_width")
 def test_pretraining_continues_from_a_published_file_at_another_length(published, noise):
     model = SSASTForPreTraining.from_published(published(), "pretrain_mpg", target_length=64, mask_patch=9)
     assert model.v.grid == (8, 4)
@@ -278,6 +281,7 @@ def test_pretraining_continues_from_an_own_folder_with_its_own_count(tmp_path, j
     assert torch.equal(model(noise(1, 96, 64), mask_index=index).loss, joint(noise(1, 96, 64), mask_index=index).loss)
 
 
+@pytest.mark.usefixtures("full_width")
 def test_a_wrong_size_names_both_sides(published):
     with pytest.raises(UserError, match="with model_size tiny, tshape 16, but model_size base, tshape 2 was"):
         SSASTForPreTraining.from_published(published(), model_size="base", fshape=16, tshape=2)

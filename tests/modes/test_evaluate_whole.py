@@ -14,6 +14,8 @@ import ssast
 from ssast.engine import inference
 from ssast.engine.predictor import SSASTForAudioClassification
 
+pytestmark = pytest.mark.usefixtures("narrow")
+
 torch.set_num_threads(1)
 LABELS = ["high", "loud"]
 HERE = {"device": "cpu", "precision": "fp32"}

@@ -13,6 +13,8 @@ import ssast
 from ssast.engine import train
 from ssast.errors import UserError
 
+pytestmark = pytest.mark.usefixtures("narrow")
+
 torch.set_num_threads(1)
 HERE = {"device": "cpu", "precision": "fp32", "resamples": 0, "pretrained_mdl_path": "none", "model_size": "tiny"}
 HERE |= {"target_length": 32, "epochs": 2, "batch_size": 4, "val_share": 0.3, "learning_rate": 1e-3}

@@ -12,6 +12,8 @@ from ssast.engine import train
 from ssast.errors import UserError
 from ssast.runs import training
 
+pytestmark = pytest.mark.usefixtures("narrow")
+
 torch.set_num_threads(1)
 
 

@@ -5,7 +5,7 @@ import torch
 from torch import nn
 
 from ssast.model.classification import SSASTForAudioClassification
-from ssast.model.encoder import SIZES, Size, SSASTEncoder
+from ssast.model.encoder import SSASTEncoder
 from ssast.model.explain import occlusion, relevance
 from ssast.model.pretraining import SSASTForPreTraining
 
@@ -381,10 +381,10 @@ def trained(steps, width, **settings):
     ],
     ids=["frame", "frame, class tokens", "wide frame, class tokens", "patch", "overlap, very sure"],
 )
-def test_relevance_lies_on_the_planted_sound(settings, width, steps, monkeypatch):
+def test_relevance_lies_on_the_planted_sound(settings, width, steps, request):
     """At least three times its share of the time (frame models) or of the area (patch models), and faithful."""
     if settings is OVERLAP:  # so narrow a model that is so sure saturates, and its map spreads
-        monkeypatch.setitem(SIZES, "tiny", Size(192, 3))
+        request.getfixturevalue("full_width")
     model = trained(steps, width, **settings).eval()
     fbank_BTF, _, inside_BTF = (part[1::2] for part in planted(40, 1000, width=width))
     if model.v.grid[0] == 1:
