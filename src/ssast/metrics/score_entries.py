@@ -54,6 +54,8 @@ class Metrics(TypedDict):
     unheard: NotRequired[dict[str, float]]
     """How many clips are longer than what is heard of them, and how many seconds of sound that leaves."""
     by_subject: NotRequired["Metrics | None"]
+    plain_baseline: NotRequired[dict[str, Any]]
+    """What loudness, length and the average spectrum reach on the same clips."""
     groups: NotRequired[dict[str, Any]]
     """The scores of groups of people and the gaps between them (`subgroups.py`)."""
     flow: NotRequired[dict[str, Any]]

@@ -10,6 +10,7 @@ from ssast.runs.context import RunContext
 from ssast.runs.models import ModelSettings, finetuned_model
 from ssast.runs.output.folder import open_folder, used_files
 from ssast.runs.reviewing.groups import group_columns
+from ssast.runs.reviewing.plain_baseline import PlainBaseline
 from ssast.runs.rows import rows, target_labels
 from ssast.runs.scoring import Scorer, evaluate_model
 from ssast.runs.wrapping.wrapper import Mode
@@ -29,6 +30,7 @@ def evaluate(options: Options) -> Path:
     group_columns(options.groups, test)
     files = used_files(context.paths, test.source)
     folder = open_folder(context.record, clips={"test": len(test.frame)}, files=files, trains=False)
-    scorer = Scorer.of(context, ClipReader.of(context, audio))
-    evaluate_model(scorer, model, test, folder, context.record)
+    baseline = PlainBaseline.of(ClipReader.of(context, audio), options.cache_gb)
+    scorer = Scorer.of(context, baseline.reader)
+    evaluate_model(scorer, model, test, folder, context.record, baseline=baseline)
     return folder

@@ -15,6 +15,7 @@ from ssast.runs.features import Pooler, own_states, pooled_training_batches
 from ssast.runs.models import ModelSettings, classification_model, compile_blocks, piece_size, save, weigh_rare_labels
 from ssast.runs.overlap import say_overlap
 from ssast.runs.reviewing.groups import group_columns
+from ssast.runs.reviewing.plain_baseline import PlainBaseline, save_plain_baseline
 from ssast.runs.rows import Rows, rows, target_labels, training_rows
 from ssast.runs.scoring import Scorer, evaluate_model, save_thresholds
 from ssast.runs.training import (
@@ -49,7 +50,8 @@ def finetune(options: Options) -> Path:
     pools = _is_still(options, model)
     steps = options.epochs * epoch_steps(train_rows, options.batch_size)
     compile_blocks(model, options.compile, context.engine, 0 if pools else steps)
-    reader = ClipReader.of(context, audio)
+    baseline = PlainBaseline.of(ClipReader.of(context, audio), options.cache_gb, keeps=options.features == "auto")
+    reader = baseline.reader
     remember_skipped(reader, Path(options.exp_dir), resume=options.resume)
     lengths = ClipLengths.of(reader, model.rounding, Path(options.exp_dir), train_rows, held_out)
     batches = training_batches(
@@ -69,7 +71,8 @@ def finetune(options: Options) -> Path:
     saved = SSASTForAudioClassification.from_pretrained(folder)
     scorer = Scorer.of(context, reader, pools=pools)
     save_thresholds(scorer, saved, held_out, folder)
-    evaluate_model(scorer, saved, test, folder, record, also=(train_rows, held_out))
+    save_plain_baseline(baseline, train_rows, held_out, loss, folder)
+    evaluate_model(scorer, saved, test, folder, record, baseline=baseline, also=(train_rows, held_out))
     return folder
 
 

@@ -14,7 +14,11 @@ TRIVIAL = {"BCE": ("f1", "always saying yes"), "MSE": ("mae", "the mean of the t
 
 def remarks(metrics: Mapping[str, Any]) -> list[str]:
     """What to know before reading the scores of metrics.json, a sentence each."""
-    return [sentence for sentence in (*_of_thresholds(metrics), _trivial(metrics), _too_few(metrics)) if sentence]
+    return [
+        sentence
+        for sentence in (*_of_thresholds(metrics), _trivial(metrics), _plain(metrics), _too_few(metrics))
+        if sentence
+    ]
 
 
 def is_told_from_luck(metrics: Mapping[str, Any], label: str) -> bool:
@@ -72,6 +76,20 @@ def _trivial(metrics: Mapping[str, Any]) -> str:
         if is_worse:
             worse.append(f"{label} ({number(value)} against {number(without)})")
     return f"By {TITLES[name]} {answer} does at least as well as the model: {', '.join(worse)}." if worse else ""
+
+
+def _plain(metrics: Mapping[str, Any]) -> str:
+    """The labels where loudness, length and the average spectrum tell as much as the model does."""
+    found = (metrics.get("plain_baseline") or {}).get("labels", {})
+    worse = []
+    for label, own in found.items():
+        value = metrics["labels"][label].get(own["measure"])
+        if None not in (value, own["value"]) and own["value"] >= value:
+            worse.append(f"{label} ({TITLES[own['measure']]} {number(own['value'])} against {number(value)})")
+    if not worse:
+        return ""
+    what = "A plain baseline of loudness, length and average spectrum does at least as well as the model"
+    return f"{what}: {', '.join(worse)}."
 
 
 def _too_few(metrics: Mapping[str, Any]) -> str:

@@ -17,7 +17,7 @@ from ssast.pages.flow_figure import flow_section
 from ssast.pages.html import Breakable, escape, page, table
 from ssast.pages.label_figures import training_figures, value_figures, yes_no_figures
 from ssast.pages.remarks import first_epoch
-from ssast.pages.review_sections import READING, calibration_section, f1_section
+from ssast.pages.review_sections import READING, calibration_section, f1_section, plain_section
 from ssast.pages.sentences import cautions, how_sure, score_summary
 from ssast.pages.subgroup_section import subgroup_section
 from ssast.pages.tables import BASELINE, LEADING, TITLES, UNDEFINED, number, span
@@ -71,6 +71,7 @@ def report_page(
     sections = [
         _opening(title, metrics, remark, [*filter(None, [first_epoch(log)]), *careful]),
         _scores("Scores by label", metrics),
+        plain_section(metrics),
         flow_section(metrics),
         calibration_section(metrics),
         _by_subject(metrics),

@@ -5,7 +5,7 @@ from typing import Any
 
 from ssast.pages.figures import Plot
 from ssast.pages.html import Breakable, escape, table
-from ssast.pages.tables import UNDEFINED, number, span
+from ssast.pages.tables import TITLES, UNDEFINED, number, span
 
 _PREDICTIVE = {
     "ppv": "PPV: share of calls that are right",
@@ -28,6 +28,27 @@ def with_interval(found: Mapping[str, Any] | None, digits: int = 2) -> str:
     if not found or found["value"] is None:
         return UNDEFINED
     return f"{number(found['value'], digits)}\n{span(found['interval'], digits)}"
+
+
+def plain_section(metrics: Mapping[str, Any]) -> str:
+    """The model's leading measure beside that of a plain baseline, and how far it is above it on the same clips."""
+    found = metrics.get("plain_baseline")
+    if not found:
+        return ""
+    rows = []
+    for label, own in found["labels"].items():
+        entry, name = metrics["labels"][label], own["measure"]
+        model = {"value": entry[name], "interval": (entry.get("intervals") or {}).get(name)}
+        gap = own["difference"] or {"difference": None, "interval": None}
+        difference = {"value": gap["difference"], "interval": gap["interval"]}
+        rows.append([Breakable(label), TITLES[name], *map(with_interval, (model, own, difference))])
+    text = (
+        f"A linear model of {found['features']}, fitted on the same training recordings and scored on the same clips. "
+        "What it reaches needs no model of speech: where it comes close, the label may go along with the way in which "
+        "people were recorded. A difference whose interval lies above 0 is what the model adds."
+    )
+    head = ["label", "measure", "model", "plain baseline", "difference"]
+    return f'<h2>Beside a plain baseline</h2>{table(head, rows)}<p class="soft">{escape(text)}</p>'
 
 
 def calibration_section(metrics: Mapping[str, Any]) -> str:

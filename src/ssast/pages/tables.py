@@ -67,7 +67,19 @@ def screen_rows(metrics: Mapping[str, Any]) -> list[list[str]]:
         own += [number((entry.get("baseline") or {}).get(name)) for name in (BASELINE[loss] if loss == "MSE" else ())]
         threshold = number(entry["threshold"]) if "threshold" in entry else ""
         rows.append(own + ([threshold] if loss == "BCE" else []))
-    return rows
+    return _with_plain(rows, metrics)
+
+
+def _with_plain(rows: list[list[str]], metrics: Mapping[str, Any]) -> list[list[str]]:
+    """The rows with what a plain baseline reaches in the leading measure, and its interval, where there is one."""
+    found = (metrics.get("plain_baseline") or {}).get("labels")
+    if not found:
+        return rows
+    cells = ["plain baseline"]
+    for label, *_ in rows[1:]:
+        own = found.get(label)
+        cells.append("" if own is None else f"{number(own['value'])} ({span(own['interval'], 2)})")
+    return [[*row, cell] for row, cell in zip(rows, cells, strict=True)]
 
 
 def reasons(metrics: Mapping[str, Any]) -> list[str]:

@@ -13,6 +13,7 @@ from ssast.audio.settings import AudioSettings
 from ssast.data.batch import Batch
 from ssast.data.dataset import AudioDataset
 from ssast.data.loader import Loader, loader
+from ssast.data.plain_features import MeasuringPrepare, PlainFeatures
 from ssast.data.prepare import Prepare
 from ssast.data.storage.location import Location
 from ssast.engine.inference import loader_size
@@ -26,6 +27,7 @@ from ssast.runs.rows import Rows
 
 _WAVEFORM = {each.name: each.key or each.name for each in ALTERATIONS}
 _WAVEFORM |= {each.amount.name: each.amount.name for each in ALTERATIONS}
+_ALTERING = (*(each.name for each in ALTERATIONS), "mixup", *(each.name for each in SPECTROGRAM_ALTERATIONS))
 _BATCH = ("mixup", "mixup_alpha", *(each.name for each in SPECTROGRAM_ALTERATIONS))
 """The augmentations by option: of waveforms with their names in the seed's `audio_conf`, and of batches."""
 
@@ -81,6 +83,8 @@ class ClipReader:
     worker_start: str
     crop: str
     is_part: bool = False
+    plain: PlainFeatures | None = None
+    """Where it is given, what is prepared as it was recorded is measured for the plain baseline."""
 
     @classmethod
     def of(cls, context: RunContext, audio: AudioSettings) -> "ClipReader":
@@ -152,7 +156,15 @@ class ClipReader:
         `rounding` is that of the model, for its own lengths of clips.
         """
         amounts = {name: self.augmentation[name] for name in _BATCH} if augment else {}
-        return Prepare(self.audio.frontend(), rounding=rounding, **amounts).to(self.device)
+        if self.plain is None:
+            return Prepare(self.audio.frontend(), rounding=rounding, **amounts).to(self.device)
+        frontend, alters = self.audio.frontend(), augment and self._alters
+        return MeasuringPrepare(self.plain, frontend, alters=alters, rounding=rounding, **amounts).to(self.device)
+
+    @property
+    def _alters(self) -> bool:
+        """Whether training hears clips otherwise than they are."""
+        return self.crop == "random" or any(self.augmentation[name] for name in _ALTERING)
 
     def row_batches(self, source: Rows, rounding: Callable[[int], int] | None = None) -> RowBatches:
         """The batches of these rows, with their beginnings, or where they are heard whole with all their windows."""

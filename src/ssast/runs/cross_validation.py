@@ -30,6 +30,7 @@ from ssast.runs.paths import Paths
 from ssast.runs.results import ScoreReport, score_predictions, write_report, write_scores
 from ssast.runs.reviewing.flow import add_flow
 from ssast.runs.reviewing.groups import group_columns
+from ssast.runs.reviewing.plain_baseline import add_plain_baseline, read_plain_scores
 from ssast.runs.rows import Rows, data_name, target_labels
 from ssast.runs.scoring import named_subjects
 from ssast.runs.thresholds import read_thresholds
@@ -92,6 +93,7 @@ def _over_folds(options: Options, finetune: Finetune) -> Path:
     add_subgroups(metrics, predictions, called, [own.at(frame.index.get_indexer(predictions.uids)) for own in groups])
     reasons = {uid: reason for home in homes for uid, reason in read_reasons(home).items()}
     add_flow(metrics, source, predictions, reasons)
+    add_plain_baseline(metrics, predictions, read_plain_scores(homes, predictions.uids))
     say(f"all {options.folds} folds together")
     write_scores(folder, predictions, metrics)
     title = f"Cross-validation in {options.folds} folds"

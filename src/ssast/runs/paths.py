@@ -12,12 +12,12 @@ from ssast.data.storage.download import weights_file
 from ssast.data.storage.location import Location, bucket_address, locate
 from ssast.errors import UserError
 from ssast.model.checkpoints.legacy import ARGUMENTS
-from ssast.model.checkpoints.model_folder import CONFIG, THRESHOLDS, WEIGHTS
+from ssast.model.checkpoints.model_folder import CONFIG, PLAIN_BASELINE, THRESHOLDS, WEIGHTS
 from ssast.model.checkpoints.published import PUBLISHED, PUBLISHED_ENDING, published_name
 from ssast.options.declaration import suggestion
 from ssast.options.options import Options
 
-MODEL_FOLDER = (CONFIG, WEIGHTS, THRESHOLDS)
+MODEL_FOLDER = (CONFIG, WEIGHTS, THRESHOLDS, PLAIN_BASELINE)
 """What is fetched of a model folder in a bucket; its checkpoints stay there."""
 BESIDE_A_MODEL_FILE = (CONFIG, THRESHOLDS, ARGUMENTS)
 

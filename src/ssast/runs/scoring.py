@@ -42,6 +42,13 @@ from ssast.runs.results import ScoreReport, named_subjects, score_predictions, w
 from ssast.runs.resumable_inference import Passes
 from ssast.runs.reviewing.flow import add_flow
 from ssast.runs.reviewing.groups import group_columns
+from ssast.runs.reviewing.plain_baseline import (
+    PlainBaseline,
+    add_plain_baseline,
+    plain_rows,
+    plain_scores,
+    write_plain_scores,
+)
 from ssast.runs.rows import Rows
 from ssast.runs.thresholds import read_thresholds, read_unchosen, thresholds_from
 from ssast.runs.training_rows import trained_rows
@@ -194,6 +201,7 @@ def evaluate_model(
     folder: Path,
     record: RunRecord,
     *,
+    baseline: PlainBaseline,
     also: Sequence[Rows] = (),
 ) -> None:
     """predictions, metrics.json, aucs.csv and report.html of `test` in `folder`, and the scores on the screen.
@@ -204,6 +212,7 @@ def evaluate_model(
     groups = group_columns(record.values["groups"], test)
     trained = trained_rows(scorer.paths, home)
     predicted = scorer.predictions(model, test, folder, trained.rows)
+    plain = plain_scores(baseline, test, home)
     if predicted is None:
         return
     predictions, done = predicted
@@ -211,6 +220,8 @@ def evaluate_model(
     loss, resamples = model.config["loss"], record.values["resamples"]
     metrics = score_predictions(predictions, loss, read_thresholds(home), resamples, left_out=left_out)
     add_review(metrics, predictions, read_thresholds(home), record.values["prevalence"])
+    add_plain_baseline(metrics, predictions, plain_rows(predictions, test, plain))
+    write_plain_scores(plain, test, folder)
     if lacking := [label for label in model.labels or [] if label not in test.labels]:
         metrics["not_scored"] = lacking
     skipped.gather()

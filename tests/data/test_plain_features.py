@@ -1,0 +1,83 @@
+import numpy as np
+import pytest
+import torch
+
+from ssast.audio.frontend import Frontend
+from ssast.data.loader import collate
+from ssast.data.plain_features import KeptPlainFeatures, MeasuringPrepare, PlainFeatures, complete, plain_values
+from ssast.data.storage.cache import Cache
+
+RATE = 16000
+
+
+def clip(uid, seconds, level=0.1):
+    generator = torch.Generator().manual_seed(len(uid) + int(100 * seconds))
+    samples = int(seconds * RATE)
+    return {"uid": uid, "waveform": level * torch.randn(1, samples, generator=generator), "targets": torch.zeros(1)}
+
+
+def prepared(*clips, plain=None, generator=None, **how):
+    plain = PlainFeatures() if plain is None else plain
+    prepare = MeasuringPrepare(plain, Frontend(target_length=64), **how)
+    prepare(collate(clips), generator)
+    return plain.found
+
+
+def test_features_are_mean_and_deviation_of_a_clips_own_frames_its_loudness_and_its_seconds():
+    own = clip("a", 0.4)
+    found = prepared(own, clip("longer", 0.9))["a"]
+    frontend, length = Frontend(target_length=64), torch.tensor([6400])
+    fbank = frontend(own["waveform"], length)[0][: int(frontend.frames(length))]
+    np.testing.assert_allclose(found[:128], fbank.mean(0), atol=1e-5)
+    np.testing.assert_allclose(found[128:256], fbank.std(0, correction=0), atol=1e-4)
+    assert found[256] == pytest.approx(10 * np.log10(float(own["waveform"].square().mean())), abs=1e-3)
+    assert found[257] == pytest.approx(0.4)
+
+
+def test_features_of_a_clip_do_not_depend_on_the_batch_and_silence_has_some():
+    alone, beside = (prepared(*clips)["a"] for clips in ([clip("a", 0.4)], [clip("a", 0.4), clip("bb", 0.7)]))
+    np.testing.assert_allclose(alone, beside, atol=1e-5)
+    silent = plain_values(torch.zeros(1, 4, 3), torch.tensor([4]), torch.zeros(1, 800), torch.tensor([800]), RATE)
+    assert torch.isfinite(silent).all()
+    assert silent[0, -2] == -100
+
+
+def test_what_training_alters_is_not_measured_and_the_first_window_of_a_recording_counts():
+    chance = torch.Generator().manual_seed(0)
+    assert prepared(clip("a", 0.4), generator=chance, alters=True) == {}
+    assert set(prepared(clip("a", 0.4), generator=chance)) == {"a"}
+    plain = PlainFeatures()
+    first = prepared(clip("a", 0.4), plain=plain)["a"].copy()
+    np.testing.assert_array_equal(prepared(clip("a", 0.6), plain=plain)["a"], first)
+
+
+def test_features_are_kept_by_content_and_damaged_ones_are_measured_again(tmp_path):
+    kept = KeptPlainFeatures(Cache(tmp_path, 10**6), "as heard", 3)
+    kept.keep("one", np.array([1.0, 2, 3], np.float32))
+    np.testing.assert_array_equal(kept.find("one"), [1, 2, 3])
+    assert kept.find("two") is None
+    assert kept.find(None) is None
+    assert KeptPlainFeatures(kept.cache, "otherwise", 3).find("one") is None
+    (file,) = [path for path in (tmp_path / "files").rglob("*") if path.is_file()]
+    file.write_bytes(b"x" + file.read_bytes()[1:])
+    assert kept.find("one") is None
+    kept.keep("one", np.array([4.0, 5, 6], np.float32))
+    np.testing.assert_array_equal(kept.find("one"), [4, 5, 6])
+
+
+def test_only_what_was_neither_measured_nor_kept_is_read_and_bad_recordings_stay_empty(tmp_path):
+    kept = KeptPlainFeatures(Cache(tmp_path, 10**6), "as heard", 2)
+    kept.keep("content of b", np.array([3.0, 4], np.float32))
+    plain, read = PlainFeatures(), []
+    plain.take({"a": np.array([1.0, 2], np.float32)})
+
+    def reads(missing):
+        read.extend(missing)
+        plain.take({"c": np.array([5.0, 6], np.float32)})
+
+    contents = ["content of a", "content of b", "content of c", None]
+    found = complete(plain, ["a", "b", "c", "bad"], contents, kept, reads)
+    np.testing.assert_array_equal(found, [[1, 2], [3, 4], [5, 6], [np.nan, np.nan]])
+    assert read == ["c", "bad"]
+    np.testing.assert_array_equal(kept.find("content of a"), [1, 2])
+    assert complete(PlainFeatures(), [], [], None, lambda missing: None).shape == (0, 0)
