@@ -118,6 +118,48 @@ def make_corpus(
     return Corpus(folder, ("high", "loud"))
 
 
+def write_shards(
+    folder: Path,
+    audio: Path,
+    tables: dict[str, pd.DataFrame],
+    *,
+    group: int = 4,
+    compression: str = "none",
+    leave_out: tuple[str, ...] = (),
+) -> Path:
+    """Recordings and tables as Parquet, a file a table; `leave_out` names columns: uid, ssast_metadata."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, frame in tables.items():
+        places = [next((audio / uid).glob("waveform.*")) for uid in frame.index]
+        kind = pa.struct([("bytes", pa.binary()), ("path", pa.string())])
+        sound = [{"bytes": place.read_bytes(), "path": f"{place.parent.name}{place.suffix}"} for place in places]
+        if "ssast_metadata" not in leave_out:
+            sound = [one | {"path": place.name} for one, place in zip(sound, places, strict=True)]
+        columns = {"uid": pa.array(frame.index, pa.string()), "audio": pa.array(sound, kind)}
+        columns |= {column: pa.array(frame[column]) for column in frame}
+        columns["ssast_metadata"] = pa.array([(place.parent / "metadata.json").read_bytes() for place in places])
+        table = pa.table({column: cells for column, cells in columns.items() if column not in leave_out})
+        place = folder / f"{name}-00000-of-00001.parquet"
+        pq.write_table(table, place, row_group_size=group, compression=compression, use_dictionary=False)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def shards_of() -> Callable[..., Path]:
+    """`write_shards`."""
+    return write_shards
+
+
+@pytest.fixture(scope="session")
+def still_shards(still_corpus: Corpus, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The recordings and tables of `still_corpus` as shards, four recordings a row group; not to be changed."""
+    tables = {name: still_corpus.frame(name) for name in ("train", "test")}
+    return write_shards(tmp_path_factory.mktemp("still") / "shards", still_corpus.audio, tables)
+
+
 @pytest.fixture
 def shared() -> Path:
     """The folder of real recordings, $SSAST_SHARED or ../shared; the test is skipped where it is absent."""

@@ -303,6 +303,13 @@ ELSEWHERE = (
     ("pages/test_remarks.py", "sentences under scores", "pages.sentences"),
     ("audio/test_sound_findings.py", "each finding and its sentence", "pages.sound_finding_sentences"),
     ("modes/test_attention.py", "clips, chosen and explained", "runs.explaining.clips runs.explaining.explainer"),
+    (
+        "data/shards/test_shards.py",
+        "recordings in shards, however they are read",
+        "data.metadata data.shards.ahead data.shards.audiofolder data.shards.collection data.shards.csv_text "
+        "data.shards.packed_file data.shards.pages data.shards.places data.shards.row_groups data.shards.row_index "
+        "data.shards.shard_file data.storage.ranges",
+    ),
     ("runs/test_killed.py", "SIGKILL at every stage of a run", "runs.resumable_inference"),
     ("browser/test_audit.py", "audit.html in a browser", ""),
     ("browser/test_pages.py", "all pages in a browser", ""),
@@ -310,6 +317,7 @@ ELSEWHERE = (
     ("cloud/test_heard.py", "what the store knows of recordings", ""),
     ("cloud/test_killed.py", "runs with a bucket, killed", ""),
     ("cloud/test_modes.py", "whole modes on a bucket", ""),
+    ("modes/test_from_shards.py", "whole modes on shards", ""),
     ("modes/test_planted_sound.py", "the whole way to a known truth", ""),
     ("modes/test_real_findings.py", "check and audit of real recordings", ""),
     ("runs/test_bad_input.py", "a user's mistake in any mode", ""),

@@ -10,10 +10,13 @@ from ssast.audio.source import Data, as_file, opened_bytes
 from ssast.errors import AudioError
 
 
-def header_seconds(path: str | os.PathLike) -> float | None:
-    """The seconds that the header of a file promises; None where it tells none, or is damaged."""
+def header_seconds(file: str | os.PathLike | bytes) -> float | None:
+    """The seconds that the header of a file, given by its path or its bytes, promises.
+
+    None where it tells none, or is damaged.
+    """
     with suppress(AudioError, OSError, ValueError, EOFError, RuntimeError):
-        data = opened_bytes(path)
+        data = file if isinstance(file, bytes) else opened_bytes(file)
         kind = container.sniff(data)
         if kind is not None:
             return _by_av(data, kind) if readers.needs_av(data, kind) else _by_soundfile(data)

@@ -17,6 +17,10 @@ from ssast.data.batch import ClipItem
 from ssast.data.dataset import AudioConf, check_hold
 from ssast.data.judging import Judged
 from ssast.data.recordings import FRAMES_AT_ONCE, file_blocks, naming
+from ssast.data.shards.collection import opened_anew
+from ssast.data.shards.packed_file import PackedFile
+from ssast.data.shards.places import PARQUET
+from ssast.data.shards.shards import PackedSound, Shards
 from ssast.data.storage.location import Location, Missing
 from ssast.errors import UserError
 
@@ -61,6 +65,9 @@ def look_for_audio(addresses: Sequence[Location], *, any_name: bool = False) -> 
     again: set[str] = set()
     others: dict[str, str] = {}
     for address in addresses:
+        if packed := _packed(address):
+            found |= {_identity(file): file for file in packed}
+            continue
         if not address.exists():
             raise Missing(f"{address} does not exist; give audio files, or folders that hold some.")
         is_folder = address.is_dir()
@@ -78,6 +85,14 @@ def look_for_audio(addresses: Sequence[Location], *, any_name: bool = False) -> 
         others |= {_identity(file): _ending(file.name) for file in there if not _is_audio(file.name)}
     passed_over = Counter(ending for other, ending in others.items() if other not in found)
     return FoundAudio(list(found.values()), passed_over, len(again))
+
+
+def _packed(address: Location) -> list[Location]:
+    """The recordings in the shards at an address; none where there are no shards."""
+    if not address.name.endswith(PARQUET) and not address.is_dir():
+        return []
+    collection = opened_anew(address)
+    return collection.sounds() if isinstance(collection, Shards) else []
 
 
 def _identity(file: Location) -> str:
@@ -168,7 +183,7 @@ class FileDataset(Judged, Dataset[ClipItem]):
     def __len__(self) -> int:
         return len(self.files)
 
-    def prefetch(self, indices: Sequence[int]) -> None:
+    def prefetch(self, indices: Sequence[int], epoch: int = 0) -> None:
         """Bring these files, and those up to the next multiple of AT_ONCE, into the cache where they lie in a bucket.
 
         A loader that asks for one file at a time so still has several on their way at once.
@@ -176,7 +191,9 @@ class FileDataset(Judged, Dataset[ClipItem]):
         wanted = [
             index for first in indices if first % FRAMES_AT_ONCE == 0 for index in range(first, first + FRAMES_AT_ONCE)
         ]
+        _prefetch_packed([self.files[index] for index in indices])
         remote = [file for file in (self.files[at] for at in wanted if at < len(self)) if not file.is_local]
+        remote = [file for file in remote if not isinstance(file, PackedFile)]
         if len(remote) > 1:
             with ThreadPoolExecutor(len(remote)) as threads:
                 list(threads.map(_fetch, remote))
@@ -194,6 +211,12 @@ class FileDataset(Judged, Dataset[ClipItem]):
             "sample_rate": self.conf.resample_rate,
             "targets": torch.empty(0),
         }
+
+
+def _prefetch_packed(files: Sequence[Location]) -> None:
+    sounds = [file.content for file in files if isinstance(file, PackedFile) and isinstance(file.content, PackedSound)]
+    for shards in dict.fromkeys(sound.shards for sound in sounds):
+        shards.prefetch_rows([sound.row for sound in sounds if sound.shards is shards])
 
 
 def _fetch(file: Location) -> None:

@@ -17,10 +17,11 @@ from ssast.data.audio_conf import AudioConf
 from ssast.data.batch import ClipItem
 from ssast.data.judging import Judged
 from ssast.data.loader import Loader, collate, loader
-from ssast.data.order import CROP, ITEM, EpochSampler, derive_seed
+from ssast.data.order import CROP, ITEM, BlockOrder, EpochSampler, derive_seed
 from ssast.data.prepare import Prepare
 from ssast.data.random_crops import cropped
 from ssast.data.recordings import check_uid, naming, prefetch, recording_blocks, recording_stretch
+from ssast.data.shards.collection import keep_open, opened_anew
 from ssast.data.storage.location import Address, forget, locate
 from ssast.data.tables.splits import find_split, read_split, split_validation
 from ssast.data.tables.targets import check_targets, label_list, read_labels, targets
@@ -57,8 +58,8 @@ class AudioDataset(Judged, Dataset[ClipItem]):
     """Recordings as dictionaries: uid, waveform (C, S), sample_rate, targets (N,), fbank (target_length, F).
 
     `annotations_df` is indexed by uid; `target_labels` (None, [] or an empty array for none) are columns of it, with
-    empty cells as NaN. `prefix` is the folder of `<uid>/waveform.EXT` and `<uid>/metadata.json`, with `bucket` (a name
-    or a google-cloud-storage Bucket) a folder in that bucket, with `study` the folder of that name in it. `librosa`
+    empty cells as NaN. `prefix` is the folder of `<uid>/waveform.EXT` and `<uid>/metadata.json`, or of shards, with
+    `bucket` (a name or a google-cloud-storage Bucket) a folder there, with `study` the folder of that name. `librosa`
     chooses who decodes; `cdo` and `shift` are coarse dropout and affine shift of the fbank; without `with_fbank` items
     hold no fbank, and spectrogram masks, noise and mixup are left to `Prepare`. `hold` says what of a long recording is
     held: the "whole", what is "heard" (reaches the fbank, unless it is altered), a "stretch" as long as that, another
@@ -98,7 +99,10 @@ class AudioDataset(Judged, Dataset[ClipItem]):
         self.conf = AudioConf.of(audio_conf)
         forget()  # a folder in a bucket may have changed since the last data set
         self.root = locate(prefix, study, bucket, project)
-        if not self.root.is_dir():
+        self.collection = opened_anew(self.root)
+        self.blocks = None if self.collection is None else self.collection.blocks_of(self.uids)
+        self._order = BlockOrder(self.blocks or [], None)
+        if self.collection is None and not self.root.is_dir():
             raise UserError(
                 f"the data folder {self.root} does not exist; check --prefix, --study and --bucket_name.",
                 path=self.root,
@@ -110,9 +114,21 @@ class AudioDataset(Judged, Dataset[ClipItem]):
     def __len__(self) -> int:
         return len(self.uids)
 
-    def prefetch(self, indices: Sequence[int]) -> None:
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state)
+        keep_open(self.root, self.collection)
+
+    def reads_in_order(self, shuffle_seed: int | None, *, by_weight: bool) -> None:
+        """Tell in which order its blocks will be asked for, so that they are fetched ahead."""
+        self._order = BlockOrder([], None) if by_weight else BlockOrder(self.blocks or [], shuffle_seed)
+
+    def prefetch(self, indices: Sequence[int], epoch: int = 0) -> None:
         """Bring the recordings of these items into the cache where they lie in a bucket, several at once."""
-        prefetch(self.root, [self.uids[index] for index in indices])
+        uids = [self.uids[index] for index in indices]
+        if self.collection is None:
+            prefetch(self.root, uids)
+        else:
+            self.collection.prefetch(uids, self._order.of(epoch))
 
     def __getitem__(self, key: int | tuple[int, int]) -> ClipItem:
         index, epoch = key if isinstance(key, tuple) else (key, 0)

@@ -24,8 +24,7 @@ from torch import Tensor, nn
 from ssast.data.batch import Batch
 from ssast.data.loader import Loader
 from ssast.data.storage.atomic_writes import first_line
-from ssast.data.storage.cache import Cache
-from ssast.data.storage.fingerprints import fingerprint_of
+from ssast.data.storage.cache import Cache, fingerprint_of
 from ssast.errors import UserError
 
 _FORMAT = "pooled 1"

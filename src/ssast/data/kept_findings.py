@@ -5,8 +5,7 @@ from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
 
-from ssast.data.storage.cache import Cache
-from ssast.data.storage.fingerprints import fingerprint_of
+from ssast.data.storage.cache import Cache, fingerprint_of
 from ssast.safe_reading import json_file
 
 _FORMAT = "doubts 2"

@@ -15,6 +15,7 @@ import torch
 
 from ssast.audio.headers import header_seconds
 from ssast.audio.settings import AudioSettings
+from ssast.data.shards.collection import Collection, already_open
 from ssast.data.storage import location
 from ssast.data.storage.cache import cache
 from ssast.data.storage.location import Location
@@ -36,9 +37,20 @@ def known_frames(root: Location, uids: Sequence[str], audio: AudioSettings) -> l
 
 def _seconds(root: Location, uid: str) -> float | None:
     with suppress(UserError, OSError):  # said when it is read
+        collection = already_open(root)
+        if collection is not None:
+            return _collection_seconds(collection, uid)
         file = _on_this_machine(root / uid)
         return None if file is None else header_seconds(file)
     return None
+
+
+def _collection_seconds(collection: Collection, uid: str) -> float | None:
+    """The seconds of a recording of a collection, by its header; None where it is not on this machine."""
+    if not collection.is_here(uid):
+        return None
+    file = collection.find(uid).location
+    return header_seconds(file.path if file.is_local else file.read_bytes())
 
 
 def _on_this_machine(folder: Location) -> Path | None:

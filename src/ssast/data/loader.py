@@ -77,7 +77,7 @@ class _Guarded(Dataset[Any]):
     def __getitems__(self, keys: list[tuple[int, int]]) -> list[Any]:
         """A batch, whose recordings a data set can fetch all together before they are read one by one."""
         if hasattr(self.dataset, "prefetch"):
-            self.dataset.prefetch([index for index, _ in keys])
+            self.dataset.prefetch([index for index, _ in keys], keys[0][1] if keys else 0)
         return [self[key] for key in keys]
 
     def __getitem__(self, key: tuple[int, int]) -> Any:
@@ -193,6 +193,9 @@ def loader(
         )
     if on_bad_audio not in ("error", "skip"):
         raise UserError(f"on_bad_audio is {on_bad_audio!r}; expected error or skip.")
+    blocks = getattr(dataset, "blocks", None)
+    if blocks is not None:
+        dataset.reads_in_order(shuffle_seed, by_weight=weights is not None)
     first, last = start * batch_size, None if stop is None else stop * batch_size
     clips = EpochSampler(
         len(dataset),
@@ -202,6 +205,7 @@ def loader(
         stop=last,
         weights=weights,
         batch_size=batch_size,
+        blocks=blocks,
     )
     return Loader(
         dataset,

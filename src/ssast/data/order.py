@@ -39,12 +39,54 @@ def gathered(
     return [clip for at in numbers for clip in others[at * batch_size : (at + 1) * batch_size]] + last
 
 
+BLOCKS_TOGETHER = 4
+"""So many blocks are shuffled together."""
+
+
+def blockwise(blocks: Sequence[int], generator: torch.Generator) -> Tensor:
+    """Clips in a drawn order: that of their `blocks` is drawn, and the clips of BLOCKS_TOGETHER are shuffled."""
+    order = _drawn_blocks(blocks, generator)
+    place = {block: at // BLOCKS_TOGETHER for at, block in enumerate(order)}
+    drawn = torch.randperm(len(blocks), generator=generator)
+    window = torch.tensor([place[block] for block in blocks])
+    return drawn[torch.argsort(window[drawn], stable=True)]
+
+
+def _drawn_blocks(blocks: Sequence[int], generator: torch.Generator) -> list[int]:
+    there = sorted(set(blocks))
+    return [there[at] for at in torch.randperm(len(there), generator=generator).tolist()]
+
+
+class BlockOrder:
+    """In which order an epoch comes to blocks, its clips as they lie where there is no `shuffle_seed`."""
+
+    def __init__(self, blocks: Sequence[int], shuffle_seed: int | None):
+        self.blocks, self.shuffle_seed = blocks, shuffle_seed
+        self._known: tuple[int, list[int]] | None = None
+
+    def of(self, epoch: int) -> list[int]:
+        """That of an epoch."""
+        if self._known is None or self._known[0] != epoch:
+            self._known = epoch, self._found(epoch)
+        return self._known[1]
+
+    def _found(self, epoch: int) -> list[int]:
+        if self.shuffle_seed is None:
+            return list(dict.fromkeys(self.blocks))
+        return _drawn_blocks(self.blocks, _generator(self.shuffle_seed, epoch))
+
+
+def _generator(shuffle_seed: int, epoch: int) -> torch.Generator:
+    return torch.Generator().manual_seed(derive_seed(shuffle_seed, epoch, ORDER))
+
+
 class EpochSampler(Sampler[Key]):
     """(index, epoch) of each clip from number `start` up to `stop`; the order depends on (shuffle_seed, epoch) alone.
 
     Without a `shuffle_seed` the clips come as they lie. With `weights`, one a clip, as many as there are are drawn with
     replacement, each with a chance in proportion to its weight. Where their `lengths` are told, batches of `batch_size`
-    hold clips of one length, see `gathered`.
+    hold clips of one length, see `gathered`. `blocks` are the numbers of the blocks that clips are fetched in: they are
+    shuffled in those, see `blockwise`, unless they are drawn by weight.
     """
 
     def __init__(
@@ -57,7 +99,9 @@ class EpochSampler(Sampler[Key]):
         stop: int | None = None,
         weights: Sequence[float] | None = None,
         batch_size: int = 1,
+        blocks: Sequence[int] | None = None,
     ):
+        self.blocks = blocks
         self.lengths: Sequence[int] | None = None
         self.batch_size = batch_size
         self.size, self.shuffle_seed, self.epoch, self.start, self.weights = size, shuffle_seed, epoch, start, weights
@@ -69,13 +113,24 @@ class EpochSampler(Sampler[Key]):
     def __iter__(self) -> Iterator[Key]:
         order, generator = list(range(self.size)), None
         if self.shuffle_seed is not None:
-            generator = torch.Generator().manual_seed(derive_seed(self.shuffle_seed, self.epoch, ORDER))
+            generator = _generator(self.shuffle_seed, self.epoch)
             order = self._drawn(generator).tolist()
         if self.lengths is not None:
-            order = gathered(order, self.lengths, self.batch_size, generator)
+            span = self._span()
+            parts = [order[first : first + span] for first in range(0, len(order), span)]
+            order = [clip for part in parts for clip in gathered(part, self.lengths, self.batch_size, generator)]
         return iter([(index, self.epoch) for index in order[self.start : self.stop]])
 
+    def _span(self) -> int:
+        """How many clips are put together by their lengths: about those of a window of blocks, in whole batches."""
+        if self.blocks is None or self.weights is not None:
+            return max(1, self.size)
+        windows = -(-len(set(self.blocks)) // BLOCKS_TOGETHER)
+        return self.batch_size * max(1, round(self.size / max(1, windows) / self.batch_size))
+
     def _drawn(self, generator: torch.Generator) -> Tensor:
+        if self.weights is None and self.blocks is not None:
+            return blockwise(self.blocks, generator)
         if self.weights is None:
             return torch.randperm(self.size, generator=generator)
         weights = torch.tensor(self.weights, dtype=torch.float64)

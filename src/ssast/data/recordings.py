@@ -1,67 +1,29 @@
 """Find the recording of a uid in a folder, and read it as its metadata.json says."""
 
 import io
-import os
 import re
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
 from ssast.audio.decode import EXTENSIONS, Recording, Span, beginning, blocks, stretch
 from ssast.audio.source import not_plain
+from ssast.data.metadata import AUDIO_ENDINGS, METADATA_BYTES, NOT_TOLD, FoundRecording, described, stay_inside
+from ssast.data.shards.collection import opened
 from ssast.data.storage.location import Location, Missing
 from ssast.errors import AudioError, UserError
 from ssast.safe_reading import json_of
 
-# Names of encodings whose files end otherwise: those of Google's speech services, and common ones.
-AUDIO_ENDINGS = {
-    "linear16": ("wav",),
-    "pcm": ("wav",),
-    "wave": ("wav",),
-    "mulaw": ("wav", "au"),
-    "alaw": ("wav", "au"),
-    "ogg_opus": ("opus", "ogg", "oga"),
-    "opus": ("opus", "ogg", "oga", "webm", "weba", "mka", "mkv"),
-    "ogg": ("ogg", "oga", "opus"),
-    "vorbis": ("ogg", "oga"),
-    "webm_opus": ("webm", "weba", "mka", "mkv"),
-    "webm": ("webm", "weba"),
-    "matroska": ("mka", "mkv"),
-    "mka": ("mka", "mkv"),
-    "mkv": ("mkv", "mka"),
-    "amr_wb": ("amr", "awb"),
-    "awb": ("awb", "amr"),
-    "speex_with_header_byte": ("spx",),
-    "mpeg": ("mp3",),
-    "mp3": ("mp3",),
-    "aac": ("aac", "m4a"),
-    "alac": ("m4a", "caf"),
-    "mp4": ("mp4", "m4a"),
-    "m4a": ("m4a", "mp4"),
-    "aiff": ("aiff", "aif"),
-    "aif": ("aif", "aiff"),
-}
 # Opus is decoded at 48 kHz whatever rate went into it, and metadata.json may name either.
 OPUS = ("opus", "ogg", "webm")
 OPUS_CODECS = ("opus", "libopus")
 OPUS_RATE = 48000
-METADATA_BYTES = 1 << 20
 MEASURED_VALUES = 1 << 24
 """So much of a recording is measured: 17 minutes at 16 kHz, 3 in stereo at 44.1 kHz."""
 FRAMES_AT_ONCE = 8
 """How many recordings of a batch are fetched at the same time."""
-
-
-@dataclass(frozen=True)
-class FoundRecording:
-    """Where a recording lies, its file's extension, and the rate [Hz] that metadata.json gives."""
-
-    location: Location
-    extension: str
-    sample_rate: int
 
 
 def check_uid(uid: str) -> None:
@@ -107,7 +69,7 @@ def recording_stretch(
 def _rated(read: Recording, found: FoundRecording) -> Recording:
     """The same; AudioError where its rate is not that of metadata.json."""
     rate, may_be_opus = read.sample_rate, read.codec in OPUS_CODECS or found.extension in OPUS
-    if rate != found.sample_rate and not (may_be_opus and rate == OPUS_RATE):
+    if found.sample_rate not in (rate, NOT_TOLD) and not (may_be_opus and rate == OPUS_RATE):
         name = found.location.name
         raise AudioError(
             f"{name} holds {rate} Hz, but metadata.json says {found.sample_rate}; correct one of them", path=name
@@ -140,6 +102,9 @@ def _fetch(root: Location, uid: str) -> None:
 def find_recording(root: Location, uid: str) -> FoundRecording:
     """Where the recording of a uid lies, as its metadata.json describes it; errors as in `load_recording`."""
     check_uid(uid)
+    collection = opened(root)
+    if collection is not None:
+        return collection.find(uid)
     folder = root / uid
     try:
         return _find(root, folder)
@@ -179,8 +144,17 @@ def _other_spelling(
     raise AudioError(f"metadata.json says {encoding.upper()}, but the file is {name}; correct one of them", **odd)
 
 
+def metadata_of(root: Location, uid: str) -> dict[str, object]:
+    """What metadata.json says of a recording that was found."""
+    collection = opened(root)
+    place = root / uid / "metadata.json"
+    content = place.read_bytes(METADATA_BYTES) if collection is None else collection.metadata(uid)
+    found = json_of(content.decode("utf-8-sig"), strict=False)
+    return {str(name): value for name, value in found.items()}
+
+
 def _found(root: Location, place: Location, ending: str, sample_rate: int) -> FoundRecording:
-    _stay_inside(root, place)
+    stay_inside(root, place)
     _plain(place, "put the recording itself there")
     return FoundRecording(place, ending, sample_rate)
 
@@ -195,7 +169,7 @@ def _plain(place: Location, advice: str) -> None:
 def _metadata(root: Location, folder: Location) -> tuple[str, int]:
     """(encoding in small letters, rate in Hz) of a recording; AudioError for whatever is wrong with metadata.json."""
     place = folder / "metadata.json"
-    _stay_inside(root, place)
+    stay_inside(root, place)
     try:
         _plain(place, "write one with encoding and sample_rate_hz")
         content = place.read_bytes(METADATA_BYTES)
@@ -205,44 +179,7 @@ def _metadata(root: Location, folder: Location) -> tuple[str, int]:
                 f"{folder} does not exist; put the recording there or remove the uid", path=folder
             ) from error
         raise AudioError(f"{place} is missing; write one with encoding and sample_rate_hz", path=place) from error
-    try:
-        metadata = json_of(content.decode("utf-8-sig"), strict=False)
-    except ValueError as error:
-        raise AudioError(
-            f"{place} is not valid JSON; write one with encoding and sample_rate_hz", path=place
-        ) from error
-    if not isinstance(metadata, dict) or not {"encoding", "sample_rate_hz"} <= metadata.keys():
-        raise AudioError(f"{place} lacks encoding or sample_rate_hz; write both", path=place)
-    encoding, rate = str(metadata["encoding"]).strip().lower().removeprefix("."), _rate(metadata["sample_rate_hz"])
-    if not re.fullmatch(r"[a-z0-9_]{1,24}", encoding):
-        given = str(metadata["encoding"])[:40]
-        raise AudioError(f"{place} has the encoding {given!r}; write the extension, like WAV", path=place, cell=given)
-    if rate is None:
-        shown = str(metadata["sample_rate_hz"])[:40]
-        raise AudioError(
-            f"{place} has the sample_rate_hz {shown!r}; write a whole number of Hz, like 16000", path=place, cell=shown
-        )
-    return encoding, rate
-
-
-def _rate(value: object) -> int | None:
-    """A rate in Hz as a whole number above 0; None where it is not one."""
-    if isinstance(value, str) and re.fullmatch(r"\s*\d{1,9}(\.0*)?\s*", value):
-        value = float(value)
-    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value < 1e9 or value != int(value):
-        return None
-    return int(value)
-
-
-def _stay_inside(root: Location, place: Location) -> None:
-    """UserError where a link leads out of the data folder; remote addresses know no links."""
-    if not place.is_local:
-        return
-    inside, real = os.path.realpath(root.path), os.path.realpath(place.path)
-    if os.path.commonpath([inside, real]) != inside:
-        raise UserError(
-            f"{place} is a link that leaves the data folder {root}; put the recording itself there.", path=[place, root]
-        )
+    return described(content, place)
 
 
 @contextmanager

@@ -10,9 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ssast.audio.decode import Recording
-from ssast.data.recordings import METADATA_BYTES, find_recording
+from ssast.data.recordings import find_recording, metadata_of
 from ssast.data.storage.location import Location
-from ssast.safe_reading import json_of
 
 _FRAME_SECONDS = 0.032
 FLOOR_DB = -120.0
@@ -50,8 +49,8 @@ class Device(TypedDict):
 def device(root: Location, uid: str, recording: Recording) -> Device:
     """`sound`, the file's ending as `container`, and the plain values of metadata.json beside encoding and rate."""
     place = find_recording(root, uid).location
-    content = json_of((place.parent / "metadata.json").read_bytes(METADATA_BYTES).decode("utf-8-sig"), strict=False)
-    others = {str(name): value for name, value in content.items() if name not in ("encoding", "sample_rate_hz")}
+    content = metadata_of(root, uid)
+    others = {name: value for name, value in content.items() if name not in ("encoding", "sample_rate_hz")}
     plain = {name: value for name, value in others.items() if isinstance(value, str | int | float)}
     return {
         "container": place.name.rsplit(".", 1)[-1].lower(),

@@ -41,7 +41,7 @@ from ssast.runs.context import say
 from ssast.runs.output.folder import fingerprint, open_folder, record_path, versions
 from ssast.runs.paths import Paths
 from ssast.runs.results import RESAMPLES_SEED
-from ssast.runs.rows import data_name
+from ssast.runs.rows import collection_of, data_name
 from ssast.runs.wrapping.wrapper import Mode
 from ssast.safe_reading import some
 
@@ -58,9 +58,9 @@ def audit(options: Options) -> Path:
     forget()
     paths, audio = Paths.of(options), audio_settings(options)
     root = paths.recordings
-    if not root.is_dir():
+    if collection_of(paths) is None and not root.is_dir():
         raise UserError(f"the data folder {root} does not exist; check --prefix, --study and --bucket_name.", path=root)
-    places = split_places(paths.at(paths.data_split_root or ""))
+    places = split_places(paths)
     label_txt = paths.at(paths.label_txt or "")
     labels = read_labels(label_txt)
     splits = {name: read_split(place) for name, place in places.items()}

@@ -10,6 +10,7 @@ from tqdm import tqdm
 from ssast import redaction
 from ssast.audio.settings import AudioSettings
 from ssast.data.dataset import AudioConf
+from ssast.data.shards.collection import opened
 from ssast.data.storage.atomic_writes import atomic_file
 from ssast.data.storage.location import Location, forget
 from ssast.data.tables.splits import read_split
@@ -25,6 +26,7 @@ from ssast.runs.audio_settings import audio_settings
 from ssast.runs.context import say
 from ssast.runs.output.folder import fingerprint, open_folder
 from ssast.runs.paths import Paths
+from ssast.runs.rows import collection_of
 from ssast.runs.wrapping.wrapper import Mode
 
 FAULTY = 1
@@ -41,9 +43,9 @@ def check(options: Options) -> int:
     forget()
     paths, audio = Paths.of(options), audio_settings(options)
     root = paths.recordings
-    if not root.is_dir():
+    if collection_of(paths) is None and not root.is_dir():
         raise UserError(f"the data folder {root} does not exist; check --prefix, --study and --bucket_name.", path=root)
-    places = split_places(paths.at(paths.data_split_root or ""))
+    places = split_places(paths)
     splits, broken = _read(places)
     named = "label_txt" in options.given and options.label_txt
     labels = read_labels(paths.at(named)) if named else []
@@ -62,8 +64,15 @@ def check(options: Options) -> int:
     return FAULTY if faults else 0
 
 
-def split_places(root: Location) -> dict[str, Location]:
-    """The csv files of the splits by name: the single one that was given, or those that the folder has."""
+def split_places(paths: Paths) -> dict[str, Location]:
+    """The csv files of the splits by name: the single one that was given, or those that the folder has.
+
+    Without a folder they are the tables of the shards.
+    """
+    collection = None if paths.data_split_root else collection_of(paths)
+    if collection is not None:
+        return {name: collection.table(name) for name in collection.tables()}
+    root = paths.at(paths.data_split_root or "")
     if not root.is_dir():
         return {root.name.rsplit(".", 1)[0]: root}
     places = {name: root / f"{name}.csv" for name in SPLITS}
@@ -110,6 +119,9 @@ def listen_as_heard(
 
 def _unlisted(root: Location, heard: dict[str, ListenedRecording]) -> list[str]:
     """Folders of recordings that no csv names; in a bucket, files are known by their ending, which saves requests."""
+    collection = opened(root)
+    if collection is not None:
+        return [uid for uid in collection.uids if uid not in heard]
     others = [place for place in root.list() if place.name not in heard and not place.name.startswith(".")]
     return [place.name for place in others if (place.is_dir() if root.is_local else "." not in place.name)]
 

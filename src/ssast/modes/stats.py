@@ -11,7 +11,7 @@ from pathlib import Path
 import torch
 from tqdm import tqdm
 
-from ssast.data.tables.splits import find_split, read_split
+from ssast.data.tables.splits import read_split
 from ssast.errors import UserError
 from ssast.options.options import SPECS, Options
 from ssast.options.yaml_file import write_mapping
@@ -20,7 +20,7 @@ from ssast.runs.batches import ClipReader
 from ssast.runs.context import RunContext, say
 from ssast.runs.output.folder import fingerprint, open_folder
 from ssast.runs.output.notes import note_recordings
-from ssast.runs.rows import Rows
+from ssast.runs.rows import Rows, split_place
 from ssast.runs.wrapping.wrapper import Mode
 
 STATS = "stats.yaml"
@@ -64,7 +64,7 @@ def stats(options: Options) -> Path:
     """
     context = RunContext.of(options)
     paths = context.paths
-    place = find_split(paths.at(paths.data_split_root or ""), "train")
+    place = split_place(paths, "train")
     source = Rows(read_split(place), [], place)
     folder = open_folder(context.record, clips={"stats": len(source.frame)}, files=fingerprint(place), trains=False)
     own, padding, used = Moments(), Moments(), 0

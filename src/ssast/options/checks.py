@@ -1,4 +1,4 @@
-"""Say what does not go together among options, as far as that can be told without a file or a model.
+"""Say what does not go together among options, as far as that can be told without a table or a model.
 
 Each check gives a sentence for each thing that is wrong. The type of `options` is not named: options.py stands above.
 """
@@ -73,6 +73,16 @@ def _task(options: Any) -> Iterator[str]:
         yield f"{options.mode} cannot have --task {options.task}; give {' or '.join(allowed)}{hint}"
 
 
+def _brings_tables(options: Any) -> bool:
+    """Whether the recordings lie in shards, which have tables of their own. UserError where these are damaged."""
+    if options.prefix is None:
+        return False
+    from ssast.data.shards.collection import opened  # late: it brings torch
+    from ssast.data.storage.location import locate
+
+    return opened(locate(options.prefix, options.study, options.bucket_name, options.project_name)) is not None
+
+
 def check_sources(options: Any) -> Iterator[str]:
     """Whether recordings, tables and labels are named."""
     if options.mode == "attention" and options.files is not None:
@@ -82,7 +92,7 @@ def check_sources(options: Any) -> Iterator[str]:
     or_files = ", or audio files, as in `ssast attention FILES`" if options.mode == "attention" else ""
     if options.prefix is None:
         yield f"{options.mode} needs -i/--prefix, the folder that holds <uid>/waveform.EXT{or_files}"
-    if options.data_split_root is None:
+    if options.data_split_root is None and not _brings_tables(options):
         what = "with train.csv" if options.mode in ("pretrain", "sweep") else "with train.csv and test.csv"
         alone = ("evaluate", "extract", "attention", "check", "stats", "audit")
         or_file = ", or one csv file" if options.mode in alone else ""

@@ -8,6 +8,7 @@ import io
 import os
 import secrets
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, TypeVar, cast
 
@@ -177,6 +178,11 @@ def _learn_recordings(redactor: Redaction, options: Options) -> None:
     redactor.learn_place("prefix", *([str(root)] if not root.is_local else _spellings(root)))
     if root.is_local and root.is_dir():
         redactor.learn("uid", (name for name in os.listdir(root.path) if not OWN.fullmatch(name)))
+    from ssast.data.shards.collection import opened  # late: it brings torch
+
+    with suppress(UserError):  # said when it is read
+        collection = opened(root)
+        redactor.learn("uid", () if collection is None else collection.uids)
 
 
 def _spellings(root: Location) -> list[str]:

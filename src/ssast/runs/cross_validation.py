@@ -10,7 +10,7 @@ import pandas as pd
 from ssast.data.storage.atomic_writes import atomic_file
 from ssast.data.tables.folds import assign_folds
 from ssast.data.tables.label_columns import MEAN
-from ssast.data.tables.splits import find_split, read_split
+from ssast.data.tables.splits import read_split
 from ssast.data.tables.targets import check_targets, targets
 from ssast.engine import distributed
 from ssast.metrics.measures import Floats
@@ -31,7 +31,7 @@ from ssast.runs.results import ScoreReport, score_predictions, write_report, wri
 from ssast.runs.reviewing.flow import add_flow
 from ssast.runs.reviewing.groups import group_columns
 from ssast.runs.reviewing.plain_baseline import add_plain_baseline, read_plain_scores
-from ssast.runs.rows import Rows, data_name, target_labels
+from ssast.runs.rows import Rows, data_name, split_place, target_labels
 from ssast.runs.scoring import named_subjects
 from ssast.runs.thresholds import read_thresholds
 from ssast.safe_reading import json_file
@@ -64,7 +64,7 @@ def _over_folds(options: Options, finetune: Finetune) -> Path:
     """A folder a fold, folds.csv, and the scores and page of the pooled predictions of all clips."""
     paths, record = Paths.of(options), RunRecord.of(options)
     labels = target_labels(paths)
-    place = find_split(options.data_split_root or "", "train")
+    place = split_place(paths, "train")
     frame = read_split(place)
     check_targets(frame, labels, options.loss)
     known = targets(frame, labels).numpy() if options.loss == "BCE" else np.zeros((len(frame), 0))

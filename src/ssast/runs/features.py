@@ -25,8 +25,8 @@ from ssast.data.features import FeatureStore, PooledBatches, States, StatesTable
 from ssast.data.kept_findings import KeptFindings
 from ssast.data.loader import Loader
 from ssast.data.prepare import Prepare
-from ssast.data.storage.cache import cache
-from ssast.data.storage.fingerprints import fingerprint_of, recording_fingerprints
+from ssast.data.storage.cache import cache, fingerprint_of
+from ssast.data.storage.fingerprints import recording_fingerprints
 from ssast.engine import distributed, inference
 from ssast.engine.hardware import Engine
 from ssast.engine.lengths import Grouping, answers

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from ssast import redaction
 from ssast.data.audio_files import look_for_audio
 from ssast.data.recordings import check_uid
+from ssast.data.shards.collection import Collection, opened_anew, table_named
 from ssast.data.storage.location import Location
 from ssast.data.tables.splits import find_split, read_split, split_validation
 from ssast.data.tables.targets import check_targets, read_labels, targets
@@ -40,11 +41,15 @@ def training_rows(
 
     Where the mode `tests` its model, one csv does not do.
     """
-    root = needed(paths.data_split_root, "data_split_root", "a folder with train.csv")
-    place = find_split(paths.at(root), "train")
-    if tests and str(place) == str(Location(root)):
+    place = split_place(paths, "train")
+    root = paths.data_split_root
+    if tests and root and str(place) == str(Location(root)):
         raise UserError(
             f"--data_split_root {root} is one csv; give the folder with train.csv and test.csv, or --folds 5", path=root
+        )
+    if tests and not root and str(place) == str(split_place(paths, "test")):
+        raise UserError(
+            f"{paths.recordings} holds one table; give shards with train and test, or --folds 5", path=paths.recordings
         )
     frame = read_split(place)
     check_targets(frame, labels, loss, place)
@@ -61,13 +66,31 @@ def training_rows(
     return Rows(train, labels, place), Rows(held_out, labels, place)
 
 
+def split_place(paths: Paths, name: str) -> Location:
+    """The csv of a split: that of --data_split_root, or the table that lies with the recordings in their shards.
+
+    UserError where neither has it.
+    """
+    if paths.data_split_root:
+        return find_split(paths.at(paths.data_split_root), name)
+    collection = collection_of(paths)
+    if collection is None:
+        needed(None, "data_split_root", f"a folder with {name}.csv, or one csv")
+        raise AssertionError
+    return table_named(collection, name)
+
+
+def collection_of(paths: Paths) -> Collection | None:
+    """The shards that hold the recordings, as their files are now; None where these lie in folders."""
+    return opened_anew(paths.recordings) if paths.prefix else None
+
+
 def rows(paths: Paths, labels: list[str], loss: str, *, on_bad_audio: str, in_part: bool = False) -> Rows:
     """The test.csv of the folder, or the single csv, that --data_split_root gives.
 
     `in_part` takes those of the labels that it has, one at least, and says which it lacks.
     """
-    root = needed(paths.data_split_root, "data_split_root", "a folder with test.csv, or a csv")
-    place = find_split(paths.at(root), "test")
+    place = split_place(paths, "test")
     frame = read_split(place)
     if in_part:
         labels = _labels_there(frame, labels, place)
@@ -95,24 +118,31 @@ def _labels_there(frame: pd.DataFrame, labels: list[str], place: Location) -> li
 
 def _check_recordings(paths: Paths, frame: pd.DataFrame, source: Location, on_bad_audio: str) -> None:
     """UserError where the folder of recordings, or that of some uid, is missing: known in a moment, before hours."""
-    root = paths.recordings
-    if not root.is_dir():
+    root, collection = paths.recordings, collection_of(paths)
+    if collection is None and not root.is_dir():
         what = "is a file, not a folder" if root.exists() else "does not exist"
         raise UserError(f"the data folder {root} {what}; check --prefix, --study and --bucket_name.", path=root)
     for uid in frame.index:
         check_uid(uid)
-    there = {place.name for place in root.list()}
-    # Names may be spelled otherwise on a disk that does not tell capitals from small letters.
-    missing = [uid for uid in frame.index if uid not in there and not (root.is_local and (root / uid).exists())]
+    missing, what = _not_there(root, collection, list(frame.index))
     if len(missing) == len(frame):
-        raise UserError(f"no uid of {source} has a folder in {root}; check --prefix and --study.", path=[source, root])
+        raise UserError(f"no uid of {source} has a {what} in {root}; check --prefix and --study.", path=[source, root])
     if missing and on_bad_audio == "error":
         raise UserError(
-            f"{len(missing)} of the {len(frame)} uids of {source} have no folder in {root}, the first is {missing[0]}; "
+            f"{len(missing)} of the {len(frame)} uids of {source} have no {what} in {root}, the first is {missing[0]}; "
             "put the recordings there, remove the rows, or pass --on_bad_audio skip.",
             uid=missing,
             path=[source, root],
         )
+
+
+def _not_there(root: Location, collection: Collection | None, uids: list[str]) -> tuple[list[str], str]:
+    """Those of the uids that have no recording, and what they lack: a folder or a row."""
+    if collection is not None:
+        return [uid for uid in uids if uid not in collection], "row"
+    there = {place.name for place in root.list()}
+    # Names may be spelled otherwise on a disk that does not tell capitals from small letters.
+    return [uid for uid in uids if uid not in there and not (root.is_local and (root / uid).exists())], "folder"
 
 
 def target_labels(paths: Paths, own: list[str] | None = None, *, asked: bool = True) -> list[str]:
@@ -131,10 +161,13 @@ def target_labels(paths: Paths, own: list[str] | None = None, *, asked: bool = T
 
 
 def data_name(dataset: str | None, data_split_root: str | None, source: Location) -> str:
-    """--dataset, or the lowest folder of data_split_root, with the file's own name where that is one csv."""
+    """--dataset, or the lowest folder of data_split_root, with the file's own name where that is one csv.
+
+    Of shards with their own tables it is the name of their folder.
+    """
     if dataset:
         return dataset
-    root = Location(data_split_root or "")
+    root = Location(data_split_root) if data_split_root else source.parent
     name = Location(os.path.abspath(str(root))).name if root.is_local else root.name
     if str(root) == str(source):
         stem = root.name.rsplit(".", 1)[0]

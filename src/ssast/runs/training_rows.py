@@ -5,12 +5,12 @@ from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import pandas as pd
 
 from ssast import redaction
-from ssast.data.storage.location import Location, bucket_address
+from ssast.data.shards.collection import opened_anew, table_named
+from ssast.data.storage.location import Location, bucket_address, locate
 from ssast.data.tables.people import subject_names
 from ssast.data.tables.splits import find_split, read_split
 from ssast.errors import UserError
@@ -40,13 +40,13 @@ def trained_rows(paths: Paths, home: Path) -> Trained:
             place = home / "validation.csv"
             found.append(read_split(place, keep=lambda name: bool(subject_names([name])), most=MOST_BYTES))
     try:
-        root = _recorded_root(home / "run.yaml")
+        root, place = _recorded_root(paths, home / "run.yaml")
     except UserError as error:
         return Trained(found, _note(redaction.redacted_error(error).rstrip(".")))
-    if not isinstance(root, str) or not root:
+    if place is None:
         return Trained(found)
     shown = "its table" if redaction.redaction_in_use() else brief(root)
-    if not is_named(paths, paths.at(root), home):
+    if not is_named(paths, place, home):
         return Trained(
             found,
             _note(
@@ -54,17 +54,28 @@ def trained_rows(paths: Paths, home: Path) -> Trained:
             ),
         )
     try:
-        return Trained([*found, read_split(find_split(paths.at(root), "train"))])
+        collection = opened_anew(place)
+        table = find_split(place, "train") if collection is None else table_named(collection, "train")
+        return Trained([*found, read_split(table)])
     except UserError:
         return Trained(found, _note(f"train.csv of {shown}, which its run.yaml names, cannot be read"))
 
 
-def _recorded_root(record: Path) -> Any:
-    """Where the tables of the training run were; None where no record says so."""
+def _recorded_root(paths: Paths, record: Path) -> tuple[str, Location | None]:
+    """Where the tables of the training run were, as written and as a place; no place where no record says so.
+
+    Shards have their own tables, so there it is where the recordings were.
+    """
     if not record.is_file():
-        return None
-    found = read_mapping(record)
-    return (revealed(found, record) if redaction.redaction_in_use() else found).get("data_split_root")
+        return "", None
+    read = read_mapping(record)
+    found = revealed(read, record) if redaction.redaction_in_use() else read
+    root, prefix = found.get("data_split_root"), found.get("prefix")
+    if isinstance(root, str) and root:
+        return root, paths.at(root)
+    if isinstance(prefix, str) and prefix:
+        return prefix, locate(prefix, None, paths.bucket_name, paths.project_name, paths.cache_gb)
+    return "", None
 
 
 def _note(reason: str) -> str:

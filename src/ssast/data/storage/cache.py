@@ -9,12 +9,14 @@ folders and files are closed to other users, whatever the rights of the folder a
 import atexit
 import contextlib
 import errno
+import hashlib
 import os
 import shutil
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 from ssast.data.storage.atomic_writes import OUT_OF_ROOM, first_line, is_orphan, own_name
 from ssast.data.storage.checksums import crc32
@@ -213,6 +215,11 @@ def _is_sound(place: Path) -> bool:
 
 def _lock_of(key: str) -> str:
     return str(int(key[:8], 16) % LOCKS)
+
+
+def fingerprint_of(*parts: Any) -> str:
+    """A name for plain values that changes with any of them."""
+    return hashlib.sha256(repr(parts).encode()).hexdigest()
 
 
 _closed: set[Path] = set()

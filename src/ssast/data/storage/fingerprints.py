@@ -16,18 +16,14 @@ from typing import Any
 
 from ssast.audio.source import not_plain
 from ssast.data.recordings import find_recording
-from ssast.data.storage.cache import Cache
+from ssast.data.shards.collection import opened
+from ssast.data.storage.cache import Cache, fingerprint_of
 from ssast.data.storage.location import Location
 from ssast.errors import AudioError, UserError
 
 _AT_ONCE = 8
 SETTLED_SECONDS = 2.0
 """A file that changed no longer ago than this [s] may change again within the same tick of the disk's clock."""
-
-
-def fingerprint_of(*parts: Any) -> str:
-    """A name for plain values that changes with any of them."""
-    return hashlib.sha256(repr(parts).encode()).hexdigest()
 
 
 def recording_fingerprints(root: Location, uids: Sequence[str], cache: Cache) -> Iterator[str | None]:
@@ -47,6 +43,9 @@ def _each(one: Callable[[Any], str | None], of: Iterable[Any]) -> Iterator[str |
 
 
 def _content(root: Location, cache: Cache, uid: str) -> str | None:
+    collection = opened(root)
+    if collection is not None and (named := collection.content(uid)) is not None:
+        return named
     try:
         found = find_recording(root, uid)
         held = _held(found.location, cache)

@@ -92,7 +92,7 @@ def ask_store(address: str, project: str | None) -> Stored:
 
 
 def _look(client: Any, path: str) -> Stored:
-    return _stored(_asked(client, "info", path))
+    return _stored(asked(client, "info", path))
 
 
 def listing(address: str, project: str | None) -> dict[str, Stored]:
@@ -101,7 +101,7 @@ def listing(address: str, project: str | None) -> dict[str, Stored]:
 
     def once() -> dict[str, Stored]:
         # A kept listing would hide what another process has written since.
-        entries = _asked(client, "ls", path, detail=True, refresh=True)
+        entries = asked(client, "ls", path, detail=True, refresh=True)
         return {str(entry["name"]).rstrip("/"): _stored(entry) for entry in entries}
 
     found = again(once)
@@ -121,7 +121,7 @@ def fetch(address: str, project: str | None, stored: Stored, unfinished: Path) -
 
     def once() -> None:
         unfinished.touch()  # some clients make no empty files
-        _asked(client, "get_file", path, str(unfinished), seconds=_seconds_for(stored.size), **how)
+        asked(client, "get_file", path, str(unfinished), seconds=seconds_for(stored.size), **how)
         try:
             _check(client, path, stored, unfinished, scheme(address))
         except DamagedError as error:
@@ -137,7 +137,7 @@ def send(source: Path, address: str, project: str | None) -> None:
     client, path = client_of(address, project)
 
     def once() -> None:
-        _asked(client, "put_file", str(source), path, seconds=_seconds_for(source.stat().st_size))
+        asked(client, "put_file", str(source), path, seconds=seconds_for(source.stat().st_size))
         try:
             _check(client, path, _look(client, path), source, scheme(address))
         except FileNotFoundError as error:
@@ -156,14 +156,15 @@ def _check(client: Any, path: str, stored: Stored, file: Path, kind: str) -> Non
 def _head(client: Any, path: str) -> Mapping[str, Any]:
     """What Amazon's store says of an object's checksums and encryption."""
     bucket, key, _ = client.split_path(path)
-    return dict(_asked(client, "call_s3", "head_object", Bucket=bucket, Key=key, ChecksumMode="ENABLED"))
+    return dict(asked(client, "call_s3", "head_object", Bucket=bucket, Key=key, ChecksumMode="ENABLED"))
 
 
-def _seconds_for(size: int | None) -> float:
+def seconds_for(size: int | None) -> float:
+    """How long a transfer of so many bytes may take."""
     return ANSWER_SECONDS + (size or 0) / LEAST_BYTES_A_SECOND
 
 
-def _asked(client: Any, name: str, *arguments: Any, seconds: float | None = None, **how: Any) -> Any:
+def asked(client: Any, name: str, *arguments: Any, seconds: float | None = None, **how: Any) -> Any:
     """What a client's method gives; UnansweredError after `seconds`, which ends the request where the client can."""
     seconds = ANSWER_SECONDS if seconds is None else seconds
     if getattr(client, "async_impl", False) and hasattr(client, f"_{name}"):

@@ -1,0 +1,1 @@
+"""Hold many recordings and their table in a few large Parquet files."""

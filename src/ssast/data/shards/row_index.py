@@ -1,0 +1,125 @@
+"""Say which row of shards lies where, in which table, and under which uid."""
+
+from bisect import bisect_right
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from itertools import accumulate
+from pathlib import PurePosixPath
+from typing import Any
+
+import pyarrow as pa
+
+from ssast.data.shards.row_groups import METADATA
+from ssast.data.shards.shard_file import ShardFile, small_parts
+from ssast.data.storage.location import Location
+from ssast.errors import UserError
+from ssast.safe_reading import some
+
+
+class RowIndex:
+    """The rows of shards, counted through all files: `groups` are the file and number of each row group.
+
+    `named` are the tables and places of the files, which `root` holds.
+    """
+
+    def __init__(self, root: Location, named: Sequence[tuple[str, Location]], files: Sequence[ShardFile]):
+        self.root, self.named, self.files = root, named, files
+        groups = [(at, group) for at, file in enumerate(files) for group in range(file.groups)]
+        self.groups = [one for one in groups if files[one[0]].rows(one[1])]
+        self.edges = [0, *accumulate(files[at].rows(group) for at, group in self.groups)]
+        self._around: dict[int, Callable[[int, int], bytes]] = {}
+
+    def __getstate__(self) -> dict[str, Any]:
+        return self.__dict__ | {"_around": {}}
+
+    def tables(self) -> list[str]:
+        """The names of the tables, such as train and test."""
+        return list(dict.fromkeys(name for name, _ in self.named))
+
+    def rows_of(self, name: str) -> Iterator[tuple[int, range]]:
+        """(number of the row group, its rows) of a table."""
+        for number, (at, _) in enumerate(self.groups):
+            if self.named[at][0] == name:
+                yield number, self._rows_in(number)
+
+    def _rows_in(self, number: int) -> range:
+        return range(*self.edges[number : number + 2])
+
+    def group_of(self, row: int) -> int:
+        """The row group of a row, counted through all files."""
+        return bisect_right(self.edges, row) - 1
+
+    def place_of(self, row: int) -> tuple[ShardFile, int, int]:
+        """The shard of a row, its row group in there, and its number in that."""
+        number = self.group_of(row)
+        at, group = self.groups[number]
+        return self.files[at], group, row - self.edges[number]
+
+    def beside(self, number: int) -> pa.Table:
+        """The columns of a row group that are no sound and can stand in a csv."""
+        at, group = self.groups[number]
+        file = self.files[at]
+        left_out = {file.audio, file.uid, METADATA}
+        wanted = [one.name for one in file.schema if one.name not in left_out and not pa.types.is_nested(one.type)]
+        return file.table(group, wanted, self._small_parts(at))
+
+    def _small_parts(self, at: int) -> Callable[[int, int], bytes]:
+        if at not in self._around:
+            self._around[at] = small_parts(self.files[at])
+        return self._around[at]
+
+    def uids(self) -> list[str]:
+        """The uid of each row: of the column, else by the name of its file, else by its table and number."""
+        if all(file.uid for file in self.files):
+            found = [value for number in range(len(self.groups)) for value in self._column(number, "uid")]
+            self._check_uids(found)
+            return [str(value).strip() for value in found]
+        names = [PurePosixPath(name).stem for name in self.file_names()]
+        if all(names) and len(set(names)) == len(names):
+            return names
+        numbered: list[str] = []
+        for name in self.tables():
+            rows = [row for _, group in self.rows_of(name) for row in group]
+            numbered += [f"{name}-{at}" for at in range(len(rows))]
+        return numbered
+
+    def file_names(self) -> list[str]:
+        """The name of the file of each row, as far as the shards give it."""
+        return [_base(value) for number in range(len(self.groups)) for value in self._column(number, "path")]
+
+    def _column(self, number: int, name: str) -> list[Any]:
+        at, group = self.groups[number]
+        file, read = self.files[at], self._small_parts(at)
+        if name == "uid":
+            return file.table(group, ["uid"], read).column("uid").to_pylist()
+        if f"{file.audio}.path" not in file.columns:
+            return [None] * file.rows(group)
+        chunks = file.table(group, [f"{file.audio}.path"], read).column(file.audio).chunks
+        return [value for chunk in chunks for value in chunk.field("path").to_pylist()]
+
+    def _check_uids(self, found: Sequence[Any]) -> None:
+        """UserError where a row has no uid, or two rows of a table have the same."""
+        for row, value in enumerate(found):
+            if value is None or not str(value).strip():
+                at = self.groups[self.group_of(row)][0]
+                raise UserError(
+                    f"row {row - self._first_row(at)} of {self.named[at][1]} has no uid; write one in each row.",
+                    path=self.named[at][1],
+                )
+        for name in self.tables():
+            rows = [row for _, group in self.rows_of(name) for row in group]
+            twice = [uid for uid, count in Counter(str(found[row]).strip() for row in rows).items() if count > 1]
+            if twice:
+                raise UserError(
+                    f"{self.root}/{name} has {len(twice)} uid(s) more than once: {some(twice)}; keep one row of each.",
+                    uid=twice,
+                    path=self.root,
+                )
+
+    def _first_row(self, at: int) -> int:
+        return self.edges[next(number for number, (file, _) in enumerate(self.groups) if file == at)]
+
+
+def _base(path: Any) -> str:
+    """The name of a file without its folders, however they are separated."""
+    return str(path or "").replace("\\", "/").rsplit("/", 1)[-1]
