@@ -50,7 +50,7 @@ class FoundRecording:
     sample_rate: int
 
 
-def described(content: bytes, place: Location) -> tuple[str, int]:
+def encoding_and_rate(content: bytes, place: Location) -> tuple[str, int]:
     """(encoding in small letters, rate in Hz) by the content of a metadata.json; AudioError for whatever is wrong."""
     try:
         metadata = json_of(content.decode("utf-8-sig"), strict=False)

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from ssast.audio.decode import EXTENSIONS, Recording, Span, beginning, blocks, stretch
 from ssast.audio.source import not_plain
-from ssast.data.metadata import AUDIO_ENDINGS, METADATA_BYTES, NOT_TOLD, FoundRecording, described, stay_inside
+from ssast.data.metadata import AUDIO_ENDINGS, METADATA_BYTES, NOT_TOLD, FoundRecording, encoding_and_rate, stay_inside
 from ssast.data.shards.collection import opened
 from ssast.data.storage.location import Location, Missing
 from ssast.errors import AudioError, UserError
@@ -179,7 +179,7 @@ def _metadata(root: Location, folder: Location) -> tuple[str, int]:
                 f"{folder} does not exist; put the recording there or remove the uid", path=folder
             ) from error
         raise AudioError(f"{place} is missing; write one with encoding and sample_rate_hz", path=place) from error
-    return described(content, place)
+    return encoding_and_rate(content, place)
 
 
 @contextmanager

@@ -11,7 +11,7 @@ from typing import Any
 
 from ssast.audio.container import sniff
 from ssast.audio.decode import EXTENSIONS
-from ssast.data.metadata import AUDIO_ENDINGS, METADATA_BYTES, NOT_TOLD, FoundRecording, described
+from ssast.data.metadata import AUDIO_ENDINGS, METADATA_BYTES, NOT_TOLD, FoundRecording, encoding_and_rate
 from ssast.data.shards.ahead import Ahead
 from ssast.data.shards.csv_text import csv_text
 from ssast.data.shards.packed_file import PackedFile
@@ -101,7 +101,7 @@ class Shards:
         name, metadata = held.name(at), held.described(at)
         encoding, rate, ending = "", NOT_TOLD, name.rsplit(".", 1)[-1].lower() if "." in name else ""
         if metadata is not None:
-            encoding, rate = described(metadata[:METADATA_BYTES], self.root / uid / "metadata.json")
+            encoding, rate = encoding_and_rate(metadata[:METADATA_BYTES], self.root / uid / "metadata.json")
             if ending not in AUDIO_ENDINGS.get(encoding, (encoding,)):
                 odd = {} if ending in EXTENSIONS else {"file": name}
                 raise AudioError(
