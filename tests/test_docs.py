@@ -285,8 +285,8 @@ def is_done(words: list[str]) -> bool:
 
 
 def is_done_in_python(block: Block) -> bool:
-    """Whether a block of Python can be run: weights by name and the hub need a network, all else is here."""
-    return not re.search(r"ssast\.weights\(|push_to_hub", block.text)
+    """Whether a block of Python can be run: weights by name and the hub need a network, Ray needs its processes."""
+    return not re.search(r"ssast\.weights\(|push_to_hub|ray\.init", block.text)
 
 
 @pytest.fixture(scope="module")

@@ -242,6 +242,7 @@ ELSEWHERE = (
     ("test_packaging.py", "the installed package", ""),
     ("adapters/test_hear_and_s3prl.py", "two interfaces over the same steps", "adapters.hear adapters.s3prl"),
     ("adapters/test_hear_and_s3prl.py", "what both stand on", "adapters.encoders adapters.time_steps"),
+    ("adapters/test_scikit_learn.py", "what Ray's classes stand on too", "adapters.embedding"),
     ("modes/test_export.py", "whole exports, read back by the other tool", "adapters.hugging_face_ast adapters.onnx"),
     ("audio/test_augment.py", "each alteration is applied", "audio.alterations"),
     ("audio/test_decode.py", "decoding goes through all of them", "audio.conform audio.readers audio.source"),

@@ -1,28 +1,19 @@
 """Offer a model as a transformer of scikit-learn, for a Pipeline: it turns recordings into a matrix of embeddings."""
 
 import os
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from typing import Any, Self
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, TransformerMixin
 
-from ssast.adapters.encoders import embedding_model, is_pretrained
-from ssast.audio.settings import AudioSettings
+from ssast.adapters.embedding import Embedding
+from ssast.adapters.encoders import embedding_model
 from ssast.data.audio_files import FileDataset
-from ssast.data.batch import Batch
-from ssast.data.loader import loader
-from ssast.data.prepare import Prepare
 from ssast.data.storage.location import Location, as_location, forget
-from ssast.engine.hardware import in_precision, pick_device, wants_bf16
-from ssast.engine.inference import loader_size, on_device
-from ssast.engine.lengths import Grouping, answers
-from ssast.engine.predictor import Waveforms, settings_of, usual_share
-from ssast.engine.windows import Cutter, mean_of_windows, window_batches
+from ssast.engine.predictor import Waveforms
 from ssast.errors import UserError
 from ssast.model.checkpoints.model_folder import WEIGHTS
 from ssast.model.classification import SSASTForAudioClassification
@@ -72,9 +63,7 @@ class SpeechEmbedder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEsti
 
     def fit(self, X: Any, y: Any = None) -> Self:
         """Check that model and settings go together, without reading a recording; UserError where they do not."""
-        model = self._model()
-        model.check_embedding(self._kind(model), self.layer, self.task)
-        self._overlap(settings_of(model))
+        self._embedding()
         _items(X)
         return self
 
@@ -83,44 +72,25 @@ class SpeechEmbedder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEsti
 
         AudioError, the recording in front, for one that cannot be used; UserError for anything that is no such list.
         """
-        device = pick_device(self.device)
-        wants_bf16(device, self.precision)  # a wrong word is said first
-        self.fit(X)
-        model = self._model()
-        model = in_precision(model, self.precision, device).eval().to(device)
-        audio = settings_of(model)
-        overlap = self._overlap(audio)
-        prepare = Prepare(audio.frontend(), rounding=model.rounding).to(device)
-        kind = self._kind(model)
+        embedding = self._embedding()
+        items = _items(X)
+        found = embedding.ready(self.precision).rows(
+            lambda conf, hold: _data(items, self.sample_rate, conf, hold=hold), num_workers=self.num_workers
+        )
+        rows = [values_D for _, values_D in found]
+        return np.stack(rows) if rows else np.empty((0, embedding.model.v.width), np.float32)
 
-        def embed(batch: Batch) -> torch.Tensor:
-            made = prepare(batch)
-            return model.extract_embedding(made["fbank"], kind, self.layer, self.task, frames=made["frames"])
-
-        size = loader_size(self.batch_size, device)
-        batches = self._batches(_items(X), audio, overlap, size)
-        found = answers(lambda batch: on_device(embed, batch, device), batches, Grouping.of(prepare, size))
-        numbers = ((batch, values_BD.numpy()) for batch, values_BD in found)
-        if overlap is None:
-            rows = [values_BD for _, values_BD in numbers]
-            return np.concatenate(rows) if rows else np.empty((0, model.v.width), np.float32)
-        pooled = list(_recordings(numbers))
-        return np.stack(pooled) if pooled else np.empty((0, model.v.width), np.float32)
-
-    def _overlap(self, audio: AudioSettings) -> float | None:
-        """What the windows of a recording share; None where only its beginning is heard."""
-        overlap = usual_share(self.window_overlap, audio)
-        is_whole = audio.window_overlap is not None if self.whole_recording is None else self.whole_recording
-        return overlap if is_whole else None
-
-    def _batches(self, items: Sequence[Any], audio: AudioSettings, overlap: float | None, size: int) -> Iterable[Batch]:
-        if overlap is None:
-            data = _data(items, self.sample_rate, replace(audio, window_overlap=None).conf())
-            return loader(data, batch_size=size, num_workers=self.num_workers)
-        # As in `extract`, a clip_length bounds the windows, not the recording.
-        data = _data(items, self.sample_rate, replace(audio, clip_length=0.0).conf(), hold="windows")
-        cutter = Cutter.of(audio.frontend(), overlap, most_seconds=audio.clip_length)
-        return window_batches(loader(data, batch_size=1, num_workers=self.num_workers), cutter, size)
+    def _embedding(self) -> Embedding:
+        return Embedding.of(
+            self._model(),
+            embedding_type=self.embedding_type,
+            layer=self.layer,
+            task=self.task,
+            whole_recording=self.whole_recording,
+            window_overlap=self.window_overlap,
+            batch_size=self.batch_size,
+            device=self.device,
+        )
 
     @property
     def _n_features_out(self) -> int:
@@ -130,9 +100,6 @@ class SpeechEmbedder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEsti
         if isinstance(self.model, str | os.PathLike):
             return _named(name := os.fspath(self.model), _stamp(name))
         return embedding_model(self.model)
-
-    def _kind(self, model: SSASTForAudioClassification) -> str:
-        return self.embedding_type or ("pt" if is_pretrained(model) else "ft")
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()
@@ -157,19 +124,6 @@ def _items(given: Any) -> Sequence[Any]:
     if isinstance(given, str | bytes | os.PathLike | dict) or not hasattr(given, "__iter__"):
         raise UserError(f"{type(given).__name__} came where a list of audio files or of waveforms was expected.")
     return list(given)
-
-
-def _recordings(found: Iterable[tuple[Batch, NDArray[np.float32]]]) -> Iterator[NDArray[np.float32]]:
-    """The mean (D,) over the windows of each recording, of which the first begins with its first sample."""
-    own: list[NDArray[np.float32]] = []
-    for batch, values_WD in found:
-        for window, values_D in zip(batch["windows"], values_WD, strict=True):
-            if own and window.begin == 0:
-                yield mean_of_windows(np.stack(own))
-                own = []
-            own.append(values_D)
-    if own:
-        yield mean_of_windows(np.stack(own))
 
 
 def _data(items: Sequence[Any], sample_rate: int | None, conf: Mapping[str, object], *, hold: str = "heard") -> Any:

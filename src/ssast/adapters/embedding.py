@@ -1,0 +1,115 @@
+"""Embed recordings as `ssast extract` does, for toolkits that bring recordings and take vectors.
+
+Shapes: B clips or windows, D width.
+"""
+
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, replace
+from typing import Any, Self
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from ssast.adapters.encoders import is_pretrained
+from ssast.audio.settings import AudioSettings
+from ssast.data.batch import Batch
+from ssast.data.loader import loader
+from ssast.data.prepare import Prepare
+from ssast.engine.hardware import in_precision, pick_device, wants_bf16
+from ssast.engine.inference import loader_size, on_device
+from ssast.engine.lengths import Grouping, answers
+from ssast.engine.predictor import settings_of, usual_share
+from ssast.engine.windows import Cutter, mean_of_windows, window_batches
+from ssast.model.classification import SSASTForAudioClassification
+
+Vectors = Iterator[tuple[str, NDArray[np.float32]]]
+
+
+@dataclass(frozen=True)
+class Embedding:
+    """Which embedding a model gives, and how it hears: `overlap` is what windows share, None for beginnings alone."""
+
+    model: SSASTForAudioClassification
+    kind: str
+    layer: int | None
+    task: str | None
+    audio: AudioSettings
+    overlap: float | None
+    device: torch.device
+    size: int
+
+    @classmethod
+    def of(
+        cls,
+        model: SSASTForAudioClassification,
+        *,
+        embedding_type: str | None,
+        layer: int | None,
+        task: str | None,
+        whole_recording: bool | None,
+        window_overlap: float | None,
+        batch_size: int,
+        device: str,
+    ) -> Self:
+        """The settings, checked; None is the model's own. UserError where model and settings do not go together."""
+        kind = embedding_type or ("pt" if is_pretrained(model) else "ft")
+        model.check_embedding(kind, layer, task)
+        audio, where = settings_of(model), pick_device(device)
+        overlap = usual_share(window_overlap, audio)
+        is_whole = audio.window_overlap is not None if whole_recording is None else whole_recording
+        size = loader_size(batch_size, where)
+        return cls(model, kind, layer, task, audio, overlap if is_whole else None, where, size)
+
+    def ready(self, precision: str) -> Self:
+        """The same with the model where it runs, as it runs there."""
+        wants_bf16(self.device, precision)  # a wrong word is said first
+        return replace(self, model=in_precision(self.model, precision, self.device).eval().to(self.device))
+
+    def rows(self, data: Callable[..., Any], **loading: Any) -> Vectors:
+        """(uid, vector (D,)) of each recording of the data set that `data` makes of a conf and what to `hold`.
+
+        `loading` as `loader` takes it.
+        """
+        prepare = Prepare(self.audio.frontend(), rounding=self.model.rounding).to(self.device)
+
+        def embed(batch: Batch) -> torch.Tensor:
+            made = prepare(batch)
+            return self.model.extract_embedding(made["fbank"], self.kind, self.layer, self.task, frames=made["frames"])
+
+        found = answers(
+            lambda batch: on_device(embed, batch, self.device),
+            self._batches(data, loading),
+            Grouping.of(prepare, self.size),
+        )
+        numbers = ((batch, values_BD.numpy()) for batch, values_BD in found)
+        if self.overlap is not None:
+            yield from _recordings(numbers)
+            return
+        for batch, values_BD in numbers:
+            yield from zip(batch["uid"], values_BD, strict=True) if batch["uid"] else ()
+
+    def _batches(self, data: Callable[..., Any], loading: dict[str, Any]) -> Iterable[Batch]:
+        audio = self.audio
+        if self.overlap is None:
+            heard = data(replace(audio, window_overlap=None).conf(), hold="heard")
+            return loader(heard, batch_size=self.size, **loading)
+        # As in `extract`, a clip_length bounds the windows, not the recording.
+        whole = data(replace(audio, clip_length=0.0).conf(), hold="windows")
+        cutter = Cutter.of(audio.frontend(), self.overlap, most_seconds=audio.clip_length)
+        return window_batches(loader(whole, batch_size=1, **loading), cutter, self.size)
+
+
+def _recordings(found: Iterable[tuple[Batch, NDArray[np.float32]]]) -> Vectors:
+    """The mean (D,) over the windows of each recording, of which the first begins with its first sample."""
+    own: list[NDArray[np.float32]] = []
+    last = ""
+    for batch, values_WD in found:
+        for uid, window, values_D in zip(batch["uid"], batch["windows"], values_WD, strict=True):
+            if own and window.begin == 0:
+                yield last, mean_of_windows(np.stack(own))
+                own = []
+            own.append(values_D)
+            last = uid
+    if own:
+        yield last, mean_of_windows(np.stack(own))
