@@ -38,8 +38,8 @@ from ssast.errors import AudioError, UserError
 from ssast.model.classification import SSASTForAudioClassification
 from ssast.model.encoder import check_choice
 
-AUDIO, REASON = "audio", "reason"
-BAD = ("error", "skip")
+_AUDIO, _REASON = "audio", "reason"
+_BAD = ("error", "skip")
 
 
 class PackedClips(Judged, Dataset[ClipItem]):
@@ -50,7 +50,7 @@ class PackedClips(Judged, Dataset[ClipItem]):
 
     def __init__(self, batch: Any, conf: Mapping[str, object], *, hold: str):
         table = _table(batch)
-        self.rows, self.names = table[AUDIO], names_of(table)
+        self.rows, self.names = table[_AUDIO], names_of(table)
         self.conf, self.hold = AudioConf.of(conf), hold
         self.uids = [str(number) for number in range(len(self.names))]
 
@@ -82,14 +82,14 @@ def names_of(table: pa.Table) -> list[str]:
     """The uid of each row; where there is no such column the stem of its path."""
     if "uid" in table.column_names:
         return [str(uid) for uid in table["uid"].to_pylist()]
-    paths = (row["path"].as_py() if row.is_valid else None for row in table[AUDIO])
+    paths = (row["path"].as_py() if row.is_valid else None for row in table[_AUDIO])
     return [PurePosixPath(path or "").stem for path in paths]
 
 
 def _table(batch: Any) -> pa.Table:
     """A batch in whichever form Ray brings it; UserError where it has no recordings."""
     table = batch if isinstance(batch, pa.Table) else pa.table({name: list(column) for name, column in batch.items()})
-    kind = table.schema.field(AUDIO).type if AUDIO in table.column_names else None
+    kind = table.schema.field(_AUDIO).type if _AUDIO in table.column_names else None
     if kind is None or not (
         pa.types.is_null(kind) or (pa.types.is_struct(kind) and kind.get_field_index("bytes") >= 0)
     ):
@@ -146,7 +146,7 @@ class ShardEmbedder:
         numbers = [str(number) for number in range(len(uids))]
         kind = float_lists(torch.empty(0, 1)).type
         column = pa.array([vectors.get(number) for number in numbers], kind)
-        return pa.table({"uid": pa.array(uids, pa.string()), "embedding": column, REASON: _reasons(numbers, reasons)})
+        return pa.table({"uid": pa.array(uids, pa.string()), "embedding": column, _REASON: _reasons(numbers, reasons)})
 
 
 class ShardPredictor:
@@ -198,11 +198,11 @@ class ShardPredictor:
         columns["windows"] = pa.array([one and one.windows for one in own], pa.int64())
         for at, label in enumerate(labels):
             columns[label] = pa.array([None if row_N is None else row_N[at] for row_N in scores], pa.float32())
-        return pa.table({**columns, REASON: _reasons(clips.uids, reasons)})
+        return pa.table({**columns, _REASON: _reasons(clips.uids, reasons)})
 
 
 def _checked(on_bad_audio: str) -> str:
-    if on_bad_audio not in BAD:
+    if on_bad_audio not in _BAD:
         raise UserError(f"on_bad_audio is {on_bad_audio!r}; expected error or skip.")
     return on_bad_audio
 
