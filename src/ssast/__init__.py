@@ -32,10 +32,12 @@ if TYPE_CHECKING:
     from ssast.modes.finetune import finetune
     from ssast.modes.inspect import inspect
     from ssast.modes.merge import merge
+    from ssast.modes.pack import pack
     from ssast.modes.predict import predict
     from ssast.modes.pretrain import pretrain
     from ssast.modes.stats import stats
     from ssast.modes.sweep import sweep
+    from ssast.modes.unpack import unpack
     from ssast.modes.upload import upload
     from ssast.runs.paths import weights
 
@@ -86,10 +88,12 @@ __all__ = [
     "finetune",
     "inspect",
     "merge",
+    "pack",
     "predict",
     "pretrain",
     "stats",
     "sweep",
+    "unpack",
     "upload",
     "weights",
 ]

@@ -36,6 +36,20 @@ def check_arrange(options: Any) -> Iterator[str]:
         yield f"arrange lacks {first}; write `ssast arrange FOLDER TABLE NEW_FOLDER`, the table as a csv"
 
 
+def check_pack(options: Any) -> Iterator[str]:
+    """Whether what to pack or unpack and where to are named."""
+    packs = options.mode == "pack"
+    lacking = {
+        "recordings" if packs else "shards": options.prefix is None,
+        "a table": packs and options.data_split_root is None,
+        "a place to write to": "exp_dir" not in options.given,
+    }
+    if any(lacking.values()):
+        first = next(what for what, lacks in lacking.items() if lacks)
+        usage = "ssast pack -i RECORDINGS -d CSV -o SHARDS" if packs else "ssast unpack SHARDS NEW_FOLDER"
+        yield f"{options.mode} lacks {first}; write `{usage}`"
+
+
 def check_audit(options: Any) -> Iterator[str]:
     """Whether there are shuffles enough."""
     if options.resamples < LEAST_SHUFFLES:

@@ -149,6 +149,15 @@ class DataOptions:
         is_path=True,
         changes_result=False,
     )
+    shard_mb: float = option(512.0, "size of a shard", SAVING, unit="MB", above=0, is_rare=True)
+    row_group_mb: float = option(
+        64.0,
+        "size of a row group of a shard, which is read whole and shuffled with few others",
+        SAVING,
+        unit="MB",
+        above=0,
+        is_rare=True,
+    )
     cloud_dir: str = option(
         "",
         "folder inside the bucket to save to, without gs:// and bucket name",

@@ -233,6 +233,26 @@ MODES = {
         words="checkpoint exp_dir",
         lock=BESIDE,
     ),
+    "pack": ModeRecord(
+        "pack recordings and their table into a few large files, which buckets and other machines read fast",
+        "recordings, csv files: ssast pack -i RECORDINGS -d CSV -o SHARDS",
+        "Parquet shards, for -i of the other modes and for Hugging Face's datasets; in a folder or a bucket",
+        _names(
+            *(_EVERY, "prefix data_split_root study lib cache_gb bucket_name project_name"),
+            "on_bad_audio shard_mb row_group_mb",
+        ),
+        checks=(checks.check_pack, checks.check_cloud),
+        words="prefix data_split_root exp_dir",
+    ),
+    "unpack": ModeRecord(
+        "give packed recordings and their tables back as they were",
+        "shards that pack made: ssast unpack SHARDS NEW_FOLDER",
+        "recordings/ and splits/ in a new folder, byte for byte what was packed",
+        _names(_EVERY, "prefix study cache_gb bucket_name project_name"),
+        checks=(checks.check_pack, checks.check_cloud),
+        words="prefix exp_dir",
+        lock=BESIDE,
+    ),
     "upload": ModeRecord(
         "send the results of a run that did not reach the bucket: ssast upload FOLDER",
         "an output folder",

@@ -1,0 +1,109 @@
+"""Write one shard, row group by row group, the same bytes from the same rows."""
+
+import base64
+import hashlib
+import json
+import zlib
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from itertools import islice
+from pathlib import Path
+
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from ssast.data.shards.shard_plan import PlannedShard
+from ssast.data.shards.shard_schema import CSV_KEY, METADATA_COLUMN, NOTE_KEY, SHARD_FORMAT, column, packed_schema
+
+
+@dataclass(frozen=True)
+class PackedClip:
+    """A recording as it goes into a shard: the name of its file, the file's bytes, and those of metadata.json."""
+
+    uid: str
+    name: str
+    content: bytes
+    metadata: bytes | None
+
+
+@dataclass(frozen=True)
+class PackedTable:
+    """A table on its way into shards: its name, the text of its csv, its rows by uid, and the types of its columns."""
+
+    name: str
+    text: bytes
+    frame: pd.DataFrame
+    types: dict[str, pa.DataType]
+    digest: str = field(init=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "digest", hashlib.sha256(self.text).hexdigest())
+
+    def share(self, shard: PlannedShard) -> bytes:
+        """The part of the csv's text that a shard carries; those of all shards in a row are the text."""
+        first, last = (len(self.text) * at // shard.count for at in (shard.number, shard.number + 1))
+        return self.text[first:last]
+
+
+def write_shard(path: Path, shard: PlannedShard, table: PackedTable, clips: Iterable[PackedClip | None]) -> int:
+    """Write the rows of a shard whose recordings come in their order, None for those left out; how many it has."""
+    coming, content, rows = iter(clips), hashlib.sha256(), 0
+    schema = packed_schema(table.types)
+    small = [name for name in schema.names if name != "audio"]
+    with pq.ParquetWriter(
+        path,
+        schema,
+        compression={**dict.fromkeys(small, "zstd"), "audio.path": "zstd", "audio.bytes": "none"},
+        use_dictionary=[*small, "audio.path"],
+        write_statistics=["uid", *table.types],
+    ) as writer:
+        for group in shard.groups:
+            kept = _kept(group, coming)
+            for _, clip in kept:
+                content.update(told(clip))
+            if kept:
+                writer.write_table(_rows(table, kept, schema), row_group_size=len(kept))
+            rows += len(kept)
+        writer.add_key_value_metadata(_notes(shard, table, rows, content.hexdigest()))
+    return rows
+
+
+def _kept(group: range, clips: Iterator[PackedClip | None]) -> list[tuple[int, PackedClip]]:
+    """(row of the table, recording) of those rows of a group that are not left out."""
+    both = zip(group, islice(clips, len(group)), strict=True)
+    return [(row, clip) for row, clip in both if clip is not None]
+
+
+def told(clip: PackedClip) -> bytes:
+    """What the name of a shard's content is made of, for one recording."""
+    parts = (clip.uid.encode(), clip.name.encode(), clip.content, clip.metadata or b"")
+    return b"".join(hashlib.sha256(part).digest() for part in parts)
+
+
+def _rows(table: PackedTable, kept: list[tuple[int, PackedClip]], schema: pa.Schema) -> pa.Table:
+    cells = table.frame.iloc[[row for row, _ in kept]]
+    sound = pa.array([clip.content for _, clip in kept], pa.binary())
+    names = pa.array([clip.name for _, clip in kept], pa.string())
+    columns = {
+        "uid": pa.array([clip.uid for _, clip in kept], pa.string()),
+        "audio": pa.StructArray.from_arrays([sound, names], ["bytes", "path"]),
+        **{name: column(cells[name], kind) for name, kind in table.types.items()},
+        METADATA_COLUMN: pa.array([clip.metadata for _, clip in kept], pa.binary()),
+    }
+    return pa.table([columns[name] for name in schema.names], schema=schema)
+
+
+def _notes(shard: PlannedShard, table: PackedTable, rows: int, content: str) -> dict[str, str]:
+    """What the footer says beside the columns: the place among all shards, and this one's share of the csv."""
+    note = {
+        "format": SHARD_FORMAT,
+        "table": table.name,
+        "shard": [shard.number, shard.count],
+        "rows": rows,
+        "left_out": len(shard.rows) - rows,
+        "content": content,
+        "csv": {"bytes": len(table.text), "sha256": table.digest},
+    }
+    packed = base64.b64encode(zlib.compress(table.share(shard), 6)).decode("ascii")
+    return {NOTE_KEY: json.dumps(note), CSV_KEY: packed}
