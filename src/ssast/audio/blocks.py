@@ -7,7 +7,7 @@ import struct
 from collections.abc import Callable, Iterator
 
 from ssast.audio import container, frames, sizes
-from ssast.audio.source import Data, part, places, unpack
+from ssast.audio.source import Data, part, places, unpacked
 from ssast.errors import AudioError
 
 MOST_PARTS = 1000
@@ -95,7 +95,7 @@ def _chunk(data: Data, kind: str, at: int) -> int:
     if kind not in CHUNKS or at + 8 > len(data):
         return 0
     layout = CHUNKS["aiff" if data[:4] == b"RIFX" else kind]
-    name, size = unpack(layout, data, at)
+    name, size = unpacked(layout, data, at)
     size += 0 if kind == "w64" else struct.calcsize(layout)  # W64 counts the header in
     named = all(32 <= byte < 127 for byte in name[:4])
     if not named or not 8 <= size <= len(data) - at:
@@ -163,8 +163,8 @@ def _amr(data: Data) -> int | None:
 def _mp4(data: Data) -> int | None:
     at, seen = 0, set()
     while at + 8 <= len(data):
-        size, name = unpack(">I4s", data, at)
-        size = unpack(">Q", data, at + 8)[0] if size == 1 else size
+        size, name = unpacked(">I4s", data, at)
+        size = unpacked(">Q", data, at + 8)[0] if size == 1 else size
         if name == b"ftyp" and b"moov" in seen:
             return at
         if size < 8:

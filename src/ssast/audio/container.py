@@ -8,7 +8,7 @@ from collections.abc import Callable
 
 from ssast.audio import frames
 from ssast.audio.sizes import UNKNOWN_AIFF, W64_RIFF, chunks, sph_size, wav_parts
-from ssast.audio.source import Data, unpack
+from ssast.audio.source import Data, unpacked
 
 ASF_HEADER = bytes.fromhex("3026b2758e66cf11a6d900aa0062ce6c")
 ASF_FILE = bytes.fromhex("a1dcab8c47a9cf118ee400c00c205365")
@@ -88,14 +88,14 @@ def _caf(data: Data) -> str | None:
 
 
 def _au(data: Data) -> str | None:
-    start, size = unpack(">II" if data[:4] == b".snd" else "<II", data, 4)
+    start, size = unpacked(">II" if data[:4] == b".snd" else "<II", data, 4)
     return frames.missing("its part with samples", size if size != 0xFFFFFFFF else 0, len(data) - start)
 
 
 def _w64(data: Data) -> str | None:
     at = 40
     while at + 24 <= len(data):
-        size = unpack("<Q", data, at + 16)[0]
+        size = unpacked("<Q", data, at + 16)[0]
         if data[at : at + 4] == b"data":
             return frames.missing("its data chunk", size - 24 if size < 1 << 62 else 0, len(data) - at - 24)
         at += max(24, size + 7 & ~7)
@@ -140,8 +140,8 @@ def _ogg(data: Data) -> str | None:
 def _mp4(data: Data) -> str | None:
     at, seen = 0, set()
     while at + 8 <= len(data):
-        size, name = unpack(">I4s", data, at)
-        size = unpack(">Q", data, at + 8)[0] if size == 1 else len(data) - at if size == 0 else size
+        size, name = unpacked(">I4s", data, at)
+        size = unpacked(">Q", data, at + 8)[0] if size == 1 else len(data) - at if size == 0 else size
         if size < 8 or not name.isascii() or not name.strip(b"\0"):
             break
         if at + size > len(data):
@@ -176,10 +176,10 @@ def _webm(data: Data) -> str | None:
 
 def _asf(data: Data) -> str | None:
     at = 30
-    for _ in range(unpack("<I", data, 24)[0]):
-        size = unpack("<Q", data, at + 16)[0]
+    for _ in range(unpacked("<I", data, 24)[0]):
+        size = unpacked("<Q", data, at + 16)[0]
         if data[at : at + 16] == ASF_FILE:
-            promised, broadcast = unpack("<Q", data, at + 40)[0], data[at + 88] & 1
+            promised, broadcast = unpacked("<Q", data, at + 40)[0], data[at + 88] & 1
             return None if broadcast else frames.missing("the file", promised, len(data))
         at += max(24, size)
     return None

@@ -7,7 +7,7 @@ import struct
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 
-from ssast.audio.source import Data, part, unpack
+from ssast.audio.source import Data, part, unpacked
 
 UNKNOWN_RIFF = 0x7FFFF000  # sizes from here on are what writers into a pipe leave: sox this one, FFmpeg 0xFFFFFFFF
 UNKNOWN_AIFF = 0x7F000000
@@ -23,7 +23,7 @@ def chunks(data: Data, start: int, header: str, *, even: bool) -> Iterator[tuple
     """Give (name, place of the content, size) of the chunks of RIFF, AIFF and CAF files."""
     at, width = start, struct.calcsize(header)
     while at + width <= len(data):
-        name, size = unpack(header, data, at)
+        name, size = unpacked(header, data, at)
         yield name, at + width, size
         at += width + max(size, 0)
         at += even and size & 1 and not _unpadded(data, at)
@@ -47,9 +47,9 @@ def wav_parts(data: Data) -> dict[bytes, tuple[int, int]]:
             break
     at, size = parts.get(b"data", (0, 0))
     if data[:4] == b"RF64" and b"ds64" in parts and size == 0xFFFFFFFF:
-        size = unpack("<Q", data, parts[b"ds64"][0] + 8)[0]
+        size = unpacked("<Q", data, parts[b"ds64"][0] + 8)[0]
         size = size if 0 < size < 1 << 62 else 0xFFFFFFFF
-    whole = unpack(order + "I", data, 4)[0] + 8
+    whole = unpacked(order + "I", data, 4)[0] + 8
     unfinished = size == 0 and at < len(data) and whole < len(data)
     if unfinished or (size >= UNKNOWN_RIFF and at + size > len(data)):
         size = -1
@@ -61,7 +61,7 @@ def wav_parts(data: Data) -> dict[bytes, tuple[int, int]]:
 def wav_codec(data: Data) -> int:
     """Give the number by which a WAV file names its coding (1 PCM, 3 float, 0x55 mp3), 0 without one."""
     at, size = wav_parts(data).get(b"fmt ", (0, 0))
-    return unpack(_order(data) + "H", data, at)[0] if size >= 2 else 0
+    return unpacked(_order(data) + "H", data, at)[0] if size >= 2 else 0
 
 
 def wav_samples(data: Data) -> int:
@@ -69,7 +69,7 @@ def wav_samples(data: Data) -> int:
     at, size = wav_parts(data).get(b"fact", (0, 0))
     if size < 4 or wav_codec(data) in (1, 3, 0xFFFE):
         return 0
-    return unpack(_order(data) + "I", data, at)[0]
+    return unpacked(_order(data) + "I", data, at)[0]
 
 
 def sph_size(data: Data) -> tuple[int, int | None]:
@@ -119,14 +119,14 @@ def _caf_span(data: Data) -> tuple[int, int]:
 def _w64_span(data: Data) -> tuple[int, int]:
     at = 40
     while True:
-        size = unpack("<Q", data, at + 16)[0]
+        size = unpacked("<Q", data, at + 16)[0]
         if data[at : at + 4] == b"data":
             return at + 24, -1 if size >= 1 << 62 else max(size, 24) - 24
         at += max(24, size + 7 & ~7)
 
 
 def _au_span(data: Data) -> tuple[int, int]:
-    start, size = unpack(">II" if data[:4] == b".snd" else "<II", data, 4)
+    start, size = unpacked(">II" if data[:4] == b".snd" else "<II", data, 4)
     return start, -1 if size == 0xFFFFFFFF else size
 
 

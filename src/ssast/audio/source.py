@@ -94,7 +94,7 @@ def part(data: Data, start: int, stop: int | None = None, prefix: bytes = b"") -
     return data.part(start, stop, prefix) if isinstance(data, FileBytes) else prefix + data[start:stop]
 
 
-def unpack(layout: str, data: Data, at: int) -> tuple[Any, ...]:
+def unpacked(layout: str, data: Data, at: int) -> tuple[Any, ...]:
     """Numbers at a place, as `struct` lays them out; struct.error where the data ends before."""
     return struct.unpack(layout, data[at : at + struct.calcsize(layout)])
 

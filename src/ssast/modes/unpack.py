@@ -20,7 +20,7 @@ from ssast.runs.context import say
 from ssast.runs.paths import Paths
 from ssast.runs.wrapping.wrapper import Mode
 
-RECORDINGS, TABLES = "recordings", "splits"
+_RECORDINGS, _TABLES = "recordings", "splits"
 
 
 @Mode
@@ -38,19 +38,19 @@ def unpack(options: Options) -> Path:
         raise UserError(f"the folder of shards {root} does not exist; check --prefix and --bucket_name.", path=root)
     sets, known, left_out = shard_sets(root), set[str](), 0
     with atomic_folder(folder) as unfinished, ThreadPoolExecutor(max(1, worker_count(options.num_workers))) as threads:
-        (unfinished / RECORDINGS).mkdir()
-        (unfinished / TABLES).mkdir()
+        (unfinished / _RECORDINGS).mkdir()
+        (unfinished / _TABLES).mkdir()
         for table, places in sets.items():
             if not is_plain_name(f"{table}.csv"):
                 raise UserError(f"the shards {table!r} in {root} cannot be a csv; rename them.", path=root)
-            write_csv(unfinished / TABLES / f"{table}.csv", _each(places))
+            write_csv(unfinished / _TABLES / f"{table}.csv", _each(places))
             for place in tqdm(places, desc=f"unpack {table}", unit="shard", dynamic_ncols=True):
                 with opened_shard(place) as shard:
                     left_out += shard.left_out
                     for clips in shard.clips():
-                        _write(unfinished / RECORDINGS, clips, known, threads)
+                        _write(unfinished / _RECORDINGS, clips, known, threads)
     what = f"{counted(len(known), 'recording')} and {counted(len(sets), 'table')}"
-    say(f"{what} in {folder}; the other modes take them with -i {folder / RECORDINGS} -d {folder / TABLES}")
+    say(f"{what} in {folder}; the other modes take them with -i {folder / _RECORDINGS} -d {folder / _TABLES}")
     if left_out:
         say(f"the tables name {counted(left_out, 'recording')} more, which could not be used when they were packed")
     return folder

@@ -23,7 +23,7 @@ from ssast.data.workers import Workers, killed
 from ssast.errors import AudioError, UserError
 
 LOOKED_AT_ONCE = 8
-CLIPS_A_MESSAGE, BYTES_A_MESSAGE = 16, 8 * MB
+_CLIPS_A_MESSAGE, _BYTES_A_MESSAGE = 16, 8 * MB
 """So many recordings, or bytes of them, go from a process to the one that writes at once."""
 MOST_BYTES_A_CLIP = 2_000_000_000
 """What Parquet holds in one value at most."""
@@ -132,7 +132,7 @@ def _messages(rows: Sequence[int], sizes: Sequence[int]) -> Iterator[list[int]]:
     batch: list[int] = []
     held = 0
     for row in rows:
-        if batch and (len(batch) == CLIPS_A_MESSAGE or held + sizes[row] > BYTES_A_MESSAGE):
+        if batch and (len(batch) == _CLIPS_A_MESSAGE or held + sizes[row] > _BYTES_A_MESSAGE):
             yield batch
             batch, held = [], 0
         batch.append(row)

@@ -33,7 +33,7 @@ from ssast.data.storage.location import Location
 from ssast.errors import UserError
 from ssast.safe_reading import brief, json_of, some
 
-ROWS_AT_ONCE = 32
+_ROWS_AT_ONCE = 32
 _PIECE = 1 << 20
 _LONGEST_NAME = 200
 
@@ -80,7 +80,7 @@ class PackedShard:
         """Its recordings, some at a time; UserError where they are not those that were packed."""
         digest, row = hashlib.sha256(), 0
         with _whole(self.place):
-            for batch in self.file.iter_batches(ROWS_AT_ONCE, columns=list(OWN_COLUMNS), use_threads=False):
+            for batch in self.file.iter_batches(_ROWS_AT_ONCE, columns=list(OWN_COLUMNS), use_threads=False):
                 clips = [_clip(self.place, row + at, cells) for at, cells in enumerate(batch.to_pylist())]
                 for clip in clips:
                     digest.update(told(clip))
