@@ -31,6 +31,7 @@ from ssast.runs.context import say
 from ssast.runs.output.folder import fingerprint, versions
 from ssast.runs.output.skipped_recordings import JOURNAL, SkippedRecordings
 from ssast.runs.paths import Paths
+from ssast.runs.rows import collection_of
 from ssast.runs.wrapping.wrapper import Mode
 
 _FOUND_SECONDS = 3.0
@@ -69,7 +70,9 @@ def pack(options: Options) -> str:
     forget()
     paths, bad = Paths.of(options), SkippedRecordings()
     root, target = paths.recordings, paths.at(options.exp_dir)
-    places = split_places(paths.at(paths.data_split_root or ""))
+    if collection_of(paths) is None and not root.is_dir():
+        raise UserError(f"the data folder {root} does not exist; check --prefix, --study and --bucket_name.", path=root)
+    places = split_places(paths)
     how = (options.on_bad_audio, options.lib)
     job = _planned(root, places, how, group_mb=options.row_group_mb, shard_mb=options.shard_mb)
     with _delivery(target, paths.cache_gb) as delivery:
@@ -99,9 +102,7 @@ def pack(options: Options) -> str:
 def _planned(
     root: Location, places: dict[str, Location], how: tuple[object, ...], *, group_mb: float, shard_mb: float
 ) -> _Job:
-    """What the tables name, and how it is shared out. UserError where there are no recordings."""
-    if not root.is_dir():
-        raise UserError(f"the data folder {root} does not exist; check --prefix, --study and --bucket_name.", path=root)
+    """What the tables name, and how it is shared out."""
     frames = {name: read_split(place) for name, place in places.items()}
     types = column_types(frames)
     tables = {name: PackedTable(name, places[name].read_bytes(), frames[name], types[name]) for name in frames}

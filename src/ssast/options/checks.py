@@ -41,7 +41,7 @@ def check_pack(options: Any) -> Iterator[str]:
     packs = options.mode == "pack"
     lacking = {
         "recordings" if packs else "shards": options.prefix is None,
-        "a table": packs and options.data_split_root is None,
+        "a table": packs and options.data_split_root is None and not _brings_tables(options),
         "a place to write to": "exp_dir" not in options.given,
     }
     if any(lacking.values()):

@@ -15,6 +15,7 @@ from ssast.audio.sound_findings import LENGTH, SoundFinding
 from ssast.data.audio_conf import AudioConf
 from ssast.data.batch import Bad
 from ssast.data.recordings import check_uid, find_recording, naming, prefetch, recording_blocks
+from ssast.data.shards.collection import Collection, opened
 from ssast.data.shards.shard_plan import MB
 from ssast.data.shards.shard_writer import PackedClip
 from ssast.data.storage import location
@@ -27,6 +28,8 @@ _CLIPS_A_MESSAGE, _BYTES_A_MESSAGE = 16, 8 * MB
 """So many recordings, or bytes of them, go from a process to the one that writes at once."""
 MOST_BYTES_A_CLIP = 2_000_000_000
 """What Parquet holds in one value at most."""
+NO_METADATA = b"{}"
+"""What a collection gives of a recording without metadata.json."""
 HEARD_AS = AudioConf()
 """Sound is judged as it is, by no settings of a model; all of a recording counts."""
 
@@ -40,7 +43,7 @@ class SeenFiles:
 
 
 def seen_files(root: Location, uids: Sequence[str]) -> Iterator[SeenFiles]:
-    """The files of each uid as a disk or a listing shows them; nothing is opened. Of what is missing, nothing."""
+    """The files of each uid as a disk or a listing shows them, in a collection by their bytes; of what is missing none."""
     for uid in uids:
         check_uid(uid)
     with ThreadPoolExecutor(LOOKED_AT_ONCE) as threads:
@@ -48,9 +51,19 @@ def seen_files(root: Location, uids: Sequence[str]) -> Iterator[SeenFiles]:
 
 
 def _seen(root: Location, uid: str) -> SeenFiles:
+    collection = opened(root)
+    if collection is not None:
+        return _seen_in(collection, uid)
     found = sorted((_listed if root.is_local else _stored)(root / uid))
     size = sum(int(size or 0) for name, size, _ in found if name.lower().startswith("waveform."))
     return SeenFiles(size, hashlib.sha256(repr((uid, found)).encode()).digest()[:16])
+
+
+def _seen_in(collection: Collection, uid: str) -> SeenFiles:
+    with suppress(AudioError):  # said when its own turn comes
+        content = collection.find(uid).location.read_bytes()
+        return SeenFiles(len(content), hashlib.sha256(content + collection.metadata(uid)).digest()[:16])
+    return SeenFiles(0, b"")
 
 
 def _listed(folder: Location) -> list[tuple[str, int, str]]:
@@ -88,7 +101,8 @@ class Intake(Dataset[JudgedClip | Bad]):
 
     def __getitems__(self, rows: list[int]) -> list[JudgedClip | Bad]:
         """Several, which come from a bucket all together."""
-        prefetch(self.root, [self.uids[row] for row in rows])
+        if opened(self.root) is None:
+            prefetch(self.root, [self.uids[row] for row in rows])
         return [self[row] for row in rows]
 
     def __getitem__(self, row: int) -> JudgedClip | Bad:
@@ -105,7 +119,7 @@ class Intake(Dataset[JudgedClip | Bad]):
         file = find_recording(self.root, uid).location
         if size > MOST_BYTES_A_CLIP:
             raise AudioError(f"{file.name} has more than 2 GB, which no shard holds; cut it", path=file.name)
-        clip = PackedClip(uid, file.name, file.read_bytes(), _metadata_bytes(self.root / uid))
+        clip = PackedClip(uid, file.name, file.read_bytes(), _metadata_bytes(self.root, uid))
         return JudgedClip(clip, tuple(one for one in findings if one.kind != LENGTH))
 
     def dead(self, row: int, ending: str) -> Bad:
@@ -114,9 +128,13 @@ class Intake(Dataset[JudgedClip | Bad]):
         return Bad(uid, killed(uid, ending), True, {"uid": (uid,)})
 
 
-def _metadata_bytes(folder: Location) -> bytes | None:
+def _metadata_bytes(root: Location, uid: str) -> bytes | None:
+    collection = opened(root)
+    if collection is not None:
+        found = collection.metadata(uid)
+        return None if found == NO_METADATA else found
     try:
-        return (folder / "metadata.json").read_bytes()
+        return (root / uid / "metadata.json").read_bytes()
     except Missing:
         return None
 

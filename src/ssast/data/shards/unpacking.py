@@ -17,6 +17,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from ssast.data.recordings import check_uid
+from ssast.data.shards.places import parquet_files
 from ssast.data.shards.shard_schema import (
     AUDIO_TYPE,
     CSV_KEY,
@@ -24,7 +25,6 @@ from ssast.data.shards.shard_schema import (
     NOTE_KEY,
     OWN_COLUMNS,
     SHARD_FORMAT,
-    shard_name,
     shard_of,
 )
 from ssast.data.shards.shard_writer import PackedClip, told
@@ -40,16 +40,11 @@ _LONGEST_NAME = 200
 
 def shard_sets(root: Location) -> dict[str, list[Location]]:
     """The shards in a folder by table, in order. UserError where there are none, or one of a set is missing."""
-    names = [place.name for place in root.list()]
-    found = {name: of for name in names if (of := shard_of(name))}
-    if not found:
-        raise UserError(f"{root} holds no shards that `ssast pack` made; give their folder.", path=root)
     sets: dict[str, list[Location]] = {}
-    for table, _, count in sorted(set(found.values())):
-        wanted = [shard_name(table, number, count) for number in range(min(count, len(names) + 1))]
-        if missing := [name for name in wanted if name not in found]:
-            raise UserError(f"{root} lacks {some(missing)}; copy all shards there, or pack them again.", path=root)
-        sets[table] = [root / name for name in wanted]
+    for table, place in parquet_files(root):
+        sets.setdefault(table, []).append(place)
+    if not sets:
+        raise UserError(f"{root} holds no shards that `ssast pack` made; give their folder.", path=root)
     return sets
 
 
