@@ -43,7 +43,7 @@ class SeenFiles:
 
 
 def seen_files(root: Location, uids: Sequence[str]) -> Iterator[SeenFiles]:
-    """The files of each uid as a disk or a listing shows them, in a collection by their bytes; of what is missing none."""
+    """The files of each uid as a disk or a listing shows them, in a collection by their bytes; of missing ones none."""
     for uid in uids:
         check_uid(uid)
     with ThreadPoolExecutor(LOOKED_AT_ONCE) as threads:

@@ -11,7 +11,7 @@ from ssast.safe_reading import some
 
 PARQUET = ".parquet"
 METADATA_CSV = "metadata.csv"
-_TABLES = (PARQUET, ".csv", ".tsv", ".json", ".md", ".txt")
+_TABLES = (PARQUET, ".csv", ".tsv", ".json", ".md", ".txt", ".yaml")
 SPLIT_FOLDERS = ("train", "test", "validation")
 _NUMBERED = re.compile(r"(.+?)-(\d{5,})-of-(\d{5,})")
 
