@@ -50,6 +50,7 @@ notebook: setup
 bench: setup
 	$(BIN)/python benchmarks/run.py
 	$(BIN)/python benchmarks/padding.py
+	$(BIN)/torchrun --nproc_per_node 2 benchmarks/distributed.py
 	$(BIN)/python benchmarks/frozen.py
 	$(BIN)/python benchmarks/memory.py
 	$(BIN)/python benchmarks/bounds.py

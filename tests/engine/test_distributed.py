@@ -4,6 +4,8 @@ import contextlib
 import io
 import json
 import os
+import re
+import runpy
 import shutil
 import signal
 import subprocess
@@ -20,7 +22,18 @@ from torch import nn
 
 from ssast import cli
 from ssast.engine import distributed
+from ssast.engine.shared_gradients import SharedGradients
 from ssast.errors import UserError
+
+
+class Line(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.weight = nn.Parameter(torch.ones(2))
+
+    def loss(self, batch, generator=None):
+        return {"loss": (self.weight * batch["x"]).sum()}
+
 
 TOGETHER = (sys.executable, "-m", "torch.distributed.run", "--nproc_per_node")
 ALONE = {"OMP_NUM_THREADS": "1", "PYTHONWARNINGS": "ignore"}
@@ -55,10 +68,13 @@ def test_processes_that_would_train_different_models_end_with_a_sentence_instead
 
 
 def test_a_process_alone_writes_and_changes_nothing():
-    layer = nn.Linear(2, 2)
-    layer(torch.ones(1, 2)).sum().backward()
+    layer = Line()
+    shared = SharedGradients(layer, list(layer.parameters()))
+    assert shared.is_ready
+    with shared.apart():
+        shared.loss({"x": torch.ones(2)})["loss"].backward()
     before = layer.weight.grad.clone()
-    distributed.sum_gradients(layer.parameters())
+    shared.nothing()
     distributed.wait()
     assert torch.equal(layer.weight.grad, before)
     assert distributed.is_main()
@@ -66,32 +82,107 @@ def test_a_process_alone_writes_and_changes_nothing():
     assert torch.equal(distributed.total(torch.ones(2)), torch.ones(2))
 
 
-SUMS = """
-import torch
-from ssast.engine.hardware import engine
-from torch import nn
-from ssast.engine import distributed
+STEP = {"SLURM_JOB_ID": "70001", "SLURM_STEP_ID": "0", "SLURM_PROCID": "5", "SLURM_LOCALID": "1"}
 
-engine("cpu", "fp32")
-distributed.BUCKET_VALUES = 3
-layers = [nn.Linear(2, 2) for _ in range(3)]
-for number, layer in enumerate(layers[: 1 + distributed.rank()]):
-    for parameter in layer.parameters():
-        parameter.grad = torch.full_like(parameter, 10.0 ** distributed.rank())
-everyone = [parameter for layer in layers for parameter in layer.parameters()]
-distributed.sum_gradients(distributed.with_gradients(everyone))
-found = [None if layer.weight.grad is None else layer.weight.grad.unique().tolist() for layer in layers]
-assert found == [[11.0], [10.0], None], found
-assert distributed.total(torch.tensor([distributed.rank() + 1.0])).tolist() == [3.0]
-distributed.leave()
-"""
+
+@pytest.mark.parametrize(
+    ("hosts", "first"),
+    [
+        ("gpu-[07-09,12],other", "gpu-07"),
+        ("a,b", "a"),
+        ("rack[2-3]n[11,13]-ib", "rack2n11-ib"),
+        ("login", "login"),
+    ],
+)
+def test_a_task_of_a_slurm_step_takes_its_place_from_slurm(hosts, first):
+    environ = STEP | {"SLURM_STEP_NUM_TASKS": "8", "SLURM_NTASKS": "16", "SLURM_STEP_NODELIST": hosts}
+    assert distributed.heed_slurm(environ) == 8
+    found = [environ[name] for name in ("RANK", "WORLD_SIZE", "LOCAL_RANK", "MASTER_ADDR")]
+    assert found == ["5", "8", "1", first]
+    other = STEP | {"SLURM_NTASKS": "2", "SLURM_NODELIST": hosts, "SLURM_STEP_ID": "1", "MASTER_ADDR": "own"}
+    assert distributed.heed_slurm(other) == 2
+    assert other["MASTER_ADDR"] == "own"
+    assert other["MASTER_PORT"] != environ["MASTER_PORT"], "two steps may share a machine"
+    assert distributed.heed_slurm(environ) == 0, "once is enough"
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        {"SLURM_NTASKS": "1"},
+        {"SLURM_NTASKS": "4", "SLURM_STEP_NUM_TASKS": "1"},
+        {"SLURM_NTASKS": "4", "SLURM_STEP_ID": None},  # the batch script itself
+        {"SLURM_NTASKS": "4", "RANK": "0", "WORLD_SIZE": "2"},  # torchrun, one a machine
+        {"SLURM_NTASKS": "4", "WORLD_SIZE": "1"},
+        {"SLURM_NTASKS": "4", "SLURM_PROCID": None},
+        {"SLURM_NTASKS": "many"},
+        {},
+    ],
+)
+def test_what_slurm_did_not_start_as_one_of_several_tasks_stays_as_it_is(given):
+    environ = {name: value for name, value in (STEP | given).items() if value is not None}
+    before = dict(environ)
+    assert distributed.heed_slurm(environ) == 0
+    assert environ == before
+
+
+def test_tasks_that_nothing_brings_together_are_told_what_to_set():
+    with pytest.raises(UserError, match=r"one of 3 tasks, but nothing says where .* set MASTER_ADDR"):
+        distributed.heed_slurm(STEP | {"SLURM_NTASKS": "3"})
+
+
+WAYS = Path(__file__).with_name("ways_of_training.py")
+
+
+def ways(processes: int, folder: Path, *words: str) -> int:
+    """The exit code of so many processes that train in the ways named, or in all; one alone is this one."""
+    if processes == 1:
+        runpy.run_path(str(WAYS), run_name="ways")["main"]([str(folder), *words])
+        return 0
+    together = [*TOGETHER, str(processes), str(WAYS), str(folder), *words]
+    return subprocess.run(together, env=os.environ | ALONE, capture_output=True).returncode
+
+
+def weights(folder: Path) -> dict[str, torch.Tensor]:
+    return torch.load(folder / "checkpoints" / "last.pt")["model"]
 
 
 @pytest.mark.slow
-def test_gradients_are_summed_over_the_processes_and_none_is_made_where_none_is(tmp_path):
-    (tmp_path / "sums.py").write_text(SUMS)
-    done = subprocess.run([*TOGETHER, "2", str(tmp_path / "sums.py")], env=os.environ | ALONE, capture_output=True)
-    assert done.returncode == 0, done.stderr.decode()
+@pytest.mark.timeout(900)
+def test_two_processes_train_as_one_does_in_every_way(tmp_path):
+    """51 steps; in each third one the second process has no clip at all."""
+    for processes in (1, 2):
+        assert ways(processes, tmp_path / str(processes)) == 0
+    names = sorted(folder.name for folder in (tmp_path / "1").iterdir())
+    assert len(names) == 10
+    for name in names:
+        one, two = (losses(tmp_path / number / name) for number in "12")
+        assert len(set(one)) > 30, "it trains"
+        assert one == pytest.approx(two, rel=1e-5), name
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(600)
+def test_weight_decay_moves_nothing_that_the_chosen_layer_leaves_unused_on_one_process_or_two(tmp_path):
+    fresh = runpy.run_path(str(WAYS), run_name="ways")["WAYS"]["a layer"]().state_dict()
+    for processes in (1, 2):
+        assert ways(processes, tmp_path / str(processes), "a layer") == 0
+        after = weights(tmp_path / str(processes) / "a layer")
+        assert after.keys() == fresh.keys()
+        still = {name for name, value in after.items() if torch.equal(value, fresh[name])}
+        assert still == {name for name in fresh if re.match(r"v\.(blocks\.([6-9]|1\d)|norm)\.", name)}
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(600)
+def test_a_run_of_two_processes_that_lost_one_goes_on_with_one_with_two_and_with_three(tmp_path):
+    assert ways(1, tmp_path / "whole", "own lengths") == 0
+    assert ways(2, tmp_path / "cut", "own lengths", "--dies_at", "20") != 0
+    for processes in (1, 2, 3):
+        shutil.copytree(tmp_path / "cut", tmp_path / str(processes))
+        assert ways(processes, tmp_path / str(processes), "own lengths") == 0
+        after = losses(tmp_path / str(processes) / "own lengths")
+        assert after == pytest.approx(losses(tmp_path / "whole" / "own lengths"), rel=1e-5)
 
 
 ASTRAY = """

@@ -1,16 +1,18 @@
-"""Let the processes of one run work together, as `accelerate launch` or `torchrun` starts them.
+"""Let the processes of one run work together, as `torchrun`, `accelerate launch` or Slurm's `srun` starts them.
 
 For a process that was started alone everything here costs nothing.
 """
 
 import os
-from collections.abc import Iterable, Sequence
+import re
+import sys
+from collections.abc import MutableMapping, Sequence
 from datetime import timedelta
 from typing import TypeVar, cast
 
 import torch
 import torch.distributed as dist
-from torch import Tensor, nn
+from torch import Tensor
 
 from ssast.errors import UserError
 
@@ -20,8 +22,11 @@ PATIENCE = timedelta(days=1)
 
 What started them sees that one of them has ended.
 """
-BUCKET_VALUES = 1 << 25
-"""Gradients travel in packs of about so many values: few messages, little memory beside them."""
+
+BY_SLURM = "SSAST_BY_SLURM"
+"""The variable that says that the others follow from Slurm's."""
+_HOSTS = ("SLURM_STEP_NODELIST", "SLURM_JOB_NODELIST", "SLURM_NODELIST")
+_PORTS = range(10_000, 32_000)
 
 
 def rank() -> int:
@@ -32,6 +37,45 @@ def rank() -> int:
 def size() -> int:
     """How many processes the run has."""
     return int(os.environ.get("WORLD_SIZE", "1"))
+
+
+def heed_slurm(environ: MutableMapping[str, str]) -> int:
+    """Take a task of a Slurm step of several for a process among others, where nothing else has started it so.
+
+    How many tasks there are, or 0 where this is none of several: then all stays. A batch script itself is no step, how
+    many tasks its job may ever have. UserError where nothing tells how to find the first task.
+    """
+    is_batch_script = "SLURM_JOB_ID" in environ and "SLURM_STEP_ID" not in environ
+    tasks = _number(environ, "SLURM_STEP_NUM_TASKS") or _number(environ, "SLURM_NTASKS")
+    if is_batch_script or tasks < 2 or {"RANK", "WORLD_SIZE"} & environ.keys() or "SLURM_PROCID" not in environ:
+        return 0
+    first = environ.get("MASTER_ADDR") or _first_host(environ)
+    if not first:
+        raise UserError(
+            f"Slurm started this as one of {tasks} tasks, but nothing says where the first of them is; "
+            "set MASTER_ADDR to the name of its machine, or WORLD_SIZE=1 to let each task work for itself."
+        )
+    given = {"MASTER_ADDR": first, "MASTER_PORT": environ.get("MASTER_PORT") or _own_port(environ)}
+    numbers = {"RANK": environ["SLURM_PROCID"], "LOCAL_RANK": environ.get("SLURM_LOCALID") or "0"}
+    environ.update({**given, **numbers, "WORLD_SIZE": str(tasks), BY_SLURM: "1"})
+    return tasks
+
+
+def _first_host(environ: MutableMapping[str, str]) -> str:
+    """The first of the machines, which Slurm lists as in node[07-09,12],other."""
+    hosts = next((environ[name] for name in _HOSTS if environ.get(name)), "")
+    return re.sub(r"\[([^],-]*)[^]]*\]", r"\1", hosts).split(",")[0]
+
+
+def _own_port(environ: MutableMapping[str, str]) -> str:
+    """A port that the tasks of a step agree on, and hardly those of two; the system gives none of these to others."""
+    job, step = (_number(environ, name) for name in ("SLURM_JOB_ID", "SLURM_STEP_ID"))
+    return str(_PORTS[(job * 31 + step) % len(_PORTS)])
+
+
+def _number(environ: MutableMapping[str, str], name: str) -> int:
+    """The whole number that a variable holds; 0 where it holds none."""
+    return int(re.sub(r"\D", "", environ.get(name, "")) or 0)
 
 
 def is_main() -> bool:
@@ -84,39 +128,6 @@ def share(numbers: Sequence[range]) -> list[range]:
     return found
 
 
-def with_gradients(parameters: Iterable[nn.Parameter]) -> list[nn.Parameter]:
-    """The parameters that have a gradient in at least one process; asking waits for all of them."""
-    everyone = list(parameters)
-    used = total(torch.tensor([float(one.grad is not None) for one in everyone]))
-    return [one for one, count in zip(everyone, used.tolist(), strict=True) if count]
-
-
-def sum_gradients(parameters: Iterable[nn.Parameter]) -> None:
-    """Give every process the sum of the gradients of these parameters; one that has none of its own adds nothing."""
-    if size() == 1:
-        return
-    wanted = list(parameters)
-    for parameter in wanted:
-        if parameter.grad is None:
-            parameter.grad = torch.zeros_like(parameter)
-    for bucket in _buckets([parameter.grad for parameter in wanted if parameter.grad is not None]):
-        flat = torch.cat([gradient.flatten() for gradient in bucket])
-        dist.all_reduce(flat)
-        for gradient, summed in zip(bucket, flat.split([one.numel() for one in bucket]), strict=True):
-            gradient.copy_(summed.view_as(gradient))
-
-
-def _buckets(gradients: list[Tensor]) -> Iterable[list[Tensor]]:
-    bucket: list[Tensor] = []
-    for gradient in gradients:
-        bucket.append(gradient)
-        if sum(one.numel() for one in bucket) > BUCKET_VALUES:
-            yield bucket
-            bucket = []
-    if bucket:
-        yield bucket
-
-
 def join(device: torch.device) -> torch.device:
     """Join the other processes of the run, if there are any; this process's own device of that kind.
 
@@ -125,7 +136,9 @@ def join(device: torch.device) -> torch.device:
     if not {"WORLD_SIZE", "MASTER_ADDR"} <= os.environ.keys():  # nobody started it among others
         return device
     if device.type == "cuda":
-        device = torch.device("cuda", int(os.environ.get("LOCAL_RANK", "0")))
+        # Slurm may show each task a GPU of its own alone, which has number 0 there.
+        number = int(os.environ.get("LOCAL_RANK", "0")) % torch.cuda.device_count()
+        device = torch.device("cuda", number)
         torch.cuda.set_device(device)
     backend = "nccl" if device.type == "cuda" else "gloo"
     if not dist.is_initialized():
@@ -135,6 +148,8 @@ def join(device: torch.device) -> torch.device:
             f"--device {device.type} comes too late: the processes of this run began on another kind of device; "
             "start them anew for another."
         )
+    if BY_SLURM in os.environ:  # tasks of a step may well be told to do different things
+        check_alike(sys.argv[1:], "options on their command lines")
     return device
 
 

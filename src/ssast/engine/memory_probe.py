@@ -59,9 +59,12 @@ def _try(model: Any, clips: int, engine: Engine, pieces: int) -> None:
 
 
 def held_beside(model: Any, device: torch.device) -> list[Tensor]:
-    """As much memory as Adam's two means of each trained parameter, and on a GPU what is to stay free."""
+    """As much memory as Adam's two means of each trained parameter, and on a GPU what is to stay free.
+
+    Several processes keep packs of gradients beside those that are added up.
+    """
     trained = [one for one in model.parameters() if one.requires_grad]
-    states = [torch.empty_like(one) for one in trained for _ in range(2)]
+    states = [torch.empty_like(one) for one in trained for _ in range(2 + (distributed.size() > 1))]
     if device.type == "cuda":
         free, _ = torch.cuda.mem_get_info(device)
         states.append(torch.empty(int(FREE_SHARE * free), dtype=torch.uint8, device=device))

@@ -26,6 +26,7 @@ from ssast.engine.checkpoint import (
 )
 from ssast.engine.hardware import Engine, chance_generator, to_device
 from ssast.engine.optimiser import TrainingSettings, optimiser, schedule
+from ssast.engine.shared_gradients import SharedGradients
 from ssast.engine.trainable import TrainingBatches, validate
 from ssast.errors import UserError
 from ssast.model.finite import LARGEST_WEIGHT, fault
@@ -64,7 +65,7 @@ class Run:
         self.clips = 0
         self.queued: tuple[Totals, list[str]] | None = None
         self.newest = NOTHING
-        self.learning: list[nn.Parameter] = []
+        self.shared = SharedGradients(model, self.parameters)
 
     @property
     def steps_here(self) -> int:
@@ -155,9 +156,7 @@ class Run:
         """
         sums = Averages(self.engine.device)
         self.optimizer.zero_grad(set_to_none=True)
-        for number, piece in enumerate(pieces):
-            if piece["uid"]:  # else all its recordings were skipped, or the epoch ended before it
-                self._add_gradients(piece, number * distributed.size() + distributed.rank(), sums)
+        self._add_gradients(pieces, sums)
         self.settle()
         totals = sums.totals(stop=stop, gradient=gradient_norm(self.parameters))
         self.queued = totals, [uid for piece in pieces for uid in piece["uid"]]
@@ -183,14 +182,32 @@ class Run:
             self._count(means)
         return means
 
-    def _add_gradients(self, piece: Batch, number: int, sums: Averages) -> None:
-        """Gradients and numbers of piece `number` of the step, which draws its own chance."""
+    def _add_gradients(self, pieces: list[Batch], sums: Averages) -> None:
+        """Gradients and numbers of the step's pieces; those of several processes travel with this one's last."""
+        numbers = range(distributed.rank(), distributed.size() * len(pieces), distributed.size())
+        # A piece may be empty: all its recordings were skipped, or the epoch ended before it.
+        own = [(number, piece) for number, piece in zip(numbers, pieces, strict=True) if piece["uid"]]
+        if not self.shared.is_ready:
+            self.shared.meet(self._losses(*own[0])["loss"] if own else None)
+        for number, piece in own[:-1]:
+            with self.shared.apart():
+                self._add_gradient(number, piece, sums)
+        if own:
+            self._add_gradient(*own[-1], sums)
+        else:
+            self.shared.nothing()
+
+    def _add_gradient(self, number: int, piece: Batch, sums: Averages) -> None:
+        losses = self._losses(number, piece)
+        weight = sums.add(losses, len(piece["uid"]))
+        (losses["loss"] if self._is_whole else losses["loss"] * weight).backward()
+
+    def _losses(self, number: int, piece: Batch) -> dict[str, Tensor]:
+        """What the model says of piece `number` of the step, which draws its own chance."""
         place, device = self.progress, self.engine.device
         generator = chance_generator(device, self.settings.seed, place.epoch, place.step_in_epoch, number)
         with self.engine.autocast():
-            losses = self.trained.loss(self.batches.prepare(to_device(piece, device), generator), generator)
-        weight = sums.add(losses, len(piece["uid"]))
-        (losses["loss"] if self._is_whole else losses["loss"] * weight).backward()
+            return self.shared.loss(self.batches.prepare(to_device(piece, device), generator), generator)
 
     @property
     def _is_whole(self) -> bool:
@@ -199,12 +216,9 @@ class Run:
 
     def _descend(self, totals: Totals) -> None:
         """The optimiser's step with the gradients of all pieces; a GPU sees by itself where they are unfit for one."""
-        if distributed.size() > 1:
-            self.learning = self.learning or distributed.with_gradients(self.parameters)
-            distributed.sum_gradients(self.learning)
         gradients = [parameter.grad for parameter in self.parameters if parameter.grad is not None]
-        if gradients and not self._is_whole:
-            torch._foreach_mul_(gradients, (1 / totals.count.clamp(min=1)).float())
+        if gradients and not self._is_whole:  # several processes have the mean of theirs
+            torch._foreach_mul_(gradients, (distributed.size() / totals.count.clamp(min=1)).float())
         if self.settings.clip_grad:
             nn.utils.clip_grad_norm_(self.parameters, self.settings.clip_grad)
         optimizer: Any = self.optimizer

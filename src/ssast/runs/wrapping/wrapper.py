@@ -3,6 +3,7 @@
 import contextlib
 import functools
 import inspect
+import os
 from collections.abc import Callable, Iterator, Mapping
 from contextvars import ContextVar
 from pathlib import Path
@@ -16,6 +17,7 @@ from ssast.options.options import Options
 from ssast.options.parts import Part
 from ssast.options.records import MODES
 from ssast.options.resolve import resolve
+from ssast.runs.context import say
 from ssast.runs.output.earlier_results import left_as_it_was
 from ssast.runs.output.lock import held
 from ssast.runs.output.uploads import uploading
@@ -60,8 +62,12 @@ class Mode(Generic[Result]):
 
     def run(self, options: Options) -> Result:
         """Run with options that are resolved and checked."""
+        tasks = distributed.heed_slurm(os.environ)
         if distributed.size() > 1 and not MODES[self.name].shared:
-            raise UserError(f"{self.name} runs in one process; start it without accelerate launch or torchrun.")
+            how = "with srun --ntasks 1" if tasks else "without accelerate launch or torchrun"
+            raise UserError(f"{self.name} runs in one process; start it {how}.")
+        if tasks:
+            say(f"Slurm started {tasks} tasks: they work as one run (with WORLD_SIZE=1 set, each works for itself)")
         asked = {name: getattr(options, name) for name in MEMORY_OPTIONS}
         runs = _runs.set(True)
         try:
