@@ -4,8 +4,6 @@ import contextlib
 import io
 import json
 import os
-import re
-import runpy
 import shutil
 import signal
 import subprocess
@@ -18,22 +16,10 @@ import pandas as pd
 import pyarrow.parquet as pq
 import pytest
 import torch
-from torch import nn
 
 from ssast import cli
 from ssast.engine import distributed
-from ssast.engine.shared_gradients import SharedGradients
 from ssast.errors import UserError
-
-
-class Line(nn.Module):
-    def __init__(self):
-        super().__init__()
-        self.weight = nn.Parameter(torch.ones(2))
-
-    def loss(self, batch, generator=None):
-        return {"loss": (self.weight * batch["x"]).sum()}
-
 
 TOGETHER = (sys.executable, "-m", "torch.distributed.run", "--nproc_per_node")
 ALONE = {"OMP_NUM_THREADS": "1", "PYTHONWARNINGS": "ignore"}
@@ -68,15 +54,7 @@ def test_processes_that_would_train_different_models_end_with_a_sentence_instead
 
 
 def test_a_process_alone_writes_and_changes_nothing():
-    layer = Line()
-    shared = SharedGradients(layer, list(layer.parameters()))
-    assert shared.is_ready
-    with shared.apart():
-        shared.loss({"x": torch.ones(2)})["loss"].backward()
-    before = layer.weight.grad.clone()
-    shared.nothing()
     distributed.wait()
-    assert torch.equal(layer.weight.grad, before)
     assert distributed.is_main()
     assert distributed.share([range(3)]) == [range(3)]
     assert torch.equal(distributed.total(torch.ones(2)), torch.ones(2))
@@ -129,60 +107,6 @@ def test_what_slurm_did_not_start_as_one_of_several_tasks_stays_as_it_is(given):
 def test_tasks_that_nothing_brings_together_are_told_what_to_set():
     with pytest.raises(UserError, match=r"one of 3 tasks, but nothing says where .* set MASTER_ADDR"):
         distributed.heed_slurm(STEP | {"SLURM_NTASKS": "3"})
-
-
-WAYS = Path(__file__).with_name("ways_of_training.py")
-
-
-def ways(processes: int, folder: Path, *words: str) -> int:
-    """The exit code of so many processes that train in the ways named, or in all; one alone is this one."""
-    if processes == 1:
-        runpy.run_path(str(WAYS), run_name="ways")["main"]([str(folder), *words])
-        return 0
-    together = [*TOGETHER, str(processes), str(WAYS), str(folder), *words]
-    return subprocess.run(together, env=os.environ | ALONE, capture_output=True).returncode
-
-
-def weights(folder: Path) -> dict[str, torch.Tensor]:
-    return torch.load(folder / "checkpoints" / "last.pt")["model"]
-
-
-@pytest.mark.slow
-@pytest.mark.timeout(900)
-def test_two_processes_train_as_one_does_in_every_way(tmp_path):
-    """51 steps; in each third one the second process has no clip at all."""
-    for processes in (1, 2):
-        assert ways(processes, tmp_path / str(processes)) == 0
-    names = sorted(folder.name for folder in (tmp_path / "1").iterdir())
-    assert len(names) == 10
-    for name in names:
-        one, two = (losses(tmp_path / number / name) for number in "12")
-        assert len(set(one)) > 30, "it trains"
-        assert one == pytest.approx(two, rel=1e-5), name
-
-
-@pytest.mark.slow
-@pytest.mark.timeout(600)
-def test_weight_decay_moves_nothing_that_the_chosen_layer_leaves_unused_on_one_process_or_two(tmp_path):
-    fresh = runpy.run_path(str(WAYS), run_name="ways")["WAYS"]["a layer"]().state_dict()
-    for processes in (1, 2):
-        assert ways(processes, tmp_path / str(processes), "a layer") == 0
-        after = weights(tmp_path / str(processes) / "a layer")
-        assert after.keys() == fresh.keys()
-        still = {name for name, value in after.items() if torch.equal(value, fresh[name])}
-        assert still == {name for name in fresh if re.match(r"v\.(blocks\.([6-9]|1\d)|norm)\.", name)}
-
-
-@pytest.mark.slow
-@pytest.mark.timeout(600)
-def test_a_run_of_two_processes_that_lost_one_goes_on_with_one_with_two_and_with_three(tmp_path):
-    assert ways(1, tmp_path / "whole", "own lengths") == 0
-    assert ways(2, tmp_path / "cut", "own lengths", "--dies_at", "20") != 0
-    for processes in (1, 2, 3):
-        shutil.copytree(tmp_path / "cut", tmp_path / str(processes))
-        assert ways(processes, tmp_path / str(processes), "own lengths") == 0
-        after = losses(tmp_path / str(processes) / "own lengths")
-        assert after == pytest.approx(losses(tmp_path / "whole" / "own lengths"), rel=1e-5)
 
 
 ASTRAY = """
