@@ -18,10 +18,13 @@ from numpy.typing import NDArray
 from ssast.metrics.calibration import bearing_people, recalibration, smooth_curve
 from ssast.metrics.estimates import auc_of
 from ssast.metrics.measures import Floats
+from ssast.metrics.reliability import repeatability
 from ssast.metrics.subgroups import FEW_PEOPLE, GAP_MEASURES, gap_interval, group_measures
 from ssast.metrics.usefulness import net_benefit, predictive
 
 PREVALENCE, THRESHOLD = 0.1, 0.35
+RETEST_TRUTH = {"icc_2_1": 1 / 1.37, "icc_3_1": 1 / 1.36, "sem": 0.6, "mdc95": 0.6 * 1.96 * 2**0.5}
+"""Of a standard deviation of 1 between people, 0.6 within and 0.1 between sessions."""
 BENEFIT_AT, CURVE_AT = (0.1, 0.2, 0.4), (0.15, 0.3, 0.5)
 _BIG = 300_000
 Span = tuple[float, list[float] | None]
@@ -134,6 +137,19 @@ def gap_coverage(sets: int, people: int) -> dict[str, dict[str, float]]:
     return table
 
 
+def twice(rng: np.random.Generator, people: int, shift: float = 0.1) -> tuple[Floats]:
+    """Scores (P, 2) of people in two sessions: one between people, 0.6 within them, and a shift of a session."""
+    own = 5 + rng.normal(size=(people, 1))
+    return (own + 0.6 * rng.normal(size=(people, 2)) + shift * rng.normal(size=2),)
+
+
+def of_two_sessions(values: Floats) -> Iterator[tuple[str, Span]]:
+    """Each measure of repeating, with its interval."""
+    for name, own in repeatability(values).items():
+        if name in RETEST_TRUTH:
+            yield name, (own["value"], own["interval"])
+
+
 def false_alarms(sets: int, people: int) -> float:
     """The share of sets without any gap in which a gap is named, of two columns of two groups and four measures."""
     named = []
@@ -165,6 +181,7 @@ def main() -> None:
     print(f"{asked.sets} sets of {asked.people} people: how often a 95 % interval holds the truth")
     show(label_coverage(asked.sets, asked.people))
     show(gap_coverage(asked.sets, asked.people))
+    show({"two sessions": covered(twice, of_two_sessions, RETEST_TRUTH, asked.sets, asked.people)})
     alarms = false_alarms(asked.without, asked.people)
     print(f"\n{asked.without} sets without any gap: one is named in {100 * alarms:.1f} % of them")
 

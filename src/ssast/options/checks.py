@@ -59,6 +59,14 @@ def check_audit(options: Any) -> Iterator[str]:
         )
 
 
+def check_retest(options: Any) -> Iterator[str]:
+    """Whether there are values to hold against each other, and a table that tells the sessions apart."""
+    if not options.runs:
+        yield "retest needs scores or embeddings; write `ssast retest RUN -d TABLE`, a folder of evaluate or their file"
+    if options.data_split_root is None:
+        yield "retest needs -d/--data_split_root, a csv with the columns uid, speaker and session"
+
+
 def check_thresholds(options: Any) -> Iterator[str]:
     """Whether thresholds are asked for by one rule."""
     if options.sensitivity is not None and options.specificity is not None:

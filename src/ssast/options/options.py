@@ -97,7 +97,7 @@ class Options(TrainingOptions):
     runs: str | None = option(
         None,
         "folders of the runs to compare, with commas between; for audit one that scored these clips; for merge those "
-        "that hold parts",
+        "that hold parts; for retest also files",
         SCORES,
         secret="run",
     )

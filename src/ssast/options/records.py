@@ -205,6 +205,15 @@ MODES = {
         words="runs...",
         sends=True,
     ),
+    "retest": ModeRecord(
+        "say how well scores and embeddings repeat in people who were recorded twice",
+        "a csv with a column session, and folders of evaluate, csv files of scores, or files of extract",
+        "retest.csv, retest.json and retest.html",
+        _names(_EVERY, _CLOUD, "data_split_root resamples runs"),
+        checks=(checks.check_retest, checks.check_cloud),
+        words="runs...",
+        sends=True,
+    ),
     "inspect": ModeRecord(
         "say what a checkpoint is, what it hears and names, and what can be done with it",
         "a checkpoint of any kind, or a folder: ssast inspect FILE",

@@ -1,0 +1,168 @@
+"""Find people who were recorded in two sessions, and put the values of their recordings side by side.
+
+Shapes: R rows, P people, 2 sessions, D values of a recording.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from ssast import redaction
+from ssast.data.storage.location import Location
+from ssast.data.tables.people import cell_name, find_people, plain_name
+from ssast.data.tables.splits import read_split
+from ssast.errors import UserError
+from ssast.metrics.measures import Floats
+from ssast.metrics.reliability import LEAST_PEOPLE, SESSIONS
+from ssast.safe_reading import some
+
+SESSION = "session"
+EMBEDDING = "embedding"
+_TARGET = "_target"
+_MOST_VALUES, _VALUES_A_BYTE = 5_000_000, 8
+"""More numbers than this no table of embeddings of its size holds."""
+
+
+@dataclass(frozen=True)
+class Repeats:
+    """The uids of each person's recordings in the first and in the second session, and who was left out."""
+
+    uids: list[tuple[list[str], list[str]]]
+    unit: str
+    once: int
+    more: int
+
+    def sentences(self) -> list[str]:
+        """How many people there are, and whose recordings are not used."""
+        most = max(len(uids) for sessions in self.uids for uids in sessions)
+        told = [f"{len(self.uids)} {self.unit}s were recorded in two sessions."]
+        if most > 1:
+            told.append(f"A session's value is the mean of its recordings, {most} at most.")
+        if self.once:
+            told.append(f"Left out: {self.once} {self.unit}s with one session only.")
+        if self.more:
+            told.append(f"Of {self.more} {self.unit}s with more than two sessions the first two count.")
+        return told
+
+    def values(self, values_of: Mapping[str, Floats]) -> Floats:
+        """The mean of each person's recordings of a session (P, 2, D), of people with values in both."""
+        pairs = []
+        for sessions in self.uids:
+            own = [[values_of[uid] for uid in uids if uid in values_of] for uids in sessions]
+            if all(own):
+                pairs.append([np.mean(found, axis=0) for found in own])
+        return np.array(pairs, dtype=np.float64) if pairs else np.empty((0, SESSIONS, 0))
+
+
+def find_repeats(place: Location) -> Repeats:
+    """The people of a table with two sessions or more, by its columns of people and `session`.
+
+    UserError where a column is missing, or fewer than three people were recorded twice.
+    """
+    frame = read_split(place)
+    people = find_people(frame)
+    if people is None:
+        raise UserError(f"{place} does not say who speaks; add a column speaker or subject.", path=place)
+    named = [str(name) for name in frame.columns if plain_name(name) == SESSION]
+    if not named:
+        raise UserError(
+            f"{place} has no column {SESSION}, only {some([str(name) for name in frame.columns])}; "
+            f"add one that tells the first recording of a person from the second.",
+            path=place,
+        )
+    sessions: dict[str, dict[str, list[str]]] = {}
+    for uid, person, cell in zip(frame.index, people.names, frame[named[0]].tolist(), strict=True):
+        if person is not None and (session := cell_name(cell)) is not None:
+            sessions.setdefault(person, {}).setdefault(session, []).append(uid)
+    twice = {person: own for person, own in sessions.items() if len(own) >= SESSIONS}
+    if len(twice) < LEAST_PEOPLE:
+        raise UserError(
+            f"{place} has {len(twice)} people with two sessions, expected at least {LEAST_PEOPLE}; "
+            "see that its columns name people and sessions.",
+            path=place,
+        )
+    pairs = [_first_two(own) for own in twice.values()]
+    more = sum(len(own) > SESSIONS for own in twice.values())
+    return Repeats(pairs, people.unit, len(sessions) - len(twice), more)
+
+
+def _first_two(sessions: dict[str, list[str]]) -> tuple[list[str], list[str]]:
+    """The uids of the first two sessions: numbers by their size, names by the alphabet."""
+    first, second = sorted(sessions, key=_as_number)[:SESSIONS]
+    return sessions[first], sessions[second]
+
+
+def _as_number(session: str) -> tuple[float, str]:
+    try:
+        return float(session), session
+    except ValueError:
+        return float("inf"), session
+
+
+def table_of(word: str) -> Path:
+    """The table that a word names: the predictions of a run folder, or the file itself. UserError where it is not."""
+    path = Path(word)
+    if path.is_dir():
+        path = path / "predictions.csv"
+    if not path.is_file():
+        raise UserError(
+            f"{path} does not exist; give a folder of evaluate, a csv of scores, or a file of embeddings.", path=path
+        )
+    return path
+
+
+def read_scores(path: Path) -> dict[str, dict[str, Floats]]:
+    """The scores (1,) by column and uid, of a csv with a column uid; targets and text are left aside."""
+    frame = read_split(Location(str(path)))
+    columns = [str(name) for name in frame.columns if pd.api.types.is_numeric_dtype(frame[name])]
+    columns = [name for name in columns if not (name.endswith(_TARGET) and name.removesuffix(_TARGET) in columns)]
+    if not columns:
+        raise UserError(f"{path} has no column of numbers beside uid; give predictions.csv of a run.", path=path)
+    found = {}
+    for name in columns:
+        values = frame[name].dropna()
+        numbers = values.to_numpy(dtype=np.float64)
+        found[name] = {str(uid): numbers[at : at + 1] for at, uid in enumerate(values.index)}
+    return found
+
+
+def read_embeddings(path: Path) -> dict[str, Floats]:
+    """The embeddings (D,) by uid of a parquet file that `extract` wrote; UserError for any other."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    try:
+        with pq.ParquetFile(path) as file:
+            _check_size(file, path)
+            table = file.read(columns=["uid", EMBEDDING])
+        kind = table.schema.field(EMBEDDING).type
+        if not (pa.types.is_list(kind) or pa.types.is_large_list(kind)) or not pa.types.is_floating(kind.value_type):
+            raise ValueError(f"its column {EMBEDDING} holds {kind}")
+        uids = [str(uid) for uid in table.column("uid").to_pylist()]
+        rows = [np.asarray(row, dtype=np.float64) for row in table.column(EMBEDDING).to_pylist()]
+    except (OSError, ValueError, KeyError, TypeError, pa.ArrowException) as error:
+        raise UserError(
+            f"{path} cannot be read as embeddings ({str(error)[:200]}); give a file that extract wrote.", path=path
+        ) from error
+    redaction.learn("uid", uids)
+    if len({row.shape for row in rows}) > 1 or len(set(uids)) < len(uids):
+        raise UserError(
+            f"{path} has more than one embedding of a recording, or of several sizes; extract without --over_time.",
+            path=path,
+        )
+    return dict(zip(uids, rows, strict=True))
+
+
+def _check_size(file: object, path: Path) -> None:
+    """ValueError where a file holds more numbers than its size allows: some bytes can unfold to a million times."""
+    metadata = file.metadata  # type: ignore[attr-defined]
+    values = sum(
+        metadata.row_group(group).column(at).num_values
+        for group in range(metadata.num_row_groups)
+        for at in range(metadata.num_columns)
+    )
+    if values > _MOST_VALUES + _VALUES_A_BYTE * path.stat().st_size:
+        raise ValueError(f"it unfolds to {values:,} values")

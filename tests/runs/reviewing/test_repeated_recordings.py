@@ -1,0 +1,41 @@
+import numpy as np
+import pandas as pd
+import pytest
+
+from ssast.data.storage.location import Location
+from ssast.runs.reviewing.repeated_recordings import find_repeats, read_scores
+
+
+def table(tmp_path, sessions):
+    rows = [
+        {"uid": f"{person}{session}", "speaker": person, "Session": session}
+        for person, own in sessions.items()
+        for session in own
+    ]
+    pd.DataFrame(rows).to_csv(tmp_path / "table.csv", index=False)
+    return find_repeats(Location(str(tmp_path / "table.csv")))
+
+
+def test_sessions_come_in_the_order_of_their_numbers_or_of_the_alphabet_and_people_without_two_are_left_out(tmp_path):
+    people = {"a": ["10", "9"], "b": ["2026-03-01", "2026-02-01"], "c": ["pre", "post", "late"], "d": ["1"]}
+    found = table(tmp_path, people)
+    firsts = [(first, second) for first, second in found.uids]
+    assert firsts[0] == (["a9"], ["a10"])
+    assert firsts[1] == (["b2026-02-01"], ["b2026-03-01"])
+    assert firsts[2] == (["clate"], ["cpost"])
+    assert (found.once, found.more, found.unit) == (1, 1, "speaker")
+
+
+def test_people_without_a_value_in_both_sessions_are_left_out_of_that_value(tmp_path):
+    found = table(tmp_path, {name: ["1", "2"] for name in "abcd"})
+    values = {f"{name}{session}": np.array([float(session)]) for name in "abcd" for session in "12"}
+    del values["b2"]
+    assert found.values(values)[:, :, 0].tolist() == [[1, 2]] * 3
+    assert found.values({}).shape == (0, 2, 0)
+
+
+def test_columns_of_targets_and_text_are_no_scores(tmp_path):
+    (tmp_path / "predictions.csv").write_text("uid,ill,ill_target,note,hit_target\na,0.5,1,x,3\nb,,0,y,4\n")
+    found = read_scores(tmp_path / "predictions.csv")
+    assert set(found) == {"ill", "hit_target"}
+    assert {uid: float(value[0]) for uid, value in found["ill"].items()} == {"a": pytest.approx(0.5)}
