@@ -52,7 +52,7 @@ def retest(options: Options) -> Path:
             own = label if len(tables) == 1 else f"{name}: {label}"
             pairs[own] = _enough(repeats.values(values_of), table)[:, :, 0]
             scores[own] = {"people": len(pairs[own]), **repeatability(pairs[own])}
-    return _write(options, repeats, scores, embeddings, pairs)
+    return _write(writable_folder(options.exp_dir), repeats, scores, embeddings, pairs)
 
 
 def _names(tables: list[Path]) -> list[str]:
@@ -75,14 +75,13 @@ def _enough(values: Floats, table: Path) -> Floats:
 
 
 def _write(
-    options: Options,
+    folder: Path,
     repeats: Repeats,
     scores: dict[str, dict[str, Any]],
     embeddings: dict[str, dict[str, Any]],
     pairs: dict[str, Floats],
 ) -> Path:
-    """retest.csv, retest.json and retest.html in the output folder, and a table on the screen; the csv."""
-    folder = writable_folder(options.exp_dir)
+    """retest.csv, retest.json and retest.html in a folder, and a table on the screen; the csv."""
     with atomic_file(folder / "retest.csv") as unfinished:
         pd.DataFrame(list(_rows({**scores, **embeddings}))).to_csv(unfinished, index=False)
     content = {"people": len(repeats.uids), "unit": repeats.unit, "scores": scores, "embeddings": embeddings}
