@@ -13,6 +13,10 @@ from ssast.options.declaration import OptionGroup, option
 AUDIO = OptionGroup("Audio and spectrogram")
 WAVEFORM = OptionGroup("Waveform augmentation (training only)", alters=True)
 SPECTROGRAM = OptionGroup("Spectrogram augmentation (training only)", alters=True)
+AUGMENTATIONS = " ".join(
+    [name for each in ALTERATIONS for name in (each.name, each.amount.name)]
+    + ["mixup", "mixup_alpha", *(each.name for each in SPECTROGRAM_ALTERATIONS)]
+)
 _PROBABILITY: dict[str, Any] = {"unit": "probability a clip", "low": 0, "high": 1}
 
 

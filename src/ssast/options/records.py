@@ -4,8 +4,8 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from ssast.audio.alterations import ALTERATIONS, SPECTROGRAM_ALTERATIONS
 from ssast.options import checks
+from ssast.options.audio_options import AUGMENTATIONS
 from ssast.options.tasks import PRETEXT_TASKS
 
 INSIDE, BESIDE, THERE = "inside", "beside", "there"
@@ -19,10 +19,9 @@ class ModeRecord:
 
     `options` are the names of those that its help shows. `words` names the options that bare words on the command line
     fill: one each, and all that are left one with `...`. `checks` give a sentence for each thing that is wrong among
-    options, as far as that can be told without a file or a model. A mode that `only_prints` leaves nothing else behind,
-    so that it may end where nobody reads on. `lock` says where the lock of its folder lies, if it makes one; what
-    `sends` results does so where a bucket is named; what `tidies` takes its first files away where it fails before
-    there is a result. Where it is `shared`, several processes can do it together.
+    options, as far as that can be told without a file or a model. One that `only_prints` may end where nobody reads on.
+    `lock` says where the lock of its folder lies, if it makes one; what `sends` results does so where a bucket is
+    named; what `tidies` takes its first files away where it fails; what is `shared` several processes do together.
     """
 
     summary: str
@@ -55,10 +54,6 @@ _WINDOWS = "whole_recording window_overlap"
 _NEW_MODEL = "pretrained_mdl_path model_size fshape tshape fstride tstride"
 _TRAINING = f"{_BATCHES} learning_rate epochs optim weight_decay scheduler max_lr clip_grad patience val_share"
 _CHECKPOINTS = "micro_batch save_every_seconds keep_checkpoints tensorboard"
-_AUGMENTATION = " ".join(
-    [name for each in ALTERATIONS for name in (each.name, each.amount.name)]
-    + ["mixup", "mixup_alpha", *(each.name for each in SPECTROGRAM_ALTERATIONS)]
-)
 _HEAD = "label_txt loss activation final_dropout layernorm head_lr pos_weight balanced seeds features"
 _CHECKPOINT_HEAD = "label_txt task weighted layer fstride tstride loss activation"
 
@@ -79,7 +74,7 @@ MODES = {
         "recordings, train.csv",
         "a pretrained model folder",
         _names(
-            _CLIPS, _NEW_MODEL, _TRAINING, _CHECKPOINTS, _AUGMENTATION, "crop task mask_patch cluster_factor mask_layer"
+            _CLIPS, _NEW_MODEL, _TRAINING, _CHECKPOINTS, AUGMENTATIONS, "crop task mask_patch cluster_factor mask_layer"
         ),
         checks=checks.CHECK_WORK,
         sends=True,
@@ -91,7 +86,7 @@ MODES = {
         "recordings, train.csv and test.csv, labels.txt, a pretrained model",
         "a fine-tuned model folder with scores, predictions and report.html",
         _names(
-            *(_CLIPS, _NEW_MODEL, _TRAINING, _CHECKPOINTS, _AUGMENTATION, _HEAD, _WINDOWS),
+            *(_CLIPS, _NEW_MODEL, _TRAINING, _CHECKPOINTS, AUGMENTATIONS, _HEAD, _WINDOWS),
             "crop task freeze unfreeze_last lora_rank lora_alpha weighted layer resamples folds",
             "prevalence groups sensitivity specificity",
         ),
@@ -294,5 +289,4 @@ def check_together(options: Any) -> str:
 
     The type of `options` is not named, because options.py stands above this file.
     """
-    problems = (problem for check in MODES[options.mode].checks for problem in check(options))
-    return next(problems, "")
+    return next((problem for check in MODES[options.mode].checks for problem in check(options)), "")
