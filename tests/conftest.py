@@ -1,8 +1,10 @@
 """Shared fixtures: the real recordings beside the repository, and small corpora made on the spot."""
 
+import base64
 import contextlib
 import json
 import os
+import zlib
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # tests run side by side
 import ssast  # noqa: F401, I001 - before torch, so that its threads do not spin, here and in what tests start
@@ -126,8 +128,12 @@ def write_shards(
     group: int = 4,
     compression: str = "none",
     leave_out: tuple[str, ...] = (),
+    told: bool = False,
 ) -> Path:
-    """Recordings and tables as Parquet, a file a table; `leave_out` names columns: uid, ssast_metadata."""
+    """Recordings and tables as Parquet, a file a table; `leave_out` names columns: uid, ssast_metadata.
+
+    With `told` the csv lies in the footer too, as `ssast pack` writes it.
+    """
     import pyarrow as pa
     import pyarrow.parquet as pq
 
@@ -142,6 +148,9 @@ def write_shards(
         columns |= {column: pa.array(frame[column]) for column in frame}
         columns["ssast_metadata"] = pa.array([(place.parent / "metadata.json").read_bytes() for place in places])
         table = pa.table({column: cells for column, cells in columns.items() if column not in leave_out})
+        if told:
+            text = base64.b64encode(zlib.compress(frame.to_csv().encode()))
+            table = table.replace_schema_metadata({"ssast": json.dumps({"left_out": 0}), "ssast_csv": text})
         place = folder / f"{name}-00000-of-00001.parquet"
         pq.write_table(table, place, row_group_size=group, compression=compression, use_dictionary=False)
     return folder

@@ -10,6 +10,7 @@ from pathlib import Path
 from ssast.data.batch import Batch
 from ssast.data.known_lengths import known_frames
 from ssast.data.storage.atomic_writes import atomic_file
+from ssast.data.storage.location import Location
 from ssast.data.tables.balance import clip_weights
 from ssast.engine import distributed
 from ssast.engine.optimiser import TrainingSettings
@@ -18,6 +19,7 @@ from ssast.errors import UserError
 from ssast.options.options import Options
 from ssast.options.record import RunRecord
 from ssast.runs.batches import ClipReader
+from ssast.runs.context import say
 from ssast.runs.output.changed_recordings import RememberedRecordings
 from ssast.runs.output.folder import open_folder, used_files
 from ssast.runs.output.skipped_recordings import JOURNAL
@@ -49,8 +51,11 @@ def training_batches(
     With `lengths` each holds clips of one of them, as far as they are known, and goes through at that length.
     """
     share = (distributed.rank(), distributed.size())
+    learned = reader.dataset(train, augment=True)
+    if balanced and learned.blocks is not None:
+        say(_balanced_sentence(reader.recordings, len(set(learned.blocks))))
     training = reader.load(
-        reader.dataset(train, augment=True),
+        learned,
         batch_size=reader.batch_size,
         share=share,
         shuffle_seed=reader.seed,
@@ -77,6 +82,16 @@ def training_batches(
         pieces=training.batches.each,
         workers=reader.num_workers,
     )
+
+
+def _balanced_sentence(root: Location, groups: int) -> str:
+    """What drawing by label costs where recordings are fetched in row groups."""
+    cost = (
+        "which costs a disk more seeking"
+        if root.is_local
+        else "so that all of them should fit into the cache (--cache_gb): one that is pushed out is fetched again"
+    )
+    return f"--balanced draws recordings from all {groups} row groups of the shards in any order, {cost}"
 
 
 def epoch_steps(train: Rows, batch_size: int) -> int:

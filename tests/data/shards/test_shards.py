@@ -71,6 +71,16 @@ def test_the_table_of_shards_is_the_csv(still_corpus, still_shards):
     pd.testing.assert_frame_equal(found, still_corpus.frame())
 
 
+def test_a_footer_tells_the_table_and_rows_that_differ_are_refused(still_corpus, tmp_path, shards_of):
+    frame = still_corpus.frame()
+    shards = shards_of(tmp_path / "shards", still_corpus.audio, {"train": frame}, told=True)
+    assert opened(Location(shards)).table("train").read_bytes() == frame.to_csv().encode()
+    as_in_folders(still_corpus, shards, frame.index)
+    root = damaged(shards, tmp_path, rewritten(lambda table: with_uids(table, [*frame.index[1:], "0000"])))
+    with pytest.raises(UserError, match="is damaged: its rows are not those of its csv"):
+        load_recording(root, "0001")
+
+
 def test_batches_of_a_data_set_are_those_from_folders_with_any_number_of_workers(still_corpus, still_shards):
     frame = still_corpus.frame()
 

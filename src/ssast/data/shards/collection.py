@@ -79,6 +79,7 @@ def keep_open(root: Location, collection: Collection | None) -> None:
 def opened_anew(root: Location) -> Collection | None:
     """The same, but looked for again, since files may have changed."""
     known = _opened.pop(root._id, None)
+    root.ask_again()
     if known is not None and known.stamped == stamp(root):
         keep_open(root, known)
     return opened(root)

@@ -64,8 +64,6 @@ def metadata_tables(root: Location) -> list[tuple[str, Location]]:
 
 def stamp(root: Location) -> list[tuple[str, object]]:
     """What changes when a shard or a table is replaced, as the disk or a listing of the bucket tells."""
-    if not root.is_local:
-        root.ask_again()
     found: list[tuple[str, object]] = []
     for _, place in parquet_files(root) or metadata_tables(root):
         if place.is_local:

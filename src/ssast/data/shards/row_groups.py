@@ -29,6 +29,7 @@ class OpenGroup:
         self.begins = self.lengths = np.empty(0, dtype=np.int64)
         self.names: pa.ChunkedArray | None = None
         self.metadata: pa.ChunkedArray | None = None
+        self.uids: list[object] | None = None
 
     def read(self, begin: int, end: int) -> bytes:
         """The bytes from one place of the shard to another."""
@@ -94,10 +95,12 @@ def _places(file: ShardFile, group: int, read: Callable[[int, int], bytes]) -> P
 
 def _add_beside(held: OpenGroup, file: ShardFile, group: int, read: Callable[[int, int], bytes]) -> None:
     path = f"{file.audio}.path"
-    wanted = [name for name in (path, METADATA) if name in file.columns]
+    wanted = [name for name in (path, METADATA, file.uid) if name in file.columns]
     table = file.table(group, wanted, read) if wanted else None
     if path in file.columns and table is not None:
         held.names = pa.chunked_array([chunk.field("path") for chunk in table.column(file.audio).chunks], pa.string())
+    if file.uid is not None and table is not None:
+        held.uids = table.column(file.uid).to_pylist()
     if METADATA in file.columns and table is not None:
         held.metadata = table.column(METADATA)
 

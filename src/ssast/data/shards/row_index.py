@@ -3,15 +3,18 @@
 from bisect import bisect_right
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from itertools import accumulate
 from pathlib import PurePosixPath
 from typing import Any
 
 import pyarrow as pa
 
+from ssast.data.shards.packed_file import PackedFile
 from ssast.data.shards.row_groups import METADATA
-from ssast.data.shards.shard_file import ShardFile, small_parts
+from ssast.data.shards.shard_file import ShardFile, csv_share, small_parts
 from ssast.data.storage.location import Location
+from ssast.data.tables.splits import read_table
 from ssast.errors import UserError
 from ssast.safe_reading import some
 
@@ -40,9 +43,10 @@ class RowIndex:
         """(number of the row group, its rows) of a table."""
         for number, (at, _) in enumerate(self.groups):
             if self.named[at][0] == name:
-                yield number, self._rows_in(number)
+                yield number, self.rows_in(number)
 
-    def _rows_in(self, number: int) -> range:
+    def rows_in(self, number: int) -> range:
+        """The rows of a row group."""
         return range(*self.edges[number : number + 2])
 
     def group_of(self, row: int) -> int:
@@ -68,8 +72,30 @@ class RowIndex:
             self._around[at] = small_parts(self.files[at])
         return self._around[at]
 
+    def text(self, name: str) -> bytes | None:
+        """The csv of a table as the footers of its shards hold it; None where they do not, or lack some of its rows."""
+        files = [self.files[at] for at, (table, _) in enumerate(self.named) if table == name]
+        shares = [csv_share(file) for file in files]
+        return None if None in shares else b"".join(share for share in shares if share is not None)
+
+    def _told_uids(self) -> list[str] | None:
+        """The uids by the texts of the tables, so that no column is fetched; None where these are not known."""
+        found: list[str] = []
+        for name in self.tables():
+            text = self.text(name)
+            if text is None:
+                return None
+            cells = read_table(PackedFile(f"{self.root}/{name}.csv", content=partial(bytes, text)))
+            column = next((column for column in cells if column.lower() == "uid"), None)
+            found += [] if column is None else cells[column].values()
+        return found if len(found) == self.edges[-1] else None
+
     def uids(self) -> list[str]:
         """The uid of each row: of the column, else by the name of its file, else by its table and number."""
+        told = self._told_uids()
+        if told is not None:
+            self._check_uids(told)
+            return told
         if all(file.uid for file in self.files):
             found = [value for number in range(len(self.groups)) for value in self._column(number, "uid")]
             self._check_uids(found)

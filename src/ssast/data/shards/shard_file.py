@@ -4,8 +4,10 @@ A file on this machine is read where it lies. Of one in a bucket a row group com
 this machine, where every process finds it.
 """
 
+import base64
 import io
 import os
+import zlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
@@ -19,12 +21,16 @@ from ssast.data.storage.cache import cache, fingerprint_of
 from ssast.data.storage.location import READ_TRIES, Location
 from ssast.data.storage.ranges import fetch_range, several
 from ssast.errors import UserError
+from ssast.safe_reading import json_of
 
 _T = TypeVar("_T")
 FOOTER_BYTES = 1 << 18
 """So much of a file's end is fetched at once; most footers fit in."""
 _MOST_FOOTER_BYTES = 1 << 30
 _MAGIC = b"PAR1"
+_NOTE_KEY, _CSV_KEY = b"ssast", b"ssast_csv"
+"""Under which `ssast pack` notes what a shard is part of, and its share of the csv."""
+_MOST_CSV_BYTES = 1 << 30
 
 
 class NoSoundError(UserError):
@@ -218,6 +224,20 @@ def _footer(location: Location, size: int) -> tuple[pq.FileMetaData, bytes]:
         return pq.read_metadata(pa.BufferReader(whole)), whole
     except (pa.ArrowException, OSError) as error:
         raise wrong from error
+
+
+def csv_share(file: ShardFile) -> bytes | None:
+    """The text of the csv that `ssast pack` put into a footer; None where there is none, or rows were left out."""
+    notes = file.footer.metadata or {}
+    try:
+        note = json_of(notes[_NOTE_KEY].decode())
+        if note.get("left_out") != 0:
+            return None
+        unfold = zlib.decompressobj()
+        text = unfold.decompress(base64.b64decode(notes[_CSV_KEY], validate=True), _MOST_CSV_BYTES)
+        return None if unfold.unconsumed_tail else text
+    except (KeyError, ValueError, AttributeError, zlib.error):
+        return None
 
 
 def holds_recordings(kind: pa.DataType) -> bool:

@@ -4,7 +4,6 @@ import os
 import threading
 from collections import OrderedDict
 from collections.abc import Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -44,10 +43,13 @@ class Shards:
 
     def _begin(self) -> None:
         self._process, self._open = os.getpid(), OrderedDict[int, OpenGroup]()
+        self._failed: dict[int, UserError] = {}
         self._lock, self.ahead = threading.Lock(), Ahead(self._fetch)
 
     def __getstate__(self) -> dict[str, Any]:
-        return {name: value for name, value in self.__dict__.items() if name not in ("_open", "_lock", "ahead")}
+        return {
+            name: value for name, value in self.__dict__.items() if name not in ("_open", "_lock", "_failed", "ahead")
+        }
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__dict__.update(state)
@@ -66,6 +68,9 @@ class Shards:
         return PackedFile(f"{self.root}/{name}.csv", self.root.project, self.root.cache_gb, content)
 
     def _csv(self, name: str) -> bytes:
+        told = self.index.text(name)
+        if told is not None:
+            return told
         numbers = list(self.index.rows_of(name))
         uids = [self.uids[row] for _, rows in numbers for row in rows]
         return csv_text(uids, [self.index.beside(number) for number, _ in numbers])
@@ -85,14 +90,23 @@ class Shards:
             self._begin()
         number = self.index.group_of(row)
         file, group, at = self.index.place_of(row)
+        if number in self._failed:
+            raise self._failed[number]
         with self._lock:
             found = self._open.get(number)
             if found is None:
                 found = self._open[number] = opened_group(file, group)
+                self._check_names(number, found)
                 if len(self._open) > OPEN_GROUPS:
                     self._open.popitem(last=False)
             self._open.move_to_end(number)
         return found, at
+
+    def _check_names(self, number: int, held: OpenGroup) -> None:
+        """UserError where the rows of a row group have other uids than the text of their table says."""
+        rows = self.index.rows_in(number)
+        if held.uids is not None and [str(uid).strip() for uid in held.uids] != self.uids[rows.start : rows.stop]:
+            raise self.index.place_of(rows.start)[0].damaged("its rows are not those of its csv")
 
     def find(self, uid: str) -> FoundRecording:
         """The recording of a uid; AudioError for whatever is wrong with its row."""
@@ -175,8 +189,10 @@ class Shards:
 
     def _fetch(self, number: int) -> None:
         at, group = self.index.groups[number]
-        with suppress(UserError):  # said when its own turn comes
+        try:
             fetch_group(self.files[at], group)
+        except UserError as error:
+            self._failed[number] = error  # said when its own turn comes, without another try
 
 
 @dataclass(frozen=True)

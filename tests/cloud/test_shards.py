@@ -1,0 +1,73 @@
+"""Shards in a bucket: few requests, each row group fetched once, and a bucket that goes away."""
+
+import pyarrow.parquet as pq
+import pytest
+import torch
+
+import ssast
+from ssast import SSASTForAudioClassification, cli
+
+torch.set_num_threads(1)
+OTHERS = 8
+"""Requests beside those for row groups: of the listing, and the footers."""
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory):
+    frontend = {"sample_rate": 16000, "num_mel_bins": 32, "target_length": 32, "mean": -4.0, "std": 4.0}
+    kept = {"labels": ["high", "loud"], "frontend": {**frontend, "reduce": True, "clip_length": 0.0}, "seed": 0}
+    folder = tmp_path_factory.mktemp("models") / "fine"
+    shape = {"model_size": "tiny", "fshape": 16, "tshape": 8, "num_mel_bins": 32, "target_length": 32}
+    SSASTForAudioClassification(2, **shape, **kept).save_pretrained(folder)
+    return folder
+
+
+def upload(store, shards, name):
+    address = store.bucket(name)
+    store.put_folder(name, shards)
+    return f"{address}/"
+
+
+def options(model, where, out):
+    how = {"device": "cpu", "precision": "fp32", "num_workers": 2, "dataset": "tones", "cloud": False}
+    return {"finetuned_mdl_path": str(model), "prefix": str(where), "exp_dir": str(out), **how}
+
+
+@pytest.fixture(scope="module")
+def shards(still_corpus, shards_of, tmp_path_factory):
+    tables = {name: still_corpus.frame(name) for name in ("train", "test")}
+    return shards_of(tmp_path_factory.mktemp("single") / "shards", still_corpus.audio, tables, group=1, told=True)
+
+
+def test_extraction_asks_once_for_each_row_group(either, shards, model, tmp_path):
+    store, proxy = either
+    address = upload(store, shards, "packed")
+    here = ssast.extract(**options(model, shards, tmp_path / "here"))
+    proxy.seen.clear()
+    there = ssast.extract(**options(model, address, tmp_path / "there"))
+    assert there.read_bytes() == here.read_bytes()
+    groups = pq.read_metadata(shards / "test-00000-of-00001.parquet").num_row_groups
+    assert groups == 6
+    assert len(proxy.seen) <= groups + OTHERS
+    proxy.seen.clear()
+    ssast.extract(**options(model, address, tmp_path / "again"))
+    assert len(proxy.seen) <= OTHERS
+
+
+def test_a_bucket_that_goes_away_gives_one_sentence_and_leaves_no_table(
+    proxy, gs_emulator, shards, model, tmp_path, impatient, capsys
+):
+    address = upload(gs_emulator, shards, "leaving")
+    asked = []
+
+    def refuse(method, path):
+        asked.extend([path] if "alt=media" in path else [])
+        return 503 if len(asked) > 4 else None  # two footers and two row groups have come
+
+    proxy.refuse = refuse
+    words = [word for name, value in options(model, address, tmp_path / "out").items() for word in (f"--{name}", value)]
+    assert cli.main(["extract", *map(str, words)]) == 2
+    said = capsys.readouterr().err
+    assert "cannot read gs://leaving/test-00000-of-00001.parquet" in said
+    assert len(said.strip().splitlines()) == 1
+    assert not list((tmp_path / "out").glob("*.pqt"))
