@@ -254,3 +254,34 @@ def test_two_hundred_clips_through_four_workers(either, two_hundred, tmp_path, m
     assert faults or fetched == len(set(proxy.downloads()))
     run_all(root, tmp_path / "second", **how)
     assert len(proxy.downloads()) == fetched
+
+
+def test_parts_with_disks_of_their_own_meet_in_the_bucket(gs, on_disk, tmp_path):
+    folder, _ = on_disk
+    root = stock(gs, "parts", folder)
+    how = HOW | sources(str(folder), "splits/test.csv") | {"finetuned_mdl_path": folder / "tuned"}
+    whole = ssast.extract(**how, exp_dir=tmp_path / "whole")
+    for number in (1, 2):
+        own = {"bucket_name": "parts", "cloud_dir": "out", "exp_dir": tmp_path / f"disk-{number}"}
+        ssast.extract(**how, **own, part=f"{number}/2")
+    there = {name.removeprefix("out/") for name in gs.names("parts") if name.startswith("out/")}
+    assert {f"{whole.stem}_part-001-of-002.parquet", "run-extract_part-002-of-002.yaml"} <= there
+    merged = ssast.merge(runs=f"{root}/out", exp_dir=tmp_path / "merged")
+    assert (merged / whole.name).read_bytes() == whole.read_bytes()
+
+
+def test_parts_in_one_folder_send_what_is_their_own(gs, on_disk, tmp_path):
+    folder, _ = on_disk
+    gs.bucket("own")
+    out = {"bucket_name": "own", "exp_dir": tmp_path / "out"}
+    how = HOW | sources(str(folder), "splits/test.csv") | {"finetuned_mdl_path": folder / "tuned"}
+    ssast.extract(**how, **out, cloud=False, part="1/2")
+    ssast.extract(**how, **out, part="2/2")
+    assert {name.rpartition("/")[2] for name in gs.names("own")} == {
+        ".ssast_part-002-of-002",
+        *names_of(out, "part-002"),
+    }
+
+
+def names_of(out: dict[str, object], part: str) -> set[str]:
+    return {name for name in names(Path(str(out["exp_dir"]))) if part in name}

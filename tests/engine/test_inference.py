@@ -7,6 +7,8 @@ import pyarrow.parquet as pq
 import pytest
 import torch
 
+from ssast.audio.frontend import Frontend
+from ssast.data.prepare import Prepare
 from ssast.engine import inference
 from ssast.engine.hardware import engine
 from ssast.errors import UserError
@@ -68,6 +70,21 @@ def test_every_clip_comes_out_once_in_order(tmp_path):
 @pytest.mark.parametrize("size", [1, 3, 7, 8, 21, 64])
 def test_the_size_of_the_batches_changes_no_byte(tmp_path, size):
     assert read(run(tmp_path / "a", size=4), tmp_path) == read(run(tmp_path / "b", size=size), tmp_path)
+
+
+def test_the_longest_clip_of_a_batch_has_the_bytes_that_it_has_beside_a_longer_one():
+    """Parts of a run gave other last digits to clips that ended their batch at a place that no full lane reaches."""
+    prepare = Prepare(Frontend(num_mel_bins=32, target_length=48, mean=-4.0, std=4.0))
+    dice = torch.Generator().manual_seed(0)
+    for samples in range(3001, 7000, 61):
+        alone, beside = torch.zeros(1, samples), torch.zeros(1, 9000)
+        alone[0] = beside[0, :samples] = 0.3 * torch.randn(samples, generator=dice) + 0.2
+        of = [
+            {"uid": ["a"], "waveform": waveform, "lengths": torch.tensor([samples]), "targets": torch.empty(1, 0)}
+            for waveform in (alone, beside)
+        ]
+        found = [inference.on_device(lambda batch: prepare(batch)["fbank"], one, torch.device("cpu")) for one in of]
+        assert torch.equal(*found), samples
 
 
 def test_on_a_cpu_the_model_always_sees_the_same_number_of_clips(tmp_path):

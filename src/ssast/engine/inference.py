@@ -16,6 +16,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 from tqdm import tqdm
 
 from ssast.data.batch import Batch
@@ -23,7 +24,7 @@ from ssast.data.storage.atomic_writes import atomic_file
 from ssast.data.tables.row_groups import write_rows
 from ssast.engine import distributed
 from ssast.engine.hardware import Engine, to_device
-from ssast.engine.lengths import Grouping, answers
+from ssast.engine.lengths import SUMMED_TOGETHER, Grouping, answers
 from ssast.model.finite import check_answers
 from ssast.safe_reading import json_file
 
@@ -170,6 +171,8 @@ def _pieces(batch: Batch) -> Iterator[Batch]:
     for start in range(0, clips, CPU_CLIPS):
         rows = torch.arange(start, start + CPU_CLIPS).clamp(max=clips - 1)
         piece = {key: value[rows] for key, value in batch.items() if torch.is_tensor(value)}
+        if "waveform" in piece:
+            piece["waveform"] = F.pad(piece["waveform"], (0, -piece["waveform"].shape[-1] % SUMMED_TOGETHER))
         yield cast(Batch, piece | {"uid": [batch["uid"][row] for row in rows]})
 
 
