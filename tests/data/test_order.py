@@ -2,7 +2,7 @@ from itertools import pairwise
 
 import pytest
 
-from ssast.data.order import EpochSampler, Pieces, gathered
+from ssast.data.order import BLOCKS_TOGETHER, BlockOrder, EpochSampler, Pieces, gathered
 
 LENGTHS = [64 * (1 + number * number % 7) for number in range(53)]
 
@@ -79,3 +79,30 @@ def test_processes_share_a_batch_of_one_length_among_them(processes):
     assert sorted(clip for share in shares for piece in share for clip in piece) == list(range(53))
     pieces = [piece for share in shares for piece in share if piece]
     assert sum(len({LENGTHS[clip] for clip in piece}) == 1 for piece in pieces) >= len(pieces) - len(set(LENGTHS))
+
+
+def test_clips_are_shuffled_in_windows_of_blocks_that_come_in_a_drawn_order():
+    blocks = [clip // 10 for clip in range(200)]
+
+    def order(epoch, lengths=None):
+        sampler = EpochSampler(200, shuffle_seed=1, epoch=epoch, batch_size=8, blocks=blocks)
+        sampler.lengths = lengths
+        return [clip for clip, _ in sampler]
+
+    first = order(0)
+    assert sorted(first) == list(range(200))
+    drawn = BlockOrder(blocks, 1).of(0)
+    size = 10 * BLOCKS_TOGETHER
+    for number, start in enumerate(range(0, 200, size)):
+        window = [blocks[clip] for clip in first[start : start + size]]
+        assert set(window) == set(drawn[number * BLOCKS_TOGETHER : (number + 1) * BLOCKS_TOGETHER])
+        assert window != sorted(window)
+    assert order(1) != first
+    assert BlockOrder(blocks, 1).of(1) != drawn
+    by_length = order(0, [clip % 3 for clip in range(200)])
+    assert sorted(by_length) == list(range(200))
+    assert {blocks[clip] for clip in by_length[:size]} == set(drawn[:BLOCKS_TOGETHER])
+
+
+def test_without_a_seed_blocks_are_read_as_they_lie():
+    assert BlockOrder([3, 3, 1, 1, 2], None).of(4) == [3, 1, 2]

@@ -1,5 +1,6 @@
 """Whole modes on shards: what they compute is what they compute from folders."""
 
+import pyarrow.parquet as pq
 import pytest
 import torch
 
@@ -76,3 +77,18 @@ def test_training_on_shards_is_the_same_with_workers_and_after_a_kill(still_corp
     killed = ssast.finetune(**options, exp_dir=str(tmp_path / "killed"))
     for folder in (helped, killed):
         assert (folder / "model.safetensors").read_bytes() == (alone / "model.safetensors").read_bytes()
+
+
+def test_parts_of_an_extraction_end_where_row_groups_do(still_corpus, still_shards, model, tmp_path):
+    where = {"prefix": str(still_shards), "data_split_root": str(still_corpus.splits / "train.csv")}
+    options = {"finetuned_mdl_path": str(model), "dataset": "tones", **where, **SOUND}
+    tables = [ssast.extract(**options, part=f"{part}/3", exp_dir=str(tmp_path / "out")) for part in (1, 2, 3)]
+    assert [pq.read_metadata(table).num_rows for table in tables] == [4, 4, 4]
+    tables = [ssast.extract(**options, part=f"{part}/5", exp_dir=str(tmp_path / "more")) for part in range(1, 6)]
+    assert [pq.read_metadata(table).num_rows for table in tables] == [2, 2, 3, 2, 3]
+
+
+def test_drawing_by_label_says_what_it_costs(still_corpus, still_shards, tmp_path, capsys):
+    options = {"prefix": str(still_shards), "label_txt": str(still_corpus.label_txt), **FRESH, **SOUND}
+    ssast.finetune(**options, balanced=True, epochs=1, resamples=20, exp_dir=str(tmp_path / "out"))
+    assert "draws recordings from all 3 row groups of the shards in any order" in capsys.readouterr().out

@@ -213,6 +213,14 @@ class FileDataset(Judged, Dataset[ClipItem]):
         }
 
 
+def blocks_of_files(files: Sequence[Location]) -> list[int] | None:
+    """The row group of each file that lies in shards; None where one does not."""
+    sounds = [file.content if isinstance(file, PackedFile) else None for file in files]
+    found = [sound.group if isinstance(sound, PackedSound) else None for sound in sounds]
+    known = [group for group in found if group is not None]
+    return known if len(known) == len(files) else None
+
+
 def _prefetch_packed(files: Sequence[Location]) -> None:
     sounds = [file.content for file in files if isinstance(file, PackedFile) and isinstance(file.content, PackedSound)]
     for shards in dict.fromkeys(sound.shards for sound in sounds):

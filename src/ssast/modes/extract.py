@@ -24,7 +24,7 @@ from ssast.runs.output.folder import open_folder, used_files
 from ssast.runs.output.notes import Listening, note_recordings
 from ssast.runs.output.part_notes import PartNote
 from ssast.runs.paths import Paths
-from ssast.runs.rows import Rows, data_name, rows
+from ssast.runs.rows import Rows, blocks_of, data_name, rows
 from ssast.runs.scoring import Scorer
 from ssast.runs.wrapping.wrapper import Mode
 
@@ -40,7 +40,7 @@ def extract(options: Options) -> Path:
     model, audio = _extraction_model(options, paths)
     every = rows(paths, [], "MSE", on_bad_audio=options.on_bad_audio)
     reader = ClipReader.of(context, audio)
-    bounds = part_bounds(context.part, len(every.frame), reader)
+    bounds = part_bounds(context.part, len(every.frame), reader, blocks_of(paths, every))
     source = replace(every, frame=every.frame.iloc[slice(*bounds)])
     layer = model.layer if "layer" not in options.given else options.layer
     task = model.task if "task" not in options.given else options.task

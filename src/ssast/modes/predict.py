@@ -12,7 +12,7 @@ import pyarrow as pa
 import torch
 
 from ssast import redaction
-from ssast.data.audio_files import FileDataset
+from ssast.data.audio_files import FileDataset, blocks_of_files
 from ssast.data.tables.label_columns import NOTE, WINDOW, call_column, check_label_names, predicted_table, score_columns
 from ssast.engine import inference
 from ssast.engine.lengths import Grouping
@@ -62,7 +62,7 @@ def predict(options: Options) -> Path:
     audio = model_settings(asked, model, options.given)
     every = named_recordings(paths, options.files or "", options.on_bad_audio)
     reader = ClipReader.of(context, audio)
-    bounds = part_bounds(context.part, len(every), reader)
+    bounds = part_bounds(context.part, len(every), reader, blocks_of_files(every))
     files = every[slice(*bounds)]
     used = fingerprint(paths.model_source(paths.finetuned_mdl_path or ""))
     folder = open_folder(context.record, clips={"predict": len(files)}, files=used, trains=False)

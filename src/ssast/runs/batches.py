@@ -1,7 +1,7 @@
 """Read the recordings of a mode's rows in batches, as the options ask, and prepare them on the device."""
 
 import math
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
@@ -48,12 +48,18 @@ class RowBatches:
     unit: str = "batch"
 
 
-def part_bounds(part: Part, rows: int, reader: "ClipReader") -> tuple[int, int]:
+def part_bounds(part: Part, rows: int, reader: "ClipReader", blocks: Sequence[int] | None = None) -> tuple[int, int]:
     """The rows from one number to another that a part of a run takes, of `rows` in all: the one place that decides it.
 
-    On a GPU, where a clip's last digits go with its batch, a part makes the batches that one run makes.
+    On a GPU, where a clip's last digits go with its batch, a part makes the batches that one run makes. With `blocks`,
+    the row group of each row, it ends where one of those does, or on a GPU with the batch in which that is.
     """
-    return part.bounds(rows, () if reader.device.type == "cpu" else range(0, rows + 1, reader.loader_size))
+    size = 1 if reader.device.type == "cpu" else reader.loader_size
+    starts = [] if blocks is None else [row for row in range(1, rows) if blocks[row] != blocks[row - 1]]
+    ends = sorted({min(rows, -(-row // size) * size) for row in starts})
+    if len(ends) + 1 < part.count:  # too few row groups to share out
+        return part.bounds(rows, () if size == 1 else range(0, rows + 1, size))
+    return part.bounds(rows, [0, *ends, rows])
 
 
 def part_key(part: Part, bounds: tuple[int, int]) -> str:

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from ssast import redaction
 from ssast.data.audio_files import look_for_audio
 from ssast.data.recordings import check_uid
-from ssast.data.shards.collection import Collection, opened_anew, table_named
+from ssast.data.shards.collection import Collection, opened, opened_anew, table_named
 from ssast.data.storage.location import Location
 from ssast.data.tables.splits import find_split, read_split, split_validation
 from ssast.data.tables.targets import check_targets, read_labels, targets
@@ -83,6 +83,12 @@ def split_place(paths: Paths, name: str) -> Location:
 def collection_of(paths: Paths) -> Collection | None:
     """The shards that hold the recordings, as their files are now; None where these lie in folders."""
     return opened_anew(paths.recordings) if paths.prefix else None
+
+
+def blocks_of(paths: Paths, source: Rows) -> list[int] | None:
+    """The row group of each row's recording; None where recordings lie in folders."""
+    collection = opened(paths.recordings)
+    return None if collection is None else collection.blocks_of(list(source.frame.index))
 
 
 def rows(paths: Paths, labels: list[str], loss: str, *, on_bad_audio: str, in_part: bool = False) -> Rows:

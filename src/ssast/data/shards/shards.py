@@ -202,6 +202,11 @@ class PackedSound:
     shards: Shards
     row: int
 
+    @property
+    def group(self) -> int:
+        """The row group that it lies in, counted through all shards."""
+        return self.shards.index.group_of(self.row)
+
     def __call__(self) -> bytes:
         """The bytes of the file; AudioError where the row holds none."""
         return self.shards.sound(self.row)
