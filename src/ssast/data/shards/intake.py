@@ -3,7 +3,6 @@
 import hashlib
 import os
 from collections.abc import Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
@@ -20,6 +19,7 @@ from ssast.data.shards.shard_plan import MB
 from ssast.data.shards.shard_writer import PackedClip
 from ssast.data.storage import location
 from ssast.data.storage.location import Location, Missing
+from ssast.data.storage.threads import in_threads
 from ssast.data.workers import Workers, killed
 from ssast.errors import AudioError, UserError
 
@@ -34,7 +34,7 @@ HEARD_AS = AudioConf()
 """Sound is judged as it is, by no settings of a model; all of a recording counts."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class SeenFiles:
     """How many bytes the recording of a uid has, and a name for the state that its files are in."""
 
@@ -46,8 +46,7 @@ def seen_files(root: Location, uids: Sequence[str]) -> Iterator[SeenFiles]:
     """The files of each uid as a disk or a listing shows them, in a collection by their bytes; of missing ones none."""
     for uid in uids:
         check_uid(uid)
-    with ThreadPoolExecutor(LOOKED_AT_ONCE) as threads:
-        yield from threads.map(partial(_seen, root), uids)
+    return in_threads(partial(_seen, root), uids, LOOKED_AT_ONCE)
 
 
 def _seen(root: Location, uid: str) -> SeenFiles:

@@ -8,6 +8,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 import pyarrow as pa
@@ -15,6 +16,8 @@ import pyarrow.parquet as pq
 
 from ssast.data.shards.shard_plan import PlannedShard
 from ssast.data.shards.shard_schema import CSV_KEY, METADATA_COLUMN, NOTE_KEY, SHARD_FORMAT, column, packed_schema
+
+_PIECE_BYTES = 1 << 22
 
 
 @dataclass(frozen=True)
@@ -59,20 +62,32 @@ def write_shard(path: Path, shard: PlannedShard, table: PackedTable, clips: Iter
         write_statistics=["uid", *table.types],
     ) as writer:
         for group in shard.groups:
-            kept = _kept(group, coming)
-            for _, clip in kept:
-                content.update(told(clip))
-            if kept:
-                writer.write_table(_rows(table, kept, schema), row_group_size=len(kept))
-            rows += len(kept)
+            pieces = list(_pieces(table, group, coming, schema, content))
+            count = sum(len(piece) for piece in pieces)
+            if count:
+                writer.write_table(pa.Table.from_batches(pieces, schema), row_group_size=count)
+            rows += count
         writer.add_key_value_metadata(_notes(shard, table, rows, content.hexdigest()))
     return rows
 
 
-def _kept(group: range, clips: Iterator[PackedClip | None]) -> list[tuple[int, PackedClip]]:
-    """(row of the table, recording) of those rows of a group that are not left out."""
-    both = zip(group, islice(clips, len(group)), strict=True)
-    return [(row, clip) for row, clip in both if clip is not None]
+def _pieces(
+    table: PackedTable, group: range, clips: Iterator[PackedClip | None], schema: pa.Schema, content: Any
+) -> Iterator[pa.RecordBatch]:
+    """The rows of a group that are not left out, some at a time, so that its sound is held once."""
+    kept: list[tuple[int, PackedClip]] = []
+    held = 0
+    for row, clip in zip(group, islice(clips, len(group)), strict=True):
+        if clip is None:
+            continue
+        content.update(told(clip))
+        kept.append((row, clip))
+        held += len(clip.content)
+        if held >= _PIECE_BYTES:
+            yield _rows(table, kept, schema)
+            kept, held = [], 0
+    if kept:
+        yield _rows(table, kept, schema)
 
 
 def told(clip: PackedClip) -> bytes:
@@ -81,7 +96,7 @@ def told(clip: PackedClip) -> bytes:
     return b"".join(hashlib.sha256(part).digest() for part in parts)
 
 
-def _rows(table: PackedTable, kept: list[tuple[int, PackedClip]], schema: pa.Schema) -> pa.Table:
+def _rows(table: PackedTable, kept: list[tuple[int, PackedClip]], schema: pa.Schema) -> pa.RecordBatch:
     cells = table.frame.iloc[[row for row, _ in kept]]
     sound = pa.array([clip.content for _, clip in kept], pa.binary())
     names = pa.array([clip.name for _, clip in kept], pa.string())
@@ -91,7 +106,7 @@ def _rows(table: PackedTable, kept: list[tuple[int, PackedClip]], schema: pa.Sch
         **{name: column(cells[name], kind) for name, kind in table.types.items()},
         METADATA_COLUMN: pa.array([clip.metadata for _, clip in kept], pa.binary()),
     }
-    return pa.table([columns[name] for name in schema.names], schema=schema)
+    return pa.record_batch([columns[name] for name in schema.names], schema=schema)
 
 
 def _notes(shard: PlannedShard, table: PackedTable, rows: int, content: str) -> dict[str, str]:

@@ -8,7 +8,6 @@ import hashlib
 import os
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
@@ -19,6 +18,7 @@ from ssast.data.recordings import find_recording
 from ssast.data.shards.collection import opened
 from ssast.data.storage.cache import Cache, fingerprint_of
 from ssast.data.storage.location import Location
+from ssast.data.storage.threads import in_threads
 from ssast.errors import AudioError, UserError
 
 _AT_ONCE = 8
@@ -38,8 +38,7 @@ def file_fingerprints(files: Sequence[Location], cache: Cache) -> Iterator[str |
 
 def _each(one: Callable[[Any], str | None], of: Iterable[Any]) -> Iterator[str | None]:
     """In order; several at once, since disks and stores keep one waiting."""
-    with ThreadPoolExecutor(_AT_ONCE) as threads:
-        yield from threads.map(one, of)
+    return in_threads(one, of, _AT_ONCE)
 
 
 def _content(root: Location, cache: Cache, uid: str) -> str | None:
