@@ -1,5 +1,6 @@
-"""The script for a GPU runs on a processor in a small form, so that it is ready when a GPU can be had."""
+"""The script for a GPU runs on a processor in a small form; that of large runs says what its page says."""
 
+import importlib.util
 import json
 import os
 import subprocess
@@ -33,3 +34,16 @@ def test_the_script_for_a_gpu_measures_every_part_on_a_processor(tmp_path):
     assert [row["N"] for row in found["learning"]] == [0, 0, 0, 10, 10, 10]
     table = (tmp_path / "gpu.md").read_text()
     assert all(f"## {part.capitalize()}" in table for part in found)
+
+
+def test_the_page_of_large_runs_has_the_lines_that_its_script_prints(monkeypatch, capsys, tmp_path):
+    spec = importlib.util.spec_from_file_location("scale", ROOT / "benchmarks" / "scale.py")
+    scale = importlib.util.module_from_spec(spec)
+    monkeypatch.setitem(sys.modules, "scale", scale)
+    spec.loader.exec_module(scale)
+    monkeypatch.setattr(scale, "RESULTS", tmp_path)  # what was measured on one machine is not on the page
+    monkeypatch.setattr(sys, "argv", ["scale.py", "table"])
+    scale.main()
+    said = [line.replace(" |  |", " | |") for line in capsys.readouterr().out.splitlines() if line.startswith("| ")]
+    assert len(said) == 14
+    assert set(said) <= set((ROOT / "docs" / "scale.md").read_text(encoding="utf-8").splitlines())
