@@ -4,7 +4,9 @@ import numpy as np
 import pytest
 
 from ssast.metrics.predictions import Predictions
+from ssast.metrics.review import add_review
 from ssast.metrics.scores import score
+from ssast.metrics.subgroups import GroupColumn, add_subgroups
 from ssast.pages.html import sound_uri, write_page
 from ssast.pages.report_page import report_page
 
@@ -21,6 +23,8 @@ def report(tmp_path_factory):
     predictions = Predictions(uids, LABELS, scores, targets, subjects=subjects, unit="speaker")
     metrics = score(targets, scores, LABELS, loss="BCE", subjects=subjects, resamples=30)
     metrics |= {"unit": "speaker", "by_subject": None}
+    add_review(metrics, predictions, {})
+    add_subgroups(metrics, predictions, {}, [GroupColumn("site", ["one", "another"] * 30)])
     log = [
         {"epoch": epoch, "step": 5 * epoch, "learning_rate": 1e-3, "train_loss": 1 / epoch, "validation_loss": 0.5}
         for epoch in (1, 2, 3)
@@ -36,6 +40,15 @@ def test_the_report_fits_the_screen(report, opened, size):
     with opened(report, size) as it:
         assert it.value("document.documentElement.scrollWidth <= innerWidth")
         assert it.value("[...document.querySelectorAll('svg')].every(each => each.getBoundingClientRect().width > 100)")
+
+
+def test_what_is_folded_is_printed_too_but_for_asides(report, opened):
+    with opened(report) as it:
+        it.page.emulate_media(media="print")
+        heights = "[...document.querySelectorAll('details:not([open]):not(.aside)')].map(each => each.offsetHeight)"
+        assert min(it.value(heights)) > 60
+        wide = "[...document.querySelectorAll('.wide')].every(each => getComputedStyle(each).overflowX == 'visible')"
+        assert it.value(wide)
 
 
 def test_the_hardest_clips_can_be_heard(report, opened):

@@ -88,4 +88,5 @@ def _every_gap(column: Mapping[str, Any]) -> str:
     if not rows:
         return ""
     body = table(["label", "groups", "measure", "gap"], rows)
-    return f"<details><summary>{counted(len(rows), 'gap')} with corrected intervals</summary>{body}</details>"
+    told = f"<summary>{counted(len(rows), 'gap')} with corrected intervals</summary>"
+    return f'<details class="aside">{told}{body}</details>'
