@@ -15,6 +15,9 @@ class PackedFile(Location):
     content: Callable[[], bytes] = field(default=bytes, compare=False)
     known_as: str | None = None
 
+    def __post_init__(self) -> None:
+        """Take the address as it is: millions of them are made."""
+
     @property
     def is_local(self) -> bool:
         """It is no file of its own."""

@@ -25,6 +25,8 @@ from ssast.safe_reading import some
 
 OPEN_GROUPS = 64
 """So many row groups a process has open; of each it holds where its recordings lie, not their sound."""
+KINDS_KNOWN = 1000
+"""So many kinds of metadata.json are remembered."""
 
 
 class Shards:
@@ -44,11 +46,14 @@ class Shards:
     def _begin(self) -> None:
         self._process, self._open = os.getpid(), OrderedDict[int, OpenGroup]()
         self._failed: dict[int, UserError] = {}
+        self._described: dict[bytes, tuple[str, int]] = {}
         self._lock, self.ahead = threading.Lock(), Ahead(self._fetch)
 
     def __getstate__(self) -> dict[str, Any]:
         return {
-            name: value for name, value in self.__dict__.items() if name not in ("_open", "_lock", "_failed", "ahead")
+            name: value
+            for name, value in self.__dict__.items()
+            if name not in ("_open", "_lock", "_failed", "_described", "ahead")
         }
 
     def __setstate__(self, state: dict[str, Any]) -> None:
@@ -115,7 +120,7 @@ class Shards:
         name, metadata = held.name(at), held.described(at)
         encoding, rate, ending = "", NOT_TOLD, name.rsplit(".", 1)[-1].lower() if "." in name else ""
         if metadata is not None:
-            encoding, rate = encoding_and_rate(metadata[:METADATA_BYTES], self.root / uid / "metadata.json")
+            encoding, rate = self._told(metadata[:METADATA_BYTES], uid)
             if ending not in AUDIO_ENDINGS.get(encoding, (encoding,)):
                 odd = {} if ending in EXTENSIONS else {"file": name}
                 raise AudioError(
@@ -124,6 +129,15 @@ class Shards:
         elif ending not in EXTENSIONS:
             ending = sniff(self.sound(row)) or ending
         return FoundRecording(self._file(uid, row, name or f"waveform.{ending}"), ending, rate)
+
+    def _told(self, metadata: bytes, uid: str) -> tuple[str, int]:
+        """What metadata.json says; it is read once where recordings have the same."""
+        found = self._described.get(metadata)
+        if found is None:
+            found = encoding_and_rate(metadata, self.root / uid / "metadata.json")
+            if len(self._described) < KINDS_KNOWN:
+                self._described[metadata] = found
+        return found
 
     def sound(self, row: int) -> bytes:
         """The file of a recording; AudioError where its row holds none."""
