@@ -77,7 +77,7 @@ def test_two_processes_train_as_one_does_in_every_way(tmp_path):
 @pytest.mark.slow
 @pytest.mark.timeout(600)
 def test_weight_decay_moves_nothing_that_the_chosen_layer_leaves_unused_on_one_process_or_two(tmp_path):
-    fresh = runpy.run_path(str(WAYS), run_name="ways")["WAYS"]["a layer"]().state_dict()
+    fresh = runpy.run_path(str(WAYS), run_name="ways")["fresh"]("a layer").state_dict()
     for processes in (1, 2):
         assert ways(processes, tmp_path / str(processes), "a layer") == 0
         after = weights(tmp_path / str(processes) / "a layer")
