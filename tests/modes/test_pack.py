@@ -153,6 +153,14 @@ def test_a_damaged_shard_of_a_killed_run_is_made_again(given, tmp_path, dies):
     assert shards(packed(given, tmp_path / "shards")) == whole
 
 
+def test_shards_are_packed_again_in_another_size_without_a_csv(given, tmp_path):
+    first = packed(given, tmp_path / "first")
+    ssast.pack(prefix=first, exp_dir=tmp_path / "second", num_workers=0)
+    assert [path.name for path in (tmp_path / "second").glob("train-*")] == ["train-00000-of-00001.parquet"]
+    for table in ("train", "test"):
+        pd.testing.assert_frame_equal(rows(tmp_path / "second", table), rows(first, table))
+
+
 def test_other_shards_in_the_folder_are_not_replaced(given, tmp_path):
     home = packed(given, tmp_path / "shards")
     before = shards(home)

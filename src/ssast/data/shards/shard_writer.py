@@ -10,6 +10,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -98,7 +99,7 @@ def told(clip: PackedClip) -> bytes:
 
 def _rows(table: PackedTable, kept: list[tuple[int, PackedClip]], schema: pa.Schema) -> pa.RecordBatch:
     cells = table.frame.iloc[[row for row, _ in kept]]
-    sound = pa.array([clip.content for _, clip in kept], pa.binary())
+    sound = _as_one([clip.content for _, clip in kept])
     names = pa.array([clip.name for _, clip in kept], pa.string())
     columns = {
         "uid": pa.array([clip.uid for _, clip in kept], pa.string()),
@@ -107,6 +108,13 @@ def _rows(table: PackedTable, kept: list[tuple[int, PackedClip]], schema: pa.Sch
         METADATA_COLUMN: pa.array([clip.metadata for _, clip in kept], pa.binary()),
     }
     return pa.record_batch([columns[name] for name in schema.names], schema=schema)
+
+
+def _as_one(contents: list[bytes]) -> pa.Array:
+    """A column of bytes, its memory taken at once: a column that grows leaves half as much again behind."""
+    offsets = np.cumsum([0, *map(len, contents)], dtype=np.int32)
+    buffers = [None, pa.py_buffer(offsets), pa.py_buffer(b"".join(contents))]
+    return pa.Array.from_buffers(pa.binary(), len(contents), buffers)
 
 
 def _notes(shard: PlannedShard, table: PackedTable, rows: int, content: str) -> dict[str, str]:
