@@ -176,8 +176,15 @@ def constants() -> Constants:
     state, width = lines(STATE)
     machine = f"{platform.machine()}, {os.cpu_count()} cores"
     return Constants(
-        *(statistics.mean(sizes), statistics.median(times), table_bytes),
-        *(start["seconds"], start["bytes"], a_clip, state, width, machine),
+        flac_bytes=statistics.mean(sizes),
+        decode_seconds=statistics.median(times),
+        table_bytes=table_bytes,
+        start_seconds=start["seconds"],
+        start_bytes=start["bytes"],
+        short_seconds=a_clip,
+        state_bytes=state,
+        width=width,
+        machine=machine,
     )
 
 

@@ -192,7 +192,7 @@ class ShardPredictor:
         heard = {one.uid: one for one in pool_windows(tables, self.pooling)}
         own = [heard.get(uid) for uid in clips.uids]
         labels = score_columns(label_names(self.predictor.model))
-        scores: list[NDArray[np.float32] | None] = [one and one.values for one in own]
+        scores: list[NDArray[np.float32] | None] = [None if one is None else one.values for one in own]
         columns: dict[str, Any] = {"uid": pa.array(clips.names, pa.string())}
         columns["seconds"] = pa.array([one and round(one.seconds, 4) for one in own], pa.float64())
         columns["windows"] = pa.array([one and one.windows for one in own], pa.int64())
