@@ -146,7 +146,7 @@ def logistic(
         return None
     off_nK = design_nK * (positive_n - _expit(design_nK @ beta_K + offset_n))[:, None]
     sums_SK = np.stack([by_subject(column_n, subject_n, subjects) for column_n in off_nK.T], axis=1)
-    return Fit(beta_K, np.linalg.solve(bend_KK, sums_SK.T).T)
+    return Fit(beta_K, np.asarray(np.linalg.solve(bend_KK, sums_SK.T).T, np.float64))
 
 
 def _expit(values: Floats) -> Floats:

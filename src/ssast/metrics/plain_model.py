@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from ssast.metrics.measures import SOFT_POSITIVE, Floats
 
@@ -52,7 +53,12 @@ class PlainModel:
 
 
 def fit_plain(
-    features: Floats, targets_R: Floats, held_out: Floats, held_targets_R: Floats, *, is_yes_no: bool
+    features: NDArray[np.floating],
+    targets_R: Floats,
+    held_out: NDArray[np.floating],
+    held_targets_R: Floats,
+    *,
+    is_yes_no: bool,
 ) -> PlainModel | None:
     """The model of rows with a target, its penalty chosen by the loss on the held-out rows; None without two answers.
 

@@ -3,7 +3,7 @@
 Shapes: N clips, n clips with a target.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -102,7 +102,7 @@ def _net_benefit(
     positive_n: NDArray[np.bool_], scores_n: Floats, subject_n: NDArray[np.intp], subjects: int
 ) -> dict[str, Any]:
     found = [net_benefit(positive_n, scores_n, threshold, subject_n, subjects) for threshold in DECISION_THRESHOLDS]
-    spans = [own.model.interval() or [None, None] for own in found]
+    spans: list[Sequence[float | None]] = [own.model.interval() or (None, None) for own in found]
     return {
         "thresholds": list(DECISION_THRESHOLDS),
         "model": rounded([own.model.value for own in found]),

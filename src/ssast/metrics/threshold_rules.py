@@ -39,8 +39,8 @@ def threshold_of(targets_N: Floats, scores_N: Floats, rule: ThresholdRule = YOUD
     valid_N = ~np.isnan(targets_N)
     positive_n, scores_n = targets_N[valid_N] >= SOFT_POSITIVE, scores_N[valid_N]
     levels, level_n = np.unique(scores_n, return_inverse=True)
-    positives = np.bincount(level_n, positive_n, len(levels))
-    negatives = np.bincount(level_n, ~positive_n, len(levels))
+    positives = np.bincount(level_n, positive_n, len(levels)).astype(np.float64)
+    negatives = np.bincount(level_n, ~positive_n, len(levels)).astype(np.float64)
     if not positives.any() or not negatives.any():
         return DEFAULT_THRESHOLD, "the validation clips hold only one answer"
     if len(levels) < 2:

@@ -64,7 +64,7 @@ def extract(options: Options) -> Path:
     else:
         done = scorer.values(wanted.embed_with(model), model, source, folder, key)
     if distributed.is_main():
-        note = PartNote.of(context.record, bounds, every.frame.index, files)
+        note = PartNote.of(context.record, bounds, list(every.frame.index), files)
         count = done.write_parquet(folder / name, "embedding", note.metadata())
         done.remove()
         listening = None if options.over_time else Listening(audio)

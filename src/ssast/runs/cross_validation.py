@@ -90,7 +90,12 @@ def _over_folds(options: Options, finetune: Finetune) -> Path:
     called = thresholds if options.loss == "BCE" else {}
     metrics = score_predictions(predictions, options.loss, called, options.resamples, left_out=left_out)
     add_review(metrics, predictions, called, options.prevalence)
-    add_subgroups(metrics, predictions, called, [own.at(frame.index.get_indexer(predictions.uids)) for own in groups])
+    add_subgroups(
+        metrics,
+        predictions,
+        called,
+        [own.at(frame.index.get_indexer(pd.Index(predictions.uids)).tolist()) for own in groups],
+    )
     reasons = {uid: reason for home in homes for uid, reason in read_reasons(home).items()}
     add_flow(metrics, source, predictions, reasons)
     add_plain_baseline(metrics, predictions, read_plain_scores(homes, predictions.uids))

@@ -225,7 +225,7 @@ def evaluate_model(
     if lacking := [label for label in model.labels or [] if label not in test.labels]:
         metrics["not_scored"] = lacking
     skipped.gather()
-    columns = [column.at(test.frame.index.get_indexer(predictions.uids)) for column in groups]
+    columns = [column.at(test.frame.index.get_indexer(pd.Index(predictions.uids)).tolist()) for column in groups]
     add_subgroups(metrics, predictions, read_thresholds(home), columns)
     add_flow(metrics, test, predictions, skipped.reasons)
     metrics["heard"] = finding_counts(skipped.of(predictions.uids))

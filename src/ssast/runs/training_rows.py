@@ -37,8 +37,8 @@ def trained_rows(paths: Paths, home: Path) -> Trained:
     found = []
     with suppress(UserError):
         if (home / "validation.csv").is_file() and _is_below(home / "validation.csv", home):
-            place = home / "validation.csv"
-            found.append(read_split(place, keep=lambda name: bool(subject_names([name])), most=MOST_BYTES))
+            held_out = home / "validation.csv"
+            found.append(read_split(held_out, keep=lambda name: bool(subject_names([name])), most=MOST_BYTES))
     try:
         root, place = _recorded_root(paths, home / "run.yaml")
     except UserError as error:

@@ -20,10 +20,17 @@ from ssast.safe_reading import some
 class Collection(Protocol):
     """Recordings and tables that lie together."""
 
-    root: Location
-    uids: Sequence[str]
-    stamped: object
-    """What was there when it was opened."""
+    @property
+    def root(self) -> Location:
+        """Where it lies."""
+
+    @property
+    def uids(self) -> Sequence[str]:
+        """Its recordings."""
+
+    @property
+    def stamped(self) -> object:
+        """What was there when it was opened."""
 
     def __contains__(self, uid: object) -> bool:
         """Whether it has the recording."""

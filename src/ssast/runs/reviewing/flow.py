@@ -24,8 +24,9 @@ def add_flow(metrics: Metrics, source: Rows, predictions: Predictions, reasons: 
     scored = set(predictions.uids)
     lost = source.frame.index[[uid not in scored for uid in source.frame.index]]
     counts = Counter(_kind(uid, reasons) for uid in lost)
-    kinds = [{"reason": reason, "recordings": count} for reason, count in counts.most_common(_MOST_REASONS)]
-    if others := len(lost) - sum(kind["recordings"] for kind in kinds):
+    named = counts.most_common(_MOST_REASONS)
+    kinds = [{"reason": reason, "recordings": count} for reason, count in named]
+    if others := len(lost) - sum(count for _, count in named):
         kinds.append({"reason": "other reasons", "recordings": others})
     names, unit = named_subjects(source.frame)
     whose = dict(zip(source.frame.index, [None] * len(source.frame) if names is None else names, strict=True))

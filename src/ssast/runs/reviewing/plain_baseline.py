@@ -196,5 +196,5 @@ def _beside(
 
 def plain_rows(predictions: Predictions, source: Rows, scores: Mapping[str, Floats]) -> dict[str, Floats]:
     """The scores of the rows that were predicted, in the order of the predictions."""
-    at = source.frame.index.get_indexer(predictions.uids)
+    at = source.frame.index.get_indexer(pd.Index(predictions.uids))
     return {label: own[at] for label, own in scores.items()}
