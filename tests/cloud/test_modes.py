@@ -13,6 +13,7 @@ import ssast
 from ssast import cli
 from ssast.data.storage import stores
 from ssast.data.storage.location import Location
+from ssast.runs.paths import MODEL_FOLDER
 
 pytestmark = pytest.mark.usefixtures("narrow")
 
@@ -67,7 +68,7 @@ def stock(store, bucket: str, folder: Path) -> str:
     store.put_folder(bucket, folder / "splits", "splits/")
     store.put(bucket, "labels.txt", (folder / "labels.txt").read_bytes())
     for name in ("model", "tuned"):
-        for file in ("config.json", "model.safetensors", "thresholds.json"):
+        for file in MODEL_FOLDER:
             if (folder / name / file).exists():
                 store.put(bucket, f"{name}/{file}", (folder / name / file).read_bytes())
     return address
