@@ -236,7 +236,7 @@ def test_a_name_that_was_changed_on_its_way_is_no_missing_recording(gs, proxy, m
 
     def listing(address, project):
         true = asked(address, project)
-        for seen, meant in next(wrong, {}).items():
+        for seen, meant in (next(wrong, {}) if "waveform.wav" in true else {}).items():
             true[seen] = true.pop(meant)
         return true
 

@@ -11,7 +11,7 @@ from ssast.runs.training_rows import trained_rows
 
 @pytest.fixture
 def opened(monkeypatch):
-    """The tables that are asked for, none of which can be read."""
+    """The places that are asked for, shards or tables, of which none can be read."""
     asked = []
 
     def find(root, name):
@@ -19,6 +19,7 @@ def opened(monkeypatch):
         raise UserError("it is not there")
 
     monkeypatch.setattr(training_rows, "find_split", find)
+    monkeypatch.setattr(training_rows, "opened_anew", lambda root: asked.append(str(root)))
     return asked
 
 
@@ -72,7 +73,7 @@ def test_a_model_folder_opens_no_place_that_the_command_does_not_name(opened, tm
 def test_what_the_command_names_or_what_lies_below_it_is_looked_at(opened, tmp_path, root, given):
     home = stranger(tmp_path, root.format(tmp_path))
     assert "cannot be read" in trained_rows(command(home, given.format(tmp_path)), home).note
-    assert opened == [root.format(tmp_path)]
+    assert opened == [root.format(tmp_path)] * 2
 
 
 @pytest.mark.parametrize("content", ["data_split_root: [1]\n", "data_split_root: !!float a\n", "- 1\n", "a: &a [*a]\n"])

@@ -31,7 +31,7 @@ from ssast.runs.output.score_tables import GROUPS, save_scores
 from ssast.runs.output.skipped_recordings import BAD_AUDIO, HEARD_TABLE
 from ssast.runs.paths import Paths
 from ssast.runs.wrapping.wrapper import Mode
-from ssast.safe_reading import some
+from ssast.safe_reading import brief, some
 
 _NAME = re.compile(r"(.+)_part-([0-9]{3,6})-of-([0-9]{3,6})\.parquet")
 
@@ -141,7 +141,10 @@ def _check_complete(stem: str, files: list[PartFile]) -> None:
         places[file.note.number].append(file.place)
     missing = [str(number) for number in range(1, first.note.count + 1) if number not in places]
     doubled = {number: own for number, own in places.items() if len(own) > 1}
-    told = [f"part {number} is there {len(own)} times: {some(list(map(str, own)))}" for number, own in doubled.items()]
+    told = [
+        f"part {number} is there {len(own)} times: {' and '.join(brief(str(one), 300) for one in own)}"
+        for number, own in doubled.items()
+    ]
     if missing:
         what = "part" if len(missing) == 1 else "parts"
         told.append(

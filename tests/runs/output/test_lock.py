@@ -27,12 +27,15 @@ NEEDS = {
     "audit": DATA | {"label_txt": "labels.txt"},
     "compare": {"runs": "a,b"},
     "merge": {"runs": "a"},
+    "retest": {"runs": "a", "data_split_root": "sessions.csv"},
+    "pack": DATA,
+    "unpack": {"prefix": "shards"},
     "convert": {"checkpoint": "model.pth"},
     "export": {"checkpoint": "model.pth"},
     "upload": {},
     "demo": {},
 }
-BESIDE = ("arrange", "convert", "export")
+BESIDE = ("arrange", "convert", "export", "unpack")
 READS_ONLY = {"inspect"}
 
 

@@ -30,6 +30,10 @@ NEEDS = {
     **dict.fromkeys(("inspect", "convert", "export"), CHECKPOINT),
     "predict": MODEL | {"files": "a.wav"},
     "compare": {"runs": "a,b"},
+    "merge": {"runs": "a"},
+    "retest": {"runs": "a", "data_split_root": "sessions.csv"},
+    "pack": {"prefix": "audio", "data_split_root": "splits"},
+    "unpack": {"prefix": "shards"},
     "upload": {},
     "demo": {},
 }
@@ -206,7 +210,7 @@ def test_modes_within_a_mode_open_neither_the_screen_nor_the_bucket_again(calls,
     sent: list[Path] = []
 
     @contextlib.contextmanager
-    def sending(folder: Path, to: object) -> Any:
+    def sending(folder: Path, to: object, **_: object) -> Any:
         sent.append(folder)
         yield
 

@@ -81,7 +81,7 @@ class PlainBaseline:
         if own:
             data = self.reader.dataset(Rows(source.frame.loc[own], [], source.source))
             prepare = self.reader.prepare()
-            for batch in self.reader.load(data, batch_size=self.reader.loader_size):
+            for batch in self.reader.load(data, batch_size=self.reader.loader_size, is_part=True):
                 if batch["uid"]:
                     prepare(batch)
         self._share()
