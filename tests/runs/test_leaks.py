@@ -21,7 +21,7 @@ from ssast.model.pretraining import SSASTForPreTraining
 
 torch.set_num_threads(1)
 CHANCE = random.Random(11)
-FOR_JOINING = ("predictions", "predicted", "predicted_windows", "validation", "train", "test")
+FOR_JOINING = ("predictions", "plain_baseline", "predicted", "predicted_windows", "validation", "train", "test")
 """The tables that docs/privacy.md lets hold uids, beside the embeddings."""
 SOUND = ["--target_length", "32", "--device", "cpu"]
 SMALL = [*SOUND, "--precision", "fp32", "--batch_size", "4"]
