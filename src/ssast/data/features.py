@@ -56,6 +56,34 @@ class States:
         return [larger.tasks.index(task) for task in self.tasks], [larger.layers.index(one) for one in self.layers]
 
 
+def keep_floats(cache: Cache, key: str, values: Values) -> None:
+    """Keep numbers in the cache with their checksum, complete or not at all."""
+    raw = np.ascontiguousarray(values, dtype="<f4").tobytes()
+    packed = raw + zlib.crc32(raw).to_bytes(CHECKSUM_BYTES, "little")
+
+    def fill(unfinished: Path) -> None:
+        unfinished.write_bytes(packed)
+
+    cache.get(key, len(packed), fill)
+
+
+def kept_floats(cache: Cache, key: str, size: int, *, any_number: bool = False) -> Values | None:
+    """The numbers (one axis) that are kept, `size` bytes of them or `any_number` of times that; None where damaged."""
+    place = cache.find(key, None if any_number else size + CHECKSUM_BYTES)
+    if place is None:
+        return None
+    try:
+        packed = place.read_bytes()
+    except FileNotFoundError:  # another process made room
+        return None
+    raw = packed[:-CHECKSUM_BYTES]
+    checksum = zlib.crc32(raw).to_bytes(CHECKSUM_BYTES, "little")
+    if not raw or len(raw) % size or checksum != packed[-CHECKSUM_BYTES:]:
+        place.unlink(missing_ok=True)
+        return None
+    return np.frombuffer(raw, dtype="<f4")
+
+
 class FeatureStore:
     """Pooled states of recordings in the cache, by content; `made_by` names all else that they depend on.
 
@@ -81,30 +109,13 @@ class FeatureStore:
         """Keep the states of a recording, complete or not at all; the least recently used go where room is short."""
         if content is None:
             return
-        raw = np.ascontiguousarray(values, dtype="<f4").tobytes()
-        packed = raw + zlib.crc32(raw).to_bytes(CHECKSUM_BYTES, "little")
-
-        def fill(unfinished: Path) -> None:
-            unfinished.write_bytes(packed)
-
-        self.cache.get(self._key(content, self.states), len(packed), fill)
+        keep_floats(self.cache, self._key(content, self.states), values)
 
     def _read(self, content: str, states: States) -> Values | None:
-        size = None if self.in_windows else states.bytes + CHECKSUM_BYTES
-        place = self.cache.find(self._key(content, states), size)
-        if place is None:
+        found = kept_floats(self.cache, self._key(content, states), states.bytes, any_number=self.in_windows)
+        if found is None or not np.isfinite(found).all():  # an older version may have kept what is computed anew
             return None
-        try:
-            packed = place.read_bytes()
-        except FileNotFoundError:  # another process made room
-            return None
-        raw = packed[:-CHECKSUM_BYTES]
-        checksum = zlib.crc32(raw).to_bytes(CHECKSUM_BYTES, "little")
-        if not raw or len(raw) % states.bytes or checksum != packed[-CHECKSUM_BYTES:]:
-            place.unlink(missing_ok=True)
-            return None
-        values = np.frombuffer(raw, dtype="<f4").reshape((-1, *states.shape) if self.in_windows else states.shape)
-        return values if np.isfinite(values).all() else None  # an older version may have kept what is computed anew
+        return found.reshape((-1, *states.shape) if self.in_windows else states.shape)
 
     def _key(self, content: str, states: States) -> str:
         return fingerprint_of(_FORMAT, self.made_by, content, states.tasks, states.layers, states.width)

@@ -4,7 +4,6 @@ A batch is measured on its way to a model, so no recording is read for it; what 
 Shapes: B clips, S samples, T frames, F mel bins, R rows, P plain features (2 F + 2).
 """
 
-import zlib
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
@@ -14,7 +13,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from ssast.data.batch import Batch
-from ssast.data.features import CHECKSUM_BYTES, Values
+from ssast.data.features import Values, keep_floats, kept_floats
 from ssast.data.prepare import Prepare
 from ssast.data.storage.cache import Cache
 from ssast.data.storage.fingerprints import fingerprint_of
@@ -85,38 +84,15 @@ class KeptPlainFeatures:
 
     def find(self, content: str | None) -> Values | None:
         """The features (P,) of a recording; None where they are not kept, or were damaged."""
-        place = None if content is None else self.cache.find(self._key(content), 4 * self.width + CHECKSUM_BYTES)
-        if place is None:
-            return None
-        try:
-            packed = place.read_bytes()
-        except FileNotFoundError:  # another process made room
-            return None
-        raw, told = packed[:-CHECKSUM_BYTES], packed[-CHECKSUM_BYTES:]
-        values = np.frombuffer(raw, dtype="<f4") if _sum(raw) == told else np.full(1, np.nan)
-        if not np.isfinite(values).all():
-            place.unlink(missing_ok=True)
-            return None
-        return values
+        return None if content is None else kept_floats(self.cache, self._key(content), 4 * self.width)
 
     def keep(self, content: str | None, values: Values) -> None:
         """Keep the features of a recording, complete or not at all."""
-        if content is None:
-            return
-        raw = np.ascontiguousarray(values, dtype="<f4").tobytes()
-        packed = raw + _sum(raw)
-        self.cache.get(self._key(content), len(packed), lambda unfinished: _write(unfinished, packed))
+        if content is not None:
+            keep_floats(self.cache, self._key(content), values)
 
     def _key(self, content: str) -> str:
         return fingerprint_of(_FORMAT, self.heard_as, content)
-
-
-def _write(unfinished: Any, packed: bytes) -> None:
-    unfinished.write_bytes(packed)
-
-
-def _sum(raw: bytes) -> bytes:
-    return zlib.crc32(raw).to_bytes(CHECKSUM_BYTES, "little")
 
 
 def complete(

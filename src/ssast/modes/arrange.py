@@ -159,7 +159,7 @@ def _note_lacking(named: FileColumn, place: Location, bad: SkippedRecordings, *,
 def _note(bad: SkippedRecordings, name: str, line: int, reason: str) -> None:
     """Note one of several of one name too: each is a row that is left out."""
     shown = printable(name)
-    is_new = shown and redaction.shown_name("uid", shown) not in bad.reasons
+    is_new = shown and not bad.has(shown)
     bad(shown if is_new else f"{shown} line {line}".strip(), reason)
 
 

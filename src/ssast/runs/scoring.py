@@ -260,7 +260,7 @@ def _threshold_remarks(home: Path, labels: list[str]) -> list[str]:
 
 def _heard_sentences(skipped: SkippedRecordings, scored: Sequence[str], also: Sequence[Rows]) -> list[str]:
     """What is doubtful about the recordings that were scored, and about those that the run trained on."""
-    uids = [uid for rows in also for uid in rows.frame.index if uid not in skipped.reasons]
+    uids = [uid for rows in also for uid in rows.frame.index if not skipped.has(uid)]
     return [
         *finding_sentences(skipped.of(scored), len(scored)),
         *finding_sentences(skipped.of(uids), len(uids), "training recordings"),

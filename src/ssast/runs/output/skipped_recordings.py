@@ -41,6 +41,10 @@ class SkippedRecordings:
             self.reasons[uid] = reason
             self._append(uid, reason)
 
+    def has(self, uid: str) -> bool:
+        """Whether a recording was left out, by its uid as the table has it."""
+        return redaction.shown_name("uid", uid) in self.reasons
+
     def add_findings(self, uid: str, findings: Sequence[SoundFinding]) -> None:
         """Note the sound findings of a recording that is used."""
         uid = redaction.shown_name("uid", uid)

@@ -63,8 +63,8 @@ class PlainBaseline:
         contents = recording_fingerprints(self.reader.recordings, uids, disk) if self.keeps else [None] * len(uids)
 
         def read(missing: list[str]) -> None:
-            known = self.reader.skipped.reasons
-            self._read(replace(source, frame=source.frame.loc[[uid for uid in missing if uid not in known]]))
+            usable = [uid for uid in missing if not self.reader.skipped.has(uid)]
+            self._read(replace(source, frame=source.frame.loc[usable]))
 
         found = complete(self.plain, uids, contents, kept, read)
         return self._with_whole_lengths(found, uids)
