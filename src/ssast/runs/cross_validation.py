@@ -15,8 +15,6 @@ from ssast.data.tables.targets import check_targets, targets
 from ssast.engine import distributed
 from ssast.metrics.measures import Floats
 from ssast.metrics.predictions import Predictions, read_predictions
-from ssast.metrics.review import add_review
-from ssast.metrics.subgroups import add_subgroups
 from ssast.metrics.threshold_rules import DEFAULT_THRESHOLD
 from ssast.options.options import Options
 from ssast.options.record import RunRecord
@@ -28,9 +26,9 @@ from ssast.runs.output.folder import open_folder, used_files
 from ssast.runs.output.skipped_recordings import read_reasons
 from ssast.runs.paths import Paths
 from ssast.runs.results import ScoreReport, score_predictions, write_report, write_scores
-from ssast.runs.reviewing.flow import add_flow
 from ssast.runs.reviewing.groups import group_columns
-from ssast.runs.reviewing.plain_baseline import add_plain_baseline, read_plain_scores
+from ssast.runs.reviewing.plain_baseline import read_plain_scores
+from ssast.runs.reviewing.whole_review import add_whole_review
 from ssast.runs.rows import Rows, data_name, split_place, target_labels
 from ssast.runs.scoring import named_subjects
 from ssast.runs.thresholds import read_thresholds
@@ -89,16 +87,16 @@ def _over_folds(options: Options, finetune: Finetune) -> Path:
     left_out = len(frame) - len(predictions.uids)
     called = thresholds if options.loss == "BCE" else {}
     metrics = score_predictions(predictions, options.loss, called, options.resamples, left_out=left_out)
-    add_review(metrics, predictions, called, options.prevalence)
-    add_subgroups(
+    add_whole_review(
         metrics,
         predictions,
+        source,
         called,
-        [own.at(frame.index.get_indexer(pd.Index(predictions.uids)).tolist()) for own in groups],
+        prevalence=options.prevalence,
+        plain=read_plain_scores(homes, predictions.uids),
+        groups=groups,
+        reasons={uid: reason for home in homes for uid, reason in read_reasons(home).items()},
     )
-    reasons = {uid: reason for home in homes for uid, reason in read_reasons(home).items()}
-    add_flow(metrics, source, predictions, reasons)
-    add_plain_baseline(metrics, predictions, read_plain_scores(homes, predictions.uids))
     say(f"all {options.folds} folds together")
     write_scores(folder, predictions, metrics)
     title = f"Cross-validation in {options.folds} folds"

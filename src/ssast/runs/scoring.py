@@ -19,9 +19,7 @@ from ssast.engine.inference import FinishedPass
 from ssast.engine.windows import WindowedPass
 from ssast.errors import UserError
 from ssast.metrics.predictions import Predictions
-from ssast.metrics.review import add_review
 from ssast.metrics.scores import choose_thresholds, unchosen_thresholds
-from ssast.metrics.subgroups import add_subgroups
 from ssast.metrics.threshold_rules import ThresholdRule
 from ssast.model.checkpoints.model_folder import THRESHOLDS
 from ssast.model.classification import SSASTForAudioClassification
@@ -40,15 +38,9 @@ from ssast.runs.overlap import say_overlap
 from ssast.runs.paths import Paths
 from ssast.runs.results import ScoreReport, named_subjects, score_predictions, write_report, write_scores
 from ssast.runs.resumable_inference import Passes
-from ssast.runs.reviewing.flow import add_flow
 from ssast.runs.reviewing.groups import group_columns
-from ssast.runs.reviewing.plain_baseline import (
-    PlainBaseline,
-    add_plain_baseline,
-    plain_rows,
-    plain_scores,
-    write_plain_scores,
-)
+from ssast.runs.reviewing.plain_baseline import PlainBaseline, plain_rows, plain_scores, write_plain_scores
+from ssast.runs.reviewing.whole_review import add_whole_review
 from ssast.runs.rows import Rows
 from ssast.runs.thresholds import read_thresholds, read_unchosen, thresholds_from
 from ssast.runs.training_rows import trained_rows
@@ -219,15 +211,20 @@ def evaluate_model(
     left_out = len(test.frame) - len(predictions.uids)
     loss, resamples = model.config["loss"], record.values["resamples"]
     metrics = score_predictions(predictions, loss, read_thresholds(home), resamples, left_out=left_out)
-    add_review(metrics, predictions, read_thresholds(home), record.values["prevalence"])
-    add_plain_baseline(metrics, predictions, plain_rows(predictions, test, plain))
     write_plain_scores(plain, test, folder)
     if lacking := [label for label in model.labels or [] if label not in test.labels]:
         metrics["not_scored"] = lacking
     skipped.gather()
-    columns = [column.at(test.frame.index.get_indexer(pd.Index(predictions.uids)).tolist()) for column in groups]
-    add_subgroups(metrics, predictions, read_thresholds(home), columns)
-    add_flow(metrics, test, predictions, skipped.reasons)
+    add_whole_review(
+        metrics,
+        predictions,
+        test,
+        read_thresholds(home),
+        prevalence=record.values["prevalence"],
+        plain=plain_rows(predictions, test, plain),
+        groups=groups,
+        reasons=skipped.reasons,
+    )
     metrics["heard"] = finding_counts(skipped.of(predictions.uids))
     listening = Listening(scorer.reader.audio, scorer.reader.crop, trains=bool(also))
     for unheard in replace(listening, trains=False).unheard(skipped, [predictions.uids]):

@@ -1,0 +1,38 @@
+"""Put all that reviewers of a model ask for into its scores, the same for one model and for those of folds."""
+
+from collections.abc import Mapping, Sequence
+
+import pandas as pd
+
+from ssast.metrics.measures import Floats
+from ssast.metrics.predictions import Predictions
+from ssast.metrics.review import add_review
+from ssast.metrics.score_entries import Metrics
+from ssast.metrics.scores import Thresholds
+from ssast.metrics.subgroups import GroupColumn, add_subgroups
+from ssast.runs.reviewing.flow import add_flow
+from ssast.runs.reviewing.plain_baseline import add_plain_baseline
+from ssast.runs.rows import Rows
+
+
+def add_whole_review(
+    metrics: Metrics,
+    predictions: Predictions,
+    source: Rows,
+    thresholds: Thresholds,
+    *,
+    prevalence: float | None,
+    plain: Mapping[str, Floats],
+    groups: Sequence[GroupColumn],
+    reasons: Mapping[str, str],
+) -> None:
+    """Put calibration and use, the plain baseline, groups of people and the flow into metrics.json.
+
+    `plain` has the baseline's scores of the predictions' clips by label, `groups` the groups of the rows of `source`,
+    `reasons` say why recordings of it were left out.
+    """
+    add_review(metrics, predictions, thresholds, prevalence)
+    add_plain_baseline(metrics, predictions, plain)
+    rows = source.frame.index.get_indexer(pd.Index(predictions.uids)).tolist()
+    add_subgroups(metrics, predictions, thresholds, [column.at(rows) for column in groups])
+    add_flow(metrics, source, predictions, reasons)
