@@ -306,6 +306,7 @@ ELSEWHERE = (
     ("pages/test_report_page.py", "the page's parts", "pages.label_figures pages.tables"),
     ("pages/test_remarks.py", "sentences under scores", "pages.sentences"),
     ("audio/test_sound_findings.py", "each finding and its sentence", "pages.sound_finding_sentences"),
+    ("runs/reviewing/test_sites.py", "sites, from the table to the page", "pages.external.sites_section"),
     ("modes/test_attention.py", "clips, chosen and explained", "runs.explaining.clips runs.explaining.explainer"),
     (
         "data/shards/test_shards.py",

@@ -112,3 +112,14 @@ def test_a_default_that_was_renewed_goes_on_with_runs_of_the_older_one():
     assert auto.differences(dict(off.values), {}) == off.differences(dict(auto.values), {}) == ""
     assert off.differences(dict(on.values), {}) == "compile True there, False now"
     assert on.differences(dict(auto.values), {}) == "compile auto there, True now"
+
+
+@pytest.mark.parametrize(("text", "value"), [("5", 5), ("0", 0), (" site ", "site"), ("site 2", "site 2")])
+def test_folds_are_a_number_or_the_name_of_a_column(text, value):
+    assert SPECS["folds"].check(text, "--folds") == value
+
+
+@pytest.mark.parametrize("wrong", ["2.5", "-1", "", True])
+def test_folds_that_are_neither_are_refused(wrong):
+    with pytest.raises(UserError, match=r"expected a whole number from 0 to 10000, or the name of a column"):
+        SPECS["folds"].check(wrong, "--folds")

@@ -1,5 +1,6 @@
 """Name what `metrics.json` and a comparison hold; an undefined number is None."""
 
+from collections.abc import Mapping
 from typing import Any, NotRequired, TypedDict, cast
 
 
@@ -58,6 +59,8 @@ class Metrics(TypedDict):
     """What loudness, length and the average spectrum reach on the same clips."""
     groups: NotRequired[dict[str, Any]]
     """The scores of groups of people and the gaps between them (`subgroups.py`)."""
+    sites: NotRequired[Mapping[str, Any]]
+    """Where each site was left out once: its recordings and people, and what cannot be said of it."""
     flow: NotRequired[dict[str, Any]]
     """How many recordings and people came from the table to the score, and what was lost on the way."""
     pooling: NotRequired[str]

@@ -30,9 +30,9 @@ class Spec:
     """One option: everything that the command line, a YAML file, the help and the documentation need to know of it.
 
     `low` and `high` are allowed values, `above` and `below` are not. A `word` may stand in place of a number or a
-    truth. `shown` replaces the default in the help. Text with `is_many` stands for one value a line, and Python may
-    give a list. What `is_rare` is left to --help-all, and so
-    the help of a mode fits on two screens.
+    truth, and any text in place of a number where `other` says what that names. `shown` replaces the default in the
+    help. Text with `is_many` stands for one value a line, and Python may give a list. What `is_rare` is left to
+    --help-all, and so the help of a mode fits on two screens.
 
     What is true of it: `secret` is the kind of name that it holds, which a private run hides as it hides every path;
     what `is_public` may stand on the card of a model that is shared, all else stays with the run. A run
@@ -51,6 +51,7 @@ class Spec:
     below: float | None = None
     choices: tuple[str, ...] = ()
     word: str = ""
+    other: str = ""
     shown: str = ""
     is_path: bool = False
     is_needed: bool = False
@@ -83,7 +84,7 @@ class Spec:
         if self.choices:
             return "NAME"
         kind = "PATH" if self.is_path else {bool: "True|False", int: "INT", float: "NUMBER", str: "TEXT"}[self.kind]
-        return f"{self.word}|{kind}" if self.word else kind
+        return "|".join(filter(None, [self.word, kind, self.other.upper()]))
 
     @property
     def limits(self) -> str:
@@ -111,7 +112,9 @@ class Spec:
             text = ("a whole number" if self.kind is int else "a number") + (link + self.limits).rstrip()
         else:
             text = "True or False" if self.kind is bool else "a path" if self.is_path else "text"
-        return text + (f", or {self.word}" if self.word else "") + (" (or none)" if self.optional else "")
+        words = [f", or {self.word}"] if self.word else []
+        words += [f", or the name of a {self.other}"] if self.other else []
+        return text + "".join(words) + (" (or none)" if self.optional else "")
 
     def as_default(self, value: object) -> bool:
         """Whether a run with this value does what a run without the option does, now or with an older version."""
@@ -129,6 +132,8 @@ class Spec:
             return None
         if self.word and isinstance(plain, str) and plain.strip().casefold() == self.word:
             return self.word
+        if self.other and isinstance(plain, str) and plain.strip() and _read(plain.strip(), float) is None:
+            return plain.strip()
         converted = self._convert(plain)
         if converted is None or not self._within(converted):
             hint = suggestion(str(plain), self.choices)

@@ -51,12 +51,13 @@ class Options(TrainingOptions):
         high=1000000,
         changes_result=False,
     )
-    folds: int = option(
+    folds: int | str = option(
         0,
-        "cross-validation: so many parts of train.csv, by subject, each scored by a model of the others; 0: none",
+        "cross-validation: so many parts of train.csv by subject, or one a value of a column; 0: none",
         SCORES,
         low=0,
         high=10000,
+        other="column",
         is_public=True,
     )
     prevalence: float | None = option(

@@ -13,6 +13,7 @@ import numpy as np
 from ssast.data.tables.label_columns import MEAN
 from ssast.metrics.measures import SOFT_POSITIVE, Floats
 from ssast.metrics.predictions import Predictions
+from ssast.pages.external.sites_section import sites_section
 from ssast.pages.flow_figure import flow_section
 from ssast.pages.html import Breakable, escape, page, table
 from ssast.pages.label_figures import training_figures, value_figures, yes_no_figures
@@ -76,6 +77,7 @@ def report_page(
         calibration_section(metrics),
         _by_subject(metrics),
         f1_section(metrics),
+        sites_section(metrics),
         subgroup_section(metrics),
         _labels(predictions, metrics),
         _training(log),

@@ -2,13 +2,13 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
 from ssast.data.storage.atomic_writes import atomic_file
-from ssast.data.tables.folds import assign_folds
+from ssast.data.tables.folds import ValueFolds, assign_folds
 from ssast.data.tables.label_columns import MEAN
 from ssast.data.tables.splits import read_split
 from ssast.data.tables.targets import check_targets, targets
@@ -26,8 +26,9 @@ from ssast.runs.output.folder import open_folder, used_files
 from ssast.runs.output.skipped_recordings import read_reasons
 from ssast.runs.paths import Paths
 from ssast.runs.results import ScoreReport, score_predictions, write_report, write_scores
-from ssast.runs.reviewing.groups import group_columns
+from ssast.runs.reviewing.groups import group_columns, value_column
 from ssast.runs.reviewing.plain_baseline import read_plain_scores
+from ssast.runs.reviewing.sites import add_sites, with_sites
 from ssast.runs.reviewing.whole_review import add_whole_review
 from ssast.runs.rows import Rows, data_name, split_place, target_labels
 from ssast.runs.scoring import named_subjects
@@ -68,17 +69,18 @@ def _over_folds(options: Options, finetune: Finetune) -> Path:
     known = targets(frame, labels).numpy() if options.loss == "BCE" else np.zeros((len(frame), 0))
     source = Rows(frame, labels, place)
     groups = group_columns(options.groups, source)
-    fold_R, sentence = assign_folds(frame, known, options.folds, options.seed)
+    sites = _sites(options.folds, source)
+    parts, sentence = _split_by_site(sites) if sites else _split_by_people(source, known, options.folds, options.seed)
     files = used_files(paths, place)
     folder = open_folder(record, clips={"train": len(frame)}, files=files, trains=True)
     say(sentence)
     homes: list[Path] = []
-    for fold in range(options.folds):
-        home = folder / f"fold-{fold + 1}"
+    for fold, (is_train_R, is_test_R) in enumerate(parts, start=1):
+        home = folder / f"fold-{fold}"
         if distributed.is_main():
-            _write_split(home / "splits", frame, fold_R == fold)
+            _write_split(home / "splits", frame[is_train_R], frame[is_test_R])
         distributed.wait()
-        say(f"fold {fold + 1} of {options.folds}")
+        say(f"fold {fold} of {len(parts)}{f', {sites.column} {sites.values[fold - 1]}' if sites else ''}")
         name = data_name(options.dataset, options.data_split_root, place)
         homes.append(finetune(options, exp_dir=str(home), data_split_root=str(home / "splits"), folds=0, dataset=name))
     if not distributed.is_main():
@@ -94,12 +96,14 @@ def _over_folds(options: Options, finetune: Finetune) -> Path:
         called,
         prevalence=options.prevalence,
         plain=read_plain_scores(homes, predictions.uids),
-        groups=groups,
+        groups=with_sites(sites, groups) if sites else groups,
         reasons={uid: reason for home in homes for uid, reason in read_reasons(home).items()},
     )
-    say(f"all {options.folds} folds together")
+    if sites:
+        add_sites(metrics, predictions, sites, source)
+    say(f"all {len(parts)} folds together")
     write_scores(folder, predictions, metrics)
-    title = f"Cross-validation in {options.folds} folds"
+    title = f"Leaving one {sites.column} out" if sites else f"Cross-validation in {len(parts)} folds"
     report = ScoreReport(record, source, title, remark=OUT_OF_FOLD)
     reader = ClipReader.of(RunContext.of(options), audio_settings(options))
     write_report(report, reader, folder, predictions, metrics)
@@ -107,9 +111,34 @@ def _over_folds(options: Options, finetune: Finetune) -> Path:
     return folder
 
 
-def _write_split(folder: Path, frame: pd.DataFrame, is_test_R: Any) -> None:
+Split = list[tuple[NDArray[np.bool_], NDArray[np.bool_]]]
+"""Of each fold the rows (R,) that a model is trained on, and those that it is tested on."""
+
+
+def _sites(asked: int | str, source: Rows) -> ValueFolds | None:
+    """The folds of a column's values where a column is asked for."""
+    if isinstance(asked, int):
+        return None
+    return ValueFolds.of(source.frame, asked, value_column(asked, source, "--folds").groups)
+
+
+def _split_by_site(sites: ValueFolds) -> tuple[Split, str]:
+    folds = range(len(sites.values))
+    parts = [((sites.fold != fold) & ~sites.elsewhere(fold), sites.fold == fold) for fold in folds]
+    sizes = ", ".join(
+        f"{value} ({int(is_test_R.sum())})" for value, (_, is_test_R) in zip(sites.values, parts, strict=True)
+    )
+    return parts, f"{len(parts)} folds, one a {sites.column}, with so many rows: {sizes}"
+
+
+def _split_by_people(source: Rows, known: Floats, folds: int | str, seed: int) -> tuple[Split, str]:
+    fold_R, sentence = assign_folds(source.frame, known, int(folds), seed)
+    return [(fold_R != fold, fold_R == fold) for fold in range(int(folds))], sentence
+
+
+def _write_split(folder: Path, train: pd.DataFrame, test: pd.DataFrame) -> None:
     folder.mkdir(parents=True, exist_ok=True)
-    for name, rows in (("train", frame[~is_test_R]), ("test", frame[is_test_R])):
+    for name, rows in (("train", train), ("test", test)):
         with atomic_file(folder / f"{name}.csv") as unfinished:
             rows.to_csv(unfinished)
 

@@ -19,6 +19,7 @@ from ssast.metrics.scores import Thresholds, aucs_table, score
 from ssast.model.checkpoints.model_card import PUBLIC
 from ssast.options.record import RunRecord
 from ssast.options.yaml_file import read_mapping
+from ssast.pages.external.sites_section import site_rows, site_sentences
 from ssast.pages.html import sound_uri, write_page
 from ssast.pages.remarks import remarks
 from ssast.pages.report_page import hardest, report_page
@@ -87,6 +88,10 @@ def write_scores(folder: Path, predictions: Predictions, metrics: Metrics) -> No
         aucs_table(metrics).to_csv(unfinished, index=False)
     say(text_table(screen_rows(metrics)))
     for sentence in (*reasons(metrics), *remarks(metrics), how_sure(metrics)):
+        say(sentence)
+    if of_sites := site_rows(metrics):
+        say(text_table(of_sites))
+    for sentence in site_sentences(metrics):
         say(sentence)
 
 

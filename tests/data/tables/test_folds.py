@@ -2,7 +2,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from ssast.data.tables.folds import assign_folds
+from ssast.data.tables.folds import ValueFolds, assign_folds
 from ssast.errors import UserError
 
 
@@ -58,3 +58,20 @@ def test_no_fold_is_empty_however_unlike_the_subjects_are():
 def test_more_folds_than_rows_are_refused():
     with pytest.raises(UserError, match="--folds 9 is more than the 6 rows"):
         assign_folds(table(subjects=2), np.zeros((6, 0)), 9, seed=0)
+
+
+def test_folds_of_a_column_have_one_value_each_and_know_its_people_elsewhere():
+    frame = pd.DataFrame({"speaker": ["a", "a", "b", "c", None, None]}, index=pd.Index(list("uvwxyz"), name="uid"))
+    folds = ValueFolds.of(frame, "site", ["N", "S", "S", "N", "S", "N"])
+    assert folds.values == ["N", "S"]
+    assert list(folds.fold) == [0, 1, 1, 0, 1, 0]
+    assert list(frame.index[folds.elsewhere(0)]) == ["v"], "a speaks at N too; the rows of nobody are not one person"
+    assert list(frame.index[folds.elsewhere(1)]) == ["u"]
+
+
+@pytest.mark.parametrize(
+    ("values", "message"), [(["N", None], "which is empty in 1 of 2 rows"), (["N", "N"], "has one value in all rows")]
+)
+def test_a_column_with_gaps_or_one_value_makes_no_folds(values, message):
+    with pytest.raises(UserError, match=message):
+        ValueFolds.of(pd.DataFrame(index=pd.Index(["u", "v"], name="uid")), "site", values)

@@ -4,6 +4,8 @@ Shapes: R rows, G groups, K folds, L labels.
 """
 
 import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
@@ -11,6 +13,40 @@ from numpy.typing import NDArray
 
 from ssast.data.tables.people import People, find_people, grouped
 from ssast.errors import UserError
+
+
+@dataclass(frozen=True)
+class ValueFolds:
+    """Folds of the rows with one value of a column each: the value of each fold, and the `fold` (R,) of each row.
+
+    `person` (R,) are the people of the rows, as numbers.
+    """
+
+    column: str
+    values: list[str]
+    fold: NDArray[np.intp]
+    person: NDArray[np.intp]
+
+    @classmethod
+    def of(cls, frame: pd.DataFrame, column: str, value_R: Sequence[str | None]) -> "ValueFolds":
+        """Those of a column's values, in the order of the alphabet; UserError where some are empty, or all are one."""
+        if lacking := sum(value is None for value in value_R):
+            raise UserError(
+                f"--folds names {column!r}, which is empty in {lacking} of {len(value_R)} rows; "
+                "fill it in, or leave these rows out."
+            )
+        values = sorted({value for value in value_R if value is not None})
+        if len(values) < 2:
+            raise UserError(
+                f"--folds names {column!r}, which has one value in all rows; give a number of folds, such as 5."
+            )
+        fold_R = np.array([values.index(str(value)) for value in value_R], dtype=np.intp)
+        return cls(column, values, fold_R, _groups(frame, find_people(frame))[0])
+
+    def elsewhere(self, fold: int) -> NDArray[np.bool_]:
+        """The rows (R,) in other folds of people who are also in this one: a model that is to know none leaves them."""
+        is_own_R = self.fold == fold
+        return ~is_own_R & np.isin(self.person, self.person[is_own_R])
 
 
 def assign_folds(

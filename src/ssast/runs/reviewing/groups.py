@@ -33,26 +33,35 @@ def group_columns(asked: str | None, source: Rows) -> list[GroupColumn]:
 
 def _column(word: str, source: Rows) -> GroupColumn:
     name, *cuts = (part.strip() for part in word.split(":"))
-    frame = source.frame
-    if name not in frame.columns:
-        raise UserError(
-            f"--groups names {name!r}, which is no column of {source.source}; "
-            f"it has {some([str(column) for column in frame.columns]) or 'only uid'}.",
-            path=source.source,
-        )
-    cells = frame[name]
+    cells = _cells(name, source, "--groups")
     numbers = pd.to_numeric(cells, errors="coerce")
     is_numeric = bool(cells.notna().any() and numbers.notna().eq(cells.notna()).all())
     if cuts or (is_numeric and numbers.nunique() > _FEW_VALUES):
         return _cut(name, numbers.to_numpy(dtype=np.float64, na_value=np.nan), _edges(name, cuts, numbers))
-    groups = [_shown(cell_name(cell)) for cell in cells.tolist()]
+    return value_column(name, source)
+
+
+def value_column(name: str, source: Rows, option: str = "--groups") -> GroupColumn:
+    """The groups of each row of a table by the values of a column, which `option` names. UserError as above."""
+    groups = [_shown(cell_name(cell)) for cell in _cells(name, source, option).tolist()]
     found = {group for group in groups if group is not None}
     if len(found) > _MOST_GROUPS:
         raise UserError(
-            f"--groups names {name!r}, which has {len(found)} different cells; a column of groups has "
+            f"{option} names {name!r}, which has {len(found)} different cells; a column of groups has "
             f"{_MOST_GROUPS} at most."
         )
     return GroupColumn(name, groups)
+
+
+def _cells(name: str, source: Rows, option: str) -> pd.Series:
+    frame = source.frame
+    if name not in frame.columns:
+        raise UserError(
+            f"{option} names {name!r}, which is no column of {source.source}; "
+            f"it has {some([str(column) for column in frame.columns]) or 'only uid'}.",
+            path=source.source,
+        )
+    return frame[name]
 
 
 def _shown(cell: str | None) -> str | None:

@@ -1,0 +1,1 @@
+"""Show how a model does in places that it was not developed in."""

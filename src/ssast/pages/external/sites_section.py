@@ -1,0 +1,73 @@
+"""Show what leaving one site out tells of each site, and what it cannot tell, for the screen and for the page."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from ssast.pages.html import Breakable, escape, table
+from ssast.pages.tables import number, span
+
+_MOST_ON_SCREEN = 24
+_ON_SCREEN = {
+    "auc": "AUC",
+    "sensitivity": "sensitivity",
+    "calibration_slope": "calibration slope",
+    "calibration_intercept": "calibration intercept",
+}
+
+
+def sites_section(metrics: Mapping[str, Any]) -> str:
+    """A table of the sites, and a list of what cannot be said; their scores are a table of the subgroups."""
+    found = metrics.get("sites")
+    if not found:
+        return ""
+    head = [found["column"], "recordings", "people", "not trained on", "its model"]
+    rows = [
+        [
+            Breakable(name),
+            own["recordings"],
+            "-" if own["people"] is None else own["people"],
+            own["not_trained_on"],
+            own["fold"],
+        ]
+        for name, own in found["sites"].items()
+    ]
+    text = (
+        f"Each {found['column']} was scored by a model that was trained without it. Not trained on: recordings from "
+        f"elsewhere of people who are also recorded there. The scores of each stand under Subgroups; folds.csv holds "
+        "every measure of each model."
+    )
+    return (
+        f"<h2>Leaving one {escape(found['column'])} out</h2>{table(head, rows)}"
+        f'<p class="soft">{escape(text)}</p>{cannot_list(found["cannot"])}'
+    )
+
+
+def cannot_list(sentences: list[str]) -> str:
+    """What cannot be said, under a heading of its own; empty where there is nothing."""
+    items = "".join(f"<li>{escape(sentence)}.</li>" for sentence in sentences)
+    return f"<h3>What cannot be said</h3><ul>{items}</ul>" if items else ""
+
+
+def site_rows(metrics: Mapping[str, Any]) -> list[list[str]]:
+    """The header and a row a site and label, with intervals, for the screen; empty without sites or yes/no labels."""
+    found = metrics.get("sites")
+    groups = (metrics.get("groups") or {}).get("columns", {}).get(found["column"]) if found else None
+    if not groups:
+        return []
+    rows = [[found["column"], "label", "clips", "positive", *_ON_SCREEN.values()]]
+    for label, own in groups["labels"].items():
+        for name, entry in own["groups"].items():
+            scores = [_cell(entry.get(measure)) for measure in _ON_SCREEN]
+            rows.append([name, label, str(entry["n"]), str(entry["events"]), *scores])
+    return rows[: _MOST_ON_SCREEN + 1]
+
+
+def _cell(found: Mapping[str, Any] | None) -> str:
+    if not found or found["value"] is None:
+        return "-"
+    return f"{number(found['value'], 2)} ({span(found['interval'], 2)})"
+
+
+def site_sentences(metrics: Mapping[str, Any]) -> list[str]:
+    """What cannot be said of sites, for the screen."""
+    return [f"cannot be said: {sentence}" for sentence in (metrics.get("sites") or {}).get("cannot", [])]
