@@ -11,7 +11,8 @@ import pytest
 from ssast import __version__, cli
 from ssast.errors import UserError
 from ssast.options.options import SPECS
-from ssast.options.records import ALIASES, MODES
+from ssast.options.records import MODES
+from ssast.options.spellings import ALIASES
 
 ROOT = Path(__file__).resolve().parents[1]
 DATA = ["-i", "audio", "-d", "splits"]

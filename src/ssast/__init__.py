@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from ssast.modes.pack import pack
     from ssast.modes.predict import predict
     from ssast.modes.pretrain import pretrain
+    from ssast.modes.report import report
     from ssast.modes.retest import retest
     from ssast.modes.stats import stats
     from ssast.modes.sweep import sweep
@@ -92,6 +93,7 @@ __all__ = [
     "pack",
     "predict",
     "pretrain",
+    "report",
     "retest",
     "stats",
     "sweep",

@@ -29,8 +29,8 @@ ANY_PATH = re.compile(
 _PATH_PART = re.compile(r"""[^\s/\\'"<>|;:,()]*""")
 # What ssast itself reads and writes keeps its name behind a hidden folder.
 OUR_FILES = (
-    "aucs|args|attention|audit|bad_audio|best|check|compare|config|embeddings?|faithfulness|folds|heard|labels|last|log|metadata|metrics|"
-    "model|plain_baseline|predicted|preprocessor_config|README|predicted_windows|predictions|recordings|report|run|seeds|stats|sweep|test|thresholds|train|traits|"
+    "aucs|args|attention|audit|bad_audio|best|check|checklist|compare|config|embeddings?|faithfulness|folds|heard|labels|last|log|metadata|metrics|"
+    "model|plain_baseline|predicted|preprocessor_config|README|predicted_windows|predictions|recordings|report|run|seeds|stats|study|sweep|test|thresholds|train|traits|"
     "validation|waveform"
 )
 OUR_FOLDERS = r"attention|checkpoints|splits|tensorboard|(?:fold|seed|epoch)-\d+|\.ssast"

@@ -73,10 +73,12 @@ def check_thresholds(options: Any) -> Iterator[str]:
         yield "a threshold reaches a --sensitivity or a --specificity; give one of the two"
 
 
-def check_merge(options: Any) -> Iterator[str]:
-    """Whether a folder with parts is named."""
-    if not options.runs:
+def check_folders(options: Any) -> Iterator[str]:
+    """Whether merge or report has folders of runs; an empty study.yaml needs none."""
+    if options.mode == "merge" and not options.runs:
         yield "merge lacks a folder with parts; write `ssast merge FOLDER -o OUT`"
+    if options.mode == "report" and not (options.runs or options.template):
+        yield "report needs folders of runs; write `ssast report RUN RUN`, or --template True for an empty study.yaml"
 
 
 def check_compare(options: Any) -> Iterator[str]:

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from ssast.options.audio_options import AudioOptions
 from ssast.options.declaration import OptionGroup, option
-from ssast.options.records import SPELLINGS
+from ssast.options.spellings import SPELLINGS
 from ssast.options.tasks import FINETUNING_TASKS, PRETEXT_TASKS
 
 RUN = OptionGroup("Run mode")

@@ -98,7 +98,7 @@ class Options(TrainingOptions):
     runs: str | None = option(
         None,
         "folders of the runs to compare, with commas between; for audit one that scored these clips; for merge those "
-        "that hold parts; for retest also files",
+        "that hold parts; for retest also files; for report all that belong to the study",
         SCORES,
         secret="run",
     )
@@ -107,6 +107,23 @@ class Options(TrainingOptions):
         "columns of the csv (or fields of metadata.json) to hold against the labels, with commas between; "
         "none: all that are no label and no subject",
         SCORES,
+    )
+    checklist: str = option(
+        "tripod",
+        "checklist to fill: tripod (TRIPOD+AI, how to report), probast (PROBAST+AI, risk of bias), or both",
+        SCORES,
+        choices=("tripod", "probast", "both"),
+        changes_result=False,
+    )
+    study_file: str | None = option(
+        None,
+        "study.yaml with what only people know of the study, for the checklist",
+        SCORES,
+        is_path=True,
+        changes_result=False,
+    )
+    template: bool = option(
+        False, "write an empty study.yaml to fill in, and nothing else", SCORES, changes_result=False
     )
     # Attention
     uids: str | None = option(

@@ -1,4 +1,4 @@
-"""List all modes with their spellings: one record for each says what it does, takes and gives, and which options."""
+"""List all modes: one record for each says what it does, takes and gives, and which options."""
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -6,7 +6,6 @@ from typing import Any
 
 from ssast.options import checks
 from ssast.options.audio_options import AUGMENTATIONS
-from ssast.options.tasks import PRETEXT_TASKS
 
 INSIDE, BESIDE, THERE = "inside", "beside", "there"
 """Where the lock of a mode's folder lies: in it, beside a folder that the mode makes whole, in it if it is there."""
@@ -46,6 +45,7 @@ def _names(*parts: str) -> tuple[str, ...]:
 _EVERY = "private exp_dir config num_workers device precision threads seed resume"
 _CLOUD = "bucket_name project_name cloud cloud_dir"
 _RECORDINGS = f"prefix data_split_root study lib cache_gb {_CLOUD}"
+_PACKING = "prefix study cache_gb bucket_name project_name"
 _SOUND = "resample_rate reduce clip_length target_length"
 _SPECTROGRAM = f"{_SOUND} num_mel_bins dataset_mean dataset_std"
 _CLIPS = f"{_EVERY} {_RECORDINGS} {_SPECTROGRAM} on_bad_audio dataset mask_padding worker_start"
@@ -146,7 +146,7 @@ MODES = {
         "the folder, or folders, of runs with --part, as in `ssast merge FOLDER -o OUT`",
         "the tables of one run",
         _names(_EVERY, _CLOUD, "cache_gb runs"),
-        checks=(checks.check_merge, checks.check_cloud),
+        checks=(checks.check_folders, checks.check_cloud),
         words="runs...",
         sends=True,
         tidies=True,
@@ -206,6 +206,15 @@ MODES = {
         words="runs...",
         sends=True,
     ),
+    "report": ModeRecord(
+        "fill the checklists of reviewers, TRIPOD+AI and PROBAST+AI, from the records of runs and from study.yaml",
+        "folders that finetune, evaluate, audit, check or retest wrote, as in `ssast report RUN RUN`",
+        "checklist.md and checklist.html, each item with its answer and its place, or open",
+        _names(_EVERY, _CLOUD, "runs checklist study_file template"),
+        checks=(checks.check_folders, checks.check_cloud),
+        words="runs...",
+        sends=True,
+    ),
     "inspect": ModeRecord(
         "say what a checkpoint is, what it hears and names, and what can be done with it",
         "a checkpoint of any kind, or a folder: ssast inspect FILE",
@@ -238,10 +247,7 @@ MODES = {
         "pack recordings and their table into a few large files, which buckets and other machines read fast",
         "recordings, csv files: ssast pack -i RECORDINGS -d CSV -o SHARDS",
         "Parquet shards, for -i of the other modes and for Hugging Face's datasets; in a folder or a bucket",
-        _names(
-            *(_EVERY, "prefix data_split_root study lib cache_gb bucket_name project_name"),
-            "on_bad_audio shard_mb row_group_mb",
-        ),
+        _names(_EVERY, _PACKING, "data_split_root lib on_bad_audio shard_mb row_group_mb"),
         checks=(checks.check_pack, checks.check_cloud),
         words="prefix data_split_root exp_dir",
     ),
@@ -249,7 +255,7 @@ MODES = {
         "give packed recordings and their tables back as they were",
         "shards that pack made: ssast unpack SHARDS NEW_FOLDER",
         "recordings/ and splits/ in a new folder, byte for byte what was packed",
-        _names(_EVERY, "prefix study cache_gb bucket_name project_name"),
+        _names(_EVERY, _PACKING),
         checks=(checks.check_pack, checks.check_cloud),
         words="prefix exp_dir",
         lock=BESIDE,
@@ -271,17 +277,6 @@ MODES = {
         tidies=True,
     ),
 }
-
-# The seed's other names. `train` is pretrain or finetune, as the task says.
-ALIASES = {"eval": "evaluate", "eval-only": "evaluate", "extraction": "extract", "embed": "extract"}
-SPELLINGS = ("train", *MODES, *ALIASES)
-
-
-def canonical(mode: str, task: str) -> str:
-    """The mode that a spelling stands for."""
-    if mode == "train":
-        return "pretrain" if task in PRETEXT_TASKS else "finetune"
-    return ALIASES.get(mode, mode)
 
 
 def check_together(options: Any) -> str:

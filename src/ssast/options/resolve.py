@@ -11,7 +11,8 @@ from ssast.options.options import SPECS, Options
 from ssast.options.parts import settled_part
 from ssast.options.privacy import revealed, settled
 from ssast.options.record import GIVEN, RECORD
-from ssast.options.records import MODES, canonical, check_together
+from ssast.options.records import MODES, check_together
+from ssast.options.spellings import canonical
 from ssast.options.yaml_file import read_mapping
 
 

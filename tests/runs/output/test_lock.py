@@ -28,6 +28,7 @@ NEEDS = {
     "compare": {"runs": "a,b"},
     "merge": {"runs": "a"},
     "retest": {"runs": "a", "data_split_root": "sessions.csv"},
+    "report": {"runs": "a"},
     "pack": DATA,
     "unpack": {"prefix": "shards"},
     "convert": {"checkpoint": "model.pth"},

@@ -32,6 +32,7 @@ NEEDS = {
     "compare": {"runs": "a,b"},
     "merge": {"runs": "a"},
     "retest": {"runs": "a", "data_split_root": "sessions.csv"},
+    "report": {"runs": "a"},
     "pack": {"prefix": "audio", "data_split_root": "splits"},
     "unpack": {"prefix": "shards"},
     "upload": {},

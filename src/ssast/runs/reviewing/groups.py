@@ -4,6 +4,7 @@ Shapes: R rows.
 """
 
 import itertools
+import re
 
 import numpy as np
 import pandas as pd
@@ -19,6 +20,7 @@ _MOST_GROUPS = 20
 _FEW_VALUES = 6
 """Numbers with at most so many different values are names of groups; others are cut."""
 _HARMLESS = {"male", "female", "man", "woman", "men", "women", "yes", "no", "other"}
+_CUT = re.compile(r"under [\d.]+|[\d.]+ to under [\d.]+|[\d.]+ and over")
 
 
 def group_columns(asked: str | None, source: Rows) -> list[GroupColumn]:
@@ -69,8 +71,13 @@ def _shown(cell: str | None) -> str | None:
     if cell is None:
         return None
     cell = cell.removesuffix(".0")
-    is_plain = len(cell) <= 2 or cell.isdigit() or cell.lower() in _HARMLESS
-    return cell if is_plain else redaction.shown_name("group", cell)
+    return cell if is_harmless(cell) else redaction.shown_name("group", cell)
+
+
+def is_harmless(group: str) -> bool:
+    """Whether the name of a group tells nobody where people are from: short words, numbers, cuts, the sexes."""
+    is_short = len(group) <= 2 or group.isdigit()
+    return is_short or group.lower() in _HARMLESS or _CUT.fullmatch(group) is not None
 
 
 def _edges(name: str, cuts: list[str], numbers: pd.Series) -> list[float]:

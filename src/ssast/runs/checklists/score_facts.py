@@ -1,0 +1,282 @@
+"""Say what the records know of how a model was tested: sizes, losses, scores, groups, leaks.
+
+Every function takes the records of all runs and gives None where they do not know.
+"""
+
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
+
+from ssast.data.tables.people import plain_name
+from ssast.pages.sentences import cautions
+from ssast.pages.subgroup_section import gap_sentences
+from ssast.pages.tables import TITLES, counted, number, span
+from ssast.runs.checklists.items import Knowledge
+from ssast.runs.checklists.records import Records, RunFolder
+from ssast.safe_reading import brief, some
+
+_PLACES = ("site", "centre", "center", "hospital", "clinic", "country", "region", "city")
+"""Columns of groups that are places."""
+_MOST_LABELS = 12
+_Metrics = Mapping[str, Any]
+
+
+def _known(
+    runs: list[RunFolder], sentences: Callable[[_Metrics], list[str]], place: str, lacks: str = ""
+) -> Knowledge | None:
+    """What one function says of the scores of each run; None where it says nothing."""
+    found = [run.state(text, place) for run in runs for text in sentences(run.file("metrics.json")) if text]
+    return Knowledge(tuple(found), lacks) if found else None
+
+
+def _unit(metrics: _Metrics) -> str:
+    unit = metrics.get("unit", "clip")
+    return "people" if unit == "clip" else f"{brief(unit, 20)}s"
+
+
+def flow_known(records: Records) -> Knowledge | None:
+    """From the table to the score."""
+    return _known(records.scored, _flow, "report.html, From the table to the score")
+
+
+def _flow(metrics: _Metrics) -> list[str]:
+    if not (found := metrics.get("flow")):
+        return []
+    table, scored = (_people_and_recordings(found[name], metrics) for name in ("table", "scored"))
+    reasons = [f"{brief(one['reason'])} ({one['recordings']:d})" for one in found["left_out"]["reasons"]]
+    lost = f"; left out: {some(reasons)}" if reasons else ""
+    with_label = [f"{brief(label)} {own['with']:d}" for label, own in found["labels"].items() if "with" in own]
+    having = f" Recordings with the label: {some(with_label, _MOST_LABELS)}." if with_label else ""
+    return [f"In the table {table}; scored {scored}{lost}.{having}"]
+
+
+def _people_and_recordings(counts: Mapping[str, Any], metrics: _Metrics) -> str:
+    whose = f" of {counts['people']:d} {_unit(metrics)}" if counts["people"] is not None else ""
+    return f"{counted(counts['recordings'], 'recording')}{whose}"
+
+
+def losses_known(records: Records) -> Knowledge | None:
+    """What was missing among recordings and answers, and what was done with that."""
+    return _known(records.scored, _losses, "report.html, From the table to the score")
+
+
+def _losses(metrics: _Metrics) -> list[str]:
+    if not (found := metrics.get("flow")):
+        return []
+    empty = {brief(label): own["empty"] for label, own in found["labels"].items() if own["empty"]}
+    shown = f": {some([f'{label} {count:d}' for label, count in empty.items()], _MOST_LABELS)}" if empty else ": none"
+    return [
+        f"{counted(found['left_out']['recordings'], 'recording')} of the table had no score. Empty answers{shown}; an "
+        "empty answer is left out of that label's loss and scores, and nothing is filled in."
+    ]
+
+
+def numbers_known(records: Records) -> Knowledge | None:
+    """People and events of the test, and recordings of the training."""
+    tested = _known(records.scored, _flow, "report.html, From the table to the score")
+    if tested is None:
+        return None
+    trained = tuple(
+        run.state(f"Recordings by part: {shown}.", "run.yaml")
+        for run in records.trained
+        if (shown := ", ".join(f"{brief(name)} {count:d}" for name, count in run.kept("finetune", "clips").items()))
+    )
+    return Knowledge((*trained, *tested.statements))
+
+
+def size_known(records: Records) -> Knowledge | None:
+    """Events and people, and how wide intervals are now and for twice the people."""
+    return _known(records.scored, _size, "report.html, Calibration, and how sure this set can be")
+
+
+def _size(metrics: _Metrics) -> list[str]:
+    found = []
+    for label, entry in _reviewed(metrics)[:_MOST_LABELS]:
+        own = entry["review"]["certainty"]
+        width = ""
+        if own.get("auc_width") is not None:
+            twice = own.get("auc_width_twice")
+            then = "" if twice is None else f", {number(twice, 2)} with twice the people"
+            width = f"; the AUC's interval is {number(own['auc_width'], 2)} wide{then}"
+        found.append(
+            f"{brief(label)}: {own['people_with']:d} {_unit(metrics)} with and {own['people_without']:d} without, "
+            f"{own['events']:d} events{width}."
+        )
+    return found
+
+
+def _reviewed(metrics: _Metrics) -> list[tuple[str, Any]]:
+    """The yes/no labels that were looked at closely."""
+    return [(label, entry) for label, entry in metrics["labels"].items() if entry.get("review")]
+
+
+def measures_known(records: Records) -> Knowledge | None:
+    """By what the model was judged."""
+    found = _known(records.scored, _measures, "report.html")
+    again = tuple(
+        run.state("How well scores repeat: ICC, standard error of measurement, detectable change.", "retest.html")
+        for run in records.having("retest.json")
+    )
+    return found and Knowledge((*found.statements, *again))
+
+
+def _measures(metrics: _Metrics) -> list[str]:
+    names = dict.fromkeys(
+        TITLES.get(name, brief(name)) for own in metrics["labels"].values() for name in own.get("intervals") or own
+        if name in TITLES
+    )  # fmt: skip
+    if not names:
+        return []
+    text = f"Measures: {some(list(names), 20)}"
+    if _reviewed(metrics):
+        text += "; calibration slope, intercept and curve; net benefit; PPV, NPV and likelihood ratios at the threshold"
+    drawn = f"; intervals of 95 % from {metrics['resamples']:d} resamples" if metrics["resamples"] else "; no intervals"
+    whom = f" of whole {_unit(metrics)}" if metrics["resamples"] and metrics.get("subjects") else ""
+    beside = " A plain model of loudness, length and spectrum stands beside them." if _has_plain(metrics) else ""
+    return [f"{text}{drawn}{whom}.{beside}"]
+
+
+def _has_plain(metrics: _Metrics) -> bool:
+    return bool((metrics.get("plain_baseline") or {}).get("labels"))
+
+
+def performance_known(records: Records) -> Knowledge | None:
+    """The scores with their intervals, of all and of groups."""
+    lacks = _performance_lacks(records)
+    return _known(records.scored, _performance, "report.html, Scores by label and Subgroups", lacks)
+
+
+def _performance_lacks(records: Records) -> str:
+    found = [run.file("metrics.json") for run in records.scored]
+    parts = [] if any(one["resamples"] for one in found) else ["no interval was asked for (--resamples 1000)"]
+    if not any(one.get("groups") for one in found):
+        parts.append("no group of people was scored (--groups sex,age)")
+    elif not any(_has_estimates(one) for one in found):
+        parts.append("every group is too small for an estimate")
+    return f"Not known: {' and '.join(parts)}." if parts else ""
+
+
+def _has_estimates(metrics: _Metrics) -> bool:
+    columns = (metrics.get("groups") or {}).get("columns", {})
+    return any(
+        "auc" in entry
+        for column in columns.values()
+        for own in column["labels"].values()
+        for entry in own["groups"].values()
+    )
+
+
+def _performance(metrics: _Metrics) -> list[str]:
+    found = []
+    for label, own in [*metrics["labels"].items()][:_MOST_LABELS]:
+        name = _leading(own)
+        if name is None:
+            continue
+        interval = (own.get("intervals") or {}).get(name)
+        shown = f" ({span(interval, 2)})" if interval else ""
+        found.append(f"{brief(label)}: {TITLES[name]} {number(own[name], 2)}{shown}")
+    if not found:
+        return []
+    more = len(metrics["labels"]) - _MOST_LABELS
+    rest = f"; {more} more labels are in the report" if more > 0 else ""
+    return [f"{'; '.join(found)}{rest}.", *(gap_sentences(metrics) if metrics.get("groups") else [])]
+
+
+def _leading(entry: Mapping[str, Any]) -> str | None:
+    """The first measure that a label has: AUC of yes/no labels, a correlation of numbers."""
+    return next((name for name in ("auc", "pearson", "spearman", "mae") if name in entry), None)
+
+
+def groups_known(records: Records) -> Knowledge | None:
+    """Which groups were looked at, and what was found."""
+    runs = [run for run in records.scored if run.file("metrics.json").get("groups")]
+    return _known(runs, _grouped, "report.html, Subgroups")
+
+
+def _grouped(metrics: _Metrics) -> list[str]:
+    columns = some([brief(name) for name in metrics["groups"]["columns"]])
+    return [f"Scores were held against each other in groups by {columns}.", *gap_sentences(metrics)]
+
+
+def group_sizes_known(records: Records) -> Knowledge | None:
+    """How many people and events each group has."""
+    runs = [run for run in records.scored if run.file("metrics.json").get("groups")]
+    return _known(runs, lambda metrics: list(_sizes(metrics)), "report.html, Subgroups")
+
+
+def _sizes(metrics: _Metrics) -> Iterator[str]:
+    for name, column in metrics["groups"]["columns"].items():
+        label, own = next(iter(column["labels"].items()))
+        shown = [
+            f"{brief(group)} {entry['people']:d} {_unit(metrics)}, {entry['events']:d} events of {brief(label)}"
+            for group, entry in own["groups"].items()
+        ]
+        yield f"By {brief(name)}: {some(shown, _MOST_LABELS)}."
+
+
+def clusters_known(records: Records) -> Knowledge | None:
+    """Scores by place, where such groups were asked for."""
+    runs = [run for run in records.scored if _places(run.file("metrics.json"))]
+    return _known(runs, _by_place, "report.html, Subgroups")
+
+
+def _places(metrics: _Metrics) -> list[str]:
+    own = (metrics.get("sites") or {}).get("column")
+    columns = (metrics.get("groups") or {}).get("columns", {})
+    return [name for name in columns if name == own or plain_name(name) in _PLACES]
+
+
+def _by_place(metrics: _Metrics) -> list[str]:
+    found = some([brief(name) for name in _places(metrics)])
+    left_out = " Each was scored by a model that was trained without it." if metrics.get("sites") else ""
+    return [f"Scores were held against each other by {found}.{left_out}", *gap_sentences(metrics)]
+
+
+def judged_known(records: Records) -> Knowledge | None:
+    """Whether discrimination, calibration and use were measured for every yes/no label."""
+    found = _known(records.scored, _judged, "report.html, Calibration and Net benefit")
+    if found is None:
+        return None
+    complete = all(_is_judged(run.file("metrics.json")) for run in records.scored)
+    return Knowledge(
+        found.statements, "" if complete else "Say how calibration and use of the other labels were measured."
+    )
+
+
+def _judged(metrics: _Metrics) -> list[str]:
+    names = [label for label, entry in _reviewed(metrics) if _has_all(entry)]
+    if not names:
+        return []
+    return [f"AUC, calibration and net benefit were measured for {some([brief(name) for name in names], 20)}."]
+
+
+def _is_judged(metrics: _Metrics) -> bool:
+    return all(entry.get("review") and _has_all(entry) for entry in metrics["labels"].values())
+
+
+def _has_all(entry: Mapping[str, Any]) -> bool:
+    review = entry["review"]
+    slope = review.get("calibration", {}).get("slope") or {}
+    return None not in (entry.get("auc"), slope.get("value"), review.get("net_benefit"))
+
+
+def updating_known(records: Records) -> Knowledge | None:
+    """Recalibration on other data, where a run of external evaluation did it."""
+    runs = [run for run in records.scored if run.file("metrics.json").get("recalibration")]
+    return _known(runs, lambda metrics: ["Slope and intercept were fitted anew on a share of people."], "report.html")
+
+
+def shift_known(records: Records) -> Knowledge | None:
+    """How recordings and scores moved between both sets of data, where that was measured."""
+    runs = [run for run in records.scored if run.file("metrics.json").get("shift")]
+    return _known(
+        runs, lambda metrics: ["Recordings and scores here were held against those of the training."], "report.html"
+    )
+
+
+def limits_known(records: Records) -> Knowledge | None:
+    """What the report warns of."""
+    return _known(records.scored, _limits, "report.html, Be careful")
+
+
+def _limits(metrics: _Metrics) -> list[str]:
+    return [brief(sentence, 500) for sentence in cautions(metrics)[:_MOST_LABELS]]
