@@ -254,6 +254,7 @@ ELSEWHERE = (
     ("data/layout/test_file_column.py", "one choice among them", "data.layout.claims data.layout.filenames"),
     ("data/layout/test_file_column.py", "whose a file is", "data.layout.people data.layout.person_files"),
     ("data/layout/test_file_column.py", "how rows are named", "data.layout.uids"),
+    ("modes/test_arrange_bids.py", "what comes of them", "data.layout.bids_names data.layout.per_recording"),
     ("modes/test_arrange.py", "whom the splits hold, and what is said", "data.layout.held_out runs.arranged"),
     ("cloud/test_reading.py", "stores need an emulator", "data.storage.stores"),
     ("cloud/test_packing.py", "shards on their way to a bucket", "data.shards.shard_delivery"),

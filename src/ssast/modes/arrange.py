@@ -6,6 +6,7 @@ import os
 import shlex
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -16,10 +17,13 @@ from tqdm import tqdm
 from ssast import redaction
 from ssast.audio.decode import blocks
 from ssast.data.audio_files import find_audio
+from ssast.data.layout.bids_names import ASIDE, split_aside, table_of_files
 from ssast.data.layout.file_column import FileColumn, TableOfFiles, name_files
 from ssast.data.layout.filenames import FileNames, in_formats, is_audio, printable, quoted
-from ssast.data.layout.labels import Labels, find_labels
+from ssast.data.layout.joined_tables import read_keys
+from ssast.data.layout.labels import Labels, find_labels, listed
 from ssast.data.layout.people import doubtful, find_person
+from ssast.data.layout.per_recording import Tables, per_recording
 from ssast.data.layout.uids import Row, name_rows, uid_column
 from ssast.data.recordings import naming
 from ssast.data.storage.atomic_writes import atomic_folder
@@ -56,15 +60,21 @@ def arrange(options: Options) -> Path:
         raise UserError(f"the folder {folder} holds files already; give the name of a new one.", path=folder)
     paths, skips, bad = Paths.of(options), options.on_bad_audio == "skip", SkippedRecordings()
     source, place = paths.recordings, paths.at(paths.data_split_root or "")
+    tables, names = _tables(options.join_table, options.join_on, paths), _names(source)
     table = _read(place)
-    person = find_person(table, options.subject_column)
-    names = FileNames(find_audio([source]), source)
+    if options.file_column is None and (of_files := table_of_files(table, names.files)):
+        table, tables = of_files, replace(tables, places=[place, *tables.places])
+    person = find_person(table, options.subject_column, may_lack=bool(tables.places))
     _hide(table, names, person)
-    named = name_files(table, names, source, options.file_column, person)
+    found = named = name_files(table, names, source, options.file_column, person)
+    if joined := per_recording(table, named, source, tables):
+        table, named = joined.table, joined.named
+        person = find_person(table, options.subject_column)
+        _hide(table, names, person)
     rows = name_rows(table, named)
     redaction.learn("uid", (row.uid for row in rows))
-    _note_lacking(named, place, bad, skips=skips)
-    if person is None and len(rows) > len(named.files_of):
+    _note_lacking(found, place, bad, skips=skips)
+    if person is None and len(rows) > len(found.files_of):
         person = named.column  # the files of one row belong together, whatever the column is called
     given = read_labels(paths.at(paths.label_txt or "")) if "label_txt" in options.given else None
     labels = _labels(table, given, options.label_column, named, person)
@@ -76,12 +86,29 @@ def arrange(options: Options) -> Path:
         frame = _frame(columns, kept)
         made = Arranged.of(frame, list(labels.cells), subject, test_share=options.test_share, seed=options.seed)
         made.write(unfinished)
-        record = {"clips": {"all": len(kept)}, "files": fingerprint(place), "versions": versions()}
+        files = fingerprint(*dict.fromkeys((place, *tables.places)))
+        record = {"clips": {"all": len(kept)}, "files": files, "versions": versions()}
         RunRecord.of(options).write(unfinished / "run.yaml", record)
-    _tell_files(named, len(kept), len(names.files), folder)
+    _tell_files(found, len(kept), len(names.files), folder)
+    for sentence in joined.told if joined else ():
+        say(sentence)
     bad.write(folder)
     made.show(folder, labels, doubtful(table, person) if person else [])
     return folder
+
+
+def _tables(further: str | None, keys: str | None, paths: Paths) -> Tables:
+    """The further tables, one a line, and the keys that the options name."""
+    words = [line.strip() for line in (further or "").splitlines() if line.strip()]
+    return Tables([paths.at(word) for word in words], read_keys(keys))
+
+
+def _names(source: Location) -> FileNames:
+    """The audio files of the folder, without those that BIDS keeps beside the data set's own."""
+    own, aside = split_aside(find_audio([source]), source)
+    if aside:
+        say(f"{counted(len(aside), 'audio file')} in {', '.join(ASIDE)} beside the folders of participants left aside")
+    return FileNames(own, source)
 
 
 def _read(place: Location) -> TableOfFiles:
@@ -104,19 +131,12 @@ def _labels(
     table: TableOfFiles, given: list[str] | None, columns: str | None, named: FileColumn, person: str | None
 ) -> Labels:
     """The labels that the options name, else all columns of yes/no answers."""
-    spread = [] if columns is None else _listed(columns, table)
+    spread = [] if columns is None else listed(columns, table)
     for name in spread:
         if name in (named.column, person, uid_column(table)):
             raise UserError(f"the column {name!r} names files or people, so it is no label; correct --label_column.")
     leave = [name for name in (named.column, person, uid_column(table)) if name]
     return find_labels(table, given, spread, leave)
-
-
-def _listed(text: str, table: TableOfFiles) -> list[str]:
-    """The columns that an option names, one a line or with commas between; a name may hold a comma itself."""
-    lines = [line.strip() for line in text.splitlines()]
-    found = (name for line in lines for name in ([line] if line in table else line.split(",")))
-    return list(dict.fromkeys(name.strip() for name in found if name.strip()))
 
 
 def _columns(

@@ -94,6 +94,19 @@ class DataOptions:
         shown="all columns of yes and no are labels",
         is_many=True,
     )
+    join_table: str | None = option(
+        None,
+        "further table, such as participants.tsv or sessions.tsv, to join to the recordings; several one a line",
+        LOADING,
+        is_path=True,
+        is_many=True,
+    )
+    join_on: str | None = option(
+        None,
+        "columns to join tables by, with commas between; left=right where their names differ",
+        LOADING,
+        shown="columns of participant, session and task",
+    )
     test_share: float = option(
         0.25,
         "share of the people that test.csv is of; 0: no splits, all.csv alone",

@@ -63,7 +63,8 @@ MODES = {
         "a folder of audio files and a csv that names them or their speakers: ssast arrange FOLDER TABLE NEW_FOLDER",
         "recordings/, splits/, all.csv and labels.txt in a new folder",
         _names(
-            _EVERY, "prefix data_split_root label_txt on_bad_audio file_column subject_column label_column test_share"
+            *(_EVERY, "prefix data_split_root label_txt on_bad_audio file_column subject_column label_column"),
+            "join_table join_on test_share",
         ),
         checks=(checks.check_arrange,),
         words="prefix data_split_root exp_dir",

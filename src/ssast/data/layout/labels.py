@@ -187,3 +187,10 @@ def _is_taken(name: str, used: set[str]) -> bool:
     """Whether a name is a column's already, or would be one of those that tables of scores make of a label."""
     ends = [name.removesuffix(end) for end in MADE_OF_LABELS if name.endswith(end)]
     return name in used or any(f"{name}{end}" in used for end in MADE_OF_LABELS) or any(end in used for end in ends)
+
+
+def listed(text: str, table: TableOfFiles) -> list[str]:
+    """The columns that an option names, one a line or with commas between; a name may hold a comma itself."""
+    lines = [line.strip() for line in text.splitlines()]
+    found = (name for line in lines for name in ([line] if line in table else line.split(",")))
+    return list(dict.fromkeys(name.strip() for name in found if name.strip()))

@@ -22,8 +22,13 @@ TRAITS = {
 """What stays as it is for one person, and how columns of it are called."""
 
 
-def find_person(table: TableOfFiles, column: str | None) -> str | None:
-    """The column that says who speaks: the one asked for, else one of a known name (speaker, subject, ...)."""
+def find_person(table: TableOfFiles, column: str | None, *, may_lack: bool = False) -> str | None:
+    """The column that says who speaks: the one asked for, else one of a known name (speaker, subject, ...).
+
+    A column that was asked for `may_lack` where another table, not joined yet, may have it: then it is None.
+    """
+    if may_lack and column is not None and column not in table:
+        return None
     check_column(table, column, "--subject_column")
     people = find_people(pd.DataFrame({name: list(cells.values()) for name, cells in table.items()}, dtype="str"))
     return column or (people.column if people else None)
