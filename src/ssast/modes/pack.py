@@ -43,7 +43,7 @@ class _Job:
 
     tables: dict[str, PackedTable]
     uids: list[str]
-    seen: list[SeenFiles]
+    seen: SeenFiles
     firsts: dict[str, int]
     shards: list[PlannedShard]
     how: tuple[object, ...]
@@ -57,8 +57,7 @@ class _Job:
         """A name for all that the bytes of a shard depend on."""
         table = self.tables[shard.table]
         parts = (SHARD_FORMAT, shard, table.digest, [(name, str(kind)) for name, kind in table.types.items()], self.how)
-        states = b"".join(self.seen[row].state for row in self.rows(shard))
-        return hashlib.sha256(repr(parts).encode() + states).hexdigest()
+        return hashlib.sha256(repr(parts).encode() + self.seen.states(self.rows(shard))).hexdigest()
 
 
 @Mode
@@ -82,7 +81,7 @@ def pack(options: Options) -> str:
         missing = [shard for shard in job.shards if not delivery.has(shard.name, job.made_from(shard))]
         _say_kept(job, missing, delivery)
         _remember(bad, delivery.work / JOURNAL, [job.uids[row] for shard in missing for row in job.rows(shard)])
-        intake = Intake(root, job.uids, [one.size for one in job.seen], use_librosa=options.lib)
+        intake = Intake(root, job.uids, job.seen.sizes, use_librosa=options.lib)
         rows = [row for shard in missing for row in job.rows(shard)]
         heard = taken_in(intake, rows, num_workers=worker_count(options.num_workers))
         clips = _used(heard, len(rows), bad, skips=options.on_bad_audio == "skip")
@@ -93,7 +92,7 @@ def pack(options: Options) -> str:
             raise UserError(f"none of the {len(bad.reasons)} recordings can be used; the first: {first}")
         _note(options, job, bad, places, delivery)
         delivery.finish([shard.name for shard in job.shards])
-    size = sum(one.size for one in job.seen) / MB
+    size = sum(job.seen.sizes) / MB
     packed = f"{counted(len(job.uids) - len(bad.reasons), 'recording')} ({size:.1f} MB)"
     say(f"{packed} in {counted(len(job.shards), 'shard')} in {target}; the other modes take them with -i")
     return str(target)
@@ -115,9 +114,9 @@ def _planned(
         dynamic_ncols=True,
         delay=_FOUND_SECONDS,
     )
-    seen, firsts, shards, first = list(looking), {}, list[PlannedShard](), 0
+    seen, firsts, shards, first = SeenFiles(looking), {}, list[PlannedShard](), 0
     for name, frame in frames.items():
-        sizes = [one.size for one in seen[first : first + len(frame)]]
+        sizes = seen.sizes[first : first + len(frame)]
         shards += planned_shards(name, sizes, group_bytes=int(group_mb * MB), shard_bytes=int(shard_mb * MB))
         firsts[name] = first
         first += len(frame)

@@ -2,7 +2,8 @@
 
 import hashlib
 import os
-from collections.abc import Iterator, Sequence
+from array import array
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
@@ -34,35 +35,46 @@ HEARD_AS = AudioConf()
 """Sound is judged as it is, by no settings of a model; all of a recording counts."""
 
 
-@dataclass(frozen=True, slots=True)
+_Seen = tuple[int, bytes]
+_STATE_BYTES = 16
+_ABSENT: _Seen = (0, bytes(_STATE_BYTES))
+
+
 class SeenFiles:
-    """How many bytes the recording of a uid has, and a name for the state that its files are in."""
+    """How many bytes each of many recordings has, and names for the states that their files are in; in little room."""
 
-    size: int
-    state: bytes
+    def __init__(self, seen: Iterable[_Seen]):
+        self.sizes, self._states = array("q"), bytearray()
+        for size, state in seen:
+            self.sizes.append(size)
+            self._states += state
+
+    def states(self, rows: range) -> bytes:
+        """The names for the states of some that follow one another."""
+        return bytes(self._states[_STATE_BYTES * rows.start : _STATE_BYTES * rows.stop])
 
 
-def seen_files(root: Location, uids: Sequence[str]) -> Iterator[SeenFiles]:
+def seen_files(root: Location, uids: Sequence[str]) -> Iterator[_Seen]:
     """The files of each uid as a disk or a listing shows them, in a collection by their bytes; of missing ones none."""
     for uid in uids:
         check_uid(uid)
     return in_threads(partial(_seen, root), uids, LOOKED_AT_ONCE)
 
 
-def _seen(root: Location, uid: str) -> SeenFiles:
+def _seen(root: Location, uid: str) -> _Seen:
     collection = opened(root)
     if collection is not None:
         return _seen_in(collection, uid)
     found = sorted((_listed if root.is_local else _stored)(root / uid))
     size = sum(int(size or 0) for name, size, _ in found if name.lower().startswith("waveform."))
-    return SeenFiles(size, hashlib.sha256(repr((uid, found)).encode()).digest()[:16])
+    return size, hashlib.sha256(repr((uid, found)).encode()).digest()[:_STATE_BYTES]
 
 
-def _seen_in(collection: Collection, uid: str) -> SeenFiles:
+def _seen_in(collection: Collection, uid: str) -> _Seen:
     with suppress(AudioError):  # said when its own turn comes
         content = collection.find(uid).location.read_bytes()
-        return SeenFiles(len(content), hashlib.sha256(content + collection.metadata(uid)).digest()[:16])
-    return SeenFiles(0, b"")
+        return len(content), hashlib.sha256(content + collection.metadata(uid)).digest()[:_STATE_BYTES]
+    return _ABSENT
 
 
 def _listed(folder: Location) -> list[tuple[str, int, str]]:

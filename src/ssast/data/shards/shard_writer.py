@@ -63,13 +63,17 @@ def write_shard(path: Path, shard: PlannedShard, table: PackedTable, clips: Iter
         write_statistics=["uid", *table.types],
     ) as writer:
         for group in shard.groups:
-            pieces = list(_pieces(table, group, coming, schema, content))
-            count = sum(len(piece) for piece in pieces)
-            if count:
-                writer.write_table(pa.Table.from_batches(pieces, schema), row_group_size=count)
-            rows += count
+            rows += _write_group(writer, _pieces(table, group, coming, schema, content))
         writer.add_key_value_metadata(_notes(shard, table, rows, content.hexdigest()))
     return rows
+
+
+def _write_group(writer: pq.ParquetWriter, pieces: Iterator[pa.RecordBatch]) -> int:
+    """Write a row group; how many rows it has. Its sound is let go before that of the next one comes."""
+    group = pa.Table.from_batches(pieces, writer.schema)
+    if len(group):
+        writer.write_table(group, row_group_size=len(group))
+    return len(group)
 
 
 def _pieces(

@@ -40,7 +40,7 @@ class Shards:
         _check_alike(self.files)
         self.index = RowIndex(root, named, self.files)
         self.uids = self.index.uids()
-        self._rows = {uid: row for row, uid in reversed(list(enumerate(self.uids)))}
+        self._rows = {self.uids[row]: row for row in reversed(range(len(self.uids)))}
         self._begin()
 
     def _begin(self) -> None:
@@ -112,6 +112,7 @@ class Shards:
         rows = self.index.rows_in(number)
         if held.uids is not None and [str(uid).strip() for uid in held.uids] != self.uids[rows.start : rows.stop]:
             raise self.index.place_of(rows.start)[0].damaged("its rows are not those of its csv")
+        held.uids = None  # they are known
 
     def find(self, uid: str) -> FoundRecording:
         """The recording of a uid; AudioError for whatever is wrong with its row."""
