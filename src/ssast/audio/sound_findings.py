@@ -63,7 +63,7 @@ LENGTH = "length"
 _Floats = NDArray[np.float32]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class SoundFinding:
     """One thing that is not as it should be: `kind` is a key of WRONGS, ODDITIES or FACTS, `detail` has the numbers."""
 
@@ -71,7 +71,7 @@ class SoundFinding:
     detail: str
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Still:
     """How many seconds are without any change: at the start, at the end and between, and the length of it all."""
 

@@ -24,11 +24,13 @@ from ssast.errors import AudioError, UserError
 
 CLIPS_A_MESSAGE = 16
 NO_STILL = Still(0.0, 0.0, 0.0, 0.0)
+_NONE: dict[str, Any] = {}
+"""Of most recordings there is nothing more to tell: all have this one, never changed."""
 AS_USUAL = AudioConf()
 """How a model hears unless it is told otherwise."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class ListenedRecording:
     """One recording: its measures, and the `finding` (a key of survey's FAULTS) and the sentence of what is wrong.
 
@@ -54,8 +56,8 @@ class ListenedRecording:
     bandwidth_hz: float = 0.0
     container: str = ""
     sound: Sound | None = None
-    metadata: Mapping[str, Any] = field(default_factory=dict)
-    names: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    metadata: Mapping[str, Any] = field(default_factory=lambda: _NONE)
+    names: Mapping[str, tuple[str, ...]] = field(default_factory=lambda: _NONE)
 
     @property
     def peak_db(self) -> float:

@@ -53,7 +53,7 @@ NOTES = {
 }
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Finding:
     """One thing found; `uid` is empty where it is about a whole split, `finding` a key of FAULTS or NOTES."""
 
