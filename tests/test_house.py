@@ -258,7 +258,7 @@ ELSEWHERE = (
     ("modes/test_arrange.py", "whom the splits hold, and what is said", "data.layout.held_out runs.arranged"),
     ("cloud/test_reading.py", "stores need an emulator", "data.storage.stores"),
     ("cloud/test_packing.py", "shards on their way to a bucket", "data.shards.shard_delivery"),
-    ("modes/test_pack.py", "recordings on their way into shards", "data.shards.intake data.shards.shard_writer"),
+    ("modes/test_pack.py", "recordings on their way into shards", "data.shards.intake"),
     ("modes/test_unpack.py", "and back", "data.shards.unpacking"),
     ("data/tables/test_splits.py", "the targets of a split", "data.tables.targets"),
     ("runs/test_dead_decoders.py", "processes that die", "data.workers"),
