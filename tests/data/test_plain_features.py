@@ -16,9 +16,9 @@ def clip(uid, seconds, level=0.1):
     return {"uid": uid, "waveform": level * torch.randn(1, samples, generator=generator), "targets": torch.zeros(1)}
 
 
-def prepared(*clips, plain=None, generator=None, **how):
+def prepared(*clips, plain=None, generator=None, length=64, **how):
     plain = PlainFeatures() if plain is None else plain
-    prepare = MeasuringPrepare(plain, Frontend(target_length=64), **how)
+    prepare = MeasuringPrepare(plain, Frontend(target_length=length), **how)
     prepare(collate(clips), generator)
     return plain.found
 
@@ -40,6 +40,28 @@ def test_features_of_a_clip_do_not_depend_on_the_batch_and_silence_has_some():
     silent = plain_values(torch.zeros(1, 4, 3), torch.tensor([4]), torch.zeros(1, 800), torch.tensor([800]), RATE)
     assert torch.isfinite(silent).all()
     assert silent[0, -2] == -100
+
+
+def test_noise_is_the_level_of_the_quietest_frames_and_the_band_ends_where_nothing_is_heard():
+    generator = torch.Generator().manual_seed(0)
+    noise = 0.05 * torch.randn(1, RATE, generator=generator)
+    spectrum = torch.fft.rfft(noise)
+    spectrum[:, 2000:] = 0  # nothing above 2 kHz
+    narrow = torch.fft.irfft(spectrum, n=RATE)
+    paused = torch.cat([noise[:, :4800], 0.1 * noise[:, 4800:8000], noise[:, 8000:]], dim=1)
+    clips = {"wide": noise, "narrow": narrow, "softer": 0.1 * noise, "paused": paused, "nothing": 0 * noise}
+    items = [{"uid": uid, "waveform": own, "targets": torch.zeros(1)} for uid, own in clips.items()]
+    found = {uid: own[-2:] for uid, own in prepared(*items, length=98).items()}
+    assert found["wide"][1] > 7500
+    assert found["narrow"][1] == pytest.approx(2000, abs=250)
+    assert found["softer"][0] == pytest.approx(found["wide"][0] - 20, abs=0.01)
+    assert found["softer"][1] == found["wide"][1], "quiet is not narrow"
+    assert found["paused"][0] == pytest.approx(found["wide"][0] - 20, abs=2)
+    assert found["nothing"][1] == 0
+
+
+def test_a_clip_shorter_than_a_window_has_measures_too():
+    assert np.isfinite(prepared(clip("a", 0.01), clip("long", 0.5))["a"]).all()
 
 
 def test_what_training_alters_is_not_measured_and_the_first_window_of_a_recording_counts():

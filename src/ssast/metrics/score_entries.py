@@ -61,6 +61,8 @@ class Metrics(TypedDict):
     """The scores of groups of people and the gaps between them (`subgroups.py`)."""
     sites: NotRequired[Mapping[str, Any]]
     """Where each site was left out once: its recordings and people, and what cannot be said of it."""
+    external: NotRequired[Mapping[str, Any]]
+    """What differs here from where the model was developed, and what recalibration mends (`external/place.py`)."""
     flow: NotRequired[dict[str, Any]]
     """How many recordings and people came from the table to the score, and what was lost on the way."""
     pooling: NotRequired[str]

@@ -14,7 +14,7 @@ import pandas as pd
 
 from ssast import __version__
 from ssast.data.features import Values
-from ssast.data.plain_features import KeptPlainFeatures, PlainFeatures, complete
+from ssast.data.plain_features import PLACE_VALUES, KeptPlainFeatures, PlainFeatures, complete
 from ssast.data.storage.atomic_writes import atomic_file
 from ssast.data.storage.cache import cache
 from ssast.data.storage.fingerprints import fingerprint_of, recording_fingerprints
@@ -55,11 +55,16 @@ class PlainBaseline:
 
     def features(self, source: Rows) -> Values:
         """The features (R, P) of these rows' recordings, NaN where one cannot be used; all processes ask together."""
+        return self.measured(source)[:, :-PLACE_VALUES]
+
+    def measured(self, source: Rows) -> Values:
+        """The same, with the recordings' noise and bandwidth behind them."""
         self._share()
         uids, disk = list(source.frame.index), cache(self.cache_gb)
         audio = replace(self.reader.audio, window_overlap=None)
         heard_as = fingerprint_of(sorted(audio.entries().items()), self.reader.librosa, __version__)
-        kept = KeptPlainFeatures(disk, heard_as, 2 * audio.num_mel_bins + 2) if self.keeps else None
+        width = 2 * audio.num_mel_bins + 2 + PLACE_VALUES
+        kept = KeptPlainFeatures(disk, heard_as, width) if self.keeps else None
         contents = recording_fingerprints(self.reader.recordings, uids, disk) if self.keeps else [None] * len(uids)
 
         def read(missing: list[str]) -> None:
@@ -93,7 +98,7 @@ class PlainBaseline:
         features = np.array(features)
         if features.shape[1]:
             has_R = ~np.isnan(seconds_R)
-            features[has_R, -1] = seconds_R[has_R]
+            features[has_R, -1 - PLACE_VALUES] = seconds_R[has_R]
         return features
 
 

@@ -6,6 +6,7 @@ Shapes: R rows of the table.
 from collections.abc import Iterator, Sequence
 
 import numpy as np
+import pandas as pd
 from numpy.typing import NDArray
 
 from ssast.data.tables.folds import ValueFolds
@@ -28,7 +29,7 @@ def add_sites(metrics: Metrics, predictions: Predictions, folds: ValueFolds, sou
 
     The scores of each stand under "groups".
     """
-    at = source.frame.index.get_indexer(list(predictions.uids))
+    at = source.frame.index.get_indexer(pd.Index(predictions.uids))
     site_N = folds.fold[at]
     sites = {
         value: {

@@ -1,0 +1,75 @@
+"""Tell what differs between the place of development and here from luck, corrected for how much was looked at.
+
+Shapes: Q quantiles of the people of a place.
+"""
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+
+import numpy as np
+
+from ssast.metrics.estimates import SHARE, Estimate
+from ssast.metrics.external.development import MEASURES, SCORES, LabelSummary, Spread
+from ssast.metrics.intervals import LEVEL
+from ssast.metrics.subgroups import FEW_PEOPLE, gap_interval
+
+Interval = list[float] | None
+
+
+@dataclass(frozen=True)
+class Look:
+    """One thing that was held against development: how it differs, the interval by level, and what no shift gives."""
+
+    value: float
+    interval: Callable[[float], Interval]
+    nothing: float
+
+    def is_told(self, level: float) -> bool:
+        """Whether luck does not explain it at this level."""
+        pair = self.interval(level)
+        return pair is not None and not pair[0] <= self.nothing <= pair[1]
+
+
+def above(here: Spread, there: Spread) -> Look | None:
+    """The chance that a person here lies above one of development (ties count half); None for too few people.
+
+    Quantiles stand for the people of both places. The error puts together how far these differ among themselves, as
+    DeLong does, with Welch's degrees of freedom.
+    """
+    counts = here.people - 1, there.people - 1
+    if min(counts) < FEW_PEOPLE - 1:
+        return None
+    higher_QQ = np.sign(here.quantiles[:, None] - there.quantiles[None, :]) / 2 + 0.5
+    parts = [float(higher_QQ.mean(axis).var()) / count for axis, count in zip((1, 0), counts, strict=True)]
+    pull = (sum(parts) * min(counts) / (min(counts) + 1)) ** 0.5
+    found = Estimate(float(higher_QQ.mean()), np.array([pull]), min(counts) + 1, SHARE)
+    below = sum(part**2 / count for part, count in zip(parts, counts, strict=True))
+    freedom = sum(parts) ** 2 / below if below > 0 else float(sum(counts))
+    return Look(found.value, lambda level: found.interval(level, freedom=freedom), 0.5)
+
+
+def gap(here: Estimate, there: Estimate) -> Look | None:
+    """How far a measure lies above that of development; None where either has no interval."""
+    if gap_interval(here, there, LEVEL) is None:
+        return None
+    return Look(here.value - there.value, lambda level: gap_interval(here, there, level), 0.0)
+
+
+def property_looks(here: Mapping[str, Spread], there: Mapping[str, Spread]) -> dict[str, Look]:
+    """Each property of recordings or people that is known of enough people in both places."""
+    found = ((name, above(own, there[name])) for name, own in here.items() if name in there)
+    return {name: look for name, look in found if look is not None}
+
+
+def label_looks(here: LabelSummary, there: LabelSummary) -> dict[str, Look]:
+    """Each measure of a label, and its scores of those with it and without it, where both places have enough people."""
+    return {name: look for name, look in _of_label(here, there) if look is not None}
+
+
+def _of_label(here: LabelSummary, there: LabelSummary) -> Iterator[tuple[str, Look | None]]:
+    for name in MEASURES:
+        if name in here.measures and name in there.measures:
+            yield name, gap(here.measures[name], there.measures[name])
+    for name in SCORES:
+        if name in here.scores and name in there.scores:
+            yield name, above(here.scores[name], there.scores[name])
