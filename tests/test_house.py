@@ -308,6 +308,16 @@ ELSEWHERE = (
     ("pages/test_remarks.py", "sentences under scores", "pages.sentences"),
     ("audio/test_sound_findings.py", "each finding and its sentence", "pages.sound_finding_sentences"),
     ("runs/reviewing/test_sites.py", "sites, from the table to the page", "pages.external.sites_section"),
+    (
+        "runs/reviewing/test_external.py",
+        "what is kept and shown",
+        "runs.reviewing.development pages.external.place_section",
+    ),
+    (
+        "metrics/external/test_place.py",
+        "there and here together",
+        "metrics.external.development metrics.external.shift",
+    ),
     ("modes/test_attention.py", "clips, chosen and explained", "runs.explaining.clips runs.explaining.explainer"),
     (
         "data/shards/test_shards.py",

@@ -29,7 +29,7 @@ ANY_PATH = re.compile(
 _PATH_PART = re.compile(r"""[^\s/\\'"<>|;:,()]*""")
 # What ssast itself reads and writes keeps its name behind a hidden folder.
 OUR_FILES = (
-    "aucs|args|attention|audit|bad_audio|best|check|checklist|compare|config|embeddings?|faithfulness|folds|heard|labels|last|log|metadata|metrics|"
+    "aucs|args|attention|audit|bad_audio|best|check|checklist|compare|config|development|embeddings?|faithfulness|folds|heard|labels|last|log|metadata|metrics|"
     "model|plain_baseline|predicted|preprocessor_config|README|predicted_windows|predictions|recordings|report|run|seeds|stats|study|sweep|test|thresholds|train|traits|"
     "validation|waveform"
 )

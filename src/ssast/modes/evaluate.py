@@ -9,6 +9,7 @@ from ssast.runs.batches import ClipReader
 from ssast.runs.context import RunContext
 from ssast.runs.models import ModelSettings, finetuned_model
 from ssast.runs.output.folder import open_folder, used_files
+from ssast.runs.reviewing.external import ExternalTest
 from ssast.runs.reviewing.groups import group_columns
 from ssast.runs.reviewing.plain_baseline import PlainBaseline
 from ssast.runs.rows import rows, target_labels
@@ -28,6 +29,8 @@ def evaluate(options: Options) -> Path:
     labels = target_labels(context.paths, model.labels, asked="label_txt" in options.given)
     test = rows(context.paths, labels, model.config["loss"], on_bad_audio=options.on_bad_audio, in_part=True)
     group_columns(options.groups, test)
+    if elsewhere := ExternalTest.of(context.record.values):
+        elsewhere.check(test)
     files = used_files(context.paths, test.source)
     folder = open_folder(context.record, clips={"test": len(test.frame)}, files=files, trains=False)
     baseline = PlainBaseline.of(ClipReader.of(context, audio), options.cache_gb)

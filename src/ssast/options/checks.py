@@ -67,10 +67,12 @@ def check_retest(options: Any) -> Iterator[str]:
         yield "retest needs -d/--data_split_root, a csv with the columns uid, speaker and session"
 
 
-def check_thresholds(options: Any) -> Iterator[str]:
-    """Whether thresholds are asked for by one rule."""
+def check_scoring(options: Any) -> Iterator[str]:
+    """Whether thresholds are asked for by one rule, and what is recalibrated is tried in another place."""
     if options.sensitivity is not None and options.specificity is not None:
         yield "a threshold reaches a --sensitivity or a --specificity; give one of the two"
+    if options.recalibrate is not None and not options.external:
+        yield "--recalibrate belongs to a test in another place; add --external True, or leave it out"
 
 
 def check_folders(options: Any) -> Iterator[str]:

@@ -94,6 +94,19 @@ class Options(TrainingOptions):
         is_rare=True,
         changes_result=False,
     )
+    external: bool = option(
+        False,
+        "the recordings are of another place than those that the model was developed on: say what differs between "
+        "both, and what its own threshold does here",
+        SCORES,
+    )
+    recalibrate: float | None = option(
+        None,
+        "with external: fit a new slope and intercept of the scores on this share of the people, and score the others",
+        SCORES,
+        above=0,
+        below=1,
+    )
     seeds: int = option(1, "repeat the run with so many seeds, from --seed up", SCORES, low=1, high=1000)
     runs: str | None = option(
         None,

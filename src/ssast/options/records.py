@@ -91,7 +91,7 @@ MODES = {
             "crop task freeze unfreeze_last lora_rank lora_alpha weighted layer resamples folds",
             "prevalence groups sensitivity specificity",
         ),
-        checks=(*checks.CHECK_WORK, checks.check_thresholds),
+        checks=(*checks.CHECK_WORK, checks.check_scoring),
         sends=True,
         tidies=True,
         shared=True,
@@ -100,8 +100,10 @@ MODES = {
         "score a fine-tuned model on labelled recordings",
         "recordings, a csv, labels.txt, a fine-tuned model",
         "scores, predictions and report.html",
-        _names(_CLIPS, _BATCHES, _WINDOWS, "label_txt finetuned_mdl_path resamples prevalence groups"),
-        checks=checks.CHECK_WORK,
+        _names(
+            _CLIPS, _BATCHES, _WINDOWS, "label_txt finetuned_mdl_path resamples prevalence groups external recalibrate"
+        ),
+        checks=(*checks.CHECK_WORK, checks.check_scoring),
         sends=True,
         tidies=True,
         shared=True,

@@ -13,6 +13,7 @@ import numpy as np
 from ssast.data.tables.label_columns import MEAN
 from ssast.metrics.measures import SOFT_POSITIVE, Floats
 from ssast.metrics.predictions import Predictions
+from ssast.pages.external.place_section import place_section
 from ssast.pages.external.sites_section import sites_section
 from ssast.pages.flow_figure import flow_section
 from ssast.pages.html import Breakable, escape, page, table
@@ -72,6 +73,7 @@ def report_page(
     sections = [
         _opening(title, metrics, remark, [*filter(None, [first_epoch(log)]), *careful]),
         _scores("Scores by label", metrics),
+        place_section(metrics),
         plain_section(metrics),
         flow_section(metrics),
         calibration_section(metrics),

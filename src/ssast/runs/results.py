@@ -19,7 +19,8 @@ from ssast.metrics.scores import Thresholds, aucs_table, score
 from ssast.model.checkpoints.model_card import PUBLIC
 from ssast.options.record import RunRecord
 from ssast.options.yaml_file import read_mapping
-from ssast.pages.external.sites_section import site_rows, site_sentences
+from ssast.pages.external.place_section import place_rows, place_sentences
+from ssast.pages.external.sites_section import cannot_sentences, site_rows
 from ssast.pages.html import sound_uri, write_page
 from ssast.pages.remarks import remarks
 from ssast.pages.report_page import hardest, report_page
@@ -89,9 +90,10 @@ def write_scores(folder: Path, predictions: Predictions, metrics: Metrics) -> No
     say(text_table(screen_rows(metrics)))
     for sentence in (*reasons(metrics), *remarks(metrics), how_sure(metrics)):
         say(sentence)
-    if of_sites := site_rows(metrics):
-        say(text_table(of_sites))
-    for sentence in site_sentences(metrics):
+    for rows in (site_rows(metrics), place_rows(metrics)):
+        if rows:
+            say(text_table(rows))
+    for sentence in (*place_sentences(metrics), *cannot_sentences(metrics)):
         say(sentence)
 
 

@@ -38,6 +38,8 @@ from ssast.runs.overlap import say_overlap
 from ssast.runs.paths import Paths
 from ssast.runs.results import ScoreReport, named_subjects, score_predictions, write_report, write_scores
 from ssast.runs.resumable_inference import Passes
+from ssast.runs.reviewing.development import property_table, save_development
+from ssast.runs.reviewing.external import ExternalTest, reasons_with
 from ssast.runs.reviewing.groups import group_columns
 from ssast.runs.reviewing.plain_baseline import PlainBaseline, plain_rows, plain_scores, write_plain_scores
 from ssast.runs.reviewing.whole_review import add_whole_review
@@ -198,19 +200,21 @@ def evaluate_model(
 ) -> None:
     """predictions, metrics.json, aucs.csv and report.html of `test` in `folder`, and the scores on the screen.
 
-    `also` are the rows that this run trained on, whose recordings are named too.
+    `also` are the rows that this run trained on, whose recordings are named too, and summed up for later tests.
     """
     home, skipped = scorer.paths.model_home(folder), scorer.reader.skipped
-    groups = group_columns(record.values["groups"], test)
+    groups, elsewhere = group_columns(record.values["groups"], test), ExternalTest.of(record.values)
     trained = trained_rows(scorer.paths, home)
     predicted = scorer.predictions(model, test, folder, trained.rows)
     plain = plain_scores(baseline, test, home)
+    properties = property_table(baseline, *(also or [test])) if also or elsewhere else None
     if predicted is None:
         return
-    predictions, done = predicted
-    left_out = len(test.frame) - len(predictions.uids)
+    everybody, done = predicted
+    predictions, fitted = elsewhere.divided(everybody, test) if elsewhere else (everybody, None)
+    left_out, thresholds = len(test.frame) - len(everybody.uids), read_thresholds(home)
     loss, resamples = model.config["loss"], record.values["resamples"]
-    metrics = score_predictions(predictions, loss, read_thresholds(home), resamples, left_out=left_out)
+    metrics = score_predictions(predictions, loss, thresholds, resamples, left_out=left_out)
     write_plain_scores(plain, test, folder)
     if lacking := [label for label in model.labels or [] if label not in test.labels]:
         metrics["not_scored"] = lacking
@@ -219,18 +223,22 @@ def evaluate_model(
         metrics,
         predictions,
         test,
-        read_thresholds(home),
+        thresholds,
         prevalence=record.values["prevalence"],
         plain=plain_rows(predictions, test, plain),
         groups=groups,
-        reasons=skipped.reasons,
+        reasons=reasons_with(skipped.reasons, fitted),
     )
+    if elsewhere and properties is not None:
+        elsewhere.add(metrics, predictions, fitted, properties, home)
     metrics["heard"] = finding_counts(skipped.of(predictions.uids))
     listening = Listening(scorer.reader.audio, scorer.reader.crop, trains=bool(also))
     for unheard in replace(listening, trains=False).unheard(skipped, [predictions.uids]):
         if unheard.longer:
             metrics["unheard"] = unheard.facts
     write_scores(folder, predictions, metrics)
+    if also and properties is not None:
+        save_development(properties, predictions, metrics, thresholds, folder)
     remarks = _threshold_remarks(home, test.labels) if loss == "BCE" else []
     careful = say_overlap(test.frame, trained.rows)
     if trained.note and not careful:

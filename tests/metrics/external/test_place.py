@@ -3,7 +3,7 @@ import json
 import numpy as np
 import pytest
 
-from ssast.metrics.external.development import LEVELS, Development, Spread, person_means
+from ssast.metrics.external.development import QUANTILE_SHARES, Development, Spread, person_means
 from ssast.metrics.external.place import Place, add_external, label_summaries
 from ssast.metrics.intervals import number_subjects
 from ssast.metrics.predictions import Predictions
@@ -123,7 +123,7 @@ def test_a_property_that_one_place_does_not_know_is_named_and_not_looked_at():
 def test_quantiles_are_hazens_and_never_the_extremes_of_many_people(people):
     values = np.random.default_rng(people).normal(size=people)
     found = Spread.of(values)
-    np.testing.assert_allclose(found.quantiles, np.quantile(values, LEVELS, method="hazen"))
+    np.testing.assert_allclose(found.quantiles, np.quantile(values, QUANTILE_SHARES, method="hazen"))
     assert found.at([0.5]) == pytest.approx([np.median(values)], abs=0.1)
     assert people < 40 or found.quantiles.max() < values.max()
 

@@ -11,7 +11,7 @@ from ssast.errors import UserError
 from ssast.metrics.predictions import Predictions
 from ssast.metrics.scores import score
 from ssast.metrics.subgroups import add_subgroups
-from ssast.pages.external.sites_section import site_rows, site_sentences, sites_section
+from ssast.pages.external.sites_section import cannot_sentences, site_rows, sites_section
 from ssast.runs.reviewing.sites import add_sites, with_sites
 from ssast.runs.rows import Rows
 
@@ -44,7 +44,7 @@ def test_sites_without_an_event_of_one_person_or_too_few_are_named_with_the_reas
         "site D: 4 people with ill and 4 without it are too few to say how well it is told there; it takes 10 of each",
     ]
     assert metrics["sites"]["sites"]["C"] == {"fold": "fold-3", "recordings": 6, "people": 1, "not_trained_on": 0}
-    assert site_sentences(metrics)[0].startswith("cannot be said: site B")
+    assert cannot_sentences(metrics)[0].startswith("cannot be said: site B")
     assert [row[:4] for row in site_rows(metrics)[1:]] == [
         ["A", "ill", "60", "30"],
         ["B", "ill", "20", "0"],

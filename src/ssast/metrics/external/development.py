@@ -16,9 +16,9 @@ from ssast.metrics.measures import Floats
 from ssast.metrics.subgroups import FEW_PEOPLE
 
 QUANTILES = 20
-LEVELS = (np.arange(QUANTILES) + 0.5) / QUANTILES
+QUANTILE_SHARES = (np.arange(QUANTILES) + 0.5) / QUANTILES
 """Each stands for an equal part of the people, so that no extreme is among them."""
-MEASURES = {
+LABEL_MEASURES = {
     "prevalence": SHARE,
     "auc": SHARE,
     "sensitivity": SHARE,
@@ -27,7 +27,7 @@ MEASURES = {
     "calibration_intercept": PLAIN,
 }
 """The measures of a yes/no label, and the scale of each one's interval."""
-SCORES = ("scores_with", "scores_without")
+SCORES_OF = ("scores_with", "scores_without")
 """The scores of people with the label, and of those without it."""
 
 
@@ -42,11 +42,11 @@ class Spread:
     def of(cls, values_P: Floats) -> "Spread":
         """That of one value a person."""
         own = (np.arange(len(values_P)) + 0.5) / max(len(values_P), 1)
-        return cls(len(values_P), np.interp(LEVELS, own, np.sort(values_P)) if len(own) else np.empty(0))
+        return cls(len(values_P), np.interp(QUANTILE_SHARES, own, np.sort(values_P)) if len(own) else np.empty(0))
 
     def at(self, levels: Sequence[float]) -> list[float]:
         """The values that these shares of the people lie below."""
-        return [float(value) for value in np.interp(levels, LEVELS, self.quantiles)]
+        return [float(value) for value in np.interp(levels, QUANTILE_SHARES, self.quantiles)]
 
     def entries(self) -> dict[str, object]:
         """Plain values for a file; of too few people none, since they would tell of each."""
@@ -87,7 +87,7 @@ class LabelSummary:
     @classmethod
     def of_entries(cls, found: Mapping[str, Any]) -> "LabelSummary":
         """That of a file; ValueError, KeyError or TypeError where it is none."""
-        measures = {name: _estimate(own, MEASURES[name]) for name, own in found["measures"].items()}
+        measures = {name: _estimate(own, LABEL_MEASURES[name]) for name, own in found["measures"].items()}
         spreads = {str(name): Spread.of_entries(own) for name, own in found["scores"].items()}
         scores = {name: own for name, own in spreads.items() if own is not None}
         return cls(_count(found["people_with"]), _count(found["people_without"]), measures, scores)
@@ -170,6 +170,6 @@ def label_summary(
     }
     scores = {
         name: Spread.of(person_means(scores_n[own_n], subject_n[own_n]))
-        for name, own_n in zip(SCORES, (positive_n, ~positive_n), strict=True)
+        for name, own_n in zip(SCORES_OF, (positive_n, ~positive_n), strict=True)
     }
     return LabelSummary(*counts, measures, scores)

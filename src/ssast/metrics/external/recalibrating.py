@@ -51,7 +51,7 @@ def fit_updates(positive_n: NDArray[np.bool_], scores_n: Floats, subject_n: NDAr
     if np.ptp(odds_n) > 0:
         design_n2 = np.column_stack([ones_n1, odds_n])
         both = logistic(design_n2, positive_n, np.zeros(len(odds_n)), subject_n, subjects)
-    reason = "" if both else "the scores do not vary, or part the two classes perfectly, so no slope can be fitted"
+    reason = "" if both else "the scores hardly vary, or part the two classes perfectly, so no slope can be fitted"
     return Updates(
         *counts,
         None if large is None else Update(float(large.beta[0]), 1.0),

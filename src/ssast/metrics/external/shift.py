@@ -9,11 +9,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from ssast.metrics.estimates import SHARE, Estimate
-from ssast.metrics.external.development import MEASURES, SCORES, LabelSummary, Spread
+from ssast.metrics.external.development import LABEL_MEASURES, SCORES_OF, LabelSummary, Spread
 from ssast.metrics.intervals import LEVEL
 from ssast.metrics.subgroups import FEW_PEOPLE, gap_interval
-
-Interval = list[float] | None
 
 
 @dataclass(frozen=True)
@@ -21,7 +19,7 @@ class Look:
     """One thing that was held against development: how it differs, the interval by level, and what no shift gives."""
 
     value: float
-    interval: Callable[[float], Interval]
+    interval: Callable[[float], list[float] | None]
     nothing: float
 
     def is_told(self, level: float) -> bool:
@@ -67,9 +65,9 @@ def label_looks(here: LabelSummary, there: LabelSummary) -> dict[str, Look]:
 
 
 def _of_label(here: LabelSummary, there: LabelSummary) -> Iterator[tuple[str, Look | None]]:
-    for name in MEASURES:
+    for name in LABEL_MEASURES:
         if name in here.measures and name in there.measures:
             yield name, gap(here.measures[name], there.measures[name])
-    for name in SCORES:
+    for name in SCORES_OF:
         if name in here.scores and name in there.scores:
             yield name, above(here.scores[name], there.scores[name])

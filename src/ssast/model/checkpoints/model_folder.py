@@ -24,7 +24,7 @@ from ssast.safe_reading import brief, json_file, text_of
 
 CONFIG, WEIGHTS = "config.json", "model.safetensors"
 THRESHOLDS = "thresholds.json"
-PLAIN_BASELINE = "plain_baseline.json"
+PLAIN_BASELINE, DEVELOPMENT = "plain_baseline.json", "development.json"
 _BESIDE = (THRESHOLDS, CARD)
 """Text files that travel with a model."""
 _FROM_ENCODER = {

@@ -68,6 +68,7 @@ def _cell(found: Mapping[str, Any] | None) -> str:
     return f"{number(found['value'], 2)} ({span(found['interval'], 2)})"
 
 
-def site_sentences(metrics: Mapping[str, Any]) -> list[str]:
-    """What cannot be said of sites, for the screen."""
-    return [f"cannot be said: {sentence}" for sentence in (metrics.get("sites") or {}).get("cannot", [])]
+def cannot_sentences(metrics: Mapping[str, Any]) -> list[str]:
+    """What cannot be said of sites, and of another place, for the screen."""
+    told = [sentence for part in ("sites", "external") for sentence in (metrics.get(part) or {}).get("cannot", [])]
+    return [f"cannot be said: {sentence}" for sentence in told]
