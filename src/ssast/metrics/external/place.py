@@ -22,7 +22,7 @@ from ssast.metrics.subgroups import FEW_PEOPLE
 from ssast.metrics.threshold_rules import DEFAULT_THRESHOLD
 
 _RANGE = (0.1, 0.5, 0.9)
-Entry = dict[str, object]
+_Entry = dict[str, object]
 
 
 @dataclass(frozen=True)
@@ -101,7 +101,7 @@ def add_external(metrics: Metrics, predictions: Predictions, place: Place) -> No
     }
 
 
-def _whom(there: Development) -> Entry:
+def _whom(there: Development) -> _Entry:
     return {name: getattr(there, name) for name in ("recordings", "people", "tested", "unit")}
 
 
@@ -111,7 +111,7 @@ def _updates(place: Place, label: str) -> Updates:
     return fit_updates(known.positive, known.scores, known.subject)
 
 
-def _spread(own: Spread | None) -> Entry | None:
+def _spread(own: Spread | None) -> _Entry | None:
     """Middle, and between which values eight of ten people lie."""
     if own is None or not own.people:
         return None
@@ -119,20 +119,20 @@ def _spread(own: Spread | None) -> Entry | None:
     return {"people": own.people, "median": middle, "low": low, "high": high}
 
 
-def _difference(look: Look | None, level: float) -> Entry:
+def _difference(look: Look | None, level: float) -> _Entry:
     if look is None:
         return {"value": None, "interval": None, "is_told": False}
     return {"value": look.value, "interval": look.interval(level), "is_told": look.is_told(level)}
 
 
-def _input(name: str, place: Place, look: Look | None, level: float) -> Entry:
+def _input(name: str, place: Place, look: Look | None, level: float) -> _Entry:
     there = place.development.properties.get(name) if place.development else None
     found = {"development": _spread(there), "here": _spread(place.properties[name])}
     return {**found, "above": _difference(look, level)}
 
 
-def _measures(here: LabelSummary, there: LabelSummary | None, looks: Mapping[str, Look], level: float) -> Entry:
-    found: Entry = {}
+def _measures(here: LabelSummary, there: LabelSummary | None, looks: Mapping[str, Look], level: float) -> _Entry:
+    found: _Entry = {}
     for name, own in here.measures.items():
         beside = there.measures.get(name) if there else None
         found[name] = {
@@ -143,8 +143,8 @@ def _measures(here: LabelSummary, there: LabelSummary | None, looks: Mapping[str
     return found
 
 
-def _scores(here: LabelSummary, there: LabelSummary | None, looks: Mapping[str, Look], level: float) -> Entry:
-    found: Entry = {}
+def _scores(here: LabelSummary, there: LabelSummary | None, looks: Mapping[str, Look], level: float) -> _Entry:
+    found: _Entry = {}
     for name, own in here.scores.items():
         beside = there.scores.get(name) if there else None
         found[name] = {
@@ -155,12 +155,12 @@ def _scores(here: LabelSummary, there: LabelSummary | None, looks: Mapping[str, 
     return found
 
 
-def _recalibrated(known: _Known, updates: Updates | None, place: Place, label: str) -> Entry | None:
+def _recalibrated(known: _Known, updates: Updates | None, place: Place, label: str) -> _Entry | None:
     """What calibration, Brier score and the carried threshold are before and after, on people that had no part."""
     if updates is None or not len(known.positive):
         return None
     threshold = place.thresholds.get(label, DEFAULT_THRESHOLD)
-    found: Entry = {"people_with": updates.people_with, "people_without": updates.people_without}
+    found: _Entry = {"people_with": updates.people_with, "people_without": updates.people_without}
     found |= {"reason": updates.reason or None}
     ways = {"before": known.scores}
     for name, update in (("intercept", updates.intercept), ("slope and intercept", updates.both)):
