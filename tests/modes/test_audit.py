@@ -93,6 +93,10 @@ def test_the_planted_leak_and_the_planted_confound_are_named(where, tmp_path, ca
     found = json.loads((tmp_path / "out" / "audit.json").read_text())
     assert found["leaks"]["sound in both splits"]["found"][0]["uid"] == "copy"
     assert found["leaks"]["subject in both splits"]["found"][0]["detail"].startswith("s05: ")
+    ways = {row["row"].split()[0] + row["row"][-5:]: row for row in found["taxonomy"]}
+    assert ways["L1.4twice"]["status"] == ways["L3.2 both"]["status"] == ways["L2t use"]["status"] == "found"
+    assert "1 speaker in both splits" in ways["L3.2 both"]["what"]
+    assert "Ways to leak: 3 found (L1.4 the same recording twice; L2" in shown.out
     flagged = {(a, b) for a, own in found["labels"].items() for b, one in own["traits"].items() if one["is_flagged"]}
     assert ("loud", "loudness") in flagged
     assert {label for label, _ in flagged} == {"loud"}
@@ -118,6 +122,30 @@ def test_a_model_that_heard_only_the_level_loses_its_score_on_matched_clips(wher
     assert found["level"]["model"]["before"]["value"] > 0.8
     assert found["level"]["model"]["after"]["value"] < 0.7
     assert found["truth"]["model"]["after"]["value"] > 0.9
+
+
+def test_people_of_the_pretraining_come_from_its_csv_or_its_folder(still_corpus, tmp_path, capsys):
+    """A folder's record opens no table that the command does not name, or a folder around it."""
+    splits = still_corpus.splits
+    data = {"prefix": still_corpus.audio, "data_split_root": splits, "label_txt": still_corpus.label_txt}
+    data |= {"resamples": 100, "exp_dir": tmp_path / "out"}
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / "elsewhere" / "train.csv").write_text("uid,speaker\nnew,s17\n")
+    for name, root in (("own", splits / "train.csv"), ("far", tmp_path / "elsewhere")):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "run.yaml").write_text(f"mode: pretrain\ndata_split_root: {root}\n")
+    said = {}
+    for given in ("elsewhere/train.csv", "own", "far"):
+        folder = ssast.audit(**data, pretraining=str(tmp_path / given))
+        rows = json.loads((folder / "audit.json").read_text())["taxonomy"]
+        said[given] = next(row for row in rows if row["row"].endswith("pretraining"))
+    assert "1 x person by name" in said["elsewhere/train.csv"]["what"]
+    assert said["own"]["what"] == "None of 6 speakers of the test is in the pretraining."
+    assert said["far"]["status"] == "cannot be seen"
+    assert "is not opened" in said["far"]["what"]
+    assert "next: People of the pretraining: pretrain without" in capsys.readouterr().out
+    with pytest.raises(UserError, match="expected a csv or the folder"):
+        ssast.audit(**data, pretraining=str(tmp_path / "none"))
 
 
 def test_one_csv_named_columns_and_no_leaks(where, made, tmp_path, capsys):

@@ -4,6 +4,7 @@ from collections.abc import Collection
 from typing import Any
 
 from ssast.dataset_audit.audit_results import AuditResults
+from ssast.dataset_audit.leak_taxonomy import FOUND, LATER, PRETRAINED
 from ssast.dataset_audit.terms import MOST_TOLD, capital, flagged, people
 from ssast.pages.tables import counted
 
@@ -36,9 +37,17 @@ LEAK_ADVICE = {
 }
 
 
+WAY_ADVICE = {
+    LATER: "part the csv files by date, all training earlier, or say that the score is not one of later times.",
+    PRETRAINED: "pretrain without the people of the test, or say in the paper how many of them the base has heard.",
+}
+
+
 def next_steps(audit: AuditResults) -> list[str]:
     """What to do, a sentence or two each."""
     steps = [f"{kind}: {LEAK_ADVICE[kind]}" for kind in LEAK_ADVICE if kind in audit["leaks"]]
+    ways = [row["row"] for row in audit.get("taxonomy", []) if row["status"] == FOUND]
+    steps += [f"{way.partition(' ')[2].capitalize()}: {WAY_ADVICE[way]}" for way in WAY_ADVICE if way in ways]
     names = list(dict.fromkeys(name for _, name in flagged(audit)))
     columns = [name for name in names if audit["traits"][name]["source"] != "recording"]
     told = [own["traits"] for own in audit["labels"].values()]

@@ -94,8 +94,16 @@ class Leak(TypedDict):
     found: list[LeakedRow]
 
 
+class LeakRow(TypedDict):
+    """A way to leak, its status, and what was found or why it cannot be seen."""
+
+    row: str
+    status: str
+    what: str
+
+
 class AuditResults(TypedDict):
-    """The content of `audit.json`; the last three parts are of the recordings, not of labels."""
+    """The content of `audit.json`; the last four parts are of the recordings, not of labels."""
 
     n: int
     splits: dict[str, int]
@@ -109,5 +117,6 @@ class AuditResults(TypedDict):
     left_out: dict[str, str]
     labels: dict[str, LabelResult]
     leaks: NotRequired[dict[str, Leak]]
+    taxonomy: NotRequired[list[LeakRow]]
     not_read: NotRequired[dict[str, str]]
     doubts: NotRequired[dict[str, dict[str, str]]]

@@ -7,6 +7,7 @@ from ssast.dataset_audit.advice import next_steps
 from ssast.dataset_audit.analysis import Clips
 from ssast.dataset_audit.audit_results import AuditResults, MatchedResult, Measured, TraitResult
 from ssast.dataset_audit.figures import forest, strongest_figure
+from ssast.dataset_audit.leak_taxonomy import FOUND, NOT_FOUND, leak_summary
 from ssast.dataset_audit.matched_sentences import matched_sentences
 from ssast.dataset_audit.sentences import HOW_TO_READ, audit_summary, direction, told_sentences
 from ssast.dataset_audit.terms import MEASURE_NAMES, flagged
@@ -17,6 +18,7 @@ from ssast.pages.tables import number, span
 
 _MOST_LABELS = 60
 MOST_LEAKS = 20
+_STATUS_CLASSES = {FOUND: "found", NOT_FOUND: "records"}
 OPEN_LABELS = 3
 _HOW_TO_READ = """Luck: labels are traded between {unit}s at random, {resamples} times, and everything is looked at again; the level shown is one that luck reaches in at most 3 of 100 such data sets, all {looks} looks together.
 Beyond luck is "yes" above that level with an interval wholly on that side of nothing, "unsure" above it with a wider interval, "tiny" where it comes mostly from differences no larger than the measure's own resolution.
@@ -100,13 +102,14 @@ def audit_page(title: str, audit: AuditResults, clips: Clips, facts: Sequence[tu
         f'<p class="soft">Is it the voice, or the recording?</p><div class="note">{first}</div>',
         f"<h2>What to do next</h2><ul>{_items(next_steps(audit))}</ul>",
         _leaks(audit),
+        _ways_to_leak(audit),
         _overview(audit),
         _labels(audit, clips),
         f"<h2>How to read the numbers, and how not to</h2><ul>{_items([HOW_TO_READ[audit['measure']], *reading])}</ul>",
         _left_out(audit),
         f"<details><summary>What made this page</summary>{table(['what', 'value'], facts)}</details>" if facts else "",
     ]
-    return page(title, "\n".join(filter(None, sections)), styles=("report.css",))
+    return page(title, "\n".join(filter(None, sections)), styles=("report.css", "checklist.css"))
 
 
 def _items(sentences: Sequence[str]) -> str:
@@ -125,6 +128,20 @@ def _leaks(audit: AuditResults) -> str:
         head = f"<h3>{escape(kind)} ({len(own['found'])})</h3><p>{escape(own['meaning'])}</p>"
         parts.append(f"{head}{table(['uid', 'where', 'what'], rows)}{rest}")
     return "".join(parts)
+
+
+def _ways_to_leak(audit: AuditResults) -> str:
+    """Every row of the leak taxonomy with its status."""
+    rows = audit.get("taxonomy")
+    if not rows:
+        return ""
+    items = "".join(
+        f'<div class="item {_STATUS_CLASSES.get(row["status"], "open")}"><div><p><strong>{escape(row["row"])}</strong> '
+        f'<span class="state">{escape(row["status"])}</span></p></div><div><p>{escape(row["what"])}</p></div></div>'
+        for row in rows
+    )
+    source = "The ways are those of Kapoor and Narayanan (Patterns 2023), in words of ours."
+    return f'<h2>How data can leak</h2><p>{escape(leak_summary(rows))}</p>{items}<p class="soft">{escape(source)}</p>'
 
 
 def _overview(audit: AuditResults) -> str:

@@ -21,6 +21,7 @@ from ssast.dataset_audit.advice import next_steps
 from ssast.dataset_audit.analysis import Clips
 from ssast.dataset_audit.analysis import analyse as audit_clips
 from ssast.dataset_audit.audit_results import AuditResults, Leak
+from ssast.dataset_audit.leak_taxonomy import Seen, leak_rows, leak_summary
 from ssast.dataset_audit.listening import ListenedRecording
 from ssast.dataset_audit.page import audit_page, audit_screen_rows, csv_rows
 from ssast.dataset_audit.sentences import ACROSS, audit_summary
@@ -29,7 +30,7 @@ from ssast.errors import UserError
 from ssast.metrics.predictions import read_predictions
 from ssast.modes.check import listen_as_heard, split_places
 from ssast.options.declaration import suggestion
-from ssast.options.options import Options
+from ssast.options.options import SPECS, Options
 from ssast.options.privacy import shown_facts
 from ssast.options.record import RunRecord
 from ssast.options.yaml_file import read_mapping
@@ -42,6 +43,7 @@ from ssast.runs.output.folder import fingerprint, open_folder, record_path, vers
 from ssast.runs.paths import Paths
 from ssast.runs.results import RESAMPLES_SEED
 from ssast.runs.rows import collection_of, data_name
+from ssast.runs.training_rows import Trained, trained_rows
 from ssast.runs.wrapping.wrapper import Mode
 from ssast.safe_reading import some
 
@@ -67,7 +69,9 @@ def audit(options: Options) -> Path:
     for name, frame in splits.items():
         check_targets(frame, labels, options.loss, places[name])
     columns = _columns(options.columns, splits, labels)
-    told = _predictions(paths, options.runs or options.finetuned_mdl_path, labels)
+    told_by = options.runs or options.finetuned_mdl_path
+    told = _predictions(paths, told_by, labels)
+    known = _pretraining(paths, options.pretraining)
     counts = {name: len(frame) for name, frame in splits.items()}
     folder = open_folder(
         RunRecord.of(options), clips=counts, files=fingerprint(*places.values(), label_txt), trains=False
@@ -76,8 +80,10 @@ def audit(options: Options) -> Path:
     heard = listen_as_heard(root, splits, audio, title="audit", num_workers=reading, librosa=librosa, closely=True)
     clips = _clips(heard, splits, labels, columns, told)
     found = audit_clips(clips, loss=options.loss, resamples=options.resamples, seed=RESAMPLES_SEED, progress=_progress)
-    found |= {"leaks": _leaks(findings(heard, splits, labels, loss=options.loss)), "not_read": _not_read(heard)}
-    found["doubts"] = _sound_findings(heard)
+    remarks = findings(heard, splits, labels, loss=options.loss)
+    found |= {"leaks": _leaks(remarks), "not_read": _not_read(heard), "doubts": _sound_findings(heard)}
+    seen = Seen(splits, labels, remarks, *_of_model(paths, told_by), known.rows, known.note)
+    found["taxonomy"] = leak_rows(found, seen)
     name = data_name(options.dataset, options.data_split_root, next(iter(places.values())))
     _write(folder, found, clips, f"Audit of {name}", _facts(folder))
     _show(found, folder)
@@ -113,6 +119,36 @@ def _predictions(paths: Paths, address: str | None, labels: Sequence[str]) -> pd
     if lacking := [label for label in labels if label not in found.labels]:
         say(f"{address} has no scores of {some(lacking)}, so the page does not show what the model makes of them")
     return pd.DataFrame(found.scores, index=found.uids, columns=found.labels, dtype=float).reindex(columns=list(labels))
+
+
+def _of_model(paths: Paths, address: str | None) -> tuple[bool | None, bool | None]:
+    """Whether a fine-tuned model has the published normalisation, and was tested in folds; None without its record."""
+    place = paths.at(address) / "run.yaml" if address else None
+    if place is None or not place.is_local or not place.exists():
+        return None, None
+    record = read_mapping(place.path)
+    if record.get("mode") != "finetune":
+        return None, None
+    published = [SPECS[name].as_default(record.get(name)) for name in ("dataset_mean", "dataset_std")]
+    return all(published), bool(record.get("folds"))
+
+
+def _pretraining(paths: Paths, address: str | None) -> Trained:
+    """The rows that the base was pretrained on, of a csv or of the folder of its run, as far as they can be read."""
+    if not address:
+        return Trained([])
+    place = paths.at(address)
+    if place.name.lower().endswith(".csv"):
+        return Trained([read_split(place)])
+    if not (place.is_local and (place / "run.yaml").exists()):
+        raise UserError(
+            f"--pretraining is {address}, expected a csv or the folder that ssast pretrain wrote; name that.",
+            path=address,
+        )
+    found = trained_rows(paths, place.path)
+    reason = found.note.partition(", since ")[2]
+    note = f"{reason}; --pretraining takes its csv too" if reason else ""
+    return Trained(found.rows, note if note or found.rows else "the folder does not say what it was trained on")
 
 
 def _progress(labels: Sequence[str]) -> Iterable[str]:
@@ -249,6 +285,7 @@ def _write(folder: Path, found: AuditResults, clips: Clips, title: str, facts: S
 
 def _show(found: AuditResults, folder: Path) -> None:
     say(text_table(audit_screen_rows(found)))
-    for sentence in (*audit_summary(found), *(f"next: {step}" for step in next_steps(found))):
+    summary = (*audit_summary(found), leak_summary(found["taxonomy"]))
+    for sentence in (*summary, *(f"next: {step}" for step in next_steps(found))):
         say(sentence)
     say(f"every number in {folder / 'audit.csv'}, the page in {folder / 'audit.html'}")

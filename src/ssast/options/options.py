@@ -121,6 +121,12 @@ class Options(TrainingOptions):
         "none: all that are no label and no subject",
         SCORES,
     )
+    pretraining: str | None = option(
+        None,
+        "what the base was pretrained on, to look for its people in the test: a csv, or the folder of ssast pretrain",
+        SCORES,
+        is_path=True,
+    )
     checklist: str = option(
         "tripod",
         "checklist to fill: tripod (TRIPOD+AI, how to report), probast (PROBAST+AI, risk of bias), or both",

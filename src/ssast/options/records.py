@@ -185,7 +185,7 @@ MODES = {
         "ask whether labels can be told from the recordings instead of the voice: leaks, loudness, length, device, ...",
         "recordings, csv files, labels.txt, perhaps the folder of a run that scored these clips",
         "audit.html, audit.csv, audit.json, and traits.csv with what was measured of each clip",
-        _names(_EVERY, _RECORDINGS, _SOUND, "label_txt finetuned_mdl_path resamples runs columns"),
+        _names(_EVERY, _RECORDINGS, _SOUND, "label_txt finetuned_mdl_path resamples runs columns pretraining"),
         checks=(checks.check_sources, checks.check_audit, checks.check_clip_length, checks.check_cloud),
         words="runs...",
         sends=True,
