@@ -28,6 +28,7 @@ import torch
 
 from ssast import SSASTForAudioClassification, sweep
 from ssast.engine.train import train
+from ssast.model.label_kinds import LabelKinds
 from ssast.options.resolve import resolve
 from ssast.runs.audio_settings import audio_settings
 from ssast.runs.batches import ClipReader
@@ -70,9 +71,9 @@ def training(folder: Path, cache: Path, **given: Any) -> tuple[float, dict[str, 
     os.environ["SSAST_CACHE"] = str(cache)
     asked = resolve(mode="finetune", **options(folder, **given), exp_dir=str(folder / "run"))
     context, audio = RunContext.of(asked), audio_settings(asked)
-    how = {"loss": asked.loss, "val_share": asked.val_share, "seed": asked.seed, "on_bad_audio": asked.on_bad_audio}
-    train_rows, held_out = training_rows(context.paths, LABELS, **how)
-    model = classification_model(context.paths, ModelSettings.of(asked), LABELS, audio)
+    how = {"val_share": asked.val_share, "seed": asked.seed, "on_bad_audio": asked.on_bad_audio}
+    train_rows, held_out = training_rows(context.paths, LabelKinds.plain(asked.loss, LABELS), **how)
+    model = classification_model(context.paths, ModelSettings.of(asked), train_rows.kinds, audio)
     reader = ClipReader.of(context, audio)
     batches = training_batches(reader, train_rows, held_out, piece_size=asked.batch_size)
     began = time.process_time()

@@ -119,7 +119,7 @@ def test_an_embedding_that_cannot_be_had_gets_a_sentence(model, noise, arguments
     [
         ({"task": "cls"}, "task 'cls' is unknown"),
         ({"layer": 14}, "layer 14 does not exist"),
-        ({"loss": "CE"}, "loss 'CE' is unknown; choose one of BCE, MSE"),
+        ({"loss": "L1"}, "loss 'L1' is unknown; choose one of BCE, MSE"),
         ({"labels": ["a"]}, "1 label names came with num_labels 3"),
     ],
 )

@@ -18,6 +18,7 @@ from ssast.data.storage.location import Location
 from ssast.engine import train
 from ssast.errors import UserError
 from ssast.model.classification import SSASTForAudioClassification
+from ssast.model.label_kinds import LabelKinds
 from ssast.modes import finetune
 from ssast.options.audio_options import SPECTROGRAM, WAVEFORM
 from ssast.options.declaration import option
@@ -138,7 +139,9 @@ def keeps(corpus: Any, folder: Path, **others: Any) -> bool:
 
 def classifier(options: Options) -> SSASTForAudioClassification:
     settings = ModelSettings.of(options)
-    return classification_model(Paths.of(options), settings, ["high", "loud"], audio_settings(options))
+    return classification_model(
+        Paths.of(options), settings, LabelKinds.plain("BCE", ["high", "loud"]), audio_settings(options)
+    )
 
 
 def reader_of(options: Options) -> ClipReader:

@@ -79,15 +79,25 @@ class _Answers(nn.Module):
         self.model = model
         self.is_classifier = isinstance(model, SSASTForAudioClassification)
         self.outputs = ("logits", "embedding") if self.is_classifier else ("tokens", "embedding")
+        self.scores = _scored(model)
+        if self.scores:
+            self.outputs += ("scores",)
 
-    def forward(self, fbank_BTF: Tensor, frames_B: Tensor | None = None) -> tuple[Tensor, Tensor]:
+    def forward(self, fbank_BTF: Tensor, frames_B: Tensor | None = None) -> tuple[Tensor, ...]:
         model: Any = self.model
         if self.is_classifier:
             pooled_BND = model.pooled_states(fbank_BTF, frames_B)
-            return model.classify(pooled_BND), model._combine(pooled_BND, model.weightsum)
+            logits_BW, embedding_BD = model.classify(pooled_BND), model._combine(pooled_BND, model.weightsum)
+            more = (model._score(logits_BW),) if self.scores else ()
+            return logits_BW, embedding_BD, *more
         _, valid_BP = model.v.hide_padding(fbank_BTF, frames_B)
         tokens_BLD = model.v(fbank_BTF, frames=frames_B)[-1]
         return tokens_BLD, pool_patches(tokens_BLD, model.v.num_prefix, valid_BP)
+
+
+def _scored(model: _Model) -> bool:
+    """Whether the file gives scores too: of labels of several outputs no one formula makes them of the logits."""
+    return isinstance(model, SSASTForAudioClassification) and model.config["loss"] not in ("BCE", "MSE")
 
 
 def to_onnx(model: _Model, folder: Path) -> Export:
@@ -155,8 +165,10 @@ def _meaning(model: _Model, inputs: tuple[str, ...], outputs: tuple[str, ...]) -
     kept |= {"target_length": model.v.target_length, "num_mel_bins": model.v.num_mel_bins}
     kept["frontend"] = model.config.get("frontend")
     if isinstance(model, SSASTForAudioClassification):
-        scores = "the sigmoid of the logits" if model.config["loss"] == "BCE" else "the logits"
-        kept |= {"labels": model.labels, "scores": scores}
+        plain = "the sigmoid of the logits" if model.config["loss"] == "BCE" else "the logits"
+        kept |= {"labels": model.labels, "scores": "the output scores" if _scored(model) else plain}
+        if _scored(model):
+            kept |= {"kinds": model.label_kinds.entries(), "score_names": model.label_kinds.outputs}
     if THRESHOLDS in model.beside:
         kept["thresholds"] = thresholds_of(model.beside[THRESHOLDS], "thresholds.json of this model")
     return kept

@@ -3,12 +3,13 @@
 Shapes: C channels, S samples, T frames, F mel bins, N labels.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Any
 
 import pandas as pd
 import torch
+from torch import Tensor
 from torch.utils.data import Dataset
 
 from ssast.audio import augment
@@ -96,6 +97,7 @@ class AudioDataset(Judged, Dataset[ClipItem]):
             check_uid(uid)
         self.labels = label_list(target_labels)
         self.targets = targets(frame, self.labels)
+        self.drawn: Callable[[int, int], Any] | None = None
         self.conf = AudioConf.of(audio_conf)
         forget()  # a folder in a bucket may have changed since the last data set
         self.root = locate(prefix, study, bucket, project)
@@ -137,13 +139,19 @@ class AudioDataset(Judged, Dataset[ClipItem]):
             **self._heard(index, epoch),
             "uid": self.uids[index],
             "sample_rate": self.conf.resample_rate,
-            "targets": self.targets[index].clone(),
+            "targets": self.answer(index, epoch),
         }
         if self.prepare is not None:
             generator = torch.Generator().manual_seed(derive_seed(self.seed, epoch, index, ITEM))
             self._mix(item, epoch, generator)
             item["fbank"] = self.prepare(collate([item]), generator)["fbank"][0]
         return item
+
+    def answer(self, index: int, epoch: int) -> Tensor:
+        """The targets (N,) of a clip; those that are `drawn` for the epoch, where several people rated it."""
+        if self.drawn is None:
+            return self.targets[index].clone()
+        return torch.from_numpy(self.drawn(index, epoch)).to(self.targets.dtype)
 
     def _heard(self, index: int, epoch: int) -> ClipItem:
         """The altered waveform (C, S) of a clip, at the rate and length asked for, and the length of the whole."""
@@ -178,7 +186,7 @@ class AudioDataset(Judged, Dataset[ClipItem]):
             waveform_CS = self._heard(partner, epoch)["waveform"]
         except AudioError:
             return  # said when its own turn comes
-        pair = collate([item, {"uid": "", "waveform": waveform_CS, "targets": self.targets[partner]}])
+        pair = collate([item, {"uid": "", "waveform": waveform_CS, "targets": self.answer(partner, epoch)}])
         # A column that is 1 for the partner alone tells whether the draw inside this batch of two took it.
         targets_2N = torch.cat([pair["targets"], torch.tensor([[0.0], [1.0]])], dim=1)
         while True:

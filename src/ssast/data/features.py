@@ -203,6 +203,9 @@ class PooledBatches:
     def __iter__(self) -> Iterator[Batch]:
         data = self.loader.dataset.dataset  # type: ignore[attr-defined]
         for keys in self.loader.batch_sampler or ():
-            rows = [index for index, _ in keys if data.uids[index] in self.table]
-            uids = [data.uids[row] for row in rows]
-            yield {"uid": uids, "targets": data.targets[rows], "pooled": self.table.read(uids, self.states)}
+            there = [key for key in keys if data.uids[key[0]] in self.table]
+            rows, uids = [row for row, _ in there], [data.uids[row] for row, _ in there]
+            targets_BN = data.targets[rows]
+            if data.drawn is not None and there:
+                targets_BN = torch.stack([data.answer(*key) for key in there])
+            yield {"uid": uids, "targets": targets_BN, "pooled": self.table.read(uids, self.states)}

@@ -50,7 +50,8 @@ def _try(model: Any, clips: int, engine: Engine, pieces: int) -> None:
     device = engine.device
     held = held_beside(model, device)
     fbank_BTF = torch.zeros(clips, model.v.target_length, model.v.num_mel_bins, device=device)
-    targets_BN = torch.zeros(clips, getattr(model, "num_labels", 0), device=device)
+    kinds = getattr(model, "label_kinds", None)
+    targets_BN = torch.zeros(clips, 0 if kinds is None else kinds.width, device=device)
     for _ in range(pieces):
         with engine.autocast():
             losses = model.loss({"fbank": fbank_BTF, "targets": targets_BN}, chance_generator(device, 0))

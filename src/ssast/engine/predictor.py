@@ -31,6 +31,7 @@ from ssast.data.loader import loader
 from ssast.data.prepare import Prepare
 from ssast.data.recordings import naming
 from ssast.data.storage.location import Location, as_location, forget
+from ssast.data.tables.kind_columns import answer_table, level_table
 from ssast.data.tables.label_columns import WINDOW, score_columns
 from ssast.engine.hardware import in_precision
 from ssast.engine.inference import loader_size, on_device
@@ -39,6 +40,7 @@ from ssast.engine.windows import WINDOW_POOLINGS, Cutter, pool_windows, window_b
 from ssast.errors import AudioError, UserError
 from ssast.model.classification import SSASTForAudioClassification as Classifier
 from ssast.model.encoder import check_choice
+from ssast.model.label_kinds import LabelKinds
 
 __all__ = ["SSASTForAudioClassification", "WindowPredictor", "label_names"]
 
@@ -141,6 +143,7 @@ class SSASTForAudioClassification(Classifier):
     ) -> pd.DataFrame:
         """What the model says of recordings: one row each, indexed by `file`, one column a label (float32).
 
+        Of a scale that is the expected level, of a choice the likeliest kind; the probabilities follow them.
         `recordings` is an audio file or folder, a waveform (S,) or (C, S) with its `sample_rate` in Hz, or a list of
         either; waveforms are indexed by `recording`, their number. Recordings longer than the model's input are cut
         into windows that share `window_overlap` (None: as the model was fine-tuned, else half), whose scores become one
@@ -166,7 +169,7 @@ class SSASTForAudioClassification(Classifier):
                 Grouping.of(predictor.prepare, loader_size(batch_size, device)),
             )
             tables = [predictor.rows(batch, scores_WN) for batch, scores_WN in heard if batch["uid"]]
-        return _table(tables, index, label_names(self), None if windows else window_pooling)
+        return _table(tables, index, self.label_kinds.named(label_names(self)), None if windows else window_pooling)
 
 
 def usual_share(given: float | None, audio: AudioSettings) -> float:
@@ -220,17 +223,19 @@ def _for_now(model: Classifier, mask_padding: bool | None) -> Iterator[None]:
         model.train(trains)
 
 
-def _table(tables: list[pa.Table], index: str, labels: list[str], pooling: str | None) -> pd.DataFrame:
+def _table(tables: list[pa.Table], index: str, kinds: LabelKinds, pooling: str | None) -> pd.DataFrame:
     """One row a recording, or a window where no pooling is named."""
     if pooling is None:
         rows = [row for table in tables for row in zip(*(column.to_pylist() for column in table.columns), strict=True)]
         names, times = [row[0] for row in rows], [row[1:3] for row in rows]
         frame = pd.DataFrame(times, columns=list(WINDOW[1:]), index=_index(names, index))
-        values = np.array([row[3] for row in rows], np.float32).reshape(len(rows), len(labels))
-        return pd.concat([frame, pd.DataFrame(values, columns=score_columns(labels), index=frame.index)], axis=1)
+        values = np.array([row[3] for row in rows], np.float32).reshape(len(rows), kinds.width)
+        answers = answer_table(kinds, values, score_columns(kinds.names)).set_index(frame.index)
+        return pd.concat([frame, answers, level_table(kinds, values).set_index(frame.index)], axis=1)
     pooled = list(pool_windows(tables, pooling))
-    values = np.array([one.values for one in pooled], np.float32).reshape(len(pooled), len(labels))
-    return pd.DataFrame(values, columns=labels, index=_index([one.uid for one in pooled], index))
+    values = np.array([one.values for one in pooled], np.float32).reshape(len(pooled), kinds.width)
+    answers = pd.concat([answer_table(kinds, values, kinds.names), level_table(kinds, values)], axis=1)
+    return answers.set_index(_index([one.uid for one in pooled], index))
 
 
 def _index(names: list[str], called: str) -> pd.Index:

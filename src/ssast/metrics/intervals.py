@@ -9,7 +9,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ssast.metrics.level_measures import shuffled_measure
 from ssast.metrics.measures import SOFT_POSITIVE, Draws, Floats, Measure, auc, divide, tie_groups
+from ssast.model.label_kinds import LabelKind, LabelKinds
 
 LEVEL = 0.95
 _CHUNK_CELLS = 20_000
@@ -72,21 +74,32 @@ def bootstrap(measures: Sequence[Measure], subject_N: NDArray[np.intp], resample
 
 
 def chance_level(
-    targets: Floats, scores: Floats, subject_N: NDArray[np.intp], loss: str, shuffles: int, seed: int
+    targets: Floats, scores: Floats, subject_N: NDArray[np.intp], kinds: LabelKinds, shuffles: int, seed: int
 ) -> tuple[list[dict[str, float | None]], dict[str, float | None]]:
-    """The level that 95 % of shuffles stay below, by label and for the mean: of AUC, or of Pearson for values."""
-    name, measure = ("pearson", _shuffled_pearson) if loss == "MSE" else ("auc", _shuffled_auc)
-    columns = np.ascontiguousarray(targets.T)
-    order_NL = np.argsort(scores, axis=0, kind="stable")
-    draws: list[list[Floats]] = [[] for _ in range(scores.shape[1])]
+    """The level that 95 % of shuffles stay below, by label and for the mean, of the measure that leads for the kind."""
+    pairs = zip(kinds.labels, kinds.slices, strict=True)
+    chances = [
+        _chance(label, np.ascontiguousarray(targets[:, i]), scores[:, own]) for i, (label, own) in enumerate(pairs)
+    ]
+    draws: list[list[Floats]] = [[] for _ in chances]
     for from_RN in shuffle(subject_N, shuffles, np.random.default_rng([seed, 1])):
-        for i, own in enumerate(draws):
-            order_N = order_NL[:, i]
-            given_RN = np.take(columns[i], np.take(from_RN, order_N, axis=1))
-            own.append(measure(given_RN, scores[order_N, i]))
+        for own, (_, measure) in zip(draws, chances, strict=True):
+            own.append(measure(from_RN))
     by_label = np.array([np.concatenate(own) for own in draws]).reshape(-1, shuffles)
     mean_R = divide(np.nansum(by_label, axis=0), (~np.isnan(by_label)).sum(axis=0))
+    name = chances[0][0] if chances else "auc"
     return [{name: _level(draw_R)} for draw_R in by_label], {name: _level(mean_R)}
+
+
+def _chance(label: LabelKind, targets_N: Floats, scores_Nw: Floats) -> tuple[str, Callable[[NDArray[np.intp]], Floats]]:
+    """The leading measure of a label, and what computes it where each clip gets the target of another (R, N)."""
+    if label.has_levels:
+        leading, of_levels = shuffled_measure(label, scores_Nw)
+        return leading, lambda from_RN: of_levels(np.take(targets_N, from_RN))
+    name, measure = ("pearson", _shuffled_pearson) if label.kind == "MSE" else ("auc", _shuffled_auc)
+    order_N = np.argsort(scores_Nw[:, 0], kind="stable")
+    sorted_N = scores_Nw[order_N, 0]
+    return name, lambda from_RN: measure(np.take(targets_N, np.take(from_RN, order_N, axis=1)), sorted_N)
 
 
 def _level(draws_R: Floats) -> float | None:

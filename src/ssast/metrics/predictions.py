@@ -13,9 +13,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ssast import redaction
+from ssast.data.tables.kind_columns import answer_table, kind_names, level_table, output_columns
 from ssast.data.tables.label_columns import SUBJECT, UID, target_columns
 from ssast.errors import UserError
 from ssast.metrics.intervals import number_subjects
+from ssast.model.label_kinds import CHOICE, LabelKinds
 from ssast.safe_reading import MOST_BYTES, brief
 
 if TYPE_CHECKING:
@@ -32,7 +34,9 @@ _MOST_COLUMNS, LONGEST_NAME = 100_000, 4096
 class Predictions:
     """`scores` and `targets` (N, L) of the clips, a target NaN where it is not known.
 
-    `subjects` (N,) says whose each clip is, where the csv has such a column, whose name is `unit`.
+    Where `kinds` says that labels are more than yes/no or numbers, `scores` are those of all outputs (N, W), and a
+    target is a level or the number of a kind. `subjects` (N,) says whose each clip is, where the csv has such a
+    column, whose name is `unit`.
     """
 
     uids: list[str]
@@ -41,14 +45,38 @@ class Predictions:
     targets: NDArray[np.float64]
     subjects: NDArray[Any] | None = None
     unit: str = "clip"
+    kinds: LabelKinds | None = None
+
+    @property
+    def answers(self) -> NDArray[Any]:
+        """One number a clip and label (N, L): the score, the expected level, or the number of the likeliest kind."""
+        return self.scores if self.kinds is None else self.kinds.answers(self.scores)
+
+    def of_label(self, label: int) -> NDArray[Any]:
+        """The scores (N, w) of the outputs of one label, by its number."""
+        return self.scores[:, [label] if self.kinds is None else self.kinds.slices[label]]
 
     def table(self) -> "pd.DataFrame":
-        """predictions.csv: one column a label with its score, then its targets as `<label>_target`, by uid."""
+        """predictions.csv: one column a label with its score, then its targets as `<label>_target`, by uid.
+
+        Of scales and choices there is the expected level or the likeliest kind, and at the end each probability.
+        """
         import pandas as pd
 
         index = pd.Index(self.uids, name="uid")
+        if self.kinds is not None and any(label.has_levels for label in self.kinds.labels):
+            return self._wide(self.kinds).set_index(index)
         scores = pd.DataFrame(self.scores, index=index, columns=self.labels)
         return scores.join(pd.DataFrame(self.targets, index=index, columns=target_columns(self.labels)))
+
+    def _wide(self, kinds: LabelKinds) -> "pd.DataFrame":
+        import pandas as pd
+
+        targets = {}
+        for label, name, target_N in zip(kinds.labels, target_columns(self.labels), self.targets.T, strict=True):
+            targets[name] = kind_names(label, target_N) if label.kind == CHOICE else target_N
+        answers, levels = answer_table(kinds, self.scores, self.labels), level_table(kinds, self.scores)
+        return pd.concat([answers, pd.DataFrame(targets), levels], axis=1)
 
     def write_parquet(self, path: str | Path) -> None:
         """The same table as parquet, with the column `subject` where subjects are known.
@@ -84,16 +112,23 @@ class Predictions:
         return replace(self, uids=uids, scores=self.scores[rows], targets=self.targets[rows], subjects=subjects)
 
 
-def read_predictions(folder: str | Path, labels: Sequence[str], *, in_part: bool = False) -> Predictions:
+def read_predictions(
+    folder: str | Path, labels: Sequence[str], *, in_part: bool = False, kinds: LabelKinds | None = None
+) -> Predictions:
     """The predictions of a run folder, from predictions.parquet or else predictions.csv; UserError without them.
 
-    `in_part` gives those of the labels that were scored, one at least.
+    `in_part` gives those of the labels that were scored, one at least; `kinds` says what they are, if more than yes/no
+    labels or numbers.
     """
+    if kinds is None or not any(label.has_levels for label in kinds.labels):
+        kinds = None
+    outputs = list(labels) if kinds is None else [name for label in kinds.labels for name in output_columns(label)]
+    words = [f"{label.name}_target" for label in (kinds.labels if kinds else ()) if label.kind == CHOICE]
     folder = Path(folder)
     if not any((folder / name).is_file() for name in TABLES):
         raise UserError(f"{folder} has no predictions; give a folder that finetune or evaluate wrote.", path=folder)
     try:
-        table, unit = _table(folder, {UID, SUBJECT, *labels, *target_columns(labels)})
+        table, unit = _table(folder, {UID, SUBJECT, *outputs, *target_columns(labels)}, words)
     except Exception as error:  # pyarrow and pandas have families of their own
         raise UserError(
             f"the predictions in {folder} cannot be read ({brief(str(error), 200)}); evaluate that model again.",
@@ -101,7 +136,8 @@ def read_predictions(folder: str | Path, labels: Sequence[str], *, in_part: bool
         ) from error
     if in_part:
         labels = [label for label in labels if label in table.columns] or labels
-    wanted = [UID, *labels, *target_columns(labels)]
+        outputs = list(labels)
+    wanted = [UID, *outputs, *target_columns(labels)]
     if missing := [name for name in wanted if name not in table.columns]:
         raise UserError(
             f"the predictions in {folder} lack the column {missing[0]!r}; evaluate that model again.", path=folder
@@ -110,9 +146,14 @@ def read_predictions(folder: str | Path, labels: Sequence[str], *, in_part: bool
     redaction.learn("uid", table["uid"])
     redaction.learn("subject", [] if subjects is None else set(subjects) - {None})
     try:
-        scores_NL = table[list(labels)].to_numpy(dtype=np.float64)
-        targets_NL = table[wanted[1 + len(labels) :]].to_numpy(dtype=np.float64)
-    except (ValueError, TypeError) as error:
+        scores_NL = table[outputs].to_numpy(dtype=np.float64)
+        for label in kinds.labels if kinds is not None else ():
+            if label.kind == CHOICE:
+                number = {level: float(at) for at, level in enumerate(label.levels)}
+                name = target_columns([label.name])[0]
+                table[name] = [np.nan if _is_empty(cell) else number[str(cell)] for cell in table[name]]
+        targets_NL = table[wanted[1 + len(outputs) :]].to_numpy(dtype=np.float64)
+    except (ValueError, TypeError, KeyError) as error:
         raise UserError(
             f"the predictions in {folder} hold more than numbers; evaluate that model again.", path=folder
         ) from error
@@ -122,21 +163,27 @@ def read_predictions(folder: str | Path, labels: Sequence[str], *, in_part: bool
             path=folder,
         )
     uids = [str(uid) for uid in table[UID]]
-    return Predictions(uids, list(labels), scores_NL.astype(np.float32), targets_NL, subjects, unit)
+    return Predictions(uids, list(labels), scores_NL.astype(np.float32), targets_NL, subjects, unit, kinds)
 
 
-def _table(folder: Path, wanted: Collection[str]) -> tuple["pd.DataFrame", str]:
+def _is_empty(cell: object) -> bool:
+    return cell is None or cell != cell
+
+
+def _table(folder: Path, wanted: Collection[str], words: Collection[str] = ()) -> tuple["pd.DataFrame", str]:
     """The wanted columns of a run folder's table and what its subjects are called; a ValueError where it is none.
 
-    Other errors are those of the libraries that read it.
+    `words` are those that hold text. Other errors are those of the libraries that read it.
     """
     import pandas as pd
 
     parquet, text = (folder / name for name in TABLES)
     if parquet.is_file():
-        return _parquet(parquet, wanted)
+        return _parquet(parquet, wanted, words)
     columns = [name for name in _header(text) if name in wanted]
-    return pd.read_csv(text, usecols=columns, dtype={UID: str}, keep_default_na=False, na_values=[""]), "clip"
+    return pd.read_csv(
+        text, usecols=columns, dtype={UID: str, **dict.fromkeys(words, str)}, keep_default_na=False, na_values=[""]
+    ), "clip"
 
 
 def _header(file: Path) -> list[str]:
@@ -148,18 +195,18 @@ def _header(file: Path) -> list[str]:
     return next(csv.reader([line.decode("utf-8-sig")]), [])
 
 
-def _parquet(file: Path, wanted: Collection[str]) -> tuple["pd.DataFrame", str]:
+def _parquet(file: Path, wanted: Collection[str], words: Collection[str]) -> tuple["pd.DataFrame", str]:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    named = [name for name in (UID, SUBJECT) if name in pq.read_schema(file).names]
+    named = [name for name in (UID, SUBJECT, *words) if name in pq.read_schema(file).names]
     with pq.ParquetFile(file, read_dictionary=named) as opened:
         values = opened.metadata.num_rows * opened.metadata.num_columns
         if values > _MOST_VALUES + VALUES_A_BYTE * file.stat().st_size:
             raise ValueError(f"it unfolds to {values:,} values")
         schema = opened.schema_arrow
         columns = [name for name in schema.names if name in wanted]
-        if not all(_is_plain(schema.field(name), pa.types) for name in columns):
+        if not all(_is_plain(schema.field(name), pa.types, name in named) for name in columns):
             raise ValueError("they hold more than numbers")
         content = opened.read(columns=columns)
     for at, name in enumerate(content.column_names):
@@ -168,10 +215,10 @@ def _parquet(file: Path, wanted: Collection[str]) -> tuple["pd.DataFrame", str]:
     return content.to_pandas(), brief((schema.metadata or {}).get(b"unit", b"clip").decode())
 
 
-def _is_plain(field: Any, types: Any) -> bool:
+def _is_plain(field: Any, types: Any, is_name: bool) -> bool:
     """Whether a column holds names, where it should, or numbers: a text can unfold to a million times its bytes."""
     kind = field.type.value_type if types.is_dictionary(field.type) else field.type
-    if field.name in (UID, SUBJECT):
+    if is_name:
         return types.is_dictionary(field.type) or types.is_integer(kind) or types.is_null(kind)
     return any(is_so(kind) for is_so in (types.is_floating, types.is_integer, types.is_boolean, types.is_null))
 
@@ -195,18 +242,21 @@ def pool(predictions: Predictions) -> tuple[Predictions, list[str]]:
     count = int(subject_N.max(initial=-1)) + 1
     clips_S1 = np.bincount(subject_N, minlength=count)[:, None]
     targets_NL = np.asarray(predictions.targets, dtype=np.float64)
-    scores_SL, low_SL, high_SL = (np.full((count, targets_NL.shape[1]), start) for start in (0.0, np.inf, -np.inf))
-    np.add.at(scores_SL, subject_N, predictions.scores.astype(np.float64))
+    low_SL, high_SL = (np.full((count, targets_NL.shape[1]), start) for start in (np.inf, -np.inf))
+    scores_SW = np.zeros((count, predictions.scores.shape[1]))
+    np.add.at(scores_SW, subject_N, predictions.scores.astype(np.float64))
     np.fmin.at(low_SL, subject_N, targets_NL)
     np.fmax.at(high_SL, subject_N, targets_NL)
     steady_L = np.all(low_SL >= high_SL, axis=0)
-    first_S = first_clips(predictions)
+    first_S, kinds = first_clips(predictions), predictions.kinds
+    labels = [label for label, steady in zip(predictions.labels, steady_L.tolist(), strict=True) if steady]
     pooled = Predictions(
         [_name(predictions, row) for row in first_S],
-        [label for label, steady in zip(predictions.labels, steady_L.tolist(), strict=True) if steady],
-        (scores_SL / clips_S1)[:, steady_L],
+        labels,
+        (scores_SW / clips_S1)[:, steady_L if kinds is None else kinds.columns(labels)],
         np.where(np.isinf(low_SL), np.nan, low_SL)[:, steady_L],
         unit=predictions.unit,
+        kinds=None if kinds is None else kinds.some(labels),
     )
     return pooled, [label for label, steady in zip(predictions.labels, steady_L.tolist(), strict=True) if not steady]
 

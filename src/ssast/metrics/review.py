@@ -48,7 +48,7 @@ def add_review(
 def _review(predictions: Predictions, at: int, threshold: Floats, prevalence: float | None) -> dict[str, Any]:
     targets_N, subject_N = predictions.targets[:, at], number_subjects(predictions.subjects, len(predictions.uids))
     valid_N = ~np.isnan(targets_N)
-    positive_n, scores_n = curves.known(targets_N, predictions.scores[:, at])
+    positive_n, scores_n = curves.known(targets_N, predictions.answers[:, at])
     called_n = scores_n >= np.broadcast_to(threshold, targets_N.shape)[valid_N]
     known = (positive_n, scores_n, subject_N[valid_N], int(subject_N.max(initial=-1)) + 1)
     found = {"calibration": _calibration(*known)}

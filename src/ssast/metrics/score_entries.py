@@ -1,7 +1,9 @@
 """Name what `metrics.json` and a comparison hold; an undefined number is None."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, NotRequired, TypedDict, cast
+
+from ssast.model.label_kinds import MIXED, LabelKinds
 
 
 class LabelScores(TypedDict, total=False):
@@ -20,9 +22,19 @@ class LabelScores(TypedDict, total=False):
     pearson: float | None
     spearman: float | None
     ccc: float | None
+    qwk: float | None
+    mae_steps: float | None
+    accuracy: float | None
+    balanced_accuracy: float | None
     n: int
     reason: str | None
     """Why a measure is undefined."""
+    kind: str
+    """What a label of levels is; others are as the loss says."""
+    levels: list[float] | list[str]
+    cut: float
+    confusion: list[list[int]]
+    """How many clips of each level (a row) were called each level (a column)."""
     threshold: float | None
     n_positive: int
     baseline: dict[str, float | None]
@@ -66,6 +78,8 @@ class Metrics(TypedDict):
     flow: NotRequired[dict[str, Any]]
     """How many recordings and people came from the table to the score, and what was lost on the way."""
     pooling: NotRequired[str]
+    kinds: NotRequired[Mapping[str, Mapping[str, Any]]]
+    """Of labels of several kinds, by kind: "labels", their names, and their "mean" and "notes"."""
 
 
 class Difference(TypedDict):
@@ -82,6 +96,51 @@ class Differences(TypedDict):
     resamples: int
     mean: dict[str, Difference]
     labels: dict[str, dict[str, Difference]]
+
+
+def merged(parts: Mapping[str, Metrics], labels: Sequence[str]) -> Metrics:
+    """The scores of labels of several kinds, from those of each kind; the AUC is what most of them share."""
+    entries = {name: own for part in parts.values() for name, own in part["labels"].items()}
+    for kind, part in parts.items():
+        for own in part["labels"].values():
+            own["kind"] = kind
+    aucs = [own["auc"] for own in entries.values() if own.get("auc") is not None]
+    first = next(iter(parts.values()))
+    kept = {
+        kind: {"labels": list(own["labels"]), "mean": own["mean"], "notes": own["notes"]} for kind, own in parts.items()
+    }
+    mean: LabelScores = {"auc": sum(aucs) / len(aucs) if aucs else None}
+    notes = "Labels of several kinds: the mean over those of each is in kinds."
+    return {
+        **first,
+        "loss": MIXED,
+        "notes": notes,
+        "mean": mean,
+        "labels": {n: entries[n] for n in labels},
+        "kinds": kept,
+    }
+
+
+def parts_of(metrics: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    """The scores of each kind of labels as if it were alone; of labels of one kind all of them."""
+    if metrics["loss"] != MIXED:
+        return [metrics]
+    return [
+        {
+            **metrics,
+            "loss": kind,
+            "mean": own["mean"],
+            "labels": {name: metrics["labels"][name] for name in own["labels"]},
+        }
+        for kind, own in metrics["kinds"].items()
+    ]
+
+
+def kinds_of(metrics: Mapping[str, Any]) -> LabelKinds:
+    """What the labels of `metrics.json` are."""
+    labels = metrics["labels"]
+    entries = [{**own, "kind": own.get("kind", metrics["loss"])} for own in labels.values()]
+    return LabelKinds.of_entries(metrics["loss"], list(labels), entries)
 
 
 def measure_of(entry: LabelScores, name: str) -> float | None:

@@ -79,7 +79,7 @@ def add_subgroups(
         for label in labels:
             cut = np.broadcast_to(thresholds.get(label, DEFAULT_THRESHOLD), len(subject_N))
             at = predictions.labels.index(label)
-            own[label] = _by_group(column, predictions.targets[:, at], predictions.scores[:, at], cut, subject_N)
+            own[label] = _by_group(column, predictions.targets[:, at], predictions.answers[:, at], cut, subject_N)
     looked_at = sum(len(_gaps(found)) for own in known.values() for found in own.values())
     level = 1 - (1 - LEVEL) / max(looked_at, 1)
     metrics["groups"] = {

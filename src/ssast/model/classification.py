@@ -4,7 +4,7 @@ Shapes: B batch, T frames, F mel bins, P patches, L tokens, D width, H heads, N 
 """
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Self
 
 import torch
@@ -12,12 +12,14 @@ from torch import Tensor, nn
 
 from ssast.errors import UserError
 from ssast.model.checkpoints.checkpoint import load_exactly
+from ssast.model.checkpoints.kind_entries import check_kinds
 from ssast.model.checkpoints.model_folder import FolderMixin
 from ssast.model.checkpoints.published import check_sizes, read_checkpoint
 from ssast.model.embedding import EmbeddingMixin
 from ssast.model.encoder import DEPTH, NUM_STATES, SSASTEncoder, Trace, check_choice, check_layer, seeded
 from ssast.model.head import DENSE, LOSSES, POOLINGS, ClassificationHead
-from ssast.model.model_input import ModelInput
+from ssast.model.label_kinds import LabelKinds
+from ssast.model.label_losses import AnswerMixin
 
 NUM_WEIGHTED = DEPTH + 1
 
@@ -31,19 +33,21 @@ def _weighted(pooled_BND: Tensor, weightsum_N: Tensor) -> Tensor:
     return (pooled_BND * weightsum_N.unsqueeze(1)).sum(dim=1)
 
 
-class SSASTForAudioClassification(nn.Module, EmbeddingMixin, FolderMixin):
+class SSASTForAudioClassification(nn.Module, AnswerMixin, EmbeddingMixin, FolderMixin):
     """The encoder, pooled at one layer or over a learned sum of layers, with a classification head.
 
     Source: Gong et al. 2022, AAAI, arXiv 2110.09784. The plain constructor draws random weights (`seed`, or torch's
     ambient state); `from_published` starts from a pretrained encoder, `from_pretrained` loads a saved model.
 
-    `num_labels` outputs; sizes as `SSASTEncoder` takes them (a stride of None: the patch shape). `task` is ft_cls (mean
+    `num_labels` labels; sizes as `SSASTEncoder` takes them (a stride of None: the patch shape). `task` is ft_cls (mean
     of the prefix tokens) or ft_avgtok (mean of the patch tokens). `layer` 0..13 or -1 is the state that is pooled;
     `weighted` pools the first 13 instead and sums them with `weightsum` (13,), which starts at 1/13 and is used as it
-    is. `freeze` trains only the head and `weightsum`. `loss` is BCE (labels 0..1) or MSE (numbers). With
-    `mask_padding`, padding stays out of attention and pooling. `labels` (names) and `frontend` (how fbanks are made)
-    are kept with the model. `head` is dense, or published for the published code's own (LayerNorm and output layer).
-    UserError: an unknown choice, a layer that does not exist, other than `num_labels` names.
+    is. `freeze` trains only the head and `weightsum`. `loss` is BCE (labels 0..1) or MSE (numbers), and with `kinds`
+    (an entry a label, as config.json has them) also ordinal, CE or mixed; logits and scores then have the outputs of
+    `label_kinds` for columns, which are the labels themselves elsewhere. With `mask_padding`, padding stays out of
+    attention and pooling. `labels` (names) and `frontend` (how fbanks are made) are kept with the model. `head` is
+    dense, or published for the published code's own (LayerNorm and output layer). UserError: an unknown choice, a
+    layer that does not exist, other than `num_labels` names.
     """
 
     # What reads recordings lives on a higher floor, which gives it to the class (ssast.engine.predictor).
@@ -73,19 +77,22 @@ class SSASTForAudioClassification(nn.Module, EmbeddingMixin, FolderMixin):
         labels: Sequence[str] | None = None,
         frontend: dict[str, object] | None = None,
         head: str = DENSE,
+        kinds: Sequence[Mapping[str, Any]] | None = None,
         seed: int | None = None,
     ):
         super().__init__()
-        self.config = {name: value for name, value in locals().items() if name not in ("self", "seed", "__class__")}
+        unkept = {"self", "seed", "__class__", *(["kinds"] if kinds is None else [])}
+        self.config = {name: value for name, value in locals().items() if name not in (*unkept, "unkept")}
         self.config["labels"] = labels if labels is None else list(labels)
         check_choice("task", task, POOLINGS)
         check_choice("loss", loss, LOSSES)
         if labels is not None and len(labels) != num_labels:
             raise UserError(f"{len(labels)} label names came with num_labels {num_labels}; give one name a label.")
+        names = labels or [f"label {number}" for number in range(num_labels)]
+        self._answer_by(LabelKinds.of_entries(loss, names, check_kinds(kinds, loss, names, "the model")))
         self.num_labels, self.labels, self.frontend = num_labels, self.config["labels"], frontend
         self.freeze, self.mask_padding = freeze, mask_padding
         self._pool_by(task, layer, weighted)
-        self._criterion, self._score = LOSSES[loss]
         with seeded(seed):
             self.v = SSASTEncoder(model_size, fshape, tshape, fstride, tstride, num_mel_bins, target_length)
             self._build_top()
@@ -100,7 +107,11 @@ class SSASTForAudioClassification(nn.Module, EmbeddingMixin, FolderMixin):
     def _build_top(self) -> None:
         """A fresh head and, for a weighted model, fresh layer weights."""
         options = {name: self.config[name] for name in ("activation", "final_dropout", "layernorm")}
-        self.mlp_head = ClassificationHead(self.v.width, self.num_labels, kind=self.config["head"], **options)
+        kinds = self.label_kinds
+        self.mlp_head = ClassificationHead(
+            self.v.width, self.num_labels, kind=self.config["head"], kinds=kinds, **options
+        )
+        self.begin_at(self._shares)
         share = torch.full((NUM_WEIGHTED,), 1 / NUM_WEIGHTED)
         self.weightsum = nn.Parameter(share) if self.weighted else None
 
@@ -132,7 +143,7 @@ class SSASTForAudioClassification(nn.Module, EmbeddingMixin, FolderMixin):
         The file decides the size, the patch shape and, unless given, the mel bins; `model_size`, `fshape` and `tshape`
         are checked against it where they are given. Strides of None equal the patch shape; positions are fitted to the
         new strides, `num_mel_bins` and `target_length`. `seed` makes the head's weights (None: torch's ambient state);
-        `others` are `mask_padding`, `loss`, `labels` and `frontend` of the constructor. UserError: a path that
+        `others` are `mask_padding`, `loss`, `labels`, `kinds` and `frontend` of the constructor. UserError: a path that
         `read_checkpoint` refuses, sizes that differ from the file's, any setting that the constructor refuses.
         """
         checkpoint = read_checkpoint(path)
@@ -171,12 +182,6 @@ class SSASTForAudioClassification(nn.Module, EmbeddingMixin, FolderMixin):
         for block in list(self.v.blocks)[max(0, last - blocks) : last]:
             block.requires_grad_(True)
         self.v.norm.requires_grad_(max(self.layers) > DEPTH)
-
-    def weigh_positives(self, weights: Sequence[float]) -> None:
-        """Count each label's yes so many times in the BCE loss; not kept with the model. UserError for MSE."""
-        if self.config["loss"] != "BCE":
-            raise UserError("weights of the yes belong to yes/no labels, but this model was made for numbers (MSE).")
-        self.pos_weight = torch.tensor(list(weights), dtype=torch.float32)
 
     @property
     def _learns(self) -> bool:
@@ -233,7 +238,7 @@ class SSASTForAudioClassification(nn.Module, EmbeddingMixin, FolderMixin):
         return self._gather(fbank_BTF, frames, [check_layer(layer) for layer in layers], pool).transpose(1, 2)
 
     def classify(self, pooled_BND: Tensor) -> Tensor:
-        """Logits (B, num_labels) of states that `pooled_states` gave for the model's own `layers`."""
+        """Logits (B, outputs) of states that `pooled_states` gave for the model's own `layers`."""
         return self.mlp_head(self._combine(pooled_BND, self.weightsum))
 
     def forward(self, fbank_BTF: Tensor, frames: Tensor | None = None) -> Tensor:
@@ -243,36 +248,6 @@ class SSASTForAudioClassification(nn.Module, EmbeddingMixin, FolderMixin):
         fbank of clips of one `rounding` as short as that too. UserError: an fbank of another shape.
         """
         return self.classify(self.pooled_states(fbank_BTF, frames))
-
-    def loss(self, batch: ModelInput, generator: torch.Generator | None = None) -> dict[str, Tensor]:
-        """The "loss", a mean over the targets (B, num_labels) that are not NaN, float32, and their "count".
-
-        Nothing is drawn from `generator`: it is there because the training loop gives one to every model.
-        `batch` has "targets" and either "fbank" (with "frames", if any) or "pooled", what `pooled_states` gave.
-        """
-        logits_BN = self.classify(batch["pooled"]) if "pooled" in batch else self(batch["fbank"], batch.get("frames"))
-        targets_BN = batch["targets"].to(logits_BN.device, torch.float32)
-        if targets_BN.shape != logits_BN.shape:
-            raise UserError(
-                f"the targets have shape {tuple(targets_BN.shape)}, but the model's logits have "
-                f"{tuple(logits_BN.shape)}; give one target for each of its {self.num_labels} labels."
-            )
-        missing_BN = targets_BN.isnan()
-        how = {} if self.pos_weight is None else {"pos_weight": self.pos_weight}
-        losses_BN = self._criterion(logits_BN.float(), targets_BN.masked_fill(missing_BN, 0), reduction="none", **how)
-        total = losses_BN.masked_fill(missing_BN, 0).sum()
-        count = (~missing_BN).sum()
-        return {"loss": total / count.clamp(min=1), "count": count}
-
-    def predict_scores(self, fbank_BTF: Tensor, frames: Tensor | None = None) -> Tensor:
-        """Probabilities (B, num_labels) of a model for BCE, values of one for MSE, float32, without a graph."""
-        with torch.no_grad():
-            return self.score_pooled(self.pooled_states(fbank_BTF, frames))
-
-    def score_pooled(self, pooled_BND: Tensor) -> Tensor:
-        """`predict_scores` of states that `pooled_states` gave for the model's own `layers`."""
-        with torch.no_grad():
-            return self._score(self.classify(pooled_BND).float())
 
     def hidden_states(self, fbank_BTF: Tensor, frames: Tensor | None = None) -> list[Tensor]:
         """All 14 states (B, L, D): 0 the embedded input, 1..12 the block outputs, 13 the LayerNorm of 12."""

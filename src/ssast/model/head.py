@@ -4,14 +4,14 @@ Shapes: B batch, P patches, L tokens (prefix + patches), D width.
 """
 
 from collections import OrderedDict
-from collections.abc import Callable
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from ssast.errors import UserError
 from ssast.model.encoder import check_choice
+from ssast.model.label_kinds import LABEL_KINDS, MIXED, SCALE, LabelKinds
+from ssast.model.label_losses import SharedCuts
 
 ACTIVATIONS: dict[str, type[nn.Module]] = {"relu": nn.ReLU, "gelu": nn.GELU, "silu": nn.SiLU, "tanh": nn.Tanh}
 
@@ -37,11 +37,7 @@ def pool_columns(tokens_BLD: Tensor, num_prefix: int, rows: int) -> Tensor:
 
 POOLINGS = {"ft_cls": pool_prefix, "ft_avgtok": pool_patches}
 DENSE, PUBLISHED_HEAD = HEADS = ("dense", "published")
-LOSSES: dict[str, tuple[Callable[..., Tensor], Callable[[Tensor], Tensor]]] = {
-    "BCE": (F.binary_cross_entropy_with_logits, torch.sigmoid),
-    "MSE": (F.mse_loss, torch.Tensor.clone),
-}
-"""The loss of logits, and what makes scores of them."""
+LOSSES = (*LABEL_KINDS, MIXED)
 
 
 class ClassificationHead(nn.Module):
@@ -49,7 +45,9 @@ class ClassificationHead(nn.Module):
 
     `hidden` is the dense layer's width (None: `in_features`), `activation` relu, gelu, silu or tanh, `final_dropout`
     a probability 0..1. The `kind` published is that of the published code instead: LayerNorm and output layer, nothing
-    else, so the other settings mean nothing to it. UserError: another activation, a dropout outside its range.
+    else, so the other settings mean nothing to it. With scales among the `kinds` of the labels there are the outputs
+    of those (B, W) instead, a scale's from one row of the output layer. UserError: another activation, a dropout
+    outside its range.
     """
 
     def __init__(
@@ -62,6 +60,7 @@ class ClassificationHead(nn.Module):
         final_dropout: float = 0.2,
         layernorm: bool = True,
         kind: str = DENSE,
+        kinds: LabelKinds | None = None,
     ):
         super().__init__()
         check_choice("head", kind, HEADS)
@@ -81,7 +80,10 @@ class ClassificationHead(nn.Module):
             layers["norm"] = nn.LayerNorm(width)
         if kind != PUBLISHED_HEAD:
             layers["dropout"] = nn.Dropout(final_dropout)
-        layers["outproj"] = nn.Linear(width, num_labels)
+        has_scales = kinds is not None and any(label.kind == SCALE for label in kinds.labels)
+        self.cuts = SharedCuts(kinds) if kinds is not None and has_scales else None
+        outputs = num_labels if kinds is None else kinds.width
+        layers["outproj"] = nn.Linear(width, outputs if self.cuts is None else self.cuts.in_features)
         self.head = nn.Sequential(layers)
 
     def dense(self, pooled_BD: Tensor) -> Tensor:
@@ -89,5 +91,6 @@ class ClassificationHead(nn.Module):
         return self.head.get_submodule("dense")(pooled_BD)
 
     def forward(self, pooled_BD: Tensor) -> Tensor:
-        """Logits (B, num_labels)."""
-        return self.head(pooled_BD)
+        """Logits, one for each output of the labels: (B, num_labels), or more where a label has several."""
+        answers_BO = self.head(pooled_BD)
+        return answers_BO if self.cuts is None else self.cuts(answers_BO)

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import torch
+from numpy.typing import NDArray
 from tqdm import tqdm
 
 from ssast import redaction
@@ -14,9 +15,10 @@ from ssast.audio.settings import AudioSettings
 from ssast.data.batch import Batch
 from ssast.data.storage.atomic_writes import atomic_file
 from ssast.data.storage.disk_names import apart
-from ssast.data.tables.targets import check_targets, label_values
+from ssast.data.tables.ratings import Ratings, columns_of, with_raters
 from ssast.errors import UserError
 from ssast.model.explain.occlusion import SHARES
+from ssast.model.label_kinds import LabelKinds
 from ssast.model.pretraining import SSASTForPreTraining
 from ssast.options.options import Options
 from ssast.pages.attention_page import attention_page
@@ -110,18 +112,27 @@ def _explainer(reader: ClipReader, model: Model, clips: Chosen) -> ClipExplainer
     seed = reader.seed
     if isinstance(model, SSASTForPreTraining):
         return Pretrained(model, seed)
-    labels = model.labels or []
-    explained = list(range(model.num_labels))
+    labels, kinds = model.labels or [], model.label_kinds
+    explained = kinds.asked
     if len(explained) > _MOST_LABELS:
         best = [model.predict_scores(batch["fbank"], batch["frames"])[0] for batch in _batches(reader, clips)]
-        explained = sorted(torch.stack(best).amax(dim=0).topk(_MOST_LABELS).indices.tolist())
-        say(f"{_MOST_LABELS} of {model.num_labels} labels are explained, those with the highest scores in these clips")
-    known = [label for label in labels if label in clips.frame.columns]
-    check_targets(clips.frame, known, model.config["loss"])
-    _say_lacking(labels, known)
-    table = pd.DataFrame(label_values(clips.frame, known), index=clips.frame.index, columns=known)
-    targets = table.reindex(columns=labels)
+        top = torch.stack(best).amax(dim=0)[explained].topk(_MOST_LABELS).indices.tolist()
+        say(f"{_MOST_LABELS} of {len(explained)} labels are explained, those with the highest scores in these clips")
+        explained = sorted(explained[at] for at in top)
+    answers = _answers(kinds, clips.frame) if labels else np.empty((len(clips.frame), 0))
+    targets = pd.DataFrame(answers, index=clips.frame.index)
     return Finetuned(model, seed, explained, lambda uid: dict(enumerate(targets.loc[uid].to_numpy())))
+
+
+def _answers(kinds: LabelKinds, frame: pd.DataFrame) -> NDArray[np.float64]:
+    """What the csv says of each of the model's outputs (clips, outputs), NaN where it has no such column."""
+    columns = [str(column) for column in frame.columns]
+    kinds = with_raters(kinds, columns, kept=False)
+    known = [label.name for label in kinds.labels if all(name in columns for name in columns_of(label))]
+    answers_NW = np.full((len(frame), kinds.width), np.nan)
+    answers_NW[:, kinds.columns(known)] = Ratings.of(frame, kinds.some(known)).targets()
+    _say_lacking(kinds.names, known)
+    return answers_NW
 
 
 def _say_lacking(labels: Sequence[str], known: Sequence[str]) -> None:
@@ -149,7 +160,7 @@ def _groups(explainer: ClipExplainer, found: Sequence[Explanation]) -> list[tupl
     for label in explainer.explained:
         by_clip = [(one, one.clip.targets.get(label, np.nan)) for one in found]
         known = [(one, value) for one, value in by_clip if not np.isnan(value)]
-        is_number = explainer.model.config["loss"] == "MSE"
+        is_number = label in explainer.numbers
         cut = float(np.median([value for _, value in known])) if is_number and known else 0.5
         sides = [one for one, value in known if value >= cut], [one for one, value in known if value < cut]
         if all(sides):

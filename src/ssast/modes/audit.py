@@ -14,9 +14,10 @@ from tqdm import tqdm
 from ssast import redaction
 from ssast.data.storage.atomic_writes import atomic_file
 from ssast.data.storage.location import forget
+from ssast.data.tables.label_file import as_numbers
 from ssast.data.tables.people import find_all_people, subject_names
 from ssast.data.tables.splits import read_split
-from ssast.data.tables.targets import check_targets, label_values, read_labels
+from ssast.data.tables.targets import label_values
 from ssast.dataset_audit.advice import next_steps
 from ssast.dataset_audit.analysis import Clips
 from ssast.dataset_audit.analysis import analyse as audit_clips
@@ -64,10 +65,8 @@ def audit(options: Options) -> Path:
         raise UserError(f"the data folder {root} does not exist; check --prefix, --study and --bucket_name.", path=root)
     places = split_places(paths)
     label_txt = paths.at(paths.label_txt or "")
-    labels = read_labels(label_txt)
     splits = {name: read_split(place) for name, place in places.items()}
-    for name, frame in splits.items():
-        check_targets(frame, labels, options.loss, places[name])
+    splits, labels, loss = as_numbers(splits, label_txt, options.loss, places)
     columns = _columns(options.columns, splits, labels)
     told_by = options.runs or options.finetuned_mdl_path
     told = _predictions(paths, told_by, labels)
@@ -79,8 +78,8 @@ def audit(options: Options) -> Path:
     reading, librosa = worker_count(options.num_workers), options.lib
     heard = listen_as_heard(root, splits, audio, title="audit", num_workers=reading, librosa=librosa, closely=True)
     clips = _clips(heard, splits, labels, columns, told)
-    found = audit_clips(clips, loss=options.loss, resamples=options.resamples, seed=RESAMPLES_SEED, progress=_progress)
-    remarks = findings(heard, splits, labels, loss=options.loss)
+    found = audit_clips(clips, loss=loss, resamples=options.resamples, seed=RESAMPLES_SEED, progress=_progress)
+    remarks = findings(heard, splits, labels, loss=loss)
     found |= {"leaks": _leaks(remarks), "not_read": _not_read(heard), "doubts": _sound_findings(heard)}
     seen = Seen(splits, labels, remarks, *_of_model(paths, told_by), known.rows, known.note)
     found["taxonomy"] = leak_rows(found, seen)

@@ -13,11 +13,13 @@ from ssast.data.dataset import AudioConf
 from ssast.data.shards.collection import opened
 from ssast.data.storage.atomic_writes import atomic_file
 from ssast.data.storage.location import Location, forget
+from ssast.data.tables.label_file import answered, asked_kinds, needs_answers
 from ssast.data.tables.splits import read_split
-from ssast.data.tables.targets import read_labels
 from ssast.dataset_audit.listening import ListenedRecording, listen_to_all
 from ssast.dataset_audit.survey import FAULTS, Finding, findings, label_counts
 from ssast.errors import UserError
+from ssast.metrics.level_measures import truth
+from ssast.model.label_kinds import NUMBER, YES_NO, LabelKind, LabelKinds
 from ssast.options.options import Options
 from ssast.options.record import RunRecord
 from ssast.pages.unheard import UnheardSound
@@ -61,20 +63,39 @@ def check(options: Options) -> int:
     places = split_places(paths)
     splits, broken = _read(places)
     named = "label_txt" in options.given and options.label_txt
-    labels = read_labels(paths.at(named)) if named else []
+    kinds = asked_kinds(paths.at(named), options.loss) if named else LabelKinds(())
+    splits, kinds, unusable = _answered(splits, kinds)
+    labels, loss = kinds.names, YES_NO if kinds.is_plain and kinds.loss == YES_NO else NUMBER
     files = fingerprint(*places.values(), *([paths.label_txt] if labels else []))
     clips = {split: len(frame) for split, frame in splits.items()}
     folder = open_folder(RunRecord.of(options), clips=clips, files=files, trains=False)
     reading, librosa = worker_count(options.num_workers), options.lib
     heard = listen_as_heard(root, splits, audio, title="check", num_workers=reading, librosa=librosa)
-    found = findings(heard, splits, labels, loss=options.loss, unlisted=_unlisted(root, heard))
-    found = broken + found
+    found = findings(heard, splits, labels, loss=loss, unlisted=_unlisted(root, heard))
+    found = broken + unusable + found
     _write(folder / "check.csv", _findings_table(found))
     _write(folder / "recordings.csv", _recordings_table(heard, splits))
-    _show(heard, splits, labels, found, audio)
+    _show(heard, splits, kinds, found, audio)
     faults = sum(one.is_fault for one in found)
     say(f"{faults} faults and {len(found) - faults} notes in {folder / 'check.csv'}")
     return FAULTY if faults else 0
+
+
+def _answered(
+    splits: dict[str, pd.DataFrame], kinds: LabelKinds
+) -> tuple[dict[str, pd.DataFrame], LabelKinds, list[Finding]]:
+    """The tables with a number for each scale, choice and rated label, all usable labels, and what the others lack."""
+    usable, faults = list[LabelKind](), list[Finding]()
+    for label in kinds.labels:
+        if not needs_answers(splits, label):
+            usable.append(label)
+            continue
+        try:
+            splits, known = answered(splits, LabelKinds((label,)))
+            usable += known.labels
+        except UserError as error:
+            faults.append(Finding("", next(iter(splits)), "label not usable", redaction.redacted_error(error)))
+    return splits, LabelKinds(tuple(usable)), faults
 
 
 def split_places(paths: Paths) -> dict[str, Location]:
@@ -174,7 +195,7 @@ def _write(path: Any, table: pd.DataFrame) -> None:
 def _show(
     heard: dict[str, ListenedRecording],
     splits: dict[str, pd.DataFrame],
-    labels: list[str],
+    kinds: LabelKinds,
     found: Sequence[Finding],
     audio: AudioSettings,
 ) -> None:
@@ -185,19 +206,30 @@ def _show(
     uids = dict.fromkeys(uid for frame in splits.values() for uid in frame.index)
     if unheard := UnheardSound.of((heard[uid].seconds for uid in uids if heard[uid].digest), audio).sentence:
         say(unheard)
+    labels = kinds.names if kinds.is_plain else kinds.alike().get(YES_NO, [])
     if labels:
         say("\n" + label_counts(splits, labels).to_string(index=False))
-    else:
+    for label in kinds.labels:
+        if label.has_levels:
+            say("\n".join(f"{label.name} in {split}: {_counted(label, frame)}" for split, frame in splits.items()))
+    if not kinds.labels:
         say("labels were not looked at; give --label_txt to count them")
     if not found:
         return
-    kinds = dict.fromkeys(one.finding for one in found)
+    names = dict.fromkeys(one.finding for one in found)
     say(f"\n{'finding':<26}{'weight':<8}{'count':>6}  first")
-    for kind in kinds:
-        of_kind = [one for one in found if one.finding == kind]
+    for name in names:
+        of_kind = [one for one in found if one.finding == name]
         first = ": ".join(filter(None, [_shown(of_kind[0].uid) or of_kind[0].split, _told(of_kind[0].detail)]))
-        say(f"{kind:<26}{'fault' if kind in FAULTS else 'note':<8}{len(of_kind):>6}  {first}")
+        say(f"{name:<26}{'fault' if name in FAULTS else 'note':<8}{len(of_kind):>6}  {first}")
     say("")
+
+
+def _counted(label: LabelKind, frame: pd.DataFrame) -> str:
+    """How many rows have each level, the nearest one of a mean rating, and how many none."""
+    values_R = truth(label, frame[label.name].to_numpy(dtype=np.float64))
+    counts = [f"{name} {int((values_R == at).sum())}" for at, name in enumerate(label.shown_levels)]
+    return ", ".join([*counts, f"empty {int(np.isnan(values_R).sum())}"])
 
 
 def _as_heard(audio: AudioSettings) -> str:

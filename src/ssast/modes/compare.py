@@ -1,7 +1,7 @@
 """Compare the scores of runs on the same clips, with paired intervals of their differences."""
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TypedDict
 
@@ -14,9 +14,12 @@ from ssast.data.storage.atomic_writes import atomic_file, writable_folder
 from ssast.data.tables.label_columns import MEAN, check_label_names, score_table
 from ssast.errors import UserError
 from ssast.metrics.predictions import Predictions, read_predictions
-from ssast.metrics.score_entries import Difference, Differences, LabelScores, Metrics, measure_of
+from ssast.metrics.score_entries import Difference, Differences, LabelScores, Metrics, kinds_of, measure_of
 from ssast.metrics.scores import paired_differences, score
 from ssast.model.checkpoints.config_entries import check_labels
+from ssast.model.checkpoints.kind_entries import entry_fault, lacks_levels
+from ssast.model.head import LOSSES
+from ssast.model.label_kinds import LabelKinds
 from ssast.options.options import Options
 from ssast.pages.tables import LEADING, TITLES, number, span, text_table
 from ssast.runs.wrapping.wrapper import Mode
@@ -28,9 +31,17 @@ class Scored:
     """A run that scored clips: its predictions, its thresholds and its measures."""
 
     name: str
-    loss: str
+    kinds: LabelKinds
     predictions: Predictions
     thresholds: dict[str, float]
+
+    def part(self, names: list[str]) -> "Scored":
+        """The run with some of its labels."""
+        found, kinds = self.predictions, self.kinds.some(names)
+        scores = found.scores[:, self.kinds.columns(names)]
+        targets = found.targets[:, [found.labels.index(name) for name in names]]
+        predictions = replace(found, labels=names, scores=scores, targets=targets, kinds=kinds)
+        return Scored(self.name, kinds, predictions, self.thresholds)
 
 
 @Mode
@@ -41,16 +52,19 @@ def compare(options: Options) -> Path:
     """
     runs = _same_clips(_read_runs((options.runs or "").split(",")))
     subjects = next((run.predictions.subjects for run in runs if run.predictions.subjects is not None), None)
-    alone = [_alone(run, subjects, options.resamples) for run in runs]
-    against = [_against(runs[0], run, subjects, options.resamples) for run in runs[1:]]
-    path = writable_folder(options.exp_dir) / "compare.csv"
+    path, lines = writable_folder(options.exp_dir) / "compare.csv", list[_Row]()
+    for names in runs[0].kinds.alike().values():
+        own = [run.part(names) for run in runs]
+        alone = [_alone(run, subjects, options.resamples) for run in own]
+        against = [_against(own[0], run, subjects, options.resamples) for run in own[1:]]
+        lines += _long_rows(own, alone, [None, *against])
+        print(text_table(_screen_rows(own, alone, against)))
+        for run, differences in zip(own[1:], against, strict=True):
+            print(_sentence(own[0], run, differences))
     with atomic_file(path) as unfinished:
-        pd.DataFrame(list(_long_rows(runs, alone, [None, *against]))).to_csv(unfinished, index=False)
-    print(text_table(_screen_rows(runs, alone, against)))
-    for run, differences in zip(runs[1:], against, strict=True):
-        print(_sentence(runs[0], run, differences))
+        pd.DataFrame(lines).to_csv(unfinished, index=False)
     for run in runs:
-        if run.loss == "BCE" and not run.thresholds:
+        if "BCE" in run.kinds.alike() and not run.thresholds:
             print(
                 f"{run.name} has no single threshold a label, so its sensitivity, specificity and F1 are those at 0.5"
             )
@@ -71,10 +85,11 @@ def _read_run(folder: Path, name: str) -> Scored:
         raise UserError(f"{folder} has no metrics.json; give folders that finetune or evaluate wrote.", path=folder)
     try:
         metrics = json_file(path)
-        loss, labels = metrics["loss"], metrics["labels"]
+        labels = metrics["labels"]
         thresholds = {label: entry["threshold"] for label, entry in labels.items() if entry.get("threshold")}
-        if loss not in ("BCE", "MSE") or not labels or not all(map(_is_threshold, thresholds.values())):
+        if metrics["loss"] not in LOSSES or not labels or not all(map(_is_threshold, thresholds.values())):
             raise ValueError("it names no loss, no labels, or thresholds that are no numbers")
+        kinds = _checked(kinds_of(metrics))
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         reason = error if isinstance(error, OSError | ValueError) else "ssast did not write it"
         raise UserError(
@@ -84,7 +99,17 @@ def _read_run(folder: Path, name: str) -> Scored:
     check_label_names(
         list(labels), [score_table], source=path, remedy="fine-tune that model with another name for the label"
     )
-    return Scored(redaction.shown_name("run", name), loss, read_predictions(folder, list(labels)), thresholds)
+    predictions = read_predictions(folder, list(labels), kinds=kinds)
+    return Scored(redaction.shown_name("run", name), kinds, predictions, thresholds)
+
+
+def _checked(kinds: LabelKinds) -> LabelKinds:
+    """The same; ValueError where a stranger's file says of a label what cannot be."""
+    for label in kinds.labels:
+        entry = label.entry()
+        if wrong := entry_fault(entry) or lacks_levels(entry):
+            raise ValueError(f"it says of a label {wrong}")
+    return kinds
 
 
 def _is_threshold(value: object) -> bool:
@@ -102,9 +127,10 @@ def _same_clips(runs: list[Scored]) -> list[Scored]:
 
 def _like(first: Scored, run: Scored) -> Scored:
     here, there = first.predictions, run.predictions
-    if first.loss != run.loss:
+    if first.kinds.loss != run.kinds.loss:
         raise UserError(
-            f"{first.name} was scored under {first.loss} and {run.name} under {run.loss}; compare like runs.",
+            f"{first.name} was scored under {first.kinds.loss} and {run.name} under {run.kinds.loss}; "
+            "compare like runs.",
         )
     for what, ours, theirs in (("label", here.labels, there.labels), ("clip", here.uids, there.uids)):
         missing, extra = sorted(set(ours) - set(theirs)), sorted(set(theirs) - set(ours))
@@ -113,10 +139,16 @@ def _like(first: Scored, run: Scored) -> Scored:
             told += [f"{run.name} has {len(extra)} more {what}s, such as {extra[0]}"] if extra else []
             said = f"{' and '.join(told)}; evaluate both on the same csv with the same labels."
             raise UserError(said, **({"uid": [*missing[:1], *extra[:1]]} if what == "clip" else {}))
+    ordered_kinds = run.kinds.some(here.labels)
+    for ours, theirs in zip(first.kinds.labels, ordered_kinds.labels, strict=True):
+        if (ours.kind, ours.levels) != (theirs.kind, theirs.levels):
+            raise UserError(
+                f"the label {ours.name!r} has other levels in {run.name} than in {first.name}; compare like runs."
+            )
     row = {uid: at for at, uid in enumerate(there.uids)}
     column = [there.labels.index(label) for label in here.labels]
     ordered = there.at([row[uid] for uid in here.uids])
-    scores, targets = ordered.scores[:, column], ordered.targets[:, column]
+    scores, targets = ordered.scores[:, run.kinds.columns(here.labels)], ordered.targets[:, column]
     differs = np.argwhere(~((targets == here.targets) | (np.isnan(targets) & np.isnan(here.targets))))
     if len(differs):
         at, label = here.uids[differs[0][0]], here.labels[differs[0][1]]
@@ -126,7 +158,7 @@ def _like(first: Scored, run: Scored) -> Scored:
             uid=at,
         )
     predictions = Predictions(here.uids, here.labels, scores, targets, ordered.subjects, ordered.unit)
-    return Scored(run.name, run.loss, predictions, run.thresholds)
+    return Scored(run.name, ordered_kinds, predictions, run.thresholds)
 
 
 def _alone(run: Scored, subjects: NDArray[np.object_] | None, resamples: int) -> Metrics:
@@ -135,7 +167,7 @@ def _alone(run: Scored, subjects: NDArray[np.object_] | None, resamples: int) ->
         found.targets,
         found.scores,
         found.labels,
-        loss=run.loss,
+        kinds=run.kinds,
         thresholds=run.thresholds,
         subjects=subjects,
         resamples=resamples,
@@ -149,7 +181,7 @@ def _against(first: Scored, run: Scored, subjects: NDArray[np.object_] | None, r
         here.scores,
         there.scores,
         here.labels,
-        loss=first.loss,
+        kinds=first.kinds,
         thresholds=(first.thresholds, run.thresholds),
         subjects=subjects,
         resamples=resamples,
@@ -208,7 +240,7 @@ def _long_rows(
 
 def _screen_rows(runs: Sequence[Scored], alone: Sequence[Metrics], against: Sequence[Differences]) -> list[list[str]]:
     """The leading measure of each label by run, and each run's difference from the first."""
-    name = LEADING[runs[0].loss]
+    name = LEADING[runs[0].kinds.loss]
     header = [TITLES[name], *(run.name for run in runs)]
     for run in runs[1:]:
         header += [f"{run.name} - {runs[0].name}", "95 % interval"]
@@ -228,7 +260,7 @@ def _signed(value: float | None) -> str:
 
 def _sentence(first: Scored, run: Scored, differences: Differences) -> str:
     """Whether the run is better or worse than the first on average, as far as the interval says."""
-    name = LEADING[first.loss]
+    name = LEADING[first.kinds.loss]
     paired = differences["mean"][name]
     if paired["difference"] is None or paired["interval"] is None:
         return f"{run.name} and {first.name}: no interval of the difference can be given; there are too few clips"

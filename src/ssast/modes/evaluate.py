@@ -3,6 +3,7 @@
 from pathlib import Path
 
 from ssast.data.tables.label_columns import check_label_names, predictions_table
+from ssast.model.label_kinds import LabelKinds
 from ssast.options.options import Options
 from ssast.runs.audio_settings import audio_settings, model_settings
 from ssast.runs.batches import ClipReader
@@ -27,7 +28,8 @@ def evaluate(options: Options) -> Path:
     remedy = "fine-tune the model with another name for the label"
     check_label_names(model.labels or [], [predictions_table], source="the model", remedy=remedy)
     labels = target_labels(context.paths, model.labels, asked="label_txt" in options.given)
-    test = rows(context.paths, labels, model.config["loss"], on_bad_audio=options.on_bad_audio, in_part=True)
+    kinds = model.label_kinds.some(labels) if model.labels else LabelKinds.plain(model.config["loss"], labels)
+    test = rows(context.paths, kinds, on_bad_audio=options.on_bad_audio, in_part=True)
     group_columns(options.groups, test)
     if elsewhere := ExternalTest.of(context.record.values):
         elsewhere.check(test)

@@ -14,6 +14,7 @@ from ssast.engine.inference import FinishedPass
 from ssast.engine.lengths import Grouping
 from ssast.engine.windows import Cutter, step_rows, window_batches
 from ssast.model.classification import SSASTForAudioClassification
+from ssast.model.label_kinds import LabelKinds
 from ssast.options.options import Options
 from ssast.runs.audio_settings import audio_settings, model_settings
 from ssast.runs.batches import ClipReader, part_bounds, part_key
@@ -38,7 +39,7 @@ def extract(options: Options) -> Path:
     context = RunContext.of(options)
     paths, skipped = context.paths, context.skipped
     model, audio = _extraction_model(options, paths)
-    every = rows(paths, [], "MSE", on_bad_audio=options.on_bad_audio)
+    every = rows(paths, LabelKinds(()), on_bad_audio=options.on_bad_audio)
     reader = ClipReader.of(context, audio)
     bounds = part_bounds(context.part, len(every.frame), reader, blocks_of(paths, every))
     source = replace(every, frame=every.frame.iloc[slice(*bounds)])
@@ -103,7 +104,7 @@ def _extraction_model(options: Options, paths: Paths) -> tuple[SSASTForAudioClas
     if options.finetuned_mdl_path:
         model = finetuned_model(paths, settings, asked)
         return model, model_settings(asked, model, options.given, overlap=options.window_overlap)
-    return classification_model(paths, settings, ["unused"], asked), asked
+    return classification_model(paths, settings, LabelKinds.plain("BCE", ["unused"]), asked), asked
 
 
 def _step_values(

@@ -12,11 +12,19 @@ from ssast.runs.batches import ClipReader
 from ssast.runs.context import RunContext, say
 from ssast.runs.cross_validation import repeated
 from ssast.runs.features import Pooler, own_states, pooled_training_batches
-from ssast.runs.models import ModelSettings, classification_model, compile_blocks, piece_size, save, weigh_rare_labels
+from ssast.runs.models import (
+    ModelSettings,
+    begin_cuts,
+    classification_model,
+    compile_blocks,
+    piece_size,
+    save,
+    weigh_rare_labels,
+)
 from ssast.runs.overlap import say_overlap
 from ssast.runs.reviewing.groups import group_columns
 from ssast.runs.reviewing.plain_baseline import PlainBaseline, save_plain_baseline
-from ssast.runs.rows import Rows, rows, target_labels, training_rows
+from ssast.runs.rows import Rows, label_kinds, rows, training_rows
 from ssast.runs.scoring import Scorer, evaluate_model, save_thresholds
 from ssast.runs.training import (
     ClipLengths,
@@ -36,14 +44,16 @@ def finetune(options: Options) -> Path:
         return repeated(options, finetune)
     context = RunContext.of(options)
     paths, audio = context.paths, audio_settings(options)
-    labels, loss, skips = target_labels(paths), options.loss, options.on_bad_audio
+    kinds = label_kinds(paths, options.loss, weighs=options.pos_weight or options.balanced)
+    share, skips, way = options.val_share, options.on_bad_audio, options.raters
     train_rows, held_out = training_rows(
-        paths, labels, loss=loss, val_share=options.val_share, seed=options.seed, on_bad_audio=skips, tests=True
+        paths, kinds, val_share=share, seed=options.seed, on_bad_audio=skips, tests=True, raters=way
     )
-    test = rows(paths, labels, loss, on_bad_audio=skips)
+    test = rows(paths, train_rows.kinds, on_bad_audio=skips)
     group_columns(options.groups, test)
     say_overlap(test.frame, [train_rows.frame, held_out.frame])
-    model = classification_model(paths, ModelSettings.of(options), labels, audio)
+    model = classification_model(paths, ModelSettings.of(options), train_rows.kinds, audio)
+    begin_cuts(model, train_rows)
     _choose_trained_parts(options, model, train_rows)
     pieces = piece_size(context.record, model, context.engine)
     record = context.record.with_values(micro_batch=pieces)
@@ -71,7 +81,7 @@ def finetune(options: Options) -> Path:
     saved = SSASTForAudioClassification.from_pretrained(folder)
     scorer = Scorer.of(context, reader, pools=pools)
     save_thresholds(scorer, saved, held_out, folder)
-    save_plain_baseline(baseline, train_rows, held_out, loss, folder)
+    save_plain_baseline(baseline, train_rows, held_out, folder)
     evaluate_model(scorer, saved, test, folder, record, baseline=baseline, also=(train_rows, held_out))
     return folder
 

@@ -31,6 +31,7 @@ from ssast.model.checkpoints.torch_file import load_tensors
 from ssast.model.encoder import DEPTH, NUM_STATES, SIZES
 from ssast.model.finite import check_weights
 from ssast.model.head import PUBLISHED_HEAD
+from ssast.model.label_kinds import LabelKinds
 from ssast.options.options import Options
 from ssast.runs.context import say
 from ssast.runs.legacy_models import remembered_arguments
@@ -38,7 +39,7 @@ from ssast.runs.output.folder import fingerprint
 from ssast.runs.paths import Paths
 from ssast.runs.thresholds import read_thresholds
 from ssast.runs.wrapping.wrapper import Mode
-from ssast.safe_reading import brief
+from ssast.safe_reading import brief, some
 
 UNKNOWN = 1
 """The exit code where nothing of it can be used here."""
@@ -190,6 +191,11 @@ def _head(config: dict[str, Any], found: Detected) -> Facts:
     more = ", ..." if labels and len(labels) > MOST_NAMED else ""
     shown = f": {', '.join(map(brief, labels[:MOST_NAMED]))}{more}" if labels else ", without names"
     yield "labels", f"{config['num_labels']}{shown}"
+    for label in LabelKinds.of_entries(config.get("loss", "BCE"), labels or [], config.get("kinds")).labels[
+        :MOST_NAMED
+    ]:
+        if label.has_levels:
+            yield "levels", f"{brief(label.name)}: {label.kind}, {some(label.shown_levels, 12)}"
     if "task" in config:
         layer = config.get("layer", -1)
         state = "the last state" if layer in (-1, NUM_STATES - 1) else f"state {layer}"

@@ -5,20 +5,24 @@ import itertools
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
 import pyarrow as pa
 import torch
+from numpy.typing import NDArray
 
 from ssast import redaction
 from ssast.data.audio_files import FileDataset, blocks_of_files
+from ssast.data.tables.kind_columns import answer_table, called_levels, level_table
 from ssast.data.tables.label_columns import NOTE, WINDOW, call_column, check_label_names, predicted_table, score_columns
 from ssast.engine import inference
 from ssast.engine.lengths import Grouping
 from ssast.engine.predictor import WindowPredictor, label_names
 from ssast.engine.windows import WindowedRecording, pool_windows
 from ssast.errors import UserError
+from ssast.model.label_kinds import CHOICE, SCALE, YES_NO, LabelKind, LabelKinds
 from ssast.options.options import Options
 from ssast.pages.sound_finding_sentences import finding_note
 from ssast.pages.tables import number, text_table
@@ -86,9 +90,10 @@ def predict(options: Options) -> Path:
         unit="recording",
         grouping=Grouping.of(predictor.prepare, reader.loader_size),
     )
-    thresholds = read_thresholds(paths.model_home(folder)) if model.config["loss"] == "BCE" else {}
+    thresholds = read_thresholds(paths.model_home(folder))
     note = PartNote.of(context.record, bounds, [str(file) for file in every], used)
-    _write(done, folder, label_names(model), thresholds, context.skipped, options.window_pooling, note)
+    kinds = model.label_kinds.named(label_names(model))
+    _write(done, folder, kinds, thresholds, context.skipped, options.window_pooling, note)
     done.remove()
     note_recordings(context.record, context.skipped, folder, data.uids)
     return folder
@@ -97,7 +102,7 @@ def predict(options: Options) -> Path:
 def _write(
     done: inference.FinishedPass,
     folder: Path,
-    labels: list[str],
+    kinds: LabelKinds,
     thresholds: Mapping[str, float],
     skipped: SkippedRecordings,
     pooling: str,
@@ -112,13 +117,13 @@ def _write(
         raise UserError(f"no recording could be used; bad_audio.csv in {folder} says why.", path=folder)
     skipped.gather()
     seen: Counter[str] = Counter()
-    frames = _recordings(_counted(itertools.chain(first, heard), seen), labels, thresholds, skipped)
-    own = _windows_in_pieces(done, labels)
+    frames = _recordings(_counted(itertools.chain(first, heard), seen), kinds, thresholds, skipped)
+    own = _windows_in_pieces(done, kinds)
     tables, windows_of = folder / f"{PREDICTED}{part.suffix}", folder / f"{WINDOWS}{part.suffix}"
     facts = note.metadata()
     count = save_scores(frames, tables, GROUPS[PREDICTED], facts)
     windows = save_scores(own, windows_of, GROUPS[WINDOWS], facts)
-    say(text_table(_screen_rows(first, labels, thresholds)))
+    say(text_table(_screen_rows(first, kinds, thresholds)))
     more = f" and {count - len(first)} more" if count > len(first) else ""
     say(f"{len(first)}{more} recordings in {tables}.csv, their {windows} windows in {windows_of.name}.csv")
     if seen["in windows"]:
@@ -133,7 +138,7 @@ def _counted(heard: Iterable[WindowedRecording], seen: Counter[str]) -> Iterator
 
 
 def _recordings(
-    heard: Iterable[WindowedRecording], labels: list[str], thresholds: Mapping[str, float], bad: SkippedRecordings
+    heard: Iterable[WindowedRecording], kinds: LabelKinds, thresholds: Mapping[str, float], bad: SkippedRecordings
 ) -> Iterator[pd.DataFrame]:
     """predicted.csv in pieces, of which there is one at least: a part of a run without recordings has the columns too.
 
@@ -143,64 +148,85 @@ def _recordings(
     heard = iter(heard)
     piece = list(itertools.islice(heard, GROUPS[PREDICTED]))
     if not piece:
-        nobody = WindowedRecording("", 0.0, 1, np.zeros(len(labels), np.float32))
-        yield _rows_of([nobody], labels, thresholds, bad).iloc[:0]
+        nobody = WindowedRecording("", 0.0, 1, np.zeros(kinds.width, np.float32))
+        yield _rows_of([nobody], kinds, thresholds, bad).iloc[:0]
     while piece:
-        yield _rows_of(piece, labels, thresholds, bad)
+        yield _rows_of(piece, kinds, thresholds, bad)
         piece = list(itertools.islice(heard, GROUPS[PREDICTED]))
 
 
 def _rows_of(
-    piece: list[WindowedRecording], labels: list[str], thresholds: Mapping[str, float], bad: SkippedRecordings
+    piece: list[WindowedRecording], kinds: LabelKinds, thresholds: Mapping[str, float], bad: SkippedRecordings
 ) -> pd.DataFrame:
     frame = pd.DataFrame({"file": [one.uid for one in piece], "seconds": [round(one.seconds, 4) for one in piece]})
     frame["windows"] = [one.windows for one in piece]
-    scores = pd.DataFrame(np.stack([one.values for one in piece]), columns=score_columns(labels))
+    values_NW = np.stack([one.values for one in piece])
+    scores = answer_table(kinds, values_NW, score_columns(kinds.names))
     calls = {
-        call_column(label): [
-            "yes" if called else "no" for called in scores.iloc[:, at].astype(float) >= thresholds[label]
-        ]
-        for at, label in enumerate(labels)
-        if label in thresholds
+        call_column(label.name): called
+        for label, own in zip(kinds.labels, kinds.slices, strict=True)
+        if (called := _calls(label, values_NW[:, own], thresholds))
     }
     told = [finding_note(bad.about(one.uid)) or None for one in piece]
     notes = pd.DataFrame({NOTE: pd.array(told, dtype=TEXT)})  # text also where no recording has one
-    return pd.concat([frame, scores, pd.DataFrame(calls), notes], axis=1)
+    return pd.concat([frame, scores, level_table(kinds, values_NW), pd.DataFrame(calls), notes], axis=1)
 
 
-def _windows_in_pieces(done: inference.FinishedPass, labels: list[str]) -> Iterator[pd.DataFrame]:
+def _windows_in_pieces(done: inference.FinishedPass, kinds: LabelKinds) -> Iterator[pd.DataFrame]:
     """predicted_windows.csv in pieces, of which there is one at least."""
     tables = (table for table in done.tables() if table.num_rows)
     first = next(tables, None)
     if first is None:
         made_up = {"uid": [""], "start_seconds": [0.0], "end_seconds": [0.0]}
-        made_up["values"] = inference.float_lists(torch.zeros(1, len(labels)))
-        yield _windows(pa.table(made_up), labels).iloc[:0]
+        made_up["values"] = inference.float_lists(torch.zeros(1, kinds.width))
+        yield _windows(pa.table(made_up), kinds).iloc[:0]
         return
-    yield from (_windows(table, labels) for table in itertools.chain([first], tables))
+    yield from (_windows(table, kinds) for table in itertools.chain([first], tables))
 
 
-def _windows(table: pa.Table, labels: list[str]) -> pd.DataFrame:
+def _calls(label: LabelKind, scores_Nw: NDArray[Any], thresholds: Mapping[str, float]) -> list[str]:
+    """What each recording is called: yes or no, or its level; nothing for a number and for a choice, whose kind is."""
+    if label.kind == SCALE:
+        return called_levels(label, scores_Nw)
+    if label.kind != YES_NO or label.name not in thresholds:
+        return []
+    return ["yes" if score >= thresholds[label.name] else "no" for score in scores_Nw[:, 0].astype(float)]
+
+
+def _windows(table: pa.Table, kinds: LabelKinds) -> pd.DataFrame:
     """predicted_windows.csv of a part: file, start_seconds, end_seconds, the labels' scores."""
     times = table.drop_columns(["values"]).rename_columns(list(WINDOW)).to_pandas()
     values = table["values"].combine_chunks().flatten().to_numpy().reshape(len(times), -1)
-    return pd.concat([times.round(4), pd.DataFrame(values, columns=score_columns(labels))], axis=1)
+    answers = answer_table(kinds, values, score_columns(kinds.names))
+    return pd.concat([times.round(4), answers, level_table(kinds, values)], axis=1)
 
 
-def _screen_rows(heard: list[WindowedRecording], labels: list[str], thresholds: Mapping[str, float]) -> list[list[str]]:
-    """A row a recording: all scores with their calls, or of many labels the highest."""
-    many = len(labels) > MOST_LABELS
+def _screen_rows(heard: list[WindowedRecording], kinds: LabelKinds, thresholds: Mapping[str, float]) -> list[list[str]]:
+    """A row a recording: all answers with their calls, or of many labels the highest scores."""
+    labels = kinds.names
+    many = len(labels) > MOST_LABELS and kinds.is_plain
     header = ["file", "seconds", "windows", *([f"label {place}" for place in range(1, BEST + 1)] if many else labels)]
     rows = [header]
     for one in heard:
-        scores = list(zip(labels, one.values.tolist(), strict=True))
         if many:
-            best = sorted(scores, key=lambda pair: -pair[1])[:BEST]
+            best = sorted(zip(labels, one.values.tolist(), strict=True), key=lambda pair: -pair[1])[:BEST]
             cells = [f"{label} {number(score)}" for label, score in best]
         else:
-            cells = [f"{number(score)}{_mark(label, score, thresholds)}" for label, score in scores]
+            pairs = zip(kinds.labels, kinds.slices, strict=True)
+            cells = [_cell(label, one.values[None, own], thresholds) for label, own in pairs]
         rows.append([redaction.shown(one.uid), f"{one.seconds:.2f}", str(one.windows), *cells])
     return rows
+
+
+def _cell(label: LabelKind, scores_1w: NDArray[Any], thresholds: Mapping[str, float]) -> str:
+    """What the table on the screen shows of one label: its score with the call, a scale's level, a choice's kind."""
+    answer = float(label.answers(scores_1w)[0])
+    if label.kind == CHOICE:
+        at = int(answer)
+        return f"{label.levels[at]} {number(float(label.level_chances(scores_1w)[0, at]))}"
+    if label.kind == SCALE:
+        return f"{number(answer, 2)} {called_levels(label, scores_1w)[0]}"
+    return f"{number(answer)}{_mark(label.name, answer, thresholds)}"
 
 
 def _mark(label: str, score: float, thresholds: Mapping[str, float]) -> str:

@@ -3,6 +3,7 @@
 from pathlib import Path
 
 from ssast.engine.train import train
+from ssast.model.label_kinds import LabelKinds
 from ssast.model.masking import check_mask_patch
 from ssast.options.options import Options
 from ssast.pages.remarks import best_is_first
@@ -28,9 +29,8 @@ def pretrain(options: Options) -> Path:
     """Learn from unlabelled recordings; the model folder. Takes the command line's options by name."""
     context = RunContext.of(options)
     paths, audio, settings = context.paths, audio_settings(options), ModelSettings.of(options)
-    train_rows, held_out = training_rows(
-        paths, [], loss=options.loss, val_share=options.val_share, seed=options.seed, on_bad_audio=options.on_bad_audio
-    )
+    share, skips = options.val_share, options.on_bad_audio
+    train_rows, held_out = training_rows(paths, LabelKinds(()), val_share=share, seed=options.seed, on_bad_audio=skips)
     model = pretraining_model(paths, settings, audio)
     check_mask_patch(options.mask_patch, model.v.num_patches)
     pieces = piece_size(context.record, model, context.engine)

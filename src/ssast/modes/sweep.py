@@ -30,23 +30,20 @@ from ssast.metrics.score_entries import measure_of
 from ssast.metrics.scores import score
 from ssast.model.classification import SSASTForAudioClassification
 from ssast.model.head import POOLINGS
+from ssast.model.label_kinds import LabelKinds
 from ssast.options.options import SPECS, Options
-from ssast.pages.tables import TITLES, number, text_table
+from ssast.pages.tables import SWEPT, TITLES, number, text_table
 from ssast.runs.audio_settings import audio_settings
 from ssast.runs.batches import ClipReader
 from ssast.runs.context import RunContext, say
 from ssast.runs.cross_validation import spread
 from ssast.runs.features import Pooler, all_states, check_some, own_states, pooled_scores, pooled_table, with_pooled
-from ssast.runs.models import ModelSettings, classification_model
+from ssast.runs.models import ModelSettings, begin_cuts, classification_model
 from ssast.runs.output.folder import open_folder, used_files
 from ssast.runs.output.notes import Listening, note_recordings
-from ssast.runs.rows import Rows, target_labels, training_rows
+from ssast.runs.rows import Rows, label_kinds, training_rows
 from ssast.runs.training import remember_skipped, training_batches, training_settings
 from ssast.runs.wrapping.wrapper import Mode
-
-MEASURES = {"BCE": ("auc",), "MSE": ("spearman", "rmse")}
-"""What sweep.csv holds; the first is on the screen and says what is best."""
-
 
 Scores = dict[str, dict[str, float | None]]
 """By label, and under "mean": each measure."""
@@ -57,14 +54,16 @@ _Tables = tuple[StatesTable, StatesTable]
 def sweep(options: Options) -> Path:
     """Train a head on each layer and pooling of a pretrained model and score it on validation clips; sweep.csv."""
     context = RunContext.of(options)
-    paths, audio, labels = context.paths, audio_settings(options), target_labels(context.paths)
+    paths, audio = context.paths, audio_settings(options)
+    asked = label_kinds(paths, options.loss, weighs=options.pos_weight or options.balanced)
     seeds = range(options.seed, options.seed + options.seeds)
-    loss, share, skips = options.loss, options.val_share, options.on_bad_audio
-    splits = [training_rows(paths, labels, loss=loss, val_share=share, seed=seed, on_bad_audio=skips) for seed in seeds]
+    share, skips, way = options.val_share, options.on_bad_audio, options.raters
+    splits = [training_rows(paths, asked, val_share=share, seed=seed, on_bad_audio=skips, raters=way) for seed in seeds]
     train_rows, held_out = splits[0]
-    model = classification_model(paths, replace(ModelSettings.of(options), freeze=True), labels, audio)
+    model = classification_model(paths, replace(ModelSettings.of(options), freeze=True), train_rows.kinds, audio)
+    begin_cuts(model, train_rows)
     reader = ClipReader.of(context, audio)
-    plan = Plan(training_settings(options), options.loss, context.engine, options.seeds)
+    plan = Plan(training_settings(options), train_rows.kinds, context.engine, options.seeds)
     runs = [_run(plan, reader, options, seed, split) for seed, split in zip(seeds, splits, strict=True)]
     clips = {"train": len(train_rows.frame), "validation": len(held_out.frame)}
     files = used_files(paths, train_rows.source)
@@ -91,14 +90,14 @@ class Plan:
     """What all heads have in common: how they are trained, and what they are judged by."""
 
     training: TrainingSettings
-    loss: str
+    kinds: LabelKinds
     engine: Engine
     seeds: int
 
     @property
     def measures(self) -> tuple[str, ...]:
         """Those of sweep.csv."""
-        return MEASURES[self.loss]
+        return SWEPT[self.kinds.loss]
 
 
 def _tables(pooler: Pooler, splits: Sequence[tuple[Rows, Rows]]) -> _Tables:
@@ -117,6 +116,7 @@ class _Run:
     plan: Plan
     seed: int
     batches: TrainingBatches
+    held_out: Rows
     positives: Sequence[float] | None
 
     @property
@@ -130,12 +130,12 @@ def _run(plan: Plan, reader: ClipReader, options: Options, seed: int, split: tup
     remember_skipped(reader, Path(options.exp_dir), resume=options.resume)
     pieces = options.micro_batch or reader.batch_size
     batches = training_batches(reader, *split, piece_size=pieces, balanced=options.balanced)
-    return _Run(replace(plan, training=replace(plan.training, seed=seed)), seed, batches, positives)
+    return _Run(replace(plan, training=replace(plan.training, seed=seed)), seed, batches, split[1], positives)
 
 
 def _check_held_out(targets: Sequence[NDArray[np.float64]], plan: Plan) -> None:
     """UserError where no label of any seed's validation rows could be scored: known before the base has run."""
-    level = SOFT_POSITIVE if plan.loss == "BCE" else None
+    level = SOFT_POSITIVE if plan.kinds.loss == "BCE" else None
     for targets_RN in targets:
         for label_R in targets_RN.T:
             known_r = label_R[~np.isnan(label_R)]
@@ -224,8 +224,8 @@ def _score(run: _Run, model: SSASTForAudioClassification, table: StatesTable) ->
     model.eval()
     seen = [batch for batch in with_pooled(run.batches, table, own_states(model)).validation() if batch["uid"]]
     scores = torch.cat([pooled_scores(model, table, batch, device) for batch in seen])
-    targets = torch.cat([batch["targets"] for batch in seen])
-    metrics = score(targets.numpy(), scores.numpy(), model.labels or [], loss=plan.loss)
+    rows = run.held_out.frame.index.get_indexer([uid for batch in seen for uid in batch["uid"]])
+    metrics = score(run.held_out.targets[rows], scores.numpy(), model.labels or [], kinds=plan.kinds)
     return {
         name: {measure: measure_of(entry, measure) for measure in plan.measures}
         for name, entry in (*metrics["labels"].items(), (MEAN, metrics["mean"]))

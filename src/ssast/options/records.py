@@ -54,7 +54,7 @@ _WINDOWS = "whole_recording window_overlap"
 _NEW_MODEL = "pretrained_mdl_path model_size fshape tshape fstride tstride"
 _TRAINING = f"{_BATCHES} learning_rate epochs optim weight_decay scheduler max_lr clip_grad patience val_share"
 _CHECKPOINTS = "micro_batch save_every_seconds keep_checkpoints tensorboard"
-_HEAD = "label_txt loss activation final_dropout layernorm head_lr pos_weight balanced seeds features"
+_HEAD = "label_txt loss activation final_dropout layernorm head_lr raters pos_weight balanced seeds features"
 _CHECKPOINT_HEAD = "label_txt task weighted layer fstride tstride loss activation"
 
 MODES = {

@@ -56,9 +56,9 @@ class TrainingOptions(ModelOptions):
     weight_decay: float = option(0.0001, "weight decay of adamw", TRAINING, low=0, is_rare=True, is_public=True)
     loss: str = option(
         "BCE",
-        "loss: BCE for yes/no labels (0 or 1), MSE for numbers",
+        "for yes/no, numbers, scales, one of several kinds",
         TRAINING,
-        choices=("BCE", "MSE"),
+        choices=("BCE", "MSE", "ordinal", "CE"),
         is_public=True,
     )
     scheduler: str | None = option(
@@ -74,6 +74,15 @@ class TrainingOptions(ModelOptions):
         TRAINING,
         unit="epochs",
         low=0,
+        is_public=True,
+    )
+    raters: str = option(
+        "mean",
+        "of several ratings of a recording, learn from their mean, from the share of raters for each answer (soft), "
+        "or from one drawn in each epoch",
+        TRAINING,
+        choices=("mean", "soft", "draw"),
+        is_rare=True,
         is_public=True,
     )
     pos_weight: bool = option(

@@ -9,12 +9,14 @@ from typing import Any
 import numpy as np
 
 from ssast.metrics import curves
+from ssast.metrics.level_measures import AT, truth
 from ssast.metrics.measures import Floats
+from ssast.model.label_kinds import LabelKind
 from ssast.pages.figures import Plot
 from ssast.pages.html import escape, table
 from ssast.pages.review_sections import decision_curve, predictive_table
 from ssast.pages.sentences import label_sentence
-from ssast.pages.tables import number
+from ssast.pages.tables import number, title_of
 
 _MOST_DOTS = 800
 UNIT_SQUARE: dict[str, Any] = {"x": (0, 1), "y": (0, 1)}
@@ -85,6 +87,29 @@ def _distributions(positive_n: Any, scores_n: Floats, threshold: float | None) -
 def _confusion(counts: curves.Confusion) -> str:
     rows = [["with the label", counts.found, counts.missed], ["without it", counts.false, counts.spared]]
     return f"<figure><figcaption>At the threshold</figcaption>{table(['clips', 'called', 'not called'], rows)}</figure>"
+
+
+def level_figures(targets_N: Floats, scores_Nw: Floats, entry: Mapping[str, Any], label: LabelKind) -> str:
+    """The table of truth and answer, the probability that each level got where it was the truth, and AUCs by cut."""
+    known_n = np.flatnonzero(~np.isnan(targets_N))
+    if len(known_n) == 0:
+        return "<p>No figures: no clip has a target.</p>"
+    levels = label.shown_levels
+    rows = [[f"in truth {name}", *counts] for name, counts in zip(levels, entry["confusion"], strict=True)]
+    figures = [f"<figure><figcaption>Truth and answer</figcaption>{table(['clips', *levels], rows)}</figure>"]
+    chance_nK = label.level_chances(scores_Nw[known_n])
+    truth_n = truth(label, targets_N[known_n])
+    means = [
+        [f"in truth {name}", *(f"{share:.2f}" for share in chance_nK[truth_n == at].mean(axis=0))]
+        for at, name in enumerate(levels)
+        if (truth_n == at).any()
+    ]
+    shown = table(["mean probability", *levels], means)
+    figures.append(f"<figure><figcaption>What the model thinks likely</figcaption>{shown}</figure>")
+    cuts = [[title_of(name), number(value)] for name, value in entry.items() if AT in name]
+    if cuts:
+        figures.append(f"<figure><figcaption>Each cut of the scale</figcaption>{table(['cut', 'AUC'], cuts)}</figure>")
+    return f'<div class="figures">{"".join(figures)}</div>'
 
 
 def value_figures(targets_N: Floats, scores_N: Floats, entry: Mapping[str, Any]) -> str:

@@ -4,21 +4,25 @@ from collections.abc import Mapping, Sequence
 from math import comb, factorial
 from typing import Any
 
+from ssast.metrics.score_entries import parts_of
 from ssast.pages.tables import TITLES, number
 
 FEW_WAYS = 20
 """Below so many ways to deal the labels out, luck alone gives the best of them in more than one case of 20."""
-TRIVIAL = {"BCE": ("f1", "always saying yes"), "MSE": ("mae", "the mean of the targets")}
+TRIVIAL = {
+    "BCE": ("f1", "always saying yes"),
+    "MSE": ("mae", "the mean of the targets"),
+    "ordinal": ("mae_steps", "the median of the targets"),
+    "CE": ("accuracy", "always the commonest kind"),
+}
 """What is held against an answer that needs no model, and which answer that is."""
 
 
 def remarks(metrics: Mapping[str, Any]) -> list[str]:
     """What to know before reading the scores of metrics.json, a sentence each."""
-    return [
-        sentence
-        for sentence in (*_of_thresholds(metrics), _trivial(metrics), _plain(metrics), _too_few(metrics))
-        if sentence
-    ]
+    trivial = [_trivial(part) for part in parts_of(metrics)]
+    found = (*_of_thresholds(metrics), *trivial, _plain(metrics), _too_few(metrics))
+    return [sentence for sentence in found if sentence]
 
 
 def is_told_from_luck(metrics: Mapping[str, Any], label: str) -> bool:
@@ -72,7 +76,9 @@ def _trivial(metrics: Mapping[str, Any]) -> str:
     worse = []
     for label, entry in metrics["labels"].items():
         value, without = entry.get(name), (entry.get("baseline") or {}).get(name)
-        is_worse = None not in (value, without) and (value <= without if name == "f1" else value >= without)
+        is_worse = None not in (value, without) and (
+            value <= without if name in ("f1", "accuracy") else value >= without
+        )
         if is_worse:
             worse.append(f"{label} ({number(value)} against {number(without)})")
     return f"By {TITLES[name]} {answer} does at least as well as the model: {', '.join(worse)}." if worse else ""
@@ -104,7 +110,7 @@ def _ways(metrics: Mapping[str, Any], label: str) -> int:
     """In how many ways labels can be dealt out: to whole people where they name one answer each."""
     entry, pooled = metrics["labels"][label], (metrics.get("by_subject") or {}).get("labels", {})
     units = entry["n"] if metrics["subjects"] is None else min(entry["n"], metrics["subjects"])
-    if metrics["loss"] == "BCE" and (label in pooled or metrics["subjects"] is None):
+    if "n_positive" in entry and (label in pooled or metrics["subjects"] is None):
         own = pooled.get(label, entry)
         return comb(own["n"], own["n_positive"])
     return factorial(min(units, FEW_WAYS))

@@ -13,11 +13,13 @@ import numpy as np
 from ssast.data.tables.label_columns import MEAN
 from ssast.metrics.measures import SOFT_POSITIVE, Floats
 from ssast.metrics.predictions import Predictions
+from ssast.metrics.score_entries import kinds_of, parts_of
+from ssast.model.label_kinds import LabelKind, LabelKinds
 from ssast.pages.external.place_section import place_section
 from ssast.pages.external.sites_section import sites_section
 from ssast.pages.flow_figure import flow_section
 from ssast.pages.html import Breakable, escape, page, table
-from ssast.pages.label_figures import training_figures, value_figures, yes_no_figures
+from ssast.pages.label_figures import level_figures, training_figures, value_figures, yes_no_figures
 from ssast.pages.remarks import first_epoch
 from ssast.pages.review_sections import READING, calibration_section, f1_section, plain_section
 from ssast.pages.sentences import cautions, how_sure, score_summary
@@ -31,6 +33,8 @@ HARD_A_LABEL = 2
 EVERY_MEASURE = {
     "BCE": ("auc", "average_precision", "sensitivity", "specificity", "brier", "ece"),
     "MSE": ("pearson", "spearman", "ccc", "mae", "rmse"),
+    "ordinal": ("qwk", "spearman", "auc", "mae_steps"),
+    "CE": ("balanced_accuracy", "auc", "accuracy"),
 }
 _READING = {
     "BCE": """AUC: of a clip with the label and one without, how often the first gets the higher score; 0.5 is a coin.
@@ -42,6 +46,13 @@ ECE (expected calibration error): how far scores lie from the shares they claim,
 CCC (concordance): like Pearson, but a constant offset or another scale counts against it.
 MAE: mean distance of value and truth, in the label's own unit, in brackets that of answering with the targets' mean.
 RMSE: the same, large errors counting more.""",
+    "ordinal": """QWK (kappa with quadratic weights): how far levels agree with the truth beyond chance, 1 is perfect.
+Spearman: how closely the order of the expected levels follows that of the truth.
+AUC: of a clip at or above a cut of the scale and one below, how often the first gets the higher score.
+MAE (steps): how many levels the answer is off, on average, in brackets that of always the median level.""",
+    "CE": """Balanced accuracy: share of clips whose kind is found, each kind counting alike.
+AUC: mean over the kinds, each against the rest.
+Accuracy: share of clips whose kind is found, in brackets that of always the commonest kind.""",
 }
 
 
@@ -72,7 +83,7 @@ def report_page(
     """
     sections = [
         _opening(title, metrics, remark, [*filter(None, [first_epoch(log)]), *careful]),
-        _scores("Scores by label", metrics),
+        *(_scores("Scores by label", part) for part in parts_of(metrics)),
         place_section(metrics),
         plain_section(metrics),
         flow_section(metrics),
@@ -91,12 +102,14 @@ def report_page(
 
 
 def hardest(predictions: Predictions, loss: str, most: int = HARD_CLIPS) -> list[Hard]:
-    """The clips furthest on the wrong side: of the other class's scores (BCE), or by error in spreads (MSE).
+    """The clips furthest on the wrong side: of the other class's scores (BCE), or by error in spreads (MSE, scales).
 
-    Of many labels at most two each, and each clip once.
+    Of a choice they are those whose kind got the lowest probability. Of many labels at most two each, and each clip
+    once.
     """
     a_label = max(HARD_A_LABEL, -(-most // len(predictions.labels)))
-    wrong_NL = np.stack([_wrongness(predictions, at, loss) for at in range(len(predictions.labels))], axis=1)
+    kinds = LabelKinds.plain(loss, predictions.labels) if predictions.kinds is None else predictions.kinds
+    wrong_NL = np.stack([_wrongness(predictions, at, kind) for at, kind in enumerate(kinds.labels)], axis=1)
     chosen: list[Hard] = []
     for place in np.argsort(-wrong_NL, axis=None, kind="stable"):
         row, label = divmod(int(place), wrong_NL.shape[1])
@@ -104,16 +117,21 @@ def hardest(predictions: Predictions, loss: str, most: int = HARD_CLIPS) -> list
             break
         is_full = sum(hard.label == label for hard in chosen) == a_label
         if not is_full and all(hard.row != row for hard in chosen):
-            chosen.append(Hard(row, label, _how_wrong(predictions, row, label, loss)))
+            chosen.append(Hard(row, label, _how_wrong(predictions, row, label, kinds.labels[label])))
     return chosen
 
 
-def _wrongness(predictions: Predictions, label: int, loss: str) -> Floats:
+def _wrongness(predictions: Predictions, label: int, kind: LabelKind) -> Floats:
     """How far on the wrong side each clip lies (N,); -1 without a target."""
-    targets_N, scores_N = predictions.targets[:, label], predictions.scores[:, label].astype(np.float64)
+    targets_N, scores_N = predictions.targets[:, label], predictions.answers[:, label].astype(np.float64)
     has_N = ~np.isnan(targets_N)
     wrong_N = np.full(len(targets_N), -1.0)
-    if loss == "MSE":
+    if kind.kind == "CE":
+        own_nK = kind.level_chances(predictions.of_label(label))[has_N]
+        own_n = own_nK[range(len(own_nK)), targets_N[has_N].astype(np.intp)]
+        wrong_N[has_N] = np.where((scores_N == targets_N)[has_N], 0, 1 - own_n)
+        return wrong_N
+    if kind.kind != "BCE":
         spread = float(np.std(targets_N[has_N])) if has_N.any() else 0.0
         wrong_N[has_N] = np.abs(scores_N - targets_N)[has_N] / (spread or 1.0)
         return wrong_N
@@ -125,9 +143,13 @@ def _wrongness(predictions: Predictions, label: int, loss: str) -> Floats:
     return wrong_N
 
 
-def _how_wrong(predictions: Predictions, row: int, label: int, loss: str) -> str:
-    score, target = float(predictions.scores[row, label]), float(predictions.targets[row, label])
-    if loss == "MSE":
+def _how_wrong(predictions: Predictions, row: int, label: int, kind: LabelKind) -> str:
+    score, target = float(predictions.answers[row, label]), float(predictions.targets[row, label])
+    if kind.kind == "CE":
+        return f"called {kind.levels[int(score)]}, in truth {kind.levels[int(target)]}"
+    if kind.kind == "ordinal":
+        return f"expected level {number(score, 2)}, truth {number(target, 2)}"
+    if kind.kind == "MSE":
         return f"value {number(score)}, truth {number(target)}"
     has = "has the label" if target >= SOFT_POSITIVE else "does not have the label"
     return f"{has}, score {number(score)}"
@@ -143,7 +165,8 @@ def _opening(title: str, metrics: Mapping[str, Any], remark: str, more: Sequence
 
 def _reading(metrics: Mapping[str, Any]) -> list[str]:
     is_reviewed = any("review" in entry for entry in metrics["labels"].values())
-    return [*_READING[metrics["loss"]].splitlines(), *(READING if is_reviewed else ())]
+    lines = [line for part in parts_of(metrics) for line in _READING[part["loss"]].splitlines()]
+    return [*lines, *(READING if is_reviewed else ())]
 
 
 def _items(sentences: Sequence[str]) -> str:
@@ -187,12 +210,13 @@ def _by_subject(metrics: Mapping[str, Any]) -> str:
     found = metrics.get("by_subject")
     if found is None:
         return ""
+    tables = [_scores("Scores by " + found["unit"], part, found["unit"] + "s") for part in parts_of(found)]
     text = (
         f"The scores of a {found['unit']}'s clips are averaged to one score for each of {found['n']} {found['unit']}s."
     )
     if found["left_out"]:
         text += f" Left out, because they differ between clips of one {found['unit']}: {', '.join(found['left_out'])}."
-    return f'{_scores("Scores by " + found["unit"], found, found["unit"] + "s")}<p class="soft">{escape(text)}</p>'
+    return f'{"".join(tables)}<p class="soft">{escape(text)}</p>'
 
 
 def _labels(predictions: Predictions, metrics: Mapping[str, Any]) -> str:
@@ -201,9 +225,14 @@ def _labels(predictions: Predictions, metrics: Mapping[str, Any]) -> str:
     labels = predictions.labels[:_MOST_LABELS]
     if len(labels) < len(predictions.labels):
         parts.append(f"<p>Figures of the first {_MOST_LABELS} of {len(predictions.labels)} labels.</p>")
-    draw = yes_no_figures if metrics["loss"] == "BCE" else value_figures
+    answers_NL, kinds = predictions.answers, kinds_of(metrics)
     for at, label in enumerate(labels):
-        body = draw(predictions.targets[:, at], predictions.scores[:, at].astype(np.float64), metrics["labels"][label])
+        targets_N, entry = predictions.targets[:, at], metrics["labels"][label]
+        if kinds.labels[at].has_levels:
+            body = level_figures(targets_N, predictions.of_label(at).astype(np.float64), entry, kinds.labels[at])
+        else:
+            draw = yes_no_figures if kinds.labels[at].kind == "BCE" else value_figures
+            body = draw(targets_N, answers_NL[:, at].astype(np.float64), entry)
         is_open = " open" if at < 3 else ""
         parts.append(f"<details{is_open}><summary><h3>{escape(label)}</h3></summary>{body}</details>")
     return "\n".join(parts)
@@ -225,7 +254,7 @@ def _hardest(predictions: Predictions, metrics: Mapping[str, Any], sounds: Mappi
         player = f'<audio controls preload="metadata" src="{sounds[uid]}"></audio>' if uid in sounds else ""
         note = f"<p><strong>{escape(label)}</strong>: {escape(hard.sentence)}</p>"
         boxes.append(f'<div class="clip"><p>{escape(uid)}{escape(whose)}</p>{note}{player}</div>')
-    which = "furthest on the wrong side" if metrics["loss"] == "BCE" else "with the largest errors"
+    which = "with the largest errors" if metrics["loss"] in ("MSE", "ordinal") else "furthest on the wrong side"
     text = f"The clips {which}, as much of each as the model hears. Wrong labels show up here too."
     return f'<h2>The hardest clips</h2><p>{text}</p><div class="clips">{"".join(boxes)}</div>'
 

@@ -4,13 +4,20 @@ from collections.abc import Mapping
 from typing import Any
 
 from ssast.metrics.curves import Confusion
+from ssast.metrics.score_entries import parts_of
 from ssast.pages.remarks import is_told_from_luck, remarks
 from ssast.pages.tables import LEADING, TITLES, number, reasons, span
 
 _FEW_SUBJECTS = 10
 _FEW_CLIPS = 10
-NO_EFFECT = {"BCE": 0.5, "MSE": 0.0}
-"""What the leading measure is where score and truth have nothing to do with each other."""
+NO_EFFECT = {"BCE": 0.5, "MSE": 0.0, "ordinal": 0.0, "CE": 0.0}
+"""What the leading measure is where score and truth have nothing to do with each other; of CE its level of chance
+says so, since it depends on the number of kinds."""
+_LEADS = {
+    "MSE": "the values correlate with the truth at",
+    "ordinal": "the levels agree with the truth, beyond chance, at",
+    "CE": "the kind is right, each kind counting alike, in a share of",
+}
 
 
 def how_sure(metrics: Mapping[str, Any]) -> str:
@@ -29,7 +36,9 @@ def how_sure(metrics: Mapping[str, Any]) -> str:
 
 def score_summary(metrics: Mapping[str, Any]) -> list[str]:
     """The result in plain sentences, the most important first."""
-    found = [_size(metrics), _not_scored(metrics), _average(metrics), *_against_chance(metrics)]
+    parts = parts_of(metrics)
+    found = [_size(metrics), _not_scored(metrics), *map(_average, parts)]
+    found += [sentence for part in parts for sentence in _against_chance(part)]
     return [sentence for sentence in found if sentence]
 
 
@@ -84,7 +93,7 @@ def _average(metrics: Mapping[str, Any]) -> str:
     if metrics["loss"] == "BCE":
         pairs = f"a clip with the label gets a higher score than one without it in {100 * value:.0f} of 100 pairs"
         return f"{over} {pairs} (AUC {number(value)}{sure})."
-    return f"{over} the values correlate with the truth at {number(value)} (Pearson{sure})."
+    return f"{over} {_LEADS[metrics['loss']]} {number(value)} ({TITLES[name]}{sure})."
 
 
 def _against_chance(metrics: Mapping[str, Any]) -> list[str]:

@@ -4,6 +4,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from ssast.data.tables.label_columns import MEAN
+from ssast.metrics.level_measures import AT
+from ssast.metrics.score_entries import parts_of
 
 TITLES = {
     "auc": "AUC",
@@ -19,14 +21,33 @@ TITLES = {
     "pearson": "Pearson",
     "spearman": "Spearman",
     "ccc": "CCC",
+    "qwk": "QWK",
+    "mae_steps": "MAE (steps)",
+    "accuracy": "accuracy",
+    "balanced_accuracy": "balanced accuracy",
 }
-LEADING = {"BCE": "auc", "MSE": "pearson"}
+LEADING = {"BCE": "auc", "MSE": "pearson", "ordinal": "qwk", "CE": "balanced_accuracy"}
 """The measure whose interval and level of chance stand first."""
+SWEPT = {
+    "BCE": ("auc",),
+    "MSE": ("spearman", "rmse"),
+    "ordinal": ("qwk", "spearman", "mae_steps"),
+    "CE": ("balanced_accuracy", "auc"),
+    "mixed": ("auc",),
+}
+"""What sweep.csv holds; the first says which layer is best."""
 _ON_SCREEN = {
     "BCE": ("average_precision", "sensitivity", "specificity"),
     "MSE": ("spearman", "ccc", "mae", "rmse"),
+    "ordinal": ("spearman", "auc", "mae_steps"),
+    "CE": ("auc", "accuracy"),
 }
-BASELINE = {"BCE": {"f1": "of always yes"}, "MSE": {"mae": "of the mean"}}
+BASELINE = {
+    "BCE": {"f1": "of always yes"},
+    "MSE": {"mae": "of the mean"},
+    "ordinal": {"mae_steps": "of the median"},
+    "CE": {"accuracy": "of the commonest kind"},
+}
 """What an answer without a model reaches, and how it is called in a table."""
 UNDEFINED = "-"
 
@@ -48,8 +69,16 @@ def span(pair: list[float] | None, digits: int = 3) -> str:
     return UNDEFINED if pair is None else f"{number(pair[0], digits)} to {number(pair[1], digits)}"
 
 
+def screen_tables(metrics: Mapping[str, Any]) -> list[str]:
+    """The tables of `screen_rows`, one for each kind of labels."""
+    return [text_table(screen_rows(part)) for part in parts_of(metrics)]
+
+
 def screen_rows(metrics: Mapping[str, Any]) -> list[list[str]]:
-    """The header, a row a label and the mean: clips, the leading measure with interval and chance, and the others."""
+    """The header, a row a label and the mean: clips, the leading measure with interval and chance, and the others.
+
+    All labels are of one kind.
+    """
     loss, leading = metrics["loss"], LEADING[metrics["loss"]]
     is_sure = "intervals" in metrics["mean"]
     header = ["label", "clips"] + (["positive"] if loss == "BCE" else []) + [TITLES[leading]]
@@ -64,7 +93,7 @@ def screen_rows(metrics: Mapping[str, Any]) -> list[list[str]]:
         if is_sure:
             own += [span(entry["intervals"][leading]), number(entry["chance"][leading])]
         own += [number(entry[name]) for name in _ON_SCREEN[loss]]
-        own += [number((entry.get("baseline") or {}).get(name)) for name in (BASELINE[loss] if loss == "MSE" else ())]
+        own += [number((entry.get("baseline") or {}).get(name)) for name in (BASELINE[loss] if loss != "BCE" else ())]
         threshold = number(entry["threshold"]) if "threshold" in entry else ""
         rows.append(own + ([threshold] if loss == "BCE" else []))
     return _with_plain(rows, metrics)
@@ -73,7 +102,7 @@ def screen_rows(metrics: Mapping[str, Any]) -> list[list[str]]:
 def _with_plain(rows: list[list[str]], metrics: Mapping[str, Any]) -> list[list[str]]:
     """The rows with what a plain baseline reaches in the leading measure, and its interval, where there is one."""
     found = (metrics.get("plain_baseline") or {}).get("labels")
-    if not found:
+    if not found or not any(label in found for label in metrics["labels"]):
         return rows
     cells = ["plain baseline"]
     for label, *_ in rows[1:]:
@@ -89,7 +118,13 @@ def reasons(metrics: Mapping[str, Any]) -> list[str]:
 
 def _titled(reason: str) -> str:
     names, _, why = reason.removeprefix("undefined: ").partition("; ")
-    return f"{why}, so there is no {', '.join(TITLES.get(name, name) for name in names.split(', '))}"
+    return f"{why}, so there is no {', '.join(map(title_of, names.split(', ')))}"
+
+
+def title_of(name: str) -> str:
+    """What a measure is called, also at one cut of a scale: `AUC at least 3`."""
+    plain, _, level = name.partition(AT)
+    return TITLES.get(plain, plain) + (f" at least {level}" if level else "")
 
 
 def text_table(rows: list[list[str]]) -> str:

@@ -130,7 +130,7 @@ class ClipReader:
             hold = "stretch" if self.crop == "random" else hold
         data = AudioDataset(
             rows.frame,
-            rows.labels,
+            [],
             conf,
             self.recordings,
             librosa=self.librosa,
@@ -138,6 +138,8 @@ class ClipReader:
             seed=self.seed,
             hold=hold,
         )
+        data.labels, data.targets = rows.labels, rows.outputs
+        data.drawn = rows.drawn(self.seed) if augment else None
         if self.on_bad_audio == "error" and len(rows.frame):
             next(iter(loader(data, batch_size=1)))
         data.judges, data.refuses_damage = True, self.on_bad_audio == "error"

@@ -1,5 +1,6 @@
 """Repeat a fine-tuning over folds of the subjects or over seeds, and report how the scores spread."""
 
+import json
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
@@ -10,12 +11,15 @@ from numpy.typing import NDArray
 from ssast.data.storage.atomic_writes import atomic_file
 from ssast.data.tables.folds import ValueFolds, assign_folds
 from ssast.data.tables.label_columns import MEAN
+from ssast.data.tables.label_file import kinds_in_table
+from ssast.data.tables.ratings import Ratings
 from ssast.data.tables.splits import read_split
-from ssast.data.tables.targets import check_targets, targets
 from ssast.engine import distributed
 from ssast.metrics.measures import Floats
 from ssast.metrics.predictions import Predictions, read_predictions
+from ssast.metrics.score_entries import parts_of
 from ssast.metrics.threshold_rules import DEFAULT_THRESHOLD
+from ssast.model.label_kinds import YES_NO, LabelKinds
 from ssast.options.options import Options
 from ssast.options.record import RunRecord
 from ssast.pages.tables import LEADING, TITLES, number, text_table
@@ -30,7 +34,7 @@ from ssast.runs.reviewing.groups import group_columns, value_column
 from ssast.runs.reviewing.plain_baseline import read_plain_scores
 from ssast.runs.reviewing.sites import add_sites, with_sites
 from ssast.runs.reviewing.whole_review import add_whole_review
-from ssast.runs.rows import Rows, data_name, split_place, target_labels
+from ssast.runs.rows import Rows, data_name, label_kinds, split_place
 from ssast.runs.scoring import named_subjects
 from ssast.runs.thresholds import read_thresholds
 from ssast.safe_reading import json_file
@@ -62,19 +66,18 @@ def repeated(options: Options, finetune: Finetune) -> Path:
 def _over_folds(options: Options, finetune: Finetune) -> Path:
     """A folder a fold, folds.csv, and the scores and page of the pooled predictions of all clips."""
     paths, record = Paths.of(options), RunRecord.of(options)
-    labels = target_labels(paths)
-    place = split_place(paths, "train")
+    asked, place = label_kinds(paths, options.loss), split_place(paths, "train")
     frame = read_split(place)
-    check_targets(frame, labels, options.loss)
-    known = targets(frame, labels).numpy() if options.loss == "BCE" else np.zeros((len(frame), 0))
-    source = Rows(frame, labels, place)
+    kinds = kinds_in_table(asked, frame, place)
+    source = Rows(frame, kinds.names, place, kinds)
     groups = group_columns(options.groups, source)
     sites = _sites(options.folds, source)
-    parts, sentence = _split_by_site(sites) if sites else _split_by_people(source, known, options.folds, options.seed)
+    parts, sentence = _split_by_site(sites) if sites else _split_by_people(source, options.folds, options.seed)
     files = used_files(paths, place)
     folder = open_folder(record, clips={"train": len(frame)}, files=files, trains=True)
     say(sentence)
     homes: list[Path] = []
+    label_txt = options.label_txt if kinds.is_plain else _kept_kinds(folder, kinds)
     for fold, (is_train_R, is_test_R) in enumerate(parts, start=1):
         home = folder / f"fold-{fold}"
         if distributed.is_main():
@@ -82,13 +85,14 @@ def _over_folds(options: Options, finetune: Finetune) -> Path:
         distributed.wait()
         say(f"fold {fold} of {len(parts)}{f', {sites.column} {sites.values[fold - 1]}' if sites else ''}")
         name = data_name(options.dataset, options.data_split_root, place)
-        homes.append(finetune(options, exp_dir=str(home), data_split_root=str(home / "splits"), folds=0, dataset=name))
+        where = {"exp_dir": str(home), "data_split_root": str(home / "splits"), "label_txt": label_txt}
+        homes.append(finetune(options, folds=0, dataset=name, **where))
     if not distributed.is_main():
         return folder
-    predictions, thresholds = _pooled(homes, labels, frame)
+    predictions, thresholds = _pooled(homes, kinds, frame)
     left_out = len(frame) - len(predictions.uids)
-    called = thresholds if options.loss == "BCE" else {}
-    metrics = score_predictions(predictions, options.loss, called, options.resamples, left_out=left_out)
+    called = {label: thresholds[label] for label in kinds.alike().get(YES_NO, [])}
+    metrics = score_predictions(predictions, kinds.loss, called, options.resamples, left_out=left_out)
     add_whole_review(
         metrics,
         predictions,
@@ -131,9 +135,27 @@ def _split_by_site(sites: ValueFolds) -> tuple[Split, str]:
     return parts, f"{len(parts)} folds, one a {sites.column}, with so many rows: {sizes}"
 
 
-def _split_by_people(source: Rows, known: Floats, folds: int | str, seed: int) -> tuple[Split, str]:
-    fold_R, sentence = assign_folds(source.frame, known, int(folds), seed)
+def _split_by_people(source: Rows, folds: int | str, seed: int) -> tuple[Split, str]:
+    fold_R, sentence = assign_folds(source.frame, _dealt_by(source.ratings), int(folds), seed)
     return [(fold_R != fold, fold_R == fold) for fold in range(int(folds))], sentence
+
+
+def _dealt_by(ratings: Ratings) -> Floats:
+    """What folds are to have alike (rows, answers): yes/no labels, the levels of scales, the kinds of choices."""
+    kinds = ratings.kinds
+    return ratings.targets()[:, [at for at in range(kinds.width) if at not in kinds.numbers]]
+
+
+def _kept_kinds(folder: Path, kinds: LabelKinds) -> str:
+    """Labels and kinds as files for all folds, since the rows of a fold may not have every level; the labels' path."""
+    if distributed.is_main():
+        entries = dict(zip(kinds.names, kinds.entries() or [], strict=True))
+        files = {"labels.txt": "\n".join(kinds.names) + "\n", "labels.yaml": json.dumps(entries, indent=1)}
+        for name, text in files.items():
+            with atomic_file(folder / name) as unfinished:
+                Path(unfinished).write_text(text, encoding="utf-8")
+    distributed.wait()
+    return str(folder / "labels.txt")
 
 
 def _write_split(folder: Path, train: pd.DataFrame, test: pd.DataFrame) -> None:
@@ -144,10 +166,11 @@ def _write_split(folder: Path, train: pd.DataFrame, test: pd.DataFrame) -> None:
 
 
 def _pooled(
-    homes: Sequence[Path], labels: Sequence[str], frame: pd.DataFrame
+    homes: Sequence[Path], kinds: LabelKinds, frame: pd.DataFrame
 ) -> tuple[Predictions, dict[str, float | Floats]]:
     """The predictions of all folds in the order of the csv, and for each label the threshold of each clip's fold."""
-    parts = [read_predictions(home, labels) for home in homes]
+    labels = kinds.names
+    parts = [read_predictions(home, labels, kinds=kinds) for home in homes]
     uids = [uid for part in parts for uid in part.uids]
     place = {uid: at for at, uid in enumerate(uids)}
     used = frame.loc[[uid for uid in frame.index if uid in place]]
@@ -159,26 +182,28 @@ def _pooled(
         label: np.repeat([own.get(label, DEFAULT_THRESHOLD) for own in chosen], clips)[rows] for label in labels
     }
     subjects, unit = named_subjects(used)
-    return Predictions(list(used.index), list(labels), scores, truth, subjects=subjects, unit=unit), thresholds
+    return Predictions(list(used.index), labels, scores, truth, subjects, unit, parts[0].kinds), thresholds
 
 
 def _write_spread(path: Path, homes: Sequence[Path]) -> None:
     """A row a label and measure: mean, standard deviation and range over the runs, and each run's value."""
     found = {home.name: json_file(home / "metrics.json") for home in homes}
-    loss = next(iter(found.values()))["loss"]
+    parts = parts_of(next(iter(found.values())))
     entries = {name: {**own["labels"], MEAN: own["mean"]} for name, own in found.items()}
     rows = [
-        {"label": label, "measure": measure} | spread({name: own[label][measure] for name, own in entries.items()})
+        {"label": label, "measure": measure} | spread({name: own[label].get(measure) for name, own in entries.items()})
         for label in next(iter(entries.values()))
         for measure in TITLES
-        if measure in next(iter(entries.values()))["mean"]
+        if any(measure in own[label] for own in entries.values())
     ]
     with atomic_file(path) as unfinished:
         pd.DataFrame(rows).to_csv(unfinished, index=False)
-    shown = [row for row in rows if row["measure"] == LEADING[loss]]
     names = ("mean", "sd", "low", "high")
-    head = [f"{TITLES[LEADING[loss]]} over {len(homes)} runs", "mean", "standard deviation", "lowest", "highest"]
-    say(text_table([head, *([row["label"], *(number(row[name]) for name in names)] for row in shown)]))
+    for part in parts:
+        leading, own = LEADING[part["loss"]], [*part["labels"], *([MEAN] if len(parts) == 1 else [])]
+        shown = [row for row in rows if row["measure"] == leading and row["label"] in own]
+        head = [f"{TITLES[leading]} over {len(homes)} runs", "mean", "standard deviation", "lowest", "highest"]
+        say(text_table([head, *([row["label"], *(number(row[name]) for name in names)] for row in shown)]))
     say(f"every measure of every run in {path}")
 
 

@@ -16,6 +16,7 @@ from ssast.errors import UserError
 from ssast.model.checkpoints.legacy import is_legacy
 from ssast.model.checkpoints.model_folder import CONFIG
 from ssast.model.classification import SSASTForAudioClassification
+from ssast.model.label_kinds import SCALE, LabelKinds
 from ssast.model.pretraining import SSASTForPreTraining
 from ssast.options.options import Options
 from ssast.options.record import RunRecord
@@ -87,18 +88,28 @@ def pretraining_model(paths: Paths, settings: ModelSettings, audio: AudioSetting
 
 
 def classification_model(
-    paths: Paths, settings: ModelSettings, labels: list[str], audio: AudioSettings
+    paths: Paths, settings: ModelSettings, kinds: LabelKinds, audio: AudioSettings
 ) -> SSASTForAudioClassification:
     """A pretrained encoder, or random weights with --pretrained_mdl_path none, with a new head for these labels."""
-    kept = settings.values(*_HEAD, "mask_padding", "loss", "seed")
+    kept = settings.values(*_HEAD, "mask_padding", "seed") | {"loss": kinds.loss, "kinds": kinds.entries()}
     kept |= {"target_length": audio.target_length, "num_mel_bins": audio.num_mel_bins, "frontend": audio.entries()}
-    kept |= {"num_labels": len(labels), "labels": labels}
+    kept |= {"num_labels": len(kinds.names), "labels": kinds.names}
     if paths.pretrained_mdl_path is None:
         return SSASTForAudioClassification(**settings.values(*_SIZE), **kept)
     with paths.local_model(paths.pretrained_mdl_path) as path:
         model = SSASTForAudioClassification.from_published(path, **settings.values(*_SIZE, only_given=True), **kept)
         _say_unlike(path, audio, settings.given)
     return model
+
+
+def begin_cuts(model: SSASTForAudioClassification, train: Rows) -> None:
+    """Let the cuts of the model's scales start where the training rows have them: far from there they need long."""
+    outputs_RW, shares = train.outputs, []
+    for label, own in zip(train.kinds.labels, train.kinds.slices, strict=True):
+        if label.kind == SCALE:
+            known_Rw = outputs_RW[:, own][~outputs_RW[:, own.start].isnan()]
+            shares.append(((known_Rw.sum(dim=0) + 0.5) / (len(known_Rw) + 1)).tolist())
+    model.begin_at(shares)
 
 
 def _say_unlike(path: str, audio: AudioSettings, given: frozenset[str]) -> None:

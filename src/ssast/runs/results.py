@@ -25,7 +25,7 @@ from ssast.pages.html import sound_uri, write_page
 from ssast.pages.remarks import remarks
 from ssast.pages.report_page import hardest, report_page
 from ssast.pages.sentences import how_sure
-from ssast.pages.tables import reasons, screen_rows, text_table
+from ssast.pages.tables import reasons, screen_tables, text_table
 from ssast.runs.batches import ClipReader
 from ssast.runs.context import say
 from ssast.runs.output.folder import record_path
@@ -53,6 +53,7 @@ def score_predictions(
         subjects=predictions.subjects,
         thresholds=thresholds,
         loss=loss,
+        kinds=predictions.kinds,
         resamples=resamples,
         seed=RESAMPLES_SEED,
     )
@@ -69,6 +70,7 @@ def score_predictions(
             pooled.labels,
             thresholds=of_subjects,
             loss=loss,
+            kinds=pooled.kinds,
             resamples=resamples,
             seed=RESAMPLES_SEED,
         )
@@ -87,7 +89,8 @@ def write_scores(folder: Path, predictions: Predictions, metrics: Metrics) -> No
         Path(unfinished).write_text(json.dumps(metrics, indent=1, allow_nan=False) + "\n", encoding="utf-8")
     with atomic_file(folder / "aucs.csv") as unfinished:
         aucs_table(metrics).to_csv(unfinished, index=False)
-    say(text_table(screen_rows(metrics)))
+    for shown in screen_tables(metrics):
+        say(shown)
     for sentence in (*reasons(metrics), *remarks(metrics), how_sure(metrics)):
         say(sentence)
     for rows in (site_rows(metrics), place_rows(metrics)):

@@ -2,19 +2,25 @@
 
 import os
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 import pandas as pd
+import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
 from ssast import redaction
 from ssast.data.audio_files import look_for_audio
 from ssast.data.recordings import check_uid
 from ssast.data.shards.collection import Collection, opened, opened_anew, table_named
 from ssast.data.storage.location import Location
+from ssast.data.tables.label_file import asked_kinds, kinds_in_table, kinds_place
+from ssast.data.tables.ratings import DRAW, MEAN_RATING, SOFT, DrawnRatings, Ratings, columns_of, with_raters
 from ssast.data.tables.splits import find_split, read_split, split_validation
-from ssast.data.tables.targets import check_targets, read_labels, targets
+from ssast.data.tables.targets import read_labels
 from ssast.errors import UserError
+from ssast.model.label_kinds import KIND_WORDS, NUMBER, YES_NO, LabelKinds
 from ssast.runs.context import needed, say
 from ssast.runs.paths import Paths
 from ssast.safe_reading import some
@@ -22,24 +28,57 @@ from ssast.safe_reading import some
 
 @dataclass(frozen=True)
 class Rows:
-    """The rows of a csv that a mode works on, with the labels that are asked of them."""
+    """The rows of a csv that a mode works on, with the labels that are asked of them.
+
+    `asked` says what the labels are, numbers where it is left out; `way` what is made of several raters' answers.
+    """
 
     frame: pd.DataFrame
     labels: list[str]
     source: Location
+    asked: LabelKinds | None = None
+    way: str = MEAN_RATING
+
+    @property
+    def kinds(self) -> LabelKinds:
+        """What the labels are."""
+        return LabelKinds.plain(NUMBER, self.labels) if self.asked is None else self.asked
+
+    @cached_property
+    def ratings(self) -> Ratings:
+        """What the rows say of the labels, every rater's word."""
+        return Ratings.of(self.frame, self.kinds, self.source)
 
     @property
     def targets(self) -> NDArray[np.float64]:
-        """The rows' labels as numbers (rows, labels), NaN where a cell is empty."""
-        return targets(self.frame, self.labels).numpy().astype(np.float64)
+        """The rows' labels as numbers (rows, labels) of 32 bits, as models get them, NaN where a cell is empty."""
+        return self.ratings.values.astype(np.float32).astype(np.float64)
+
+    @property
+    def outputs(self) -> Tensor:
+        """What a model's outputs are to be (rows, outputs), float32; where one rating is drawn, their shares."""
+        values = self.ratings.targets(MEAN_RATING if self.way == MEAN_RATING else SOFT)
+        return torch.from_numpy(values.astype(np.float32))
+
+    def drawn(self, seed: int) -> DrawnRatings | None:
+        """One rating of each row, another in each epoch, where that is asked for."""
+        return self.ratings.drawn(seed) if self.way == DRAW else None
 
 
 def training_rows(
-    paths: Paths, labels: list[str], *, loss: str, val_share: float, seed: int, on_bad_audio: str, tests: bool = False
+    paths: Paths,
+    kinds: LabelKinds,
+    *,
+    val_share: float,
+    seed: int,
+    on_bad_audio: str,
+    tests: bool = False,
+    raters: str = MEAN_RATING,
 ) -> tuple[Rows, Rows]:
     """train.csv, split into what is trained on and what is held out to choose the best epoch.
 
-    Where the mode `tests` its model, one csv does not do.
+    The rows know the levels of scales and choices, as that table has them. Where the mode `tests` its model, one csv
+    does not do. `raters` is the way in which several ratings are learned from.
     """
     place = split_place(paths, "train")
     root = paths.data_split_root
@@ -52,18 +91,24 @@ def training_rows(
             f"{paths.recordings} holds one table; give shards with train and test, or --folds 5", path=paths.recordings
         )
     frame = read_split(place)
-    check_targets(frame, labels, loss, place)
-    for label in labels:
-        if frame[label].isna().all():
+    kinds = with_raters(kinds, [str(column) for column in frame.columns])
+    for label in kinds.labels:
+        if all(name in frame.columns and frame[name].isna().all() for name in columns_of(label)):
             raise UserError(
-                f"the label {label!r} is empty in every row of {place}; fill it in, or correct --label_txt.", path=place
+                f"the label {label.name!r} is empty in every row of {place}; fill it in, or correct --label_txt.",
+                path=place,
             )
-        if loss == "BCE" and frame[label].dropna().nunique() == 1:
-            say(f"Careful: the label {label!r} has one answer in every row of {place}, so it cannot be learned.")
+    kinds = kinds_in_table(kinds, frame, place)
+    values = Ratings.of(frame, kinds, place).values
+    for label, value_R in zip(kinds.labels, values.T, strict=True):
+        if label.kind != NUMBER and len(np.unique(value_R[~np.isnan(value_R)])) == 1:
+            say(f"Careful: the label {label.name!r} has one answer in every row of {place}, so it cannot be learned.")
     _check_recordings(paths, frame, place, on_bad_audio)
     train, held_out, sentence = split_validation(frame, val_share, seed)
     say(sentence)
-    return Rows(train, labels, place), Rows(held_out, labels, place)
+    _say_kinds(kinds, raters)
+    labels = kinds.names
+    return Rows(train, labels, place, kinds, raters), Rows(held_out, labels, place, kinds, raters)
 
 
 def split_place(paths: Paths, name: str) -> Location:
@@ -91,24 +136,37 @@ def blocks_of(paths: Paths, source: Rows) -> list[int] | None:
     return None if collection is None else collection.blocks_of(list(source.frame.index))
 
 
-def rows(paths: Paths, labels: list[str], loss: str, *, on_bad_audio: str, in_part: bool = False) -> Rows:
+def _say_kinds(kinds: LabelKinds, raters: str) -> None:
+    """What each label is taken for, where that is more than one kind for all."""
+    for label in kinds.labels if not kinds.is_plain else ():
+        levels = f" of {some(label.shown_levels, 12)}" if label.levels else ""
+        cut = "" if label.cut is None else f", present from {label.cut:g}"
+        weight = "" if label.weight == 1 else f", weight {label.weight:g}"
+        whose = f", rated in {some(label.raters)} (--raters {raters})" if label.raters else ""
+        say(f"{label.name}: {KIND_WORDS[label.kind]}{levels}{cut}{weight}{whose}")
+
+
+def rows(paths: Paths, kinds: LabelKinds, *, on_bad_audio: str, in_part: bool = False) -> Rows:
     """The test.csv of the folder, or the single csv, that --data_split_root gives.
 
     `in_part` takes those of the labels that it has, one at least, and says which it lacks.
     """
     place = split_place(paths, "test")
     frame = read_split(place)
+    kinds = with_raters(kinds, [str(column) for column in frame.columns], kept=False)
     if in_part:
-        labels = _labels_there(frame, labels, place)
-    check_targets(frame, labels, loss, place)
+        kinds = kinds.some(_labels_there(frame, kinds, place))
+    found = Rows(frame, kinds.names, place, kinds)
+    found.ratings  # noqa: B018 - a cell that cannot be meant is known now
     _check_recordings(paths, frame, place, on_bad_audio)
-    return Rows(frame, labels, place)
+    return found
 
 
-def _labels_there(frame: pd.DataFrame, labels: list[str], place: Location) -> list[str]:
+def _labels_there(frame: pd.DataFrame, kinds: LabelKinds, place: Location) -> list[str]:
     """The labels of a model that are columns of the table; names the others on the screen. UserError where none is."""
-    there = [label for label in labels if label in frame.columns]
+    labels = kinds.names
     columns = [str(name) for name in frame.columns]
+    there = [label.name for label in kinds.labels if any(name in columns for name in columns_of(label))]
     if labels and not there:
         raise UserError(
             f"none of the model's labels ({some(labels)}) is a column of {place}, "
@@ -149,6 +207,24 @@ def _not_there(root: Location, collection: Collection | None, uids: list[str]) -
     there = {place.name for place in root.list()}
     # Names may be spelled otherwise on a disk that does not tell capitals from small letters.
     return [uid for uid in uids if uid not in there and not (root.is_local and (root / uid).exists())], "folder"
+
+
+def label_kinds(paths: Paths, loss: str, *, weighs: bool = False) -> LabelKinds:
+    """The labels of --label_txt, of the kinds that the .yaml beside it says; else all are what `loss` learns.
+
+    UserError where the yes of labels is to be weighed, or clips by it, and not all are answered by yes or no.
+    """
+    place = paths.at(needed(paths.label_txt, "label_txt", "a text file with one label a line"))
+    kinds = asked_kinds(place, loss)
+    if kinds_place(place).exists():
+        say(f"what kind each label is: {kinds_place(place)}")
+    if weighs and kinds.loss != YES_NO:
+        raise UserError(
+            f"--pos_weight and --balanced belong to yes/no labels, but {kinds_place(place)} says that others are among "
+            "them; leave both out.",
+            path=kinds_place(place),
+        )
+    return kinds
 
 
 def target_labels(paths: Paths, own: list[str] | None = None, *, asked: bool = True) -> list[str]:

@@ -12,7 +12,6 @@ from torch import Tensor
 
 from ssast.data.batch import Batch
 from ssast.data.storage.atomic_writes import atomic_file
-from ssast.data.tables.targets import label_values
 from ssast.engine import distributed
 from ssast.engine.hardware import Engine
 from ssast.engine.inference import FinishedPass
@@ -23,6 +22,7 @@ from ssast.metrics.scores import choose_thresholds, unchosen_thresholds
 from ssast.metrics.threshold_rules import ThresholdRule
 from ssast.model.checkpoints.model_folder import THRESHOLDS
 from ssast.model.classification import SSASTForAudioClassification
+from ssast.model.label_kinds import YES_NO
 from ssast.options.record import RunRecord
 from ssast.pages.remarks import unchosen_sentence
 from ssast.pages.sound_finding_sentences import finding_counts, finding_sentences
@@ -156,24 +156,29 @@ class Scorer:
             )
         uids = [row["uid"] for row in rows]
         frame, labels = source.frame.loc[uids], list(source.labels)
-        columns = [(model.labels or labels).index(label) for label in labels]
+        of_model = model.label_kinds if model.labels else source.kinds
+        columns = of_model.columns(labels)
         scores = np.array([row["values"] for row in rows], dtype=np.float32)[:, columns]
         subjects, unit = named_subjects(frame, [source.frame, *beside])
-        return Predictions(uids, labels, scores, label_values(frame, labels), subjects=subjects, unit=unit), done
+        kinds = None if source.kinds.is_plain else source.kinds
+        rows_of = source.frame.index.get_indexer(uids)
+        return Predictions(uids, labels, scores, source.ratings.values[rows_of], subjects, unit, kinds), done
 
 
 def save_thresholds(scorer: Scorer, model: SSASTForAudioClassification, held_out: Rows, folder: Path) -> None:
     """Choose each label's threshold on the held-out validation rows and keep it in the model folder."""
     if distributed.is_main():
         (folder / THRESHOLDS).unlink(missing_ok=True)
-    if model.config["loss"] != "BCE":
+    yes_no = [label.name for label in held_out.kinds.labels if label.kind == YES_NO]
+    if not yes_no:
         return
     # Aside, so that a kill while the test is scored leaves those parts to go on from.
     predicted = scorer.predictions(model, held_out, folder, aside="-validation")
     if predicted is None:
         return
     predictions, done = predicted
-    known = predictions.targets, predictions.scores, predictions.labels
+    asked = [predictions.labels.index(label) for label in yes_no]
+    known = predictions.targets[:, asked], predictions.answers[:, asked], yes_no
     found = choose_thresholds(*known, scorer.rule)
     content: dict[str, object] = {
         "rule": scorer.rule.sentence,
@@ -213,7 +218,7 @@ def evaluate_model(
     everybody, done = predicted
     predictions, fitted = elsewhere.divided(everybody, test) if elsewhere else (everybody, None)
     left_out, thresholds = len(test.frame) - len(everybody.uids), read_thresholds(home)
-    loss, resamples = model.config["loss"], record.values["resamples"]
+    loss, resamples = test.kinds.loss, record.values["resamples"]
     metrics = score_predictions(predictions, loss, thresholds, resamples, left_out=left_out)
     write_plain_scores(plain, test, folder)
     if lacking := [label for label in model.labels or [] if label not in test.labels]:
@@ -239,7 +244,8 @@ def evaluate_model(
     write_scores(folder, predictions, metrics)
     if also and properties is not None:
         save_development(properties, predictions, metrics, thresholds, folder)
-    remarks = _threshold_remarks(home, test.labels) if loss == "BCE" else []
+    has_thresholds = any(label.kind == YES_NO for label in test.kinds.labels)
+    remarks = _threshold_remarks(home, test.labels) if has_thresholds else []
     careful = say_overlap(test.frame, trained.rows)
     if trained.note and not careful:
         say(trained.note)

@@ -75,10 +75,10 @@ def targets(frame: pd.DataFrame, labels: Sequence[str], source: object = "the cs
     for at, label in enumerate(labels):
         cells = answer_cells(frame, label)
         numbers = label_values(frame, [label])[:, 0]
-        _refuse(label, cells, np.isnan(numbers) & cells.notna().to_numpy(), number_for(cells), source)
+        refuse_cells(label, cells, np.isnan(numbers) & cells.notna().to_numpy(), number_for(cells), source)
         with np.errstate(over="ignore"):
             values[:, at] = numbers
-        _refuse(label, cells, np.isinf(values[:, at]), "a finite number", source)
+        refuse_cells(label, cells, np.isinf(values[:, at]), "a finite number", source)
     return torch.from_numpy(values)
 
 
@@ -92,10 +92,10 @@ def check_targets(frame: pd.DataFrame, labels: Sequence[str], loss: str, source:
         return
     for at, label in enumerate(labels):
         outside = (values_RN[:, at] < 0) | (values_RN[:, at] > 1)
-        _refuse(label, answer_cells(frame, label), outside, "0 or 1 (or between) under --loss BCE", source)
+        refuse_cells(label, answer_cells(frame, label), outside, "0 or 1 (or between) under --loss BCE", source)
 
 
-def _refuse(label: str, cells: pd.Series, wrong: np.ndarray, expected: str, source: object) -> None:
+def refuse_cells(label: str, cells: pd.Series, wrong: np.ndarray, expected: str, source: object) -> None:
     """UserError that names the first of the wrong cells."""
     if wrong.any():
         at = int(np.argmax(wrong))

@@ -53,7 +53,7 @@ class _Known:
     @classmethod
     def of(cls, predictions: Predictions, label: str) -> "_Known":
         at, subject_N = predictions.labels.index(label), number_subjects(predictions.subjects, len(predictions.uids))
-        targets_N, scores_N = predictions.targets[:, at], predictions.scores[:, at].astype(np.float64)
+        targets_N, scores_N = predictions.targets[:, at], predictions.answers[:, at].astype(np.float64)
         valid_N = ~np.isnan(targets_N)
         return cls(targets_N[valid_N] >= SOFT_POSITIVE, scores_N[valid_N], subject_N[valid_N])
 

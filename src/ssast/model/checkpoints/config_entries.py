@@ -5,6 +5,7 @@ from collections.abc import Collection, Mapping
 from typing import Any
 
 from ssast.errors import UserError
+from ssast.model.checkpoints.kind_entries import check_kinds
 from ssast.model.encoder import DEPTH, SIZES
 from ssast.model.head import ACTIVATIONS, HEADS, LOSSES, POOLINGS
 from ssast.model.patch_grid import patch_grid
@@ -67,6 +68,9 @@ def check_entries(config: Mapping[str, Any], source: str) -> None:
                 "save the model again.",
                 path=source,
             )
+    if config.get("class") == "SSASTForAudioClassification":
+        names = config.get("labels") or [f"label {number}" for number in range(config["num_labels"])]
+        check_kinds(config.get("kinds"), config.get("loss", "BCE"), names, f"config.json of {source}")
 
 
 def _check_patches(config: Mapping[str, Any], source: str) -> None:

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from ssast.errors import UserError
+from ssast.model.label_kinds import CHOICE, NUMBER, SCALE, LabelKind, LabelKinds
 from ssast.safe_reading import json_file, text_of, yaml_of
 
 CARD, _RECORD, _SCORES = "README.md", "run.yaml", "metrics.json"
@@ -19,6 +20,8 @@ _WORD = re.compile(r"[a-z][a-z0-9_]{0,29}")
 _SHOWN = {
     "BCE": {"auc": "AUC", "sensitivity": "sensitivity", "specificity": "specificity"},
     "MSE": {"mae": "MAE", "pearson": "Pearson", "ccc": "CCC"},
+    "ordinal": {"qwk": "QWK", "spearman": "Spearman", "mae_steps": "MAE (steps)"},
+    "CE": {"balanced_accuracy": "balanced accuracy", "auc": "AUC", "accuracy": "accuracy"},
 }
 
 
@@ -77,8 +80,23 @@ def _about(config: Mapping[str, Any], is_pretrained: bool) -> str:
     if not is_pretrained:
         names = config.get("labels") or [f"{config['num_labels']} labels without names"]
         answer = "a probability from 0 to 1" if config.get("loss", "BCE") == "BCE" else "a number"
-        lines += ["", f"It gives {answer} for each of: {', '.join(names)}."]
+        if config.get("kinds") is None:
+            lines += ["", f"It gives {answer} for each of: {', '.join(names)}."]
+        else:
+            kinds = LabelKinds.of_entries(config["loss"], names, config["kinds"])
+            lines += ["", "It gives:", "", *(f"- {label.name}: {_answer(label)}" for label in kinds.labels)]
     return "\n".join(lines)
+
+
+def _answer(label: LabelKind) -> str:
+    """What the model says of a label."""
+    levels = ", ".join(label.shown_levels)
+    if label.kind == SCALE:
+        cut = "" if label.cut is None else f", counted as present from {label.cut:g}"
+        return f"the probability of each level of a scale ({levels}) and of at least each{cut}"
+    if label.kind == CHOICE:
+        return f"the probability of each of {levels}, of which one holds"
+    return "a number" if label.kind == NUMBER else "a probability from 0 to 1"
 
 
 def _use(is_pretrained: bool) -> str:
@@ -111,20 +129,34 @@ def _scores(scores: Mapping[str, Any]) -> str:
     labels = scores.get("labels") or {}
     if not labels:
         return ""
-    shown = _SHOWN.get(scores.get("loss", "BCE"), _SHOWN["BCE"])
+    parts = _parts(scores)
     unit = scores.get("unit")
     of = f"{scores.get('n')} test clips" + (f" of {scores.get('subjects')} {unit}s" if unit else "")
     drawn = f"drawn by {unit}" if unit else "drawn by clip"
+    intro = f"On {of}; 95 % intervals in brackets, {drawn}. They hold for recordings like these, made the same way."
+    tables = [["", *_table(loss, mean, found)] for loss, mean, found in parts]
+    return "\n".join(["## Scores", "", intro, *(line for table in tables for line in table)])
+
+
+def _parts(scores: Mapping[str, Any]) -> list[tuple[str, Mapping[str, Any], Mapping[str, Any]]]:
+    """Loss, mean and labels of the scores, of labels of several kinds one for each kind."""
+    labels, kinds = scores["labels"], scores.get("kinds")
+    if not kinds:
+        return [(scores.get("loss", "BCE"), scores.get("mean") or {}, labels)]
+    return [(kind, own["mean"], {name: labels[name] for name in own["labels"]}) for kind, own in kinds.items()]
+
+
+def _table(loss: str, mean: Mapping[str, Any], labels: Mapping[str, Any]) -> list[str]:
+    shown = _SHOWN.get(loss, _SHOWN["BCE"])
     table = [f"| label | {' | '.join(shown.values())} | threshold |", "|---" * (len(shown) + 2) + "|"]
-    for label, found in (("mean", scores.get("mean") or {}), *labels.items()):
+    for label, found in (("mean", mean), *labels.items()):
         cells = [_value(found, name) for name in shown]
         threshold = found.get("threshold")
         shown_label = label.replace("|", "\\|")
         table.append(
             f"| {shown_label} | {' | '.join(cells)} | {'' if threshold is None else format(threshold, '.3g')} |"
         )
-    intro = f"On {of}; 95 % intervals in brackets, {drawn}. They hold for recordings like these, made the same way."
-    return "\n".join(["## Scores", "", intro, "", *table])
+    return table
 
 
 def _value(found: Mapping[str, Any], name: str) -> str:

@@ -10,6 +10,7 @@ from ssast.data.audio_files import FileDataset
 from ssast.data.storage.disk_names import apart
 from ssast.data.storage.location import Location
 from ssast.errors import UserError
+from ssast.model.label_kinds import LabelKinds
 from ssast.runs.batches import ClipReader
 from ssast.runs.context import say
 from ssast.runs.paths import Paths
@@ -44,7 +45,7 @@ def chosen(reader: ClipReader, paths: Paths, *, files: str | None, uids: str | N
 
 
 def _of_csv(reader: ClipReader, paths: Paths, uids: str | None, max_clips: int) -> Chosen:
-    source = rows(paths, [], "MSE", on_bad_audio=reader.on_bad_audio)
+    source = rows(paths, LabelKinds(()), on_bad_audio=reader.on_bad_audio)
     frame = _by_uid(source, uids, max_clips)
     data = reader.dataset(Rows(frame, [], source.source))
     told = {"clips of": paths.data_split_root, "recordings": paths.prefix}

@@ -146,7 +146,8 @@ class Finetuned(ClipExplainer):
 
     def __init__(self, model: SSASTForAudioClassification, seed: int, explained: Sequence[int], targets: Any):
         super().__init__(model, seed)
-        self.labels = model.labels or [f"label {number}" for number in range(model.num_labels)]
+        self.labels = (model.label_kinds.named(model.labels) if model.labels else model.label_kinds).outputs
+        self.numbers = model.label_kinds.numbers
         self.explained, self.targets = explained, targets
 
     def _found(self, batch: Batch) -> Explanation:

@@ -12,6 +12,7 @@ import torch
 from ssast import __version__
 from ssast.data.storage.atomic_writes import writable_folder
 from ssast.data.storage.location import Location, as_location
+from ssast.data.tables.label_file import kinds_place
 from ssast.engine import distributed
 from ssast.errors import UserError
 from ssast.model.checkpoints.model_card import PUBLIC
@@ -40,6 +41,7 @@ def used_files(paths: Paths, *tables: Location) -> dict[str, str]:
     """The `fingerprint` of every file that a run's result depends on, the recordings left out."""
     model = paths.finetuned_mdl_path or paths.pretrained_mdl_path
     labels = [paths.at(paths.label_txt)] if paths.label_txt else []
+    labels += [kinds for label_txt in labels if (kinds := kinds_place(label_txt)).exists()]
     return fingerprint(*labels, *([paths.model_source(model)] if model else []), *tables)
 
 

@@ -102,26 +102,21 @@ class PlainBaseline:
         return features
 
 
-def save_plain_baseline(baseline: PlainBaseline, train: Rows, held_out: Rows, loss: str, folder: Path) -> None:
+def save_plain_baseline(baseline: PlainBaseline, train: Rows, held_out: Rows, folder: Path) -> None:
     """Fit a model a label on the training rows, its penalty chosen on the held-out ones, and keep them in `folder`."""
     features, held = baseline.features(train), baseline.features(held_out)
     if not distributed.is_main():
         return
     models = {}
-    for at, label in enumerate(train.labels):
-        kind = _kind(loss, label)
-        if kind not in COMPARED:
+    for at, label in enumerate(train.kinds.labels):
+        if label.kind not in COMPARED:
             continue
         own = (features, train.targets[:, at], held, held_out.targets[:, at])
-        if model := fit_plain(*own, is_yes_no=kind == "BCE"):
-            models[label] = model.entries()
+        if model := fit_plain(*own, is_yes_no=label.kind == "BCE"):
+            models[label.name] = model.entries()
     content = {"features": FEATURES, "width": features.shape[1], "labels": models}
     with atomic_file(folder / PLAIN_BASELINE) as unfinished:
         Path(unfinished).write_text(json.dumps(content) + "\n", encoding="utf-8")
-
-
-def _kind(loss: str, label: str) -> str:
-    return loss
 
 
 def read_plain_baseline(home: Path, width: int) -> dict[str, PlainModel]:
@@ -186,7 +181,7 @@ def _beside(
     how: dict[str, Any] = {"loss": kind, "subjects": predictions.subjects, "resamples": resamples}
     how["seed"] = RESAMPLES_SEED
     found, name = score(targets, own, labels, **how)["labels"], LEADING[kind]
-    pair = own, predictions.scores[:, columns]
+    pair = own, predictions.answers[:, columns]
     apart = paired_differences(targets, *pair, labels, **how)["labels"] if resamples else {}
     return {
         label: {

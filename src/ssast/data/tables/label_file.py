@@ -1,0 +1,153 @@
+"""Read what kind of answer each label has: `labels.yaml` beside labels.txt, and the levels in the training table."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import pandas as pd
+
+from ssast.data.storage.location import Address, Location, as_location
+from ssast.data.tables.kind_columns import check_kind_columns
+from ssast.data.tables.ratings import Ratings, is_rated, levels_in, with_raters
+from ssast.data.tables.targets import check_targets, read_labels
+from ssast.errors import UserError
+from ssast.model.checkpoints.kind_entries import entry_fault
+from ssast.model.label_kinds import (
+    CHOICE,
+    LONGEST_LEVEL,
+    MOST_LEVELS,
+    NUMBER,
+    SCALE,
+    YES_NO,
+    KindEntry,
+    LabelKind,
+    LabelKinds,
+)
+from ssast.safe_reading import MOST_BYTES, UNSEEN, brief, some, yaml_of
+
+
+def kinds_place(label_txt: Address) -> Location:
+    """Where the file of kinds lies that belongs to a file of labels: its name with .yaml at the end."""
+    there = as_location(label_txt)
+    return there.parent / f"{there.name.rsplit('.', 1)[0]}.yaml"
+
+
+def asked_kinds(label_txt: Address, loss: str) -> LabelKinds:
+    """The labels of a file, each of the kind that the .yaml beside it says, else of `loss`; levels may lack yet.
+
+    UserError for what `read_labels` refuses, and for a .yaml that cannot be meant.
+    """
+    names, place = read_labels(label_txt), kinds_place(label_txt)
+    content = _content(place) if place.exists() and place.name != as_location(label_txt).name else {}
+    if unknown := [name for name in content if name not in names]:
+        raise UserError(
+            f"{place} names the label {brief(unknown[0])!r}, which {label_txt} does not have ({some(names)}); "
+            "name it there too, or take it out.",
+            path=[place, label_txt],
+        )
+    return LabelKinds.of_entries(loss, names, [_entry(content.get(name), loss, name, place) for name in names])
+
+
+def _content(place: Location) -> Mapping[str, Any]:
+    try:
+        content = yaml_of(place.read_text(MOST_BYTES))
+    except ValueError as error:
+        if isinstance(error, UserError):
+            raise
+        raise UserError(f"{place} cannot be read ({error}); correct it.", path=place) from error
+    if not isinstance(content or {}, dict):
+        raise UserError(
+            f"{place} holds {brief(content, 40)}, expected a line a label such as `breathy: {{kind: ordinal}}`; "
+            "correct it.",
+            path=place,
+        )
+    return content or {}
+
+
+def _entry(given: Any, loss: str, name: str, place: Location) -> KindEntry:
+    """What is said of a label; a bare word is its kind."""
+    given = {} if given is None else {"kind": given} if isinstance(given, str) else given
+    entry = {"kind": loss} | dict(given) if isinstance(given, dict) else given
+    if isinstance(entry, dict) and isinstance(entry.get("levels"), list) and entry.get("kind") == CHOICE:
+        entry["levels"] = [level if isinstance(level, str) else f"{level}" for level in entry["levels"]]
+    if wrong := entry_fault(entry):
+        raise UserError(f"{place} says of the label {brief(name)!r} {wrong}; correct it.", path=place)
+    return entry
+
+
+def kinds_in_table(kinds: LabelKinds, frame: pd.DataFrame, source: object) -> LabelKinds:
+    """The labels with their raters' columns and levels, as the training table has them where nothing was said.
+
+    UserError for a scale or a choice of fewer than two levels, or of more than MOST_LEVELS.
+    """
+    kinds = with_raters(kinds, [str(column) for column in frame.columns])
+    found = kinds.changed(lambda label: {"levels": label.levels or tuple(_levels(frame, label, source))})
+    for label in found.labels:
+        if label.cut is not None and label.cut not in label.levels[1:]:
+            raise UserError(
+                f"the cut {label.cut:g} of the label {label.name!r} is none of its levels above the lowest "
+                f"({some(label.shown_levels[1:], 12)}); correct labels.yaml."
+            )
+    check_kind_columns(found, source=source)
+    return found
+
+
+def needs_answers(splits: Mapping[str, pd.DataFrame], label: LabelKind) -> bool:
+    """Whether the label's column is not yet one number a row, as those of yes/no labels and numbers are."""
+    return not LabelKinds((label,)).is_plain or any(is_rated(frame, label) for frame in splits.values())
+
+
+def answered(splits: Mapping[str, pd.DataFrame], kinds: LabelKinds) -> tuple[dict[str, pd.DataFrame], LabelKinds]:
+    """The tables with one number a label, a mean rating or that of a kind, in place of its raters' columns.
+
+    With them come the labels with the levels of the first table. UserError where a table does not fit its labels.
+    """
+    known, made = kinds_in_table(kinds, next(iter(splits.values())), f"{next(iter(splits))}.csv"), {}
+    raters = {column for label in known.labels for column in label.raters}
+    for name, frame in splits.items():
+        own = with_raters(known, [str(column) for column in frame.columns], kept=False)
+        values = pd.DataFrame(Ratings.of(frame, own, f"{name}.csv").values, index=frame.index, columns=known.names)
+        others = [column for column in frame.columns if column not in raters and column not in known.names]
+        made[name] = frame[others].join(values)
+    return made, known
+
+
+def as_numbers(
+    splits: dict[str, pd.DataFrame], label_txt: Location, loss: str, places: Mapping[str, Location]
+) -> tuple[dict[str, pd.DataFrame], list[str], str]:
+    """For the audit, which knows yes/no labels (BCE) and values (MSE): tables of numbers, the labels, which they are.
+
+    Scales are values. UserError for choices and for labels of several kinds.
+    """
+    kinds = asked_kinds(label_txt, loss)
+    if kinds.loss not in (YES_NO, NUMBER, SCALE):
+        raise UserError(
+            f"audit takes labels that are all yes/no, all numbers or all scales, but those of {label_txt} are "
+            f"{kinds.loss}; name some of one kind in a file of their own.",
+            path=label_txt,
+        )
+    if not any(needs_answers(splits, label) for label in kinds.labels):
+        for name, frame in splits.items():
+            check_targets(frame, kinds.names, kinds.loss, places[name])
+        return splits, kinds.names, kinds.loss
+    return answered(splits, kinds)[0], kinds.names, NUMBER if kinds.loss == SCALE else kinds.loss
+
+
+def _levels(frame: pd.DataFrame, label: LabelKind, source: object) -> Sequence[Any]:
+    if label.kind not in (SCALE, CHOICE):
+        return ()
+    levels = levels_in(frame, label, source)
+    what = "levels" if label.kind == SCALE else "kinds"
+    if not 2 <= len(levels) <= MOST_LEVELS:
+        raise UserError(
+            f"the label {label.name!r} has {len(levels)} {what} in {source}, expected 2 to {MOST_LEVELS}; "
+            f"choose another label or another --loss than {label.kind}.",
+            path=source,
+        )
+    if long := [one for one in levels if isinstance(one, str) and (len(one) > LONGEST_LEVEL or UNSEEN.search(one))]:
+        raise UserError(
+            f"the label {label.name!r} has the kind {brief(long[0])!r} in {source}, expected a word of one line; "
+            "correct it.",
+            cell=long[0],
+            path=source,
+        )
+    return levels
