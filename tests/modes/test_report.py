@@ -136,6 +136,19 @@ def test_an_empty_study_yaml_is_written_once_and_is_read_as_open(study, tmp_path
         ssast.report(template=True, exp_dir=tmp_path)
 
 
+def test_another_place_tells_of_differences_and_of_recalibration(study, still_corpus, tmp_path):
+    data = {"prefix": still_corpus.audio, "data_split_root": study / "splits", "label_txt": still_corpus.label_txt}
+    how = {"finetuned_mdl_path": study / "model", "external": True, "recalibrate": 0.5}
+    ssast.evaluate(**data, **SMALL, **how, exp_dir=tmp_path / "elsewhere")
+    runs = f"{study / 'model'},{tmp_path / 'elsewhere'}"
+    text = (ssast.report(runs=runs, exp_dir=tmp_path / "sheet").parent / "checklist.md").read_text()
+    found = states(text)
+    assert {found[number] for number in ("12f", "20c", "24")} == {"answered from the records"}
+    assert found["16"] == "open"
+    assert "with development" in text
+    assert {states(filled(study))[number] for number in ("12f", "20c", "24")} == {"open"}
+
+
 def test_numbers_of_the_records_stand_in_the_sheet(study):
     metrics = json.loads((study / "model" / "metrics.json").read_text())
     auc = metrics["labels"]["high"]["auc"]

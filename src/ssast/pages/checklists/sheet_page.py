@@ -1,8 +1,9 @@
 """Write filled checklists as one self-contained page; every text of a user is escaped."""
 
 from collections.abc import Sequence
+from itertools import groupby
 
-from ssast.pages.checklists.sheet import Answered, Entry, Section, Sheet
+from ssast.pages.checklists.sheet import Answered, Entry, Section, Sheet, Statement
 from ssast.pages.html import escape, page
 
 _CLASSES = {Answered.RECORDS: "records", Answered.STUDY: "study", Answered.OPEN: "open"}
@@ -29,9 +30,13 @@ def _entry(entry: Entry) -> str:
     """One item: its number and what it asks on the one side, its answer on the other."""
     state = f'<span class="state">{escape(entry.state)}</span>'
     asked = f"<p><strong>{escape(entry.number)} {escape(entry.title)}</strong> {state}</p><p>{escape(entry.asks)}</p>"
-    said = "".join(
-        f'<p class="said">{escape(one.text)} <span class="soft">{escape(one.place)}</span></p>'
-        for one in entry.statements
-    )
+    said = "".join(_said(list(found), place) for place, found in groupby(entry.statements, lambda one: one.place))
     left = f'<p class="left">{escape(entry.left)}</p>' if entry.left else ""
     return f'<div class="item {_CLASSES[entry.state]}"><div>{asked}</div><div>{said}{left}</div></div>'
+
+
+def _said(statements: Sequence[Statement], place: str) -> str:
+    """Sentences that one place bears out, which is named behind the last."""
+    *first, last = [escape(one.text) for one in statements]
+    before = "".join(f'<p class="said">{text}</p>' for text in first)
+    return f'{before}<p class="said">{last} <span class="soft">{escape(place)}</span></p>'

@@ -73,6 +73,6 @@ def leaks_known(records: Records) -> Knowledge | None:
     found = []
     for run in records.having("audit.json"):
         for row in run.file("audit.json").get("taxonomy") or []:
-            text = f"{brief(row['row'])}: {brief(row['status'])}. {brief(row['what'], 300)}"
+            text = f"{brief(row['row'])}: {brief(row['status'])}. {brief(row['what'], 600)}"
             found.append(run.state(text, "audit.html, How data can leak"))
     return Knowledge(tuple(found)) if found else None

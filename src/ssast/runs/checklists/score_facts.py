@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from ssast.data.tables.people import plain_name
+from ssast.pages.external.place_section import place_sentences
 from ssast.pages.sentences import cautions
 from ssast.pages.subgroup_section import gap_sentences
 from ssast.pages.tables import TITLES, counted, number, span
@@ -17,6 +18,7 @@ from ssast.safe_reading import brief, some
 _PLACES = ("site", "centre", "center", "hospital", "clinic", "country", "region", "city")
 """Columns of groups that are places."""
 _MOST_LABELS = 12
+_ELSEWHERE = "report.html, In another place than the model's own"
 _Metrics = Mapping[str, Any]
 
 
@@ -260,17 +262,19 @@ def _has_all(entry: Mapping[str, Any]) -> bool:
 
 
 def updating_known(records: Records) -> Knowledge | None:
-    """Recalibration on other data, where a run of external evaluation did it."""
-    runs = [run for run in records.scored if run.file("metrics.json").get("recalibration")]
-    return _known(runs, lambda metrics: ["Slope and intercept were fitted anew on a share of people."], "report.html")
+    """Recalibration on a share of the people of another place, where a run did it."""
+    runs = [run for run in records.scored if _external(run).get("recalibrated_on")]
+    return _known(runs, place_sentences, _ELSEWHERE)
 
 
 def shift_known(records: Records) -> Knowledge | None:
-    """How recordings and scores moved between both sets of data, where that was measured."""
-    runs = [run for run in records.scored if run.file("metrics.json").get("shift")]
-    return _known(
-        runs, lambda metrics: ["Recordings and scores here were held against those of the training."], "report.html"
-    )
+    """How recordings and scores of another place differ from those of development, where that was measured."""
+    runs = [run for run in records.scored if _external(run).get("development")]
+    return _known(runs, place_sentences, _ELSEWHERE)
+
+
+def _external(run: RunFolder) -> Mapping[str, Any]:
+    return run.file("metrics.json").get("external") or {}
 
 
 def limits_known(records: Records) -> Knowledge | None:
