@@ -13,7 +13,7 @@ from html import escape
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests"))
-from test_house import DOOR, FLOORS, FOUNDATION, IMPORTS, MODULES, room
+from test_house import DOOR, FLOORS, FOUNDATION, MODULES, imports, room
 
 BASE = "foundation"
 # Each room's column, its name in the picture, and what it holds.
@@ -44,7 +44,7 @@ def room_of(module: str) -> str:
 
 def arrows() -> list[tuple[str, str]]:
     """The imports between rooms that no other way explains, without those of the files below everything."""
-    ways = {(room_of(module), room_of(target)) for module, targets in IMPORTS.items() for target in targets}
+    ways = {(room_of(module), room_of(target)) for module, targets in imports().items() for target in targets}
     ways = {(above, below) for above, below in ways if above != below and below != BASE}
     longer = set(ways)  # becomes every way of two steps or more
     while more := {(a, d) for a, b in longer for c, d in ways if b == c} - longer:

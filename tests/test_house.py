@@ -1,6 +1,7 @@
 """The house holds: a room imports only from floors below it, nothing sideways, without circles, and stays small."""
 
 import ast
+import functools
 import re
 from collections import Counter, defaultdict
 from collections.abc import Iterator
@@ -50,12 +51,18 @@ def floor(module: str) -> int:
     return {**FLOORS, DOOR: 7}[room(module)]
 
 
-def imported(source: str, module: str, is_package: bool = False) -> Iterator[str]:
+@functools.cache
+def trees() -> dict[str, ast.Module]:
+    """The syntax tree of every file, by its module; read where a test needs it, since every worker reads this file."""
+    return {module: ast.parse(path.read_text(encoding="utf-8")) for module, path in MODULES.items()}
+
+
+def imported(tree: ast.Module, module: str, is_package: bool = False) -> Iterator[str]:
     """The modules of ssast that a file imports, wherever in it: in functions and for type checkers too.
 
     `ssast.__version__` belongs to the package and to no floor.
     """
-    for node in ast.walk(ast.parse(source)):
+    for node in ast.walk(tree):
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names if alias.name.split(".")[0] == "ssast")
         elif isinstance(node, ast.ImportFrom):
@@ -72,10 +79,14 @@ def _base(node: ast.ImportFrom, module: str, is_package: bool) -> str:
     return ".".join(filter(None, [*parts[: len(parts) - node.level + 1], node.module]))
 
 
-IMPORTS = {
-    module: set(imported(path.read_text(encoding="utf-8"), module, path.name == "__init__.py")) - {module}
-    for module, path in MODULES.items()
-}
+@functools.cache
+def imports() -> dict[str, set[str]]:
+    """The modules of ssast that each file imports."""
+    found = trees()
+    return {
+        module: set(imported(found[module], module, path.name == "__init__.py")) - {module}
+        for module, path in MODULES.items()
+    }
 
 
 def wrong(module: str, target: str) -> bool:
@@ -85,7 +96,7 @@ def wrong(module: str, target: str) -> bool:
 
 @pytest.mark.parametrize("module", MODULES)
 def test_imports_go_only_downward(module):
-    assert not [target for target in IMPORTS[module] if wrong(module, target)]
+    assert not [target for target in imports()[module] if wrong(module, target)]
 
 
 def test_every_folder_is_a_room_with_a_floor():
@@ -95,7 +106,7 @@ def test_every_folder_is_a_room_with_a_floor():
 
 @pytest.mark.parametrize("module", sorted(FOUNDATION))
 def test_errors_and_redaction_stand_below_everything(module):
-    assert not IMPORTS[module]
+    assert not imports()[module]
 
 
 def circle(graph: dict[str, set[str]]) -> list[str]:
@@ -119,27 +130,21 @@ def circle(graph: dict[str, set[str]]) -> list[str]:
 @pytest.mark.parametrize("name", [*FLOORS, DOOR])
 def test_no_room_has_a_circle(name):
     members = {module for module in MODULES if room(module) == name}
-    assert circle({module: IMPORTS[module] & members for module in members}) == []
+    assert circle({module: imports()[module] & members for module in members}) == []
 
 
 def test_only_options_and_what_stands_above_know_the_options():
-    knowing = {module for module, targets in IMPORTS.items() if "ssast.options.options" in targets}
+    knowing = {module for module, targets in imports().items() if "ssast.options.options" in targets}
     assert {room(module) for module in knowing} <= {"options", "runs", "modes", DOOR}
 
 
-def trees() -> dict[str, ast.Module]:
-    """The syntax tree of every file, by its module."""
-    return {module: ast.parse(path.read_text(encoding="utf-8")) for module, path in MODULES.items()}
-
-
-TREES = trees()
 MOST_FILES, MOST_LINES = 18, 300
 
 
 def test_every_mode_is_the_function_of_its_name_in_the_file_of_its_name():
     assert {path.stem for path in (PACKAGE / "modes").glob("*.py")} - {"__init__"} == set(MODES)
     for mode in MODES:
-        defined = [node for node in TREES[f"ssast.modes.{mode}"].body if isinstance(node, ast.FunctionDef)]
+        defined = [node for node in trees()[f"ssast.modes.{mode}"].body if isinstance(node, ast.FunctionDef)]
         (own,) = [node for node in defined if any(map(is_mode, node.decorator_list))]
         assert own.name == mode
         assert [argument.arg for argument in own.args.args] == ["options"]
@@ -180,7 +185,7 @@ EXCEPTED = {"SSASTForAudioClassification"}
 
 def test_no_public_name_is_defined_in_two_files():
     homes = defaultdict(list)
-    for module, tree in TREES.items():
+    for module, tree in trees().items():
         for name in public_names(tree):
             homes[name].append(module)
     assert {name: found for name, found in homes.items() if len(found) > 1 and name not in EXCEPTED} == {}
@@ -206,7 +211,7 @@ def test_few_functions_take_all_options():
     """What a function takes is what it uses: below the modes that is never all of them."""
     found = [
         (room(module), node.name)
-        for module, tree in TREES.items()
+        for module, tree in trees().items()
         for node in ast.walk(tree)
         if isinstance(node, ast.FunctionDef) and takes_all(node) and not any(map(is_mode, node.decorator_list))
     ]
@@ -219,13 +224,13 @@ MOST_UNTYPED = 75
 
 
 def test_few_dictionaries_hold_anything():
-    untyped = sum(ast.unparse(tree).count("dict[str, Any]") for tree in TREES.values())
+    untyped = sum(ast.unparse(tree).count("dict[str, Any]") for tree in trees().values())
     assert untyped <= MOST_UNTYPED
 
 
 @pytest.mark.parametrize("module", [module for module in MODULES if floor(module) < 3])
 def test_the_lower_floors_never_print(module):
-    calls = (node.func for node in ast.walk(ast.parse(MODULES[module].read_text())) if isinstance(node, ast.Call))
+    calls = (node.func for node in ast.walk(trees()[module]) if isinstance(node, ast.Call))
     assert not [call.lineno for call in calls if isinstance(call, ast.Name) and call.id == "print"]
 
 
@@ -392,13 +397,13 @@ def test_the_watch_sees_what_it_should():
     source = (
         "def f():\n    from ssast.modes.demo import demo\n    from . import decode\n    from ..model import encoder"
     )
-    assert set(imported(source, "ssast.audio.augment")) >= {"ssast.modes.demo", "ssast.model.encoder"}
+    assert set(imported(ast.parse(source), "ssast.audio.augment")) >= {"ssast.modes.demo", "ssast.model.encoder"}
     assert wrong("ssast.audio.decode", "ssast.model.encoder")
     assert wrong("ssast.engine.train", "ssast.pages.html")
     assert wrong("ssast.data.dataset", "ssast.modes.demo")
     assert wrong("ssast.modes.demo", "ssast.cli")
     assert not wrong("ssast.modes.demo", "ssast.options.options")
     assert not wrong("ssast.audio.decode", "ssast.errors")
-    assert list(imported("from ssast import __version__", "ssast.modes.demo")) == []
+    assert list(imported(ast.parse("from ssast import __version__"), "ssast.modes.demo")) == []
     assert circle({"a": {"b"}, "b": {"c"}, "c": {"b"}}) == ["b", "c", "b"]
     assert circle({"a": {"b", "c"}, "b": {"c"}, "c": set()}) == []
