@@ -67,6 +67,18 @@ def room_for():
     return within
 
 
+@pytest.fixture
+def told_soon(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The main process looks often whether a worker has died; torch looks every five seconds.
+
+    The interval is a default of torch's method: the constant alone changes only how long it waits at the end.
+    """
+    from torch.utils.data import _utils, dataloader
+
+    monkeypatch.setattr(_utils, "MP_STATUS_CHECK_INTERVAL", 0.2)
+    monkeypatch.setattr(dataloader._MultiProcessingDataLoaderIter._try_get_data, "__defaults__", (0.2,))
+
+
 @dataclass(frozen=True)
 class Corpus:
     """A small data set in the seed's layout: `audio/<uid>/`, `splits/train.csv`, `splits/test.csv`, `labels.txt`."""

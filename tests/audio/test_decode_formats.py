@@ -1,5 +1,6 @@
 """The table of formats, with speech of espeak-ng in files that sox and FFmpeg wrote, as laboratories have them."""
 
+import functools
 import io
 import shutil
 import subprocess
@@ -124,8 +125,9 @@ def speech(tmp_path_factory):
     return folders
 
 
+@functools.cache
 def write(form, folder):
-    """The file's bytes; the test is skipped where this build of the program has no such coder."""
+    """The file's bytes, once for both ways to read it; the test is skipped where this build has no such coder."""
     done = subprocess.run(form.command, shell=True, cwd=folder, capture_output=True, text=True)
     file = folder / f"file.{form.extension}"
     unknown = ("no handler", "Unknown encoder", "can't encode", "can't open output", "does not support")

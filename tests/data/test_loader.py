@@ -186,11 +186,6 @@ class Deadly(Clips):
         return super().__getitem__(key)
 
 
-@pytest.fixture
-def told_soon(monkeypatch):
-    monkeypatch.setattr("torch.utils.data._utils.MP_STATUS_CHECK_INTERVAL", 0.2)
-
-
 @pytest.mark.parametrize(("workers", "deadly"), [(1, {0}), (3, {7}), (1, {5, 6}), (3, {0, 9})])
 @pytest.mark.usefixtures("told_soon")
 def test_a_decoder_that_dies_costs_its_own_clip_alone(workers, deadly):

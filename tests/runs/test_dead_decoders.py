@@ -14,6 +14,8 @@ from ssast.dataset_audit.listening import listen, listen_to_all
 from ssast.modes import audit, check
 from ssast.runs.paths import Paths
 
+pytestmark = pytest.mark.usefixtures("told_soon")
+
 DEADLY = {"0003": "SIGSEGV", "0004": "SIGABRT", "0017": "SIGKILL"}
 
 
@@ -26,11 +28,6 @@ class Deadly(Location):
             os.kill(os.getpid(), getattr(signal, DEADLY[child]))
             time.sleep(60)
         return Location(self.address) / child
-
-
-@pytest.fixture(autouse=True)
-def told_soon(monkeypatch):
-    monkeypatch.setattr("torch.utils.data._utils.MP_STATUS_CHECK_INTERVAL", 0.2)
 
 
 @pytest.mark.parametrize("workers", [1, 3])
