@@ -1,5 +1,7 @@
 """Recordings of any length as windows: everything is heard, steps of time once, and rows come together again."""
 
+import functools
+
 import numpy as np
 import pytest
 import torch
@@ -52,12 +54,17 @@ def test_a_window_is_no_longer_than_the_clips_that_a_model_learned_from():
     assert Cutter.of(FRONTEND, 0.5, most_seconds=30).length == 40
 
 
+@functools.cache
+def encoder_of(stride):
+    return SSASTEncoder("tiny", 8, 8, *stride, num_mel_bins=32, target_length=40)
+
+
 @pytest.mark.parametrize("stride", [(8, 4), (8, 3), (4, 8), (8, 16)])
 @pytest.mark.parametrize("overlap", [0, 0.3, 0.5, 0.9])
 @pytest.mark.parametrize("frames", [17, 40, 41, 55, 83, 203])
 def test_every_step_of_time_is_kept_once_and_in_order(frames, overlap, stride):
     """Also with patches that overlap (stride 4) or leave gaps (stride 16), and where windows do not."""
-    encoder = SSASTEncoder("tiny", 8, 8, *stride, num_mel_bins=32, target_length=40)
+    encoder = encoder_of(stride)
     cutter = Cutter.in_steps(FRONTEND, overlap, encoder)
     times = []
     for batch in window_batches(recordings(frames), cutter, 8):

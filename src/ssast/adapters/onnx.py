@@ -112,6 +112,10 @@ def to_onnx(model: _Model, folder: Path) -> Export:
     answers, with_frames = _Answers(model).eval(), bool(model.mask_padding)
     names = ("fbank", "frames") if with_frames else ("fbank",)
     batch = torch.export.Dim("batch", min=1)
+    given = [inputs_for(model, clips, with_frames=with_frames) for clips in _CLIPS]
+    with torch.no_grad():
+        own = [answer for inputs in given for answer in answers(*inputs)]
+    farthest([(answer, answer) for answer in own])  # a model without answers is refused before the long work
     with torch.no_grad(), _quiet():
         program = torch.onnx.export(
             answers,
@@ -128,13 +132,12 @@ def to_onnx(model: _Model, folder: Path) -> Export:
     program.save(str(folder / "model.onnx"))
     write_json(folder / "model.json", _meaning(model, names, answers.outputs))
     session = runtime.InferenceSession(str(folder / "model.onnx"), providers=["CPUExecutionProvider"])
-    pairs = []
-    for clips in _CLIPS:
-        given = inputs_for(model, clips, with_frames=with_frames)
-        found = session.run(None, {name: value.numpy() for name, value in zip(names, given, strict=True)})
-        with torch.no_grad():
-            pairs += [(torch.from_numpy(one), own) for one, own in zip(found, answers(*given), strict=True)]
-    return compared(answers.outputs, pairs)
+    found = [
+        torch.from_numpy(answer)
+        for inputs in given
+        for answer in session.run(None, {name: value.numpy() for name, value in zip(names, inputs, strict=True)})
+    ]
+    return compared(answers.outputs, list(zip(found, own, strict=True)))
 
 
 def _drop_traces(program: torch.onnx.ONNXProgram) -> None:

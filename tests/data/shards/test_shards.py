@@ -84,13 +84,13 @@ def test_a_footer_tells_the_table_and_rows_that_differ_are_refused(still_corpus,
 def test_batches_of_a_data_set_are_those_from_folders_with_any_number_of_workers(still_corpus, still_shards):
     frame = still_corpus.frame()
 
-    def batches(prefix, workers):
+    def batches(prefix, workers, context=None):
         data = AudioDataset(frame, ["high"], {}, prefix, with_fbank=False)
-        return list(loader(data, batch_size=5, num_workers=workers, context="spawn" if workers else None))
+        return list(loader(data, batch_size=5, num_workers=workers, context=context))
 
     expected = batches(still_corpus.audio, 0)
-    for workers in (0, 2):
-        for batch, other in zip(expected, batches(still_shards, workers), strict=True):
+    for how in ((0,), (2, "fork"), (1, "spawn")):
+        for batch, other in zip(expected, batches(still_shards, *how), strict=True):
             assert batch["uid"] == other["uid"]
             assert torch.equal(batch["waveform"], other["waveform"])
 
