@@ -228,6 +228,12 @@ def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture
+def impatient_soon(impatient: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As impatient, for where no answer comes at all: no longer than it takes to try twice."""
+    monkeypatch.setattr(stores, "ANSWER_SECONDS", 2.0)
+
+
+@pytest.fixture
 def proxy(gs_emulator: Store, point: Callable[[str, str], None]) -> Iterator[Proxy]:
     """A proxy before Google's store, and this process's clients pointed to it."""
     with proxying(gs_emulator.url) as found:

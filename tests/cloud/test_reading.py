@@ -122,12 +122,6 @@ def test_a_slip_of_the_network_is_tried_again(either, impatient, fault):
     assert place.read_bytes() == CONTENT
 
 
-@pytest.fixture
-def impatient_soon(impatient, monkeypatch):
-    """As impatient, and where no answer comes at all the client waits no longer than it must to try twice."""
-    monkeypatch.setattr(stores, "ANSWER_SECONDS", 2.0)
-
-
 def test_a_store_that_never_answers_is_one_sentence_after_a_while(either, impatient_soon):
     store, proxy = either
     place = Location(store.bucket("mute")) / "x"

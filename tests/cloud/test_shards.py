@@ -55,7 +55,7 @@ def test_extraction_asks_once_for_each_row_group(either, shards, model, tmp_path
 
 
 def test_a_bucket_that_goes_away_gives_one_sentence_and_leaves_no_table(
-    proxy, gs_emulator, shards, model, tmp_path, impatient, capsys
+    proxy, gs_emulator, shards, model, tmp_path, impatient_soon, capsys
 ):
     address = upload(gs_emulator, shards, "leaving")
     asked = []
