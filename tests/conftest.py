@@ -4,6 +4,10 @@ import base64
 import contextlib
 import json
 import os
+import socket
+import subprocess
+import sys
+import tempfile
 import zlib
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # tests run side by side
@@ -45,6 +49,38 @@ def dies(monkeypatch):
                 yield
 
     return within
+
+
+class WarmProcess:
+    """Runs code in new processes that have imported some modules already; see warm_process.py."""
+
+    def __init__(self, *modules: str):
+        self._channel, theirs = socket.socketpair()
+        program = str(Path(__file__).with_name("warm_process.py"))
+        command = [sys.executable, "-W", "ignore", program, str(theirs.fileno()), *modules]
+        self._server = subprocess.Popen(command, pass_fds=[theirs.fileno()])
+        theirs.close()
+
+    def run(self, code: str, environment: dict[str, str]) -> subprocess.CompletedProcess[str]:
+        """As `subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True)`."""
+        asked = json.dumps({"code": code, "environment": environment, "cwd": os.getcwd()}).encode()
+        with open(os.devnull) as silence, tempfile.TemporaryFile("w+") as out, tempfile.TemporaryFile("w+") as err:
+            socket.send_fds(self._channel, [asked], [silence.fileno(), out.fileno(), err.fileno()])
+            code = int(self._channel.recv(100))
+            said = [file.read() for file in (out, err) if file.seek(0) == 0]
+        return subprocess.CompletedProcess([], code, *said)
+
+    def end(self) -> None:
+        self._channel.close()
+        self._server.wait(20)
+
+
+@pytest.fixture(scope="session")
+def warm_classification() -> Iterator[WarmProcess]:
+    """Processes with the model imported, and no client of the hub, which reads its settings as it is imported."""
+    process = WarmProcess("ssast.model.classification")
+    yield process
+    process.end()
 
 
 @pytest.fixture

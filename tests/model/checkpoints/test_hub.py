@@ -6,8 +6,6 @@ import http.server
 import json
 import os
 import re
-import subprocess
-import sys
 import threading
 
 import pytest
@@ -153,17 +151,17 @@ def run_folder(tmp_path):
 
 
 @pytest.fixture
-def client(hub, tmp_path):
-    """Run Python with this hub as the hub, with an own cache; `offline` takes the connection away."""
+def client(hub, warm_classification, tmp_path):
+    """Run Python in a process of its own, with this hub as the hub and an own cache; `offline` takes it away."""
 
     def run(code, *, offline=False):
         address = f"http://127.0.0.1:{1 if offline else hub.server_address[1]}"
         environment = {**os.environ, "HF_ENDPOINT": address, "HF_HOME": str(tmp_path / "home")}
         environment |= {"HF_TOKEN": "hf_x", "HF_HUB_DISABLE_XET": "1", "HF_HUB_DISABLE_PROGRESS_BARS": "1"}
         environment |= {"HF_HUB_OFFLINE": "1"} if offline else {}
-        start = "from ssast import SSASTForAudioClassification as Model\n"
-        command = [sys.executable, "-W", "ignore", "-c", start + code]
-        return subprocess.run(command, env=environment, capture_output=True, text=True)
+        start = "import sys; assert 'huggingface_hub' not in sys.modules\n"
+        start += "from ssast import SSASTForAudioClassification as Model\n"
+        return warm_classification.run(start + code, environment)
 
     return run
 
