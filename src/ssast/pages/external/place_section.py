@@ -110,7 +110,7 @@ def _higher(found: Mapping[str, Any]) -> str:
     """In how many of 100 pairs a person here is higher."""
     if found["value"] is None:
         return UNDEFINED
-    low, high = (f"{100 * end:.0f}" for end in found["interval"])
+    low, high = (f"{100 * end:.3g}" for end in found["interval"])  # 49.8 and 50 are not the same here
     return f"higher in {100 * found['value']:.0f} of 100 ({low} to {high})"
 
 

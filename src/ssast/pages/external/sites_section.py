@@ -50,9 +50,9 @@ def cannot_list(sentences: list[str]) -> str:
 
 def site_rows(metrics: Mapping[str, Any]) -> list[list[str]]:
     """The header and a row a site and label, with intervals, for the screen; empty without sites or yes/no labels."""
-    found = metrics.get("sites")
-    groups = (metrics.get("groups") or {}).get("columns", {}).get(found["column"]) if found else None
-    if not groups:
+    found, scored = metrics.get("sites"), metrics.get("groups")
+    groups = scored["columns"].get(found["column"]) if found and scored else None
+    if not found or not groups:
         return []
     rows = [[found["column"], "label", "clips", "positive", *_ON_SCREEN.values()]]
     for label, own in groups["labels"].items():

@@ -5,7 +5,7 @@ Shapes: R rows, P plain features.
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -46,6 +46,8 @@ class PlainBaseline:
     plain: PlainFeatures
     cache_gb: float
     keeps: bool
+    done: set[str] = field(default_factory=set)
+    """The recordings that were asked for before: they are not looked for in the cache again."""
 
     @classmethod
     def of(cls, reader: ClipReader, cache_gb: float, *, keeps: bool = True) -> "PlainBaseline":
@@ -60,7 +62,13 @@ class PlainBaseline:
     def measured(self, source: Rows) -> Values:
         """The same, with the recordings' noise and bandwidth behind them."""
         self._share()
-        uids, disk = list(source.frame.index), cache(self.cache_gb)
+        uids = list(source.frame.index)
+        self._complete(source, [uid for uid in uids if uid not in self.done])
+        return self._with_whole_lengths(complete(self.plain, uids, [None] * len(uids), None, lambda _: None), uids)
+
+    def _complete(self, source: Rows, uids: list[str]) -> None:
+        """Find what was measured of these recordings, in this run or in one before, and measure the others."""
+        disk = cache(self.cache_gb)
         audio = replace(self.reader.audio, window_overlap=None)
         heard_as = fingerprint_of(sorted(audio.entries().items()), self.reader.librosa, __version__)
         width = 2 * audio.num_mel_bins + 2 + PLACE_VALUES
@@ -71,8 +79,8 @@ class PlainBaseline:
             usable = [uid for uid in missing if not self.reader.skipped.has(uid)]
             self._read(replace(source, frame=source.frame.loc[usable]))
 
-        found = complete(self.plain, uids, contents, kept, read)
-        return self._with_whole_lengths(found, uids)
+        complete(self.plain, uids, contents, kept, read)
+        self.done.update(uids)
 
     def _share(self) -> None:
         if distributed.size() > 1:
