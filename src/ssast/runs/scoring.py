@@ -18,6 +18,7 @@ from ssast.engine.inference import FinishedPass
 from ssast.engine.windows import WindowedPass
 from ssast.errors import UserError
 from ssast.metrics.predictions import Predictions
+from ssast.metrics.score_entries import Metrics
 from ssast.metrics.scores import choose_thresholds, unchosen_thresholds
 from ssast.metrics.threshold_rules import ThresholdRule
 from ssast.model.checkpoints.model_folder import THRESHOLDS
@@ -45,7 +46,7 @@ from ssast.runs.reviewing.plain_baseline import PlainBaseline, plain_rows, plain
 from ssast.runs.reviewing.whole_review import add_whole_review
 from ssast.runs.rows import Rows
 from ssast.runs.thresholds import read_thresholds, read_unchosen, thresholds_from
-from ssast.runs.training_rows import trained_rows
+from ssast.runs.training_rows import Trained, trained_rows
 
 
 @dataclass(frozen=True)
@@ -236,29 +237,35 @@ def evaluate_model(
     )
     if elsewhere and properties is not None:
         elsewhere.add(metrics, predictions, fitted, properties, home)
-    metrics["heard"] = finding_counts(skipped.of(predictions.uids))
     listening = Listening(scorer.reader.audio, scorer.reader.crop, trains=bool(also))
-    for unheard in replace(listening, trains=False).unheard(skipped, [predictions.uids]):
-        if unheard.longer:
-            metrics["unheard"] = unheard.facts
+    _add_heard(metrics, predictions, skipped, listening)
     write_scores(folder, predictions, metrics)
     if also and properties is not None:
         save_development(properties, predictions, metrics, thresholds, folder)
+    remark = _remark(test, home, trained)
+    careful = _heard_sentences(skipped, predictions.uids, also)
+    report = ScoreReport(record, test, log=home / "log.jsonl", remark=remark, careful=careful)
+    write_report(report, scorer.reader, folder, predictions, metrics)
+    done.remove()
+    note_recordings(record, skipped, folder, *(rows.frame.index for rows in (*also, test)), listening=listening)
+
+
+def _add_heard(metrics: Metrics, predictions: Predictions, skipped: SkippedRecordings, listening: Listening) -> None:
+    """Put what a model does not hear of the recordings, or hears otherwise, into metrics.json."""
+    metrics["heard"] = finding_counts(skipped.of(predictions.uids))
+    for unheard in replace(listening, trains=False).unheard(skipped, [predictions.uids]):
+        if unheard.longer:
+            metrics["unheard"] = unheard.facts
+
+
+def _remark(test: Rows, home: Path, trained: Trained) -> str:
+    """Whether the model knows these people, and where its thresholds come from; what is doubtful is also printed."""
     has_thresholds = any(label.kind == YES_NO for label in test.kinds.labels)
     remarks = _threshold_remarks(home, test.labels) if has_thresholds else []
     careful = say_overlap(test.frame, trained.rows)
     if trained.note and not careful:
         say(trained.note)
-    report = ScoreReport(
-        record,
-        test,
-        log=home / "log.jsonl",
-        remark=" ".join(filter(None, [careful, *remarks])),
-        careful=_heard_sentences(skipped, predictions.uids, also),
-    )
-    write_report(report, scorer.reader, folder, predictions, metrics)
-    done.remove()
-    note_recordings(record, skipped, folder, *(rows.frame.index for rows in (*also, test)), listening=listening)
+    return " ".join(filter(None, [careful, *remarks]))
 
 
 def _threshold_remarks(home: Path, labels: list[str]) -> list[str]:

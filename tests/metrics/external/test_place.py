@@ -1,4 +1,5 @@
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -7,6 +8,8 @@ from ssast.metrics.external.development import QUANTILE_SHARES, Development, Spr
 from ssast.metrics.external.place import Place, add_external, label_summaries
 from ssast.metrics.intervals import number_subjects
 from ssast.metrics.predictions import Predictions
+from ssast.model.label_kinds import SCALE, LabelKind, LabelKinds
+from ssast.model.label_kinds import YES_NO as YES_NO_KIND
 
 YES_NO = {"loss": "BCE", "labels": {"ill": {}}}
 
@@ -158,3 +161,23 @@ def test_a_damaged_file_of_development_is_refused(where, wrong):
     inner[where[-1]] = wrong
     with pytest.raises((ValueError, TypeError, KeyError, AttributeError)):
         Development.of_entries(content)
+
+
+def test_a_yes_no_label_beside_a_scale_keeps_its_own_scores_and_the_scale_is_said_to_have_no_threshold():
+    rng = np.random.default_rng(6)
+    there, (here, level) = developed(rng), draw(rng)
+    kinds = LabelKinds((LabelKind("grade", SCALE, levels=(0, 1, 2, 3)), LabelKind("ill", YES_NO_KIND)))
+    both = replace(
+        here,
+        labels=["grade", "ill"],
+        scores=np.hstack([np.sort(rng.random((len(here.uids), 3)), axis=1)[:, ::-1], here.scores]),
+        targets=np.hstack([rng.integers(0, 4, (len(here.uids), 1)), here.targets]),
+        kinds=kinds,
+    )
+    properties = spreads(here, loudness=level)
+    metrics = {"loss": "mixed", "labels": {"grade": {"kind": SCALE}, "ill": {"kind": YES_NO_KIND}}}
+    add_external(metrics, both, Place({"ill": 0.5}, properties, there))
+    assert metrics["external"]["labels"] == external(there, here, properties)["labels"]
+    assert metrics["external"]["cannot"] == [
+        "grade: it is not answered by yes or no, so no threshold is carried over and nothing recalibrated"
+    ]
