@@ -14,9 +14,12 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.special import erf
 
 from ssast.metrics.calibration import bearing_people, recalibration, smooth_curve
 from ssast.metrics.estimates import auc_of
+from ssast.metrics.external.development import Spread, label_summary, person_means
+from ssast.metrics.external.shift import Look, above, label_looks
 from ssast.metrics.measures import Floats
 from ssast.metrics.reliability import repeatability
 from ssast.metrics.subgroups import FEW_PEOPLE, GAP_MEASURES, gap_interval, group_measures
@@ -163,6 +166,51 @@ def false_alarms(sets: int, people: int) -> float:
     return float(np.mean(named))
 
 
+def of_a_place(rng: np.random.Generator, people: int, shift: float = 0.0) -> tuple[dict[str, Spread], Clips]:
+    """Four properties of people in a place, of two recordings each, and their clips and answers."""
+    known = draw(rng, people, 2, of_people=True)
+    subject_n = known[2]
+    amounts = [shift + rng.normal(size=people)[subject_n] + rng.normal(size=2 * people) for _ in range(3)]
+    amounts.append(rng.choice([3900.0, 7900.0], size=2 * people))
+    spreads = {f"property {at}": Spread.of(person_means(own, subject_n)) for at, own in enumerate(amounts)}
+    return spreads, known
+
+
+def looks_between(there: tuple[dict[str, Spread], Clips], here: tuple[dict[str, Spread], Clips]) -> dict[str, Look]:
+    """Everything in which one place is held against another."""
+    (spreads, known), (others, beside) = here, there
+    found = {name: look for name, own in spreads.items() if (look := above(own, others[name])) is not None}
+    summaries = [label_summary(own[0], own[1], own[1] >= THRESHOLD, own[2]) for own in (known, beside)]
+    return found | label_looks(*summaries)
+
+
+def place_coverage(sets: int, people: int) -> dict[str, dict[str, float]]:
+    """How often the share of pairs in which a person of another place is higher lies in its interval."""
+    table = {}
+    for shift in (0.0, 0.8):
+        rng = np.random.default_rng(2)
+        # Each is the mean of two recordings: 1 between people and 1 / sqrt(2) within; so is the difference of two.
+        truth = 0.5 if shift == 0 else float(0.5 + 0.5 * erf(shift / np.sqrt(2 * 1.5) / np.sqrt(2)))
+        hits = []
+        for _ in range(sets):
+            there, here = of_a_place(rng, people), of_a_place(rng, people, shift)
+            look = above(here[0]["property 0"], there[0]["property 0"])
+            pair = None if look is None else look.interval(0.95)
+            hits.append(pair is not None and pair[0] <= truth <= pair[1])
+        table[f"two places, shift {shift}"] = {"share of pairs": float(np.mean(hits))}
+    return table
+
+
+def place_alarms(sets: int, people: int) -> float:
+    """The share of sets of two places without any shift in which one is named."""
+    named, rng = [], np.random.default_rng(3)
+    for _ in range(sets):
+        looks = looks_between(of_a_place(rng, people), of_a_place(rng, people))
+        level = 1 - 0.05 / len(looks)
+        named.append(any(look.is_told(level) for look in looks.values()))
+    return float(np.mean(named))
+
+
 def show(table: dict[str, dict[str, float]]) -> None:
     """Print coverage in %, a block a kind of set."""
     for kind, found in table.items():
@@ -184,6 +232,9 @@ def main() -> None:
     show({"two sessions": covered(twice, of_two_sessions, RETEST_TRUTH, asked.sets, asked.people)})
     alarms = false_alarms(asked.without, asked.people)
     print(f"\n{asked.without} sets without any gap: one is named in {100 * alarms:.1f} % of them")
+    show(place_coverage(asked.sets, asked.people))
+    alarms = place_alarms(asked.without, asked.people)
+    print(f"\n{asked.without} sets of two places without any shift: one is named in {100 * alarms:.1f} % of them")
 
 
 if __name__ == "__main__":
