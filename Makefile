@@ -27,7 +27,7 @@ slow: setup
 
 # The slow tests that draw their moments by chance, twenty times instead of once; an hour.
 trials: setup
-	SSAST_TIMES=20 $(BIN)/pytest -m slow -n 2 --dist worksteal tests/runs/test_killed.py
+	SSAST_TIMES=20 $(BIN)/pytest -m slow -n 2 --dist worksteal tests/runs/test_killed.py tests/runs/test_killed_on_shards.py
 
 lint: setup
 	$(BIN)/ruff check .

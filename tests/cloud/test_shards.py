@@ -71,3 +71,36 @@ def test_a_bucket_that_goes_away_gives_one_sentence_and_leaves_no_table(
     assert "cannot read gs://leaving/test-00000-of-00001.parquet" in said
     assert len(said.strip().splitlines()) == 1
     assert not list((tmp_path / "out").glob("*.pqt"))
+
+
+@pytest.mark.slow
+def test_a_training_whose_bucket_goes_away_goes_on_later_to_the_same_bytes(
+    proxy, gs_emulator, shards, still_corpus, tmp_path, impatient, capsys
+):
+    address = upload(gs_emulator, shards, "halfway")
+    how = {"pretrained_mdl_path": "none", "model_size": "tiny", "target_length": 32, "freeze": False, "epochs": 2}
+    how |= {"batch_size": 2, "label_txt": still_corpus.label_txt, "resamples": 0, "save_every_seconds": 0}
+    how |= {"device": "cpu", "precision": "fp32", "cloud": False, "dataset": "tones"}
+
+    def words(where, out):
+        return ["finetune", *(f"--{name}={value}" for name, value in {**how, "prefix": where, "exp_dir": out}.items())]
+
+    assert cli.main(words(shards, tmp_path / "whole")) == 0
+    capsys.readouterr()
+    asked = []
+
+    def refuse(method, path):
+        asked.extend([path] if "alt=media" in path else [])
+        return 503 if len(asked) > 9 else None
+
+    proxy.refuse = refuse
+    out = tmp_path / "out"
+    assert cli.main(words(address, out)) == 2
+    assert "cannot read gs://halfway/t" in (said := capsys.readouterr().err.strip().splitlines()[-1])
+    assert said.count(". ") == 0
+    assert (out / "checkpoints" / "last.pt").exists()
+    assert not (out / "model.safetensors").exists()
+    proxy.refuse = lambda method, path: None
+    assert cli.main(words(address, out)) == 0
+    for name in ("model.safetensors", "predictions.csv", "metrics.json"):
+        assert (out / name).read_bytes() == (tmp_path / "whole" / name).read_bytes(), name

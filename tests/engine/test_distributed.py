@@ -251,6 +251,21 @@ def test_extraction_by_one_two_and_three_processes_gives_the_same_table(still_co
 
 
 @pytest.mark.slow
+def test_two_processes_share_a_part_and_the_parts_make_the_table_of_one_run(
+    still_corpus, still_shards, model, tmp_path
+):
+    """From shards, of which a part ends where a row group does."""
+    how = [*data(still_corpus)[2:], "-i", str(still_shards), "--finetuned_mdl_path", str(model), "--dataset", "tones"]
+    how += ["-d", str(still_corpus.splits / "train.csv")]
+    ssast(1, "extract", *how, "-o", str(tmp_path / "whole"))
+    for part in (1, 2):
+        ssast(2, "extract", *how, "-o", str(tmp_path / "parts"), "--part", f"{part}/2")
+    ssast(1, "merge", str(tmp_path / "parts"), "-o", str(tmp_path / "merged"))
+    (whole,) = (tmp_path / "whole").glob("*.pqt")
+    assert (tmp_path / "merged" / whole.name).read_bytes() == whole.read_bytes()
+
+
+@pytest.mark.slow
 def test_recordings_that_any_process_left_out_are_written_down(still_corpus, model, tmp_path):
     shutil.copytree(still_corpus.audio, tmp_path / "audio")
     broken = list(still_corpus.frame().index[[0, -1]])  # one in the share of each process

@@ -101,11 +101,12 @@ def _answered(
 def split_places(paths: Paths) -> dict[str, Location]:
     """The csv files of the splits by name: the single one that was given, or those that the folder has.
 
-    Without a folder they are the tables of the shards.
+    Without a folder they are the tables of the shards, in the same order: what is found can go with that.
     """
     collection = None if paths.data_split_root else collection_of(paths)
     if collection is not None:
-        return {name: collection.table(name) for name in collection.tables()}
+        named = sorted(collection.tables(), key=lambda name: SPLITS.index(name) if name in SPLITS else len(SPLITS))
+        return {name: collection.table(name) for name in named}
     root = paths.at(paths.data_split_root or "")
     if not root.is_dir():
         return {root.name.rsplit(".", 1)[0]: root}

@@ -24,6 +24,10 @@ class Ahead:
         self._order: Sequence[int] = ()
         self._places: dict[int, int] = {}
 
+    def forget(self) -> None:
+        """Fetch what was asked for anew when it is wanted again."""
+        self._asked.clear()
+
     def follow(self, order: Sequence[int]) -> None:
         """The order in which row groups are read from now on."""
         if order != self._order:

@@ -69,6 +69,9 @@ class AudioFolder:
         """Whether it lies on a disk."""
         return self.root.is_local
 
+    def try_again(self) -> None:
+        """Nothing is remembered of what could not be read."""
+
     def content(self, uid: str) -> str | None:
         """Its file has to tell."""
         return None

@@ -41,6 +41,9 @@ class Collection(Protocol):
     def is_here(self, uid: str) -> bool:
         """Whether the recording can be read without asking a store."""
 
+    def try_again(self) -> None:
+        """Forget what could not be fetched, so that it is asked for once more."""
+
     def content(self, uid: str) -> str | None:
         """A name for what is in the recording; None where its file has to tell."""
 
@@ -88,6 +91,7 @@ def opened_anew(root: Location) -> Collection | None:
     known = _opened.pop(root._id, None)
     root.ask_again()
     if known is not None and known.stamped == stamp(root):
+        known.try_again()
         keep_open(root, known)
     return opened(root)
 

@@ -49,6 +49,11 @@ class Shards:
         self._described: dict[bytes, tuple[str, int]] = {}
         self._lock, self.ahead = threading.Lock(), Ahead(self._fetch)
 
+    def try_again(self) -> None:
+        """Ask for what could not be fetched once more: the bucket may be there again."""
+        self._failed.clear()
+        self.ahead.forget()
+
     def __getstate__(self) -> dict[str, Any]:
         return {
             name: value
@@ -120,9 +125,13 @@ class Shards:
         held, at = self._at(row)
         name, metadata = held.name(at), held.described(at)
         encoding, rate, ending = "", NOT_TOLD, name.rsplit(".", 1)[-1].lower() if "." in name else ""
+        if not name:
+            self.sound(row)  # of an empty cell that is what there is to say
         if metadata is not None:
             encoding, rate = self._told(metadata[:METADATA_BYTES], uid)
-            if ending not in AUDIO_ENDINGS.get(encoding, (encoding,)):
+            endings = AUDIO_ENDINGS.get(encoding, (encoding,))
+            ending = ending if name else endings[0]
+            if ending not in endings:
                 odd = {} if ending in EXTENSIONS else {"file": name}
                 raise AudioError(
                     f"metadata.json says {encoding.upper()}, but the file is {name}; correct one of them", **odd
