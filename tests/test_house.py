@@ -337,6 +337,7 @@ ELSEWHERE = (
     ("modes/test_report.py", "what the runs know", "runs.checklists.score_facts"),
     ("runs/checklists/test_study_file.py", "keys of items", "runs.checklists.probast runs.checklists.tripod"),
     ("runs/test_killed.py", "SIGKILL at every stage of a run", "runs.resumable_inference"),
+    ("runs/test_killed_on_shards.py", "SIGKILL to trainings from shards, one process and several", ""),
     ("browser/test_audit.py", "audit.html in a browser", ""),
     ("browser/test_pages.py", "all pages in a browser", ""),
     ("browser/test_report.py", "report.html in a browser", ""),
