@@ -113,6 +113,10 @@ class Frontend(nn.Module):
         """Give the time [s] of frames counted from 0, each at the middle of its window."""
         return (frames * self.shift + self.window_size / 2) / self.sample_rate
 
+    def levels(self, waveform_BS: Tensor, lengths_B: Tensor) -> tuple[Tensor, Tensor, int]:
+        """Give the waveforms whose mean square is the power of clips, their lengths (B,), and their rate [Hz]."""
+        return waveform_BS, lengths_B, self.sample_rate
+
     def fbank(self, waveform_BS: Tensor, lengths: Tensor | None = None) -> Tensor:
         """Give the raw log-mel (B, T, F), T of the longest clip and zeros past each clip's own frames.
 

@@ -5,6 +5,7 @@ from dataclasses import dataclass, fields, replace
 from typing import Any
 
 from ssast.audio.frontend import Frontend
+from ssast.audio.power_spectrogram import LogMelFrontend
 
 OPTION_OF = {"sample_rate": "resample_rate", "mean": "dataset_mean", "std": "dataset_std"}
 """The options that the seed calls otherwise."""
@@ -17,7 +18,8 @@ class AudioSettings:
     `sample_rate` [Hz] that recordings are brought to, `num_mel_bins` and `target_length` [frames of 10 ms] of the
     spectrogram, `mean` and `std` of the data set's log-mel values, whether channels are averaged (`reduce`; else the
     first is used), and how much of each recording counts (`clip_length` [s], 0: all). With a `window_overlap`, a share
-    of a window, recordings are scored and embedded whole, in windows (None: their beginning is).
+    of a window, recordings are scored and embedded whole, in windows (None: their beginning is). `spectrograms` says
+    that recordings come as power spectrograms; that is true of data, so no model folder keeps it.
     """
 
     sample_rate: int = 16000
@@ -28,6 +30,7 @@ class AudioSettings:
     reduce: bool = True
     clip_length: float = 0.0
     window_overlap: float | None = None
+    spectrograms: bool = False
 
     @classmethod
     def kept(cls, frontend: Mapping[str, Any] | None, **others: Any) -> "AudioSettings":
@@ -37,13 +40,15 @@ class AudioSettings:
 
     def entries(self) -> dict[str, object]:
         """The values by name, as model folders keep them; what is None is left out."""
-        return {one.name: value for one in fields(self) if (value := getattr(self, one.name)) is not None}
+        found = {one.name: value for one in fields(self) if (value := getattr(self, one.name)) is not None}
+        return found if self.spectrograms else {name: found[name] for name in found if name != "spectrograms"}
 
     def frontend(self) -> Frontend:
         """The frontend that makes fbanks with these settings."""
-        return Frontend(self.sample_rate, self.num_mel_bins, self.target_length, self.mean, self.std)
+        kind = LogMelFrontend if self.spectrograms else Frontend
+        return kind(self.sample_rate, self.num_mel_bins, self.target_length, self.mean, self.std)
 
     def conf(self) -> dict[str, object]:
         """The same as the seed's `audio_conf`, as data sets take it."""
-        values = replace(self, window_overlap=None).entries()
+        values = replace(self, window_overlap=None, spectrograms=False).entries()
         return {"resample_rate" if name == "sample_rate" else name: value for name, value in values.items()}

@@ -8,6 +8,9 @@ from ssast.data.storage.location import Location
 from ssast.errors import AudioError, UserError
 from ssast.safe_reading import json_of
 
+POWER_SPECTROGRAM = "power_spectrogram"
+"""The encoding of what is no sound: `spectrogram.npy` lies there in the place of a waveform."""
+SPECTROGRAM_FILE = "spectrogram"
 # Names of encodings whose files end otherwise: those of Google's speech services, and common ones.
 AUDIO_ENDINGS = {
     "linear16": ("wav",),
@@ -35,6 +38,7 @@ AUDIO_ENDINGS = {
     "m4a": ("m4a", "mp4"),
     "aiff": ("aiff", "aif"),
     "aif": ("aif", "aiff"),
+    POWER_SPECTROGRAM: ("npy",),
 }
 METADATA_BYTES = 1 << 20
 NOT_TOLD = 0

@@ -43,8 +43,8 @@ class PlainFeatures:
         if not new:
             return
         with torch.no_grad():
-            own = made["fbank"], made["frames"]
-            values_BP = plain_values(*own, made["waveform"], made["lengths"], frontend.sample_rate)
+            own, levels = (made["fbank"], made["frames"]), frontend.levels(made["waveform"], made["lengths"])
+            values_BP = plain_values(*own, *levels)
             rows = torch.cat([values_BP, place_values(*own, frontend)], dim=1).float().cpu().numpy()
         for row in new:
             self.found.setdefault(made["uid"][row], rows[row].copy())

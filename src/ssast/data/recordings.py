@@ -10,7 +10,16 @@ from pathlib import Path
 
 from ssast.audio.decode import EXTENSIONS, Recording, Span, beginning, blocks, stretch
 from ssast.audio.source import not_plain
-from ssast.data.metadata import AUDIO_ENDINGS, METADATA_BYTES, NOT_TOLD, FoundRecording, encoding_and_rate, stay_inside
+from ssast.data.metadata import (
+    AUDIO_ENDINGS,
+    METADATA_BYTES,
+    NOT_TOLD,
+    POWER_SPECTROGRAM,
+    SPECTROGRAM_FILE,
+    FoundRecording,
+    encoding_and_rate,
+    stay_inside,
+)
 from ssast.data.shards.collection import opened
 from ssast.data.storage.location import Location, Missing
 from ssast.errors import AudioError, UserError
@@ -50,7 +59,7 @@ def load_recording(root: Location, uid: str, *, use_librosa: bool = False) -> Re
 
 def recording_blocks(root: Location, uid: str, *, use_librosa: bool = False) -> Iterator[Recording]:
     """The same block by block, so that memory does not grow with the recording; errors without the uid in front."""
-    found = find_recording(root, uid)
+    found = _sound(find_recording(root, uid))
     for block in file_blocks(found.location, found.extension, use_librosa=use_librosa):
         yield _rated(block, found)
 
@@ -61,9 +70,16 @@ def recording_stretch(
     """The part that `choose` names, as `stretch` reads it; librosa seeks nothing. Errors without the uid in front."""
     if use_librosa:
         return None
-    found = find_recording(root, uid)
+    found = _sound(find_recording(root, uid))
     part = stretch(_source(found.location), extension=found.extension, choose=choose)
     return None if part is None else _rated(part, found)
+
+
+def _sound(found: FoundRecording) -> FoundRecording:
+    """The same; AudioError where it is a spectrogram."""
+    if found.location.name == f"{SPECTROGRAM_FILE}.npy":
+        raise AudioError("it is a spectrogram, not a sound: extract, finetune and evaluate read it, no other mode does")
+    return found
 
 
 def _rated(read: Recording, found: FoundRecording) -> Recording:
@@ -120,7 +136,7 @@ def _find(root: Location, folder: Location) -> FoundRecording:
     encoding, sample_rate = _metadata(root, folder)
     endings = AUDIO_ENDINGS.get(encoding, (encoding,))
     for ending in endings:
-        place = folder / f"waveform.{ending}"
+        place = folder / f"{SPECTROGRAM_FILE if encoding == POWER_SPECTROGRAM else 'waveform'}.{ending}"
         if place.exists():
             return _found(root, place, ending, sample_rate)
     return _other_spelling(root, folder, encoding, endings, sample_rate)

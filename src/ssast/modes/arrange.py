@@ -1,44 +1,38 @@
 """Bring a folder of audio files and a table into the form that the other modes read."""
 
-import io
-import json
-import os
-import shlex
 from collections.abc import Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import replace
-from functools import partial
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
-from tqdm import tqdm
 
 from ssast import redaction
-from ssast.audio.decode import blocks
 from ssast.data.audio_files import find_audio
 from ssast.data.layout.bids_names import ASIDE, split_aside, table_of_files
 from ssast.data.layout.file_column import FileColumn, TableOfFiles, name_files
-from ssast.data.layout.filenames import FileNames, in_formats, is_audio, printable, quoted
+from ssast.data.layout.filenames import FileNames, is_audio, quoted
 from ssast.data.layout.joined_tables import read_keys
 from ssast.data.layout.labels import Labels, find_labels, listed
 from ssast.data.layout.people import doubtful, find_person
 from ssast.data.layout.per_recording import Tables, per_recording
+from ssast.data.layout.spectrogram_rows import recordings_of, rows_of
 from ssast.data.layout.uids import Row, name_rows, uid_column
-from ssast.data.recordings import naming
+from ssast.data.spectrograms.power_table import PowerTable
 from ssast.data.storage.atomic_writes import atomic_folder
 from ssast.data.storage.location import Location
 from ssast.data.tables.people import SUBJECTS, is_naming
 from ssast.data.tables.splits import read_table
 from ssast.data.tables.targets import read_labels
-from ssast.errors import AudioError, UserError
+from ssast.errors import UserError
 from ssast.options.options import Options
 from ssast.options.record import RunRecord
 from ssast.pages.tables import counted
 from ssast.processors import worker_count
-from ssast.runs.arranged import Arranged
+from ssast.runs.arranged import Arranged, tell_files
 from ssast.runs.context import say
 from ssast.runs.output.folder import fingerprint, versions
+from ssast.runs.output.recording_copies import copy_recordings, note_row
 from ssast.runs.output.skipped_recordings import SkippedRecordings
 from ssast.runs.paths import Paths
 from ssast.runs.wrapping.wrapper import Mode
@@ -60,41 +54,73 @@ def arrange(options: Options) -> Path:
         raise UserError(f"the folder {folder} holds files already; give the name of a new one.", path=folder)
     paths, skips, bad = Paths.of(options), options.on_bad_audio == "skip", SkippedRecordings()
     source, place = paths.recordings, paths.at(paths.data_split_root or "")
-    tables, names = _tables(options.join_table, options.join_on, paths), _names(source)
-    table = _read(place)
-    if options.file_column is None and (of_files := table_of_files(table, names.files)):
-        table, tables = of_files, replace(tables, places=[place, *tables.places])
-    person = find_person(table, options.subject_column, may_lack=bool(tables.places))
-    _hide(table, names, person)
-    found = named = name_files(table, names, source, options.file_column, person)
-    if joined := per_recording(table, named, source, tables):
-        table, named = joined.table, joined.named
-        person = find_person(table, options.subject_column)
-        _hide(table, names, person)
+    tables, power = _tables(options.join_table, options.join_on, paths), PowerTable.of(source)
+    names = FileNames([], source) if power else _names(source)
+    found = _find(names, power, place, tables, file_column=options.file_column, subject_column=options.subject_column)
+    table, named, person = found.table, found.named, found.person
     rows = name_rows(table, named)
     redaction.learn("uid", (row.uid for row in rows))
-    _note_lacking(found, place, bad, skips=skips)
-    if person is None and len(rows) > len(found.files_of):
+    _note_lacking(found.first, place, bad, skips=skips)
+    if person is None and len(rows) > len(found.first.files_of):
         person = named.column  # the files of one row belong together, whatever the column is called
     given = read_labels(paths.at(paths.label_txt or "")) if "label_txt" in options.given else None
     labels = _labels(table, given, options.label_column, named, person)
     columns, subject = _columns(table, named, labels, person)
     with atomic_folder(folder) as unfinished:
-        kept = _copy(
-            rows, unfinished / "recordings", bad, skips=skips, threads=max(1, worker_count(options.num_workers))
-        )
+        threads = 1 if power else max(1, worker_count(options.num_workers))  # a row group is read once
+        kept = copy_recordings(rows, unfinished / "recordings", bad, power, skips=skips, threads=threads)
         frame = _frame(columns, kept)
         made = Arranged.of(frame, list(labels.cells), subject, test_share=options.test_share, seed=options.seed)
         made.write(unfinished)
         files = fingerprint(*dict.fromkeys((place, *tables.places)))
         record = {"clips": {"all": len(kept)}, "files": files, "versions": versions()}
         RunRecord.of(options).write(unfinished / "run.yaml", record)
-    _tell_files(found, len(kept), len(names.files), folder)
-    for sentence in joined.told if joined else ():
+    if power is None:
+        tell_files(found.first, len(kept), len(names.files), folder)
+    else:
+        say(f"{len(kept)} of {len(rows)} spectrograms are in {folder / 'recordings'}")
+    for sentence in found.told:
         say(sentence)
     bad.write(folder)
-    made.show(folder, labels, doubtful(table, person) if person else [])
+    made.show(folder, labels, doubtful(table, person) if person else [], is_sound=power is None)
     return folder
+
+
+@dataclass(frozen=True)
+class _Found:
+    """The table, the files of its lines and who speaks; `first` are the files as the user's table named them."""
+
+    table: TableOfFiles
+    named: FileColumn
+    person: str | None
+    first: FileColumn
+    told: list[str]
+
+
+def _find(
+    names: FileNames,
+    power: PowerTable | None,
+    place: Location,
+    tables: Tables,
+    *,
+    file_column: str | None,
+    subject_column: str | None,
+) -> _Found:
+    """Which recording is whose; the user's table is joined to the recordings where it does not name them itself."""
+    table = _read(place)
+    of_files = table_of_files(table, names.files) if file_column is None else None
+    if power or of_files:
+        tables = replace(tables, places=[place, *tables.places])
+        table = recordings_of(power) if power else of_files or table
+    person = find_person(table, subject_column, may_lack=bool(tables.places))
+    _hide(table, names, person)
+    first = rows_of(power) if power else name_files(table, names, names.folder, file_column, person)
+    joined = per_recording(table, first, names.folder, tables)
+    if joined is None:
+        return _Found(table, first, person, first, [])
+    person = find_person(joined.table, subject_column)
+    _hide(joined.table, names, person)
+    return _Found(joined.table, joined.named, person, first, joined.told)
 
 
 def _tables(further: str | None, keys: str | None, paths: Paths) -> Tables:
@@ -173,14 +199,7 @@ def _note_lacking(named: FileColumn, place: Location, bad: SkippedRecordings, *,
         sentence = f"{place} {_first_lacking(named)}, or pass --on_bad_audio skip."
         raise UserError(sentence, path=place, cell=named.cells[first], file=files)
     for line in lines:
-        _note(bad, named.cells[line], line, f"line {line} {_why(named, line)}")
-
-
-def _note(bad: SkippedRecordings, name: str, line: int, reason: str) -> None:
-    """Note one of several of one name too: each is a row that is left out."""
-    shown = printable(name)
-    is_new = shown and not bad.has(shown)
-    bad(shown if is_new else f"{shown} line {line}".strip(), reason)
+        note_row(bad, named.cells[line], line, f"line {line} {_why(named, line)}")
 
 
 def _first_lacking(named: FileColumn) -> str:
@@ -208,61 +227,6 @@ def _why(named: FileColumn, line: int) -> str:
     return f"names no audio file{f' ({near})' if (near := named.lacking[line]) else ''}"
 
 
-def _copy(rows: Sequence[Row], root: Path, bad: SkippedRecordings, *, skips: bool, threads: int) -> list[Row]:
-    """Every recording in a folder of its own, decoded once for its rate; those that can be used."""
-    kept, keep = [], partial(_keep, root)
-    with ThreadPoolExecutor(threads) as pool:
-        reasons = pool.map(keep, rows)
-        try:
-            for row, reason in tqdm(zip(rows, reasons, strict=True), desc="arrange", unit="clip", total=len(rows)):
-                if reason is None:
-                    kept.append(row)
-                elif not skips:
-                    raise reason
-                else:
-                    _note(bad, row.uid, row.line, redaction.redacted_error(reason))
-        finally:
-            pool.shutdown(cancel_futures=True)
-    if not kept:
-        first = next(iter(bad.reasons.values()), "no row names one")
-        raise UserError(f"none of the recordings can be used; the first: {first}")
-    return kept
-
-
-def _keep(root: Path, row: Row) -> AudioError | None:
-    """Copy one recording under its uid, with its metadata.json; returns what is wrong where it cannot be read."""
-    place = row.file.location
-    ending = place.name.rsplit(".", 1)[1].lower()
-    try:
-        with naming(row.uid):
-            content = _content(place)
-            # Read to its end, so that what is wrong there shows now; no more than a block of it is held.
-            rate = max(block.sample_rate for block in blocks(io.BytesIO(content), extension=ending))
-    except AudioError as error:
-        return error
-    folder = root / row.uid
-    folder.mkdir(parents=True)
-    (folder / f"waveform.{ending}").write_bytes(content)
-    metadata = {"encoding": ending.upper(), "sample_rate_hz": rate}
-    (folder / "metadata.json").write_text(json.dumps(metadata), encoding="utf-8")
-    return None
-
-
-def _content(place: Location) -> bytes:
-    """The bytes of a file; AudioError where this one cannot be read, though others here may be."""
-    if not place.is_local:
-        return place.read_bytes()
-    if not os.path.isfile(place.path):
-        raise AudioError(
-            f"{printable(str(place))} is not a file, or a link to nothing; put the file itself there",
-            path=printable(str(place)),
-        )
-    try:
-        return place.read_bytes()
-    except UserError as error:
-        raise AudioError(str(error).rstrip("."), **error.names) from error
-
-
 def _frame(columns: Mapping[str, Mapping[int, Any]], rows: Sequence[Row]) -> pd.DataFrame:
     """The table under uids; labels of whole numbers are written as such."""
     frame = pd.DataFrame(index=pd.Index([row.uid for row in rows], name="uid"))
@@ -271,26 +235,3 @@ def _frame(columns: Mapping[str, Mapping[int, Any]], rows: Sequence[Row]) -> pd.
         is_whole = pd.api.types.is_float_dtype(own) and (own.dropna() % 1 == 0).all()
         frame[name] = own.astype("Int64") if is_whole else own
     return frame
-
-
-def _tell_files(named: FileColumn, kept: int, files: int, folder: Path) -> None:
-    """On the screen: which column names the files, how many came, and which were left."""
-    how = "names the files"
-    if any(len(own) > 1 for own in named.files_of.values()):
-        rows = counted(len(named.files_of), "row")
-        how = f"holds the folder, or the beginning of the file names, of each of {rows}"
-    say(f"the column {named.column!r} {how}; {kept} of {files} are in {folder / 'recordings'}")
-    if twice := in_formats(file for own in named.files_of.values() for file in own):
-        say(
-            "warning: files of one name with different endings were each taken as a recording "
-            f"({counted(len(twice), 'such name')}, as of {some([file.shown for file in twice[0]], 3)}); if they are "
-            "one recording in several formats, remove all but one"
-        )
-    if named.unnamed:
-        shown = some([file.shown for file in named.unnamed], 3)
-        say(f"the table has no row for {counted(len(named.unnamed), 'file')}: {shown}")
-    if named.begun:
-        say(
-            f"the name of {named.begun[0].shown} begins with an entry of the column {named.column!r}; if each row is "
-            f"one person with several files, pass --subject_column {shlex.quote(named.column)}"
-        )

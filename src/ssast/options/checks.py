@@ -4,7 +4,7 @@ Each check gives a sentence for each thing that is wrong. The type of `options` 
 """
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from ssast.options.tasks import FINETUNING_TASKS, PRETEXT_TASKS
@@ -222,3 +222,20 @@ def _new_model(options: Any) -> Iterator[str]:
 
 CHECK_WORK = (_task, check_sources, _model, _training, check_cloud, _spectrogram)
 """What is checked where a model works on recordings."""
+
+
+READ_SPECTROGRAMS = ("extract", "finetune", "evaluate")
+
+
+def check_spectrograms(mode: str, values: Mapping[str, object], altering: Sequence[str]) -> Iterator[str]:
+    """Whether recordings that are power spectrograms will do; `altering` are the augmentations that need sound."""
+    if mode not in READ_SPECTROGRAMS:
+        readers = ", ".join(READ_SPECTROGRAMS)
+        yield f"{mode} needs sound, and these recordings are spectrograms; {readers} read them"
+    for name in altering:
+        if values[name]:
+            yield f"--{name} alters sound, and these recordings are spectrograms; leave it out"
+    usual = {"resample_rate": 16000, "clip_length": 0, "crop": "start", "over_time": 0, "whole_recording": 0}
+    for name, value in usual.items():
+        if (values[name] or 0) != value:
+            yield f"--{name} {values[name]} needs sound, and these recordings are spectrograms; leave it out"

@@ -10,7 +10,8 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from ssast import redaction
-from ssast.data.layout.filenames import printable, quoted
+from ssast.data.layout.file_column import FileColumn
+from ssast.data.layout.filenames import in_formats, printable, quoted
 from ssast.data.layout.held_out import choose_test
 from ssast.data.layout.labels import MOST_LABEL_VALUES, Labels, nearly_answers
 from ssast.data.tables.people import ENOUGH_SUBJECTS, NO_VALUE, grouped, people_in, spelled_twice
@@ -69,7 +70,7 @@ class Arranged:
         if self.labels:
             (folder / "labels.txt").write_text("\n".join(self.labels) + "\n", encoding="utf-8")
 
-    def show(self, folder: Path, labels: Labels, doubtful: Sequence[str]) -> None:
+    def show(self, folder: Path, labels: Labels, doubtful: Sequence[str], *, is_sound: bool = True) -> None:
         """Show on the screen: people, labels, columns that were left alone, and the commands that come next.
 
         `doubtful` are the codes that may stand for two people.
@@ -82,7 +83,7 @@ class Arranged:
         for label in self.labels:
             say(f"label {_told(label, labels.made)}: {self._counts(label)}")
         self._show_others(labels.made)
-        self._show_next(folder)
+        self._show_next(folder, is_sound=is_sound)
 
     def _warn_of_codes(self, doubtful: Sequence[str]) -> None:
         """Codes that may stand for two people, and people who may have two codes."""
@@ -145,7 +146,7 @@ class Arranged:
     def _is_answer(self, label: str) -> bool:
         return bool(self.frame[label].dropna().between(0, 1).all())
 
-    def _show_next(self, folder: Path) -> None:
+    def _show_next(self, folder: Path, *, is_sound: bool) -> None:
         """With few people each is to be tested once, in folds."""
         lacking = [label for label in self.labels if any(rows[label].nunique() < 2 for rows in self.halves.values())]
         if lacking and self.is_test is not None:
@@ -155,7 +156,8 @@ class Arranged:
         named = shlex.quote(str(folder))
         where = f"-i {named}/recordings -d {named}/{'all.csv' if in_folds else 'splits'}"
         where += f" -l {named}/labels.txt" if self.labels else ""
-        say(f"next: ssast check {where} -o checked")
+        if is_sound:
+            say(f"next: ssast check {where} -o checked")
         if self.labels:
             loss = "" if all(map(self._is_answer, self.labels)) else " --loss MSE"
             say(f"then: ssast finetune {where}{' --folds 3' if in_folds else ''}{loss} {FIRST_SETTINGS} -o runs/first")
@@ -181,3 +183,26 @@ def _is_number(word: str) -> bool:
     except ValueError:
         return False
     return True
+
+
+def tell_files(named: FileColumn, kept: int, files: int, folder: Path) -> None:
+    """On the screen: which column names the files, how many came, and which were left."""
+    how = "names the files"
+    if any(len(own) > 1 for own in named.files_of.values()):
+        rows = counted(len(named.files_of), "row")
+        how = f"holds the folder, or the beginning of the file names, of each of {rows}"
+    say(f"the column {named.column!r} {how}; {kept} of {files} are in {folder / 'recordings'}")
+    if twice := in_formats(file for own in named.files_of.values() for file in own):
+        say(
+            "warning: files of one name with different endings were each taken as a recording "
+            f"({counted(len(twice), 'such name')}, as of {some([file.shown for file in twice[0]], 3)}); if they are "
+            "one recording in several formats, remove all but one"
+        )
+    if named.unnamed:
+        shown = some([file.shown for file in named.unnamed], 3)
+        say(f"the table has no row for {counted(len(named.unnamed), 'file')}: {shown}")
+    if named.begun:
+        say(
+            f"the name of {named.begun[0].shown} begins with an entry of the column {named.column!r}; if each row is "
+            f"one person with several files, pass --subject_column {shlex.quote(named.column)}"
+        )

@@ -13,7 +13,7 @@ _WINDOWS = "window_overlap"
 
 def audio_settings(options: Options) -> AudioSettings:
     """How recordings become the model's input: kept in the model folder, so that every later mode does the same."""
-    names = [name for name in AudioSettings.__dataclass_fields__ if name != _WINDOWS]
+    names = [name for name in AudioSettings.__dataclass_fields__ if name not in (_WINDOWS, "spectrograms")]
     sound = AudioSettings(**{name: getattr(options, OPTION_OF.get(name, name)) for name in names})
     in_windows = options.whole_recording and "whole_recording" in MODES[options.mode].options
     return replace(sound, window_overlap=options.window_overlap) if in_windows else sound

@@ -15,10 +15,14 @@ from ssast.data.dataset import AudioDataset
 from ssast.data.loader import Loader, loader
 from ssast.data.plain_features import MeasuringPrepare, PlainFeatures
 from ssast.data.prepare import Prepare
+from ssast.data.spectrograms.spectrogram_dataset import SpectrogramDataset
+from ssast.data.spectrograms.spectrogram_files import marker_of
 from ssast.data.storage.location import Location
 from ssast.engine.inference import loader_size
 from ssast.engine.lengths import Grouping
 from ssast.engine.windows import Cutter, window_batches
+from ssast.errors import UserError
+from ssast.options.checks import check_spectrograms
 from ssast.options.parts import Part
 from ssast.processors import worker_count
 from ssast.runs.context import RunContext
@@ -98,8 +102,14 @@ class ClipReader:
         options, paths = context.options, context.paths
         if unknown := options.altering.keys() - {*_WAVEFORM, *_BATCH}:
             raise TypeError(f"nothing is done for the augmentation {', '.join(sorted(unknown))}")
+        recordings = paths.recordings if paths.prefix else paths.at("")
+        if paths.prefix and marker_of(recordings):
+            sound_alone = [*(each.name for each in ALTERATIONS), "mixup"]
+            if wrong := next(check_spectrograms(options.mode, context.record.values, sound_alone), None):
+                raise UserError(f"{wrong}.")
+            audio = replace(audio, spectrograms=True)
         return cls(
-            paths.recordings if paths.prefix else paths.at(""),
+            recordings,
             audio,
             {name: getattr(options, name) for name in (*_WAVEFORM, *_BATCH)},
             context.skipped,
@@ -128,7 +138,8 @@ class ClipReader:
         if augment:
             conf |= {key: self.augmentation[name] for name, key in _WAVEFORM.items()}
             hold = "stretch" if self.crop == "random" else hold
-        data = AudioDataset(
+        kind = SpectrogramDataset if self.audio.spectrograms else AudioDataset
+        data = kind(
             rows.frame,
             [],
             conf,

@@ -172,8 +172,8 @@ def _flat(nested: Mapping[str, object], above: str = "") -> dict[str, object]:
 
 
 def _sounds(reader: ClipReader, frame: pd.DataFrame, source: Location) -> dict[str, str]:
-    """As much of each recording as the model hears, as data URIs by uid, while they fit into SOUND_CHARACTERS."""
-    if frame.empty or redaction.redaction_in_use():
+    """What the model hears of each recording, as data URIs by uid, while they fit into SOUND_CHARACTERS."""
+    if frame.empty or reader.audio.spectrograms or redaction.redaction_in_use():
         return {}
     data, rate = reader.dataset(Rows(frame, [], source)), reader.audio.sample_rate
     heard = int((reader.audio.target_length * _FRAME_SECONDS + _WINDOW_SECONDS) * rate)

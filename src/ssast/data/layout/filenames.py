@@ -41,6 +41,7 @@ class FileNames:
     """The audio files of a folder by every way to write them: whole paths, names alone, and both without the ending."""
 
     def __init__(self, files: Sequence[Location], folder: Location):
+        self.folder = folder
         self.files = [File(file, name_parts(str(file).removeprefix(str(folder)))) for file in files]
         self.whole: list[dict[Path, list[File]]] = [defaultdict(list), defaultdict(list)]
         self.tails: list[dict[Path, list[File]]] = [defaultdict(list), defaultdict(list)]

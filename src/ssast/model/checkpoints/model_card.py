@@ -14,6 +14,8 @@ ADDRESS = "ORGANISATION/MODEL"
 """Stands for the model's address on the hub until that is known."""
 PUBLIC = "public"
 """Where a run's record lists the options that may be told: those declared so. All others may hold paths and names."""
+RECORDINGS, POWER_SPECTROGRAMS = "recordings", "power spectrograms"
+"""What a run's record says where the recordings were no sound."""
 MADE_WITH = ("ssast", "torch", "python")
 _WORD = re.compile(r"[a-z][a-z0-9_]{0,29}")
 """What the text of an option may look like on a card: one of its choices, never a path or a sentence."""
@@ -122,7 +124,10 @@ def _data(record: Mapping[str, Any]) -> str:
         return ""
     name = _told(record).get("dataset") or "not named (`--dataset` names it)"
     rows = [f"| {split} | {count} |" for split, count in clips.items()]
-    return "\n".join(["## Data", "", f"Data set: {name}.", "", "| split | clips |", "|---|---|", *rows])
+    kind = ""
+    if kept.get(RECORDINGS) == POWER_SPECTROGRAMS:
+        kind = " Its recordings came as power spectrograms, whose log-mel values differ a little from those of sound."
+    return "\n".join(["## Data", "", f"Data set: {name}.{kind}", "", "| split | clips |", "|---|---|", *rows])
 
 
 def _scores(scores: Mapping[str, Any]) -> str:

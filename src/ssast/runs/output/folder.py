@@ -10,12 +10,13 @@ from typing import IO, Any
 import torch
 
 from ssast import __version__
+from ssast.data.spectrograms.spectrogram_files import MARKER
 from ssast.data.storage.atomic_writes import writable_folder
 from ssast.data.storage.location import Location, as_location
 from ssast.data.tables.label_file import kinds_place
 from ssast.engine import distributed
 from ssast.errors import UserError
-from ssast.model.checkpoints.model_card import PUBLIC
+from ssast.model.checkpoints.model_card import POWER_SPECTROGRAMS, PUBLIC, RECORDINGS
 from ssast.options.parts import WHOLE, Part
 from ssast.options.record import RECORD, RunRecord, noted, public_options
 from ssast.options.yaml_file import read_mapping
@@ -42,7 +43,8 @@ def used_files(paths: Paths, *tables: Location) -> dict[str, str]:
     model = paths.finetuned_mdl_path or paths.pretrained_mdl_path
     labels = [paths.at(paths.label_txt)] if paths.label_txt else []
     labels += [kinds for label_txt in labels if (kinds := kinds_place(label_txt)).exists()]
-    return fingerprint(*labels, *([paths.model_source(model)] if model else []), *tables)
+    kind = [paths.recordings / MARKER] if paths.prefix else []
+    return fingerprint(*labels, *([paths.model_source(model)] if model else []), *tables, *kind)
 
 
 def _sha256(file: IO[bytes]) -> str:
@@ -75,7 +77,9 @@ def open_folder(
                 _heard_the_same(heard(), folder / "checkpoints")
         else:
             _say_replaced(record, path, files, table)
-        extra = {"clips": clips, "files": files, "versions": versions(), PUBLIC: public_options()}
+        extra: dict[str, object] = {"clips": clips, "files": files, "versions": versions(), PUBLIC: public_options()}
+        if any(Path(name).name == MARKER for name in files):
+            extra[RECORDINGS] = POWER_SPECTROGRAMS
         record.write(path, extra)
     distributed.wait()
     return folder

@@ -1,0 +1,1 @@
+"""Read power spectrograms in the place of sound, and take them out of Parquet files."""

@@ -1,0 +1,131 @@
+"""Read power spectrograms and their keys out of a Parquet file, as Bridge2AI-Voice keeps them: one row a recording."""
+
+import itertools
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import torch
+from torch import Tensor
+
+from ssast.data.storage.location import Location
+from ssast.errors import AudioError, UserError
+from ssast.safe_reading import some
+
+PARQUETS = (".parquet", ".pqt")
+COLUMN_NAMES = ("spectrogram", "spectrograms")
+FRAME_COUNT = "n_frames"
+_MOST_GROUP_BYTES = 8 << 30
+_NAMING = ("participant_id", "session_id", "task_name")
+"""What the name of a recording is made of, as far as the file has it."""
+
+
+@dataclass
+class PowerTable:
+    """The rows of a Parquet file: `cells` are their plain columns by number, `starts` the first row of each group."""
+
+    place: Location
+    column: str
+    cells: dict[str, dict[int, str]]
+    starts: list[int]
+    _group: tuple[int, Any] = field(default=(-1, None), repr=False)
+
+    @classmethod
+    def of(cls, place: Location) -> "PowerTable | None":
+        """The file at a place; None where that is no Parquet file. UserError where it holds no spectrograms."""
+        if not place.name.endswith(PARQUETS) or place.is_dir():
+            return None
+        file = _opened(place)
+        names = file.schema_arrow.names
+        column = next((name for name in COLUMN_NAMES if name in names), None)
+        if column is None or not _is_nested(file.schema_arrow.field(column).type):
+            raise UserError(
+                f"{place} has no column {COLUMN_NAMES[0]} of lists of numbers, only {some(names)}; give a folder "
+                "of audio files, or a Parquet file of power spectrograms.",
+                path=place,
+            )
+        sizes = [file.metadata.row_group(at).num_rows for at in range(file.metadata.num_row_groups)]
+        plain = [name for name in names if _is_plain(file.schema_arrow.field(name).type)]
+        table = file.read(columns=plain)
+        cells = {name: dict(enumerate(map(_text, table[name].to_pylist()), start=1)) for name in plain}
+        if not sum(sizes):
+            raise UserError(f"{place} has no rows; give a file with one row a recording.", path=place)
+        return cls(place, column, cells, [1, *(1 + total for total in itertools.accumulate(sizes))])
+
+    @property
+    def names(self) -> dict[int, str]:
+        """What each recording is called: participant, session and task, or the number of its row."""
+        parts = [self.cells[name] for name in _NAMING if name in self.cells]
+        rows = range(1, self.starts[-1])
+        return {row: "_".join(part[row] for part in parts if part[row]) or f"row-{row}" for row in rows}
+
+    def power(self, row: int) -> Tensor:
+        """The numbers (N, T) of a row, as they are; AudioError where there are none."""
+        at = max(number for number, start in enumerate(self.starts) if start <= row)
+        if self._group[0] != at:
+            self._group = (at, self._read(at))
+        value = self._group[1][row - self.starts[at]]
+        found = _numbers(value)
+        told = self.cells.get(FRAME_COUNT, {}).get(row, "")
+        if told and told != str(found.shape[1]):
+            raise AudioError(f"its row says {FRAME_COUNT} {told}, but its spectrogram has {found.shape[1]}; correct it")
+        return torch.from_numpy(found)
+
+    def _read(self, at: int) -> Any:
+        file = _opened(self.place)
+        group = file.metadata.row_group(at)
+        if group.total_byte_size > _MOST_GROUP_BYTES:
+            raise UserError(
+                f"{self.place} has row groups of {group.total_byte_size:,} bytes, expected at most "
+                f"{_MOST_GROUP_BYTES:,}; write it with smaller row groups.",
+                path=self.place,
+            )
+        return file.read_row_group(at, columns=[self.column])[self.column].combine_chunks()
+
+
+def _opened(place: Location) -> pq.ParquetFile:
+    try:
+        return pq.ParquetFile(place.open("rb"))
+    except (pa.ArrowException, OSError) as error:
+        raise UserError(f"{place} is no readable Parquet file ({str(error).splitlines()[0]}).", path=place) from error
+
+
+def _is_nested(kind: pa.DataType) -> bool:
+    if isinstance(kind, pa.ExtensionType):
+        kind = kind.storage_type
+    is_list = pa.types.is_list(kind) or pa.types.is_large_list(kind) or pa.types.is_fixed_size_list(kind)
+    return is_list and not _is_plain(kind.value_type)
+
+
+def _is_plain(kind: pa.DataType) -> bool:
+    return pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_integer(kind) or _is_real(kind)
+
+
+def _is_real(kind: pa.DataType) -> bool:
+    return bool(pa.types.is_floating(kind) or pa.types.is_boolean(kind))
+
+
+def _text(value: Any) -> str:
+    return "" if value is None else str(value)
+
+
+def _numbers(value: Any) -> np.ndarray:
+    """The lists of a row as an array of float32; AudioError where there is nothing, or they differ in length."""
+    value = getattr(value, "value", value)
+    if value is None or (isinstance(value, pa.Scalar) and not value.is_valid) or len(value) == 0:
+        raise AudioError("its row has no spectrogram; remove it")
+    rows = value.values if isinstance(value, pa.Scalar) else value
+    sizes = set(rows.value_lengths().to_pylist())
+    if len(sizes) != 1 or None in sizes:
+        raise AudioError("the rows of its spectrogram are of several lengths; compute it anew")
+    flat = rows.flatten()
+    numbers = flat.to_numpy(zero_copy_only=False).astype(np.float32)
+    return numbers.reshape(len(rows), -1)
+
+
+def keys_of(table: PowerTable) -> dict[str, Mapping[int, str]]:
+    """The plain columns of the file, without the number of frames."""
+    return {name: cells for name, cells in table.cells.items() if name not in (FRAME_COUNT, "recording")}

@@ -1,0 +1,72 @@
+"""Keep each power spectrogram as `<uid>/spectrogram.npy` beside its metadata.json, and read it within bounds."""
+
+import io
+import json
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ssast.audio.power_spectrogram import FFT_SIZE, HOP, POWER_BINS, POWER_RATE, check_power
+from ssast.data.metadata import POWER_SPECTROGRAM, SPECTROGRAM_FILE
+from ssast.data.recordings import find_recording
+from ssast.data.storage.location import Location
+from ssast.errors import AudioError
+
+MARKER = "spectrograms.json"
+"""Beside the folders of recordings: it says that all of them hold spectrograms, and of which kind."""
+_KIND = {"kind": "power", "n_fft": FFT_SIZE, "hop_length": HOP, "sample_rate_hz": POWER_RATE, "window": "hann"}
+_MOST_BYTES = 2 << 30
+
+
+def marker_of(recordings: Location) -> Location | None:
+    """The file that says that a folder of recordings holds spectrograms; None where they are sound."""
+    place = recordings / MARKER
+    return place if place.exists() else None
+
+
+def write_marker(recordings: Path) -> None:
+    """Say of a folder that its recordings are spectrograms."""
+    (recordings / MARKER).write_text(json.dumps(_KIND) + "\n", encoding="utf-8")
+
+
+def write_spectrogram(folder: Path, power_NT: Tensor) -> None:
+    """Write one in a new folder, in float32; AudioError where it is none that `check_power` takes."""
+    check_power(power_NT)
+    folder.mkdir(parents=True)
+    np.save(folder / f"{SPECTROGRAM_FILE}.npy", power_NT.float().numpy(), allow_pickle=False)
+    metadata = {"encoding": POWER_SPECTROGRAM.upper(), "sample_rate_hz": POWER_RATE}
+    (folder / "metadata.json").write_text(json.dumps(metadata), encoding="utf-8")
+
+
+def read_spectrogram(root: Location, uid: str) -> Tensor:
+    """The power (T, N) of a recording; AudioError, without the uid, where it cannot be used."""
+    found = find_recording(root, uid)
+    if found.extension != "npy":
+        raise AudioError(
+            f"{MARKER} says that all recordings here are spectrograms, but this one is {found.location.name}; keep "
+            "sound and spectrograms in folders of their own",
+            path=found.location.name,
+        )
+    content = found.location.read_bytes(_MOST_BYTES + 1)
+    if len(content) > _MOST_BYTES:
+        raise AudioError(f"its spectrogram is larger than {_MOST_BYTES:,} bytes; cut it")
+    return check_power(torch.from_numpy(_array(content)))
+
+
+def _array(content: bytes) -> np.ndarray:
+    """The numbers (N, T) of an npy file; nothing is allocated that its bytes do not hold."""
+    file = io.BytesIO(content)
+    try:
+        version = np.lib.format.read_magic(file)
+        shape, is_fortran, kind = np.lib.format.read_array_header_1_0(file) if version == (1, 0) else ((), False, None)
+    except ValueError as error:
+        raise AudioError("its spectrogram.npy is damaged; arrange the spectrograms anew") from error
+    values = content[file.tell() :]
+    is_whole = len(shape) == 2 and shape[0] * shape[1] * 4 == len(values)
+    if is_fortran or kind != np.dtype("<f4") or not is_whole:
+        raise AudioError(
+            f"its spectrogram.npy is not one of {POWER_BINS} x frames float32 numbers; arrange the spectrograms anew"
+        )
+    return np.frombuffer(bytearray(values), dtype="<f4").reshape(shape)
