@@ -35,6 +35,8 @@ class LabelScores(TypedDict, total=False):
     cut: float
     confusion: list[list[int]]
     """How many clips of each level (a row) were called each level (a column)."""
+    raters: dict[str, object]
+    """How far several raters agree with each other, and the model with them (`raters/`)."""
     threshold: float | None
     n_positive: int
     baseline: dict[str, float | None]

@@ -20,6 +20,7 @@ from ssast.pages.external.sites_section import sites_section
 from ssast.pages.flow_figure import flow_section
 from ssast.pages.html import Breakable, escape, page, table
 from ssast.pages.label_figures import level_figures, training_figures, value_figures, yes_no_figures
+from ssast.pages.rater_section import rater_section
 from ssast.pages.remarks import first_epoch
 from ssast.pages.review_sections import READING, calibration_section, f1_section, plain_section
 from ssast.pages.sentences import cautions, how_sure, score_summary
@@ -85,6 +86,7 @@ def report_page(
         _opening(title, metrics, remark, [*filter(None, [first_epoch(log)]), *careful]),
         *(_scores("Scores by label", part) for part in parts_of(metrics)),
         place_section(metrics),
+        rater_section(metrics),
         plain_section(metrics),
         flow_section(metrics),
         calibration_section(metrics),

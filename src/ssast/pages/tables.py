@@ -96,7 +96,15 @@ def screen_rows(metrics: Mapping[str, Any]) -> list[list[str]]:
         own += [number((entry.get("baseline") or {}).get(name)) for name in (BASELINE[loss] if loss != "BCE" else ())]
         threshold = number(entry["threshold"]) if "threshold" in entry else ""
         rows.append(own + ([threshold] if loss == "BCE" else []))
-    return _with_plain(rows, metrics)
+    return _with_plain(_with_ceiling(rows, metrics), metrics)
+
+
+def _with_ceiling(rows: list[list[str]], metrics: Mapping[str, Any]) -> list[list[str]]:
+    """The rows with how far a rater agrees with the mean of the others, where that is by the leading measure too."""
+    found = {label: own["raters"] for label, own in metrics["labels"].items() if "raters" in own}
+    found = {label: own for label, own in found.items() if own["measure"] == LEADING[metrics["loss"]]}
+    told = {label: own["rater_with_mean"] for label, own in found.items() if "rater_with_mean" in own}
+    return _with_column(rows, "a rater", told) if told else rows
 
 
 def _with_plain(rows: list[list[str]], metrics: Mapping[str, Any]) -> list[list[str]]:
@@ -104,7 +112,12 @@ def _with_plain(rows: list[list[str]], metrics: Mapping[str, Any]) -> list[list[
     found = (metrics.get("plain_baseline") or {}).get("labels")
     if not found or not any(label in found for label in metrics["labels"]):
         return rows
-    cells = ["plain baseline"]
+    return _with_column(rows, "plain baseline", found)
+
+
+def _with_column(rows: list[list[str]], title: str, found: Mapping[str, Any]) -> list[list[str]]:
+    """The rows with one more column: a value and its interval for the labels that have one."""
+    cells = [title]
     for label, *_ in rows[1:]:
         own = found.get(label)
         cells.append("" if own is None else f"{number(own['value'])} ({span(own['interval'], 2)})")

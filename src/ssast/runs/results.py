@@ -22,6 +22,7 @@ from ssast.options.yaml_file import read_mapping
 from ssast.pages.external.place_section import place_rows, place_sentences
 from ssast.pages.external.sites_section import cannot_sentences, site_rows
 from ssast.pages.html import sound_uri, write_page
+from ssast.pages.rater_section import rater_sentences
 from ssast.pages.remarks import remarks
 from ssast.pages.report_page import hardest, report_page
 from ssast.pages.sentences import how_sure
@@ -91,7 +92,7 @@ def write_scores(folder: Path, predictions: Predictions, metrics: Metrics) -> No
         aucs_table(metrics).to_csv(unfinished, index=False)
     for shown in screen_tables(metrics):
         say(shown)
-    for sentence in (*reasons(metrics), *remarks(metrics), how_sure(metrics)):
+    for sentence in (*reasons(metrics), *remarks(metrics), *rater_sentences(metrics), how_sure(metrics)):
         say(sentence)
     for rows in (site_rows(metrics), place_rows(metrics)):
         if rows:

@@ -18,8 +18,8 @@ from ssast.model.label_kinds import (
 )
 from ssast.safe_reading import UNSEEN, brief
 
-MOST_WEIGHT = 1_000_000
-MOST_RATERS = 1_000
+_MOST_WEIGHT = 1_000_000
+_MOST_RATERS = 1_000
 _BOUND = 1e6
 
 
@@ -89,12 +89,12 @@ def _cut(kind: str, entry: Mapping[str, Any]) -> str:
 
 
 def _weight(weight: Any) -> str:
-    is_right = _is_number(weight) and 0 < weight <= MOST_WEIGHT
+    is_right = _is_number(weight) and 0 < weight <= _MOST_WEIGHT
     return "" if is_right else f"weight {brief(weight, 40)!r}, expected a number above 0"
 
 
 def _raters(raters: Any) -> str:
-    is_list = isinstance(raters, list | tuple) and len(raters) <= MOST_RATERS
+    is_list = isinstance(raters, list | tuple) and len(raters) <= _MOST_RATERS
     is_right = is_list and all(map(_is_name, raters)) and len(set(raters)) == len(raters)
     return "" if is_right else f"raters {brief(raters, 60)}, expected the names of different columns"
 

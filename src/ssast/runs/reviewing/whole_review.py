@@ -6,10 +6,12 @@ import pandas as pd
 
 from ssast.metrics.measures import Floats
 from ssast.metrics.predictions import Predictions
+from ssast.metrics.raters.against_raters import add_raters
 from ssast.metrics.review import add_review
 from ssast.metrics.score_entries import Metrics
 from ssast.metrics.scores import Thresholds
 from ssast.metrics.subgroups import GroupColumn, add_subgroups
+from ssast.runs.results import RESAMPLES_SEED
 from ssast.runs.reviewing.flow import add_flow
 from ssast.runs.reviewing.plain_baseline import add_plain_baseline
 from ssast.runs.rows import Rows
@@ -26,7 +28,7 @@ def add_whole_review(
     groups: Sequence[GroupColumn],
     reasons: Mapping[str, str],
 ) -> None:
-    """Put calibration and use, the plain baseline, groups of people and the flow into metrics.json.
+    """Put calibration and use, the plain baseline, groups of people, the raters and the flow into metrics.json.
 
     `plain` has the baseline's scores of the predictions' clips by label, `groups` the groups of the rows of `source`,
     `reasons` say why recordings of it were left out.
@@ -35,4 +37,6 @@ def add_whole_review(
     add_plain_baseline(metrics, predictions, plain)
     rows = source.frame.index.get_indexer(pd.Index(predictions.uids)).tolist()
     add_subgroups(metrics, predictions, thresholds, [column.at(rows) for column in groups])
+    ratings = {label: own_RJ[rows] for label, own_RJ in zip(source.labels, source.ratings.by_label, strict=True)}
+    add_raters(metrics, predictions, source.kinds, ratings, thresholds, RESAMPLES_SEED)
     add_flow(metrics, source, predictions, reasons)
