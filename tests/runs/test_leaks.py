@@ -163,6 +163,7 @@ def test_a_check_and_an_audit_let_no_name_out(house, run):
     run("check", *data(audio="broken"), code=1, out="checked")
     run("audit", *data(), "--resamples", "100", out="audited")
     assert "ward" in (house.home / "audited" / "traits.csv").read_text()
+    run("report", "audited", "checked", "--checklist", "both", out="sheet")
 
 
 @pytest.mark.parametrize(

@@ -21,7 +21,7 @@ from ssast.runs.reviewing.groups import is_harmless
 from ssast.safe_reading import MOST_BYTES, brief, json_file, json_lines, some, text_of
 
 _RECORDS = ("run.yaml", "run-evaluate.yaml", "run-audit.yaml", "run-check.yaml")
-_JSON = ("metrics.json", "audit.json", "retest.json", "config.json", "thresholds.json")
+_JSON = ("metrics.json", "audit.json", "retest.json", "config.json", "thresholds.json", "development.json")
 _READ = (*_RECORDS, *_JSON, "log.jsonl", "check.csv", "bad_audio.csv", "report.html", "model.safetensors", "README.md")
 _TRAINED = ("finetune", "pretrain")
 

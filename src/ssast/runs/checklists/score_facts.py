@@ -82,7 +82,16 @@ def numbers_known(records: Records) -> Knowledge | None:
         for run in records.trained
         if (shown := ", ".join(f"{brief(name)} {count:d}" for name, count in run.kept("finetune", "clips").items()))
     )
-    return Knowledge((*trained, *tested.statements))
+    developed = tuple(
+        run.state(
+            f"Trained and chosen on {counted(found['recordings'], 'recording')} of {found['people']:d} "
+            f"{brief(found['unit'], 20)}s.",
+            "development.json",
+        )
+        for run in records.trained
+        if (found := run.file("development.json"))
+    )
+    return Knowledge((*trained, *developed, *tested.statements))
 
 
 def size_known(records: Records) -> Knowledge | None:

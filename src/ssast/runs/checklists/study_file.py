@@ -87,7 +87,7 @@ def read_study(path: str, checklists: Sequence[Checklist]) -> Study:
     """What study.yaml holds; UserError where a key or an address is unknown, or a value is no text."""
     if not Path(path).is_file():
         raise UserError(
-            f"{path} does not exist; `ssast report --template True -o FOLDER` writes one to fill in.", path=path
+            f"there is no file {path}; `ssast report --template True -o FOLDER` writes one to fill in.", path=path
         )
     content = read_mapping(path)
     known = [address(checklist, item.number) for checklist in checklists for item in checklist.items]
