@@ -150,6 +150,18 @@ def test_another_place_tells_of_differences_and_of_recalibration(study, still_co
     assert {states(filled(study))[number] for number in ("12f", "20c", "24")} == {"open"}
 
 
+def test_a_run_that_scored_training_recordings_opens_what_it_would_have_answered(study, still_corpus, tmp_path):
+    train = {"data_split_root": study / "splits" / "train.csv", "finetuned_mdl_path": study / "model"}
+    data = {"prefix": still_corpus.audio, "label_txt": still_corpus.label_txt}
+    ssast.evaluate(**data, **train, **SMALL, exp_dir=tmp_path / "again")
+    runs = ",".join(map(str, (study / "model", study / "audited", tmp_path / "again")))
+    sheet = ssast.report(runs=runs, checklist="both", exp_dir=tmp_path / "sheet").parent / "checklist.md"
+    text = sheet.read_text()
+    assert states(text)["E4.1"] == "open"
+    assert "Leave out again, which scored what the model was trained on." in text
+    assert "12 of these 12 clips were used in training" in text
+
+
 def test_numbers_of_the_records_stand_in_the_sheet(study):
     metrics = json.loads((study / "model" / "metrics.json").read_text())
     auc = metrics["labels"]["high"]["auc"]

@@ -77,6 +77,8 @@ class Metrics(TypedDict):
     """Where each site was left out once: its recordings and people, and what cannot be said of it."""
     external: NotRequired[Mapping[str, Any]]
     """What differs here from where the model was developed, and what recalibration mends (`external/place.py`)."""
+    overlap: NotRequired[str]
+    """What speaks against the scores: recordings or people that the model was trained on."""
     flow: NotRequired[dict[str, Any]]
     """How many recordings and people came from the table to the score, and what was lost on the way."""
     pooling: NotRequired[str]

@@ -10,6 +10,7 @@ import pandas as pd
 import torch
 from torch import Tensor
 
+from ssast import redaction
 from ssast.data.batch import Batch
 from ssast.data.storage.atomic_writes import atomic_file
 from ssast.engine import distributed
@@ -35,7 +36,7 @@ from ssast.runs.output.changed_recordings import RememberedRecordings
 from ssast.runs.output.folder import fingerprint
 from ssast.runs.output.notes import Listening, note_recordings
 from ssast.runs.output.skipped_recordings import JOURNAL, SkippedRecordings
-from ssast.runs.overlap import say_overlap
+from ssast.runs.overlap import overlap, say_overlap
 from ssast.runs.paths import Paths
 from ssast.runs.results import ScoreReport, named_subjects, score_predictions, write_report, write_scores
 from ssast.runs.resumable_inference import Passes
@@ -239,6 +240,8 @@ def evaluate_model(
         elsewhere.add(metrics, predictions, fitted, properties, home)
     listening = Listening(scorer.reader.audio, scorer.reader.crop, trains=bool(also))
     _add_heard(metrics, predictions, skipped, listening)
+    if careful := overlap(test.frame, trained.rows):
+        metrics["overlap"] = redaction.shown(careful, is_sentence=True)
     write_scores(folder, predictions, metrics)
     if also and properties is not None:
         save_development(properties, predictions, metrics, thresholds, folder)

@@ -10,6 +10,7 @@ from ssast.pages.checklists.sheet import Statement
 from ssast.pages.tables import counted
 from ssast.runs.checklists.items import Knowledge
 from ssast.runs.checklists.records import Records, RunFolder
+from ssast.runs.checklists.score_facts import heard_in_training
 from ssast.safe_reading import brief, some
 
 _MOST_LABELS = 12
@@ -47,6 +48,7 @@ def apart_known(records: Records) -> Knowledge | None:
                 text, is_clean = _both(audited.file("audit.json"))
                 found.append(audited.state(text, "audit.html"))
                 lacks = "" if is_clean else "Say what was done about what the audit found."
+    lacks = " ".join(filter(None, [lacks, heard_in_training(records)]))
     return Knowledge(tuple(found), lacks) if found else None
 
 

@@ -173,7 +173,9 @@ def overfitting_known(records: Records) -> Knowledge | None:
 
 def _held_back(run: RunFolder) -> str:
     options, config = run.options("finetune"), run.file("config.json")
-    losses = {line["epoch"]: line["validation_loss"] for line in run.log if "validation_loss" in line}
+    losses: Mapping[Any, Any] = {
+        line["epoch"]: line["validation_loss"] for line in run.log if "validation_loss" in line
+    }
     parts = list(_brakes(options, config))
     if losses:
         best = min(losses, key=lambda epoch: losses[epoch])

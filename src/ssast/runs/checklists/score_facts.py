@@ -3,10 +3,9 @@
 Every function takes the records of all runs and gives None where they do not know.
 """
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
-from ssast.data.tables.people import plain_name
 from ssast.pages.external.place_section import place_sentences
 from ssast.pages.sentences import cautions
 from ssast.pages.subgroup_section import gap_sentences
@@ -15,14 +14,12 @@ from ssast.runs.checklists.items import Knowledge
 from ssast.runs.checklists.records import Records, RunFolder
 from ssast.safe_reading import brief, some
 
-_PLACES = ("site", "centre", "center", "hospital", "clinic", "country", "region", "city")
-"""Columns of groups that are places."""
 _MOST_LABELS = 12
 _ELSEWHERE = "report.html, In another place than the model's own"
 _Metrics = Mapping[str, Any]
 
 
-def _known(
+def known_of_scores(
     runs: list[RunFolder], sentences: Callable[[_Metrics], list[str]], place: str, lacks: str = ""
 ) -> Knowledge | None:
     """What one function says of the scores of each run; None where it says nothing."""
@@ -30,14 +27,15 @@ def _known(
     return Knowledge(tuple(found), lacks) if found else None
 
 
-def _unit(metrics: _Metrics) -> str:
+def unit_of(metrics: _Metrics) -> str:
+    """What the scores call those who were recorded."""
     unit = metrics.get("unit", "clip")
     return "people" if unit == "clip" else f"{brief(unit, 20)}s"
 
 
 def flow_known(records: Records) -> Knowledge | None:
     """From the table to the score."""
-    return _known(records.scored, _flow, "report.html, From the table to the score")
+    return known_of_scores(records.scored, _flow, "report.html, From the table to the score")
 
 
 def _flow(metrics: _Metrics) -> list[str]:
@@ -52,13 +50,13 @@ def _flow(metrics: _Metrics) -> list[str]:
 
 
 def _people_and_recordings(counts: Mapping[str, Any], metrics: _Metrics) -> str:
-    whose = f" of {counts['people']:d} {_unit(metrics)}" if counts["people"] is not None else ""
+    whose = f" of {counts['people']:d} {unit_of(metrics)}" if counts["people"] is not None else ""
     return f"{counted(counts['recordings'], 'recording')}{whose}"
 
 
 def losses_known(records: Records) -> Knowledge | None:
     """What was missing among recordings and answers, and what was done with that."""
-    return _known(records.scored, _losses, "report.html, From the table to the score")
+    return known_of_scores(records.scored, _losses, "report.html, From the table to the score")
 
 
 def _losses(metrics: _Metrics) -> list[str]:
@@ -74,7 +72,7 @@ def _losses(metrics: _Metrics) -> list[str]:
 
 def numbers_known(records: Records) -> Knowledge | None:
     """People and events of the test, and recordings of the training."""
-    tested = _known(records.scored, _flow, "report.html, From the table to the score")
+    tested = known_of_scores(records.scored, _flow, "report.html, From the table to the score")
     if tested is None:
         return None
     trained = tuple(
@@ -96,7 +94,7 @@ def numbers_known(records: Records) -> Knowledge | None:
 
 def size_known(records: Records) -> Knowledge | None:
     """Events and people, and how wide intervals are now and for twice the people."""
-    return _known(records.scored, _size, "report.html, Calibration, and how sure this set can be")
+    return known_of_scores(records.scored, _size, "report.html, Calibration, and how sure this set can be")
 
 
 def _size(metrics: _Metrics) -> list[str]:
@@ -109,7 +107,7 @@ def _size(metrics: _Metrics) -> list[str]:
             then = "" if twice is None else f", {number(twice, 2)} with twice the people"
             width = f"; the AUC's interval is {number(own['auc_width'], 2)} wide{then}"
         found.append(
-            f"{brief(label)}: {own['people_with']:d} {_unit(metrics)} with and {own['people_without']:d} without, "
+            f"{brief(label)}: {own['people_with']:d} {unit_of(metrics)} with and {own['people_without']:d} without, "
             f"{own['events']:d} events{width}."
         )
     return found
@@ -122,7 +120,7 @@ def _reviewed(metrics: _Metrics) -> list[tuple[str, Any]]:
 
 def measures_known(records: Records) -> Knowledge | None:
     """By what the model was judged."""
-    found = _known(records.scored, _measures, "report.html")
+    found = known_of_scores(records.scored, _measures, "report.html")
     again = tuple(
         run.state("How well scores repeat: ICC, standard error of measurement, detectable change.", "retest.html")
         for run in records.having("retest.json")
@@ -141,7 +139,7 @@ def _measures(metrics: _Metrics) -> list[str]:
     if _reviewed(metrics):
         text += "; calibration slope, intercept and curve; net benefit; PPV, NPV and likelihood ratios at the threshold"
     drawn = f"; intervals of 95 % from {metrics['resamples']:d} resamples" if metrics["resamples"] else "; no intervals"
-    whom = f" of whole {_unit(metrics)}" if metrics["resamples"] and metrics.get("subjects") else ""
+    whom = f" of whole {unit_of(metrics)}" if metrics["resamples"] and metrics.get("subjects") else ""
     beside = " A plain model of loudness, length and spectrum stands beside them." if _has_plain(metrics) else ""
     return [f"{text}{drawn}{whom}.{beside}"]
 
@@ -153,7 +151,7 @@ def _has_plain(metrics: _Metrics) -> bool:
 def performance_known(records: Records) -> Knowledge | None:
     """The scores with their intervals, of all and of groups."""
     lacks = _performance_lacks(records)
-    return _known(records.scored, _performance, "report.html, Scores by label and Subgroups", lacks)
+    return known_of_scores(records.scored, _performance, "report.html, Scores by label and Subgroups", lacks)
 
 
 def _performance_lacks(records: Records) -> str:
@@ -163,7 +161,14 @@ def _performance_lacks(records: Records) -> str:
         parts.append("no group of people was scored (--groups sex,age)")
     elif not any(_has_estimates(one) for one in found):
         parts.append("every group is too small for an estimate")
-    return f"Not known: {' and '.join(parts)}." if parts else ""
+    lacks = f"Not known: {' and '.join(parts)}." if parts else ""
+    return " ".join(filter(None, [lacks, heard_in_training(records)]))
+
+
+def heard_in_training(records: Records) -> str:
+    """Which runs scored what their model was trained on; empty where none is known to."""
+    names = [run.name for run in records.scored if run.file("metrics.json").get("overlap")]
+    return f"Leave out {some(names)}, which scored what the model was trained on." if names else ""
 
 
 def _has_estimates(metrics: _Metrics) -> bool:
@@ -189,7 +194,8 @@ def _performance(metrics: _Metrics) -> list[str]:
         return []
     more = len(metrics["labels"]) - _MOST_LABELS
     rest = f"; {more} more labels are in the report" if more > 0 else ""
-    return [f"{'; '.join(found)}{rest}.", *(gap_sentences(metrics) if metrics.get("groups") else [])]
+    careful = [brief(metrics["overlap"], 300)] if metrics.get("overlap") else []
+    return [*careful, f"{'; '.join(found)}{rest}.", *(gap_sentences(metrics) if metrics.get("groups") else [])]
 
 
 def _leading(entry: Mapping[str, Any]) -> str | None:
@@ -197,54 +203,9 @@ def _leading(entry: Mapping[str, Any]) -> str | None:
     return next((name for name in ("auc", "pearson", "spearman", "mae") if name in entry), None)
 
 
-def groups_known(records: Records) -> Knowledge | None:
-    """Which groups were looked at, and what was found."""
-    runs = [run for run in records.scored if run.file("metrics.json").get("groups")]
-    return _known(runs, _grouped, "report.html, Subgroups")
-
-
-def _grouped(metrics: _Metrics) -> list[str]:
-    columns = some([brief(name) for name in metrics["groups"]["columns"]])
-    return [f"Scores were held against each other in groups by {columns}.", *gap_sentences(metrics)]
-
-
-def group_sizes_known(records: Records) -> Knowledge | None:
-    """How many people and events each group has."""
-    runs = [run for run in records.scored if run.file("metrics.json").get("groups")]
-    return _known(runs, lambda metrics: list(_sizes(metrics)), "report.html, Subgroups")
-
-
-def _sizes(metrics: _Metrics) -> Iterator[str]:
-    for name, column in metrics["groups"]["columns"].items():
-        label, own = next(iter(column["labels"].items()))
-        shown = [
-            f"{brief(group)} {entry['people']:d} {_unit(metrics)}, {entry['events']:d} events of {brief(label)}"
-            for group, entry in own["groups"].items()
-        ]
-        yield f"By {brief(name)}: {some(shown, _MOST_LABELS)}."
-
-
-def clusters_known(records: Records) -> Knowledge | None:
-    """Scores by place, where such groups were asked for."""
-    runs = [run for run in records.scored if _places(run.file("metrics.json"))]
-    return _known(runs, _by_place, "report.html, Subgroups")
-
-
-def _places(metrics: _Metrics) -> list[str]:
-    own = (metrics.get("sites") or {}).get("column")
-    columns = (metrics.get("groups") or {}).get("columns", {})
-    return [name for name in columns if name == own or plain_name(name) in _PLACES]
-
-
-def _by_place(metrics: _Metrics) -> list[str]:
-    found = some([brief(name) for name in _places(metrics)])
-    left_out = " Each was scored by a model that was trained without it." if metrics.get("sites") else ""
-    return [f"Scores were held against each other by {found}.{left_out}", *gap_sentences(metrics)]
-
-
 def judged_known(records: Records) -> Knowledge | None:
     """Whether discrimination, calibration and use were measured for every yes/no label."""
-    found = _known(records.scored, _judged, "report.html, Calibration and Net benefit")
+    found = known_of_scores(records.scored, _judged, "report.html, Calibration and Net benefit")
     if found is None:
         return None
     complete = all(_is_judged(run.file("metrics.json")) for run in records.scored)
@@ -273,13 +234,13 @@ def _has_all(entry: Mapping[str, Any]) -> bool:
 def updating_known(records: Records) -> Knowledge | None:
     """Recalibration on a share of the people of another place, where a run did it."""
     runs = [run for run in records.scored if _external(run).get("recalibrated_on")]
-    return _known(runs, place_sentences, _ELSEWHERE)
+    return known_of_scores(runs, place_sentences, _ELSEWHERE)
 
 
 def shift_known(records: Records) -> Knowledge | None:
     """How recordings and scores of another place differ from those of development, where that was measured."""
     runs = [run for run in records.scored if _external(run).get("development")]
-    return _known(runs, place_sentences, _ELSEWHERE)
+    return known_of_scores(runs, place_sentences, _ELSEWHERE)
 
 
 def _external(run: RunFolder) -> Mapping[str, Any]:
@@ -288,7 +249,7 @@ def _external(run: RunFolder) -> Mapping[str, Any]:
 
 def limits_known(records: Records) -> Knowledge | None:
     """What the report warns of."""
-    return _known(records.scored, _limits, "report.html, Be careful")
+    return known_of_scores(records.scored, _limits, "report.html, Be careful")
 
 
 def _limits(metrics: _Metrics) -> list[str]:
