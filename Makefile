@@ -4,6 +4,9 @@ VENV := .venv
 BIN := $(VENV)/bin
 DEMO ?= demo
 
+# Containers often set it; each of the many processes below would then compile the package and the tests anew.
+unexport PYTHONDONTWRITEBYTECODE
+
 .PHONY: setup demo test slow trials lint docs site notebook bench lock clean
 
 setup: $(VENV)/.installed

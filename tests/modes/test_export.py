@@ -1,7 +1,11 @@
 """`ssast export`: the same model as ONNX and as Hugging Face's AST, equal in every output, or one sentence why not."""
 
+import contextlib
+import io
 import json
 import sys
+from importlib import import_module
+from importlib.util import find_spec
 
 import numpy as np
 import pytest
@@ -16,8 +20,9 @@ from ssast.model.classification import SSASTForAudioClassification
 from ssast.model.pretraining import SSASTForPreTraining
 from ssast.modes import export
 
-onnxruntime = pytest.importorskip("onnxruntime", reason="needs the extra `export`")
-transformers = pytest.importorskip("transformers", reason="needs the extra `export`")
+# Looked for, not imported: every worker of the tests reads this file, and one of them runs it.
+NEEDED = ("onnxruntime", "transformers")
+pytestmark = pytest.mark.skipif(not all(map(find_spec, NEEDED)), reason="needs the extra `export`")
 
 SQUARE = {"model_size": "tiny", "fshape": 16, "tshape": 16, "num_mel_bins": 64, "target_length": 48}
 FRAME = {"model_size": "tiny", "fshape": 64, "tshape": 2, "num_mel_bins": 64, "target_length": 16}
@@ -38,32 +43,52 @@ def fbank(model, clips):
 
 
 def onnx(folder, **inputs):
+    import onnxruntime
+
     session = onnxruntime.InferenceSession(str(folder / "model.onnx"), providers=["CPUExecutionProvider"])
     return [torch.from_numpy(one) for one in session.run(None, {name: value.numpy() for name, value in inputs.items()})]
 
 
-@pytest.mark.parametrize(
-    "model",
-    [
-        classifier(FRAME),
-        pytest.param(
-            classifier(SQUARE | {"fstride": 10, "tstride": 10}, weighted=True, task="ft_avgtok"),
-            marks=pytest.mark.slow,
-        ),
-        pytest.param(classifier(head="published", layer=5), marks=pytest.mark.slow),
-    ],
-    ids=["frame", "overlap, weighted", "published head"],
-)
-def test_an_onnx_file_gives_logits_and_embeddings_for_any_number_of_clips(model, tmp_path):
-    to_onnx(model, tmp_path)
-    assert b"blocks.py" not in (tmp_path / "model.onnx").read_bytes()  # the exporter notes where our source lies
+def assert_answers(folder, model):
     for clips in (1, 4):
         given = fbank(model, clips)
-        logits, embedding = onnx(tmp_path, fbank=given)
+        logits, embedding = onnx(folder, fbank=given)
         with torch.no_grad():
             kind = "wt" if model.weighted else "pt"
             torch.testing.assert_close(logits, model(given), atol=1e-4, rtol=0)
             torch.testing.assert_close(embedding, model.extract_embedding(given, kind), atol=1e-4, rtol=0)
+    assert b"blocks.py" not in (folder / "model.onnx").read_bytes()  # the exporter notes where our source lies
+
+
+@pytest.fixture(scope="module")
+def exported(tmp_path_factory):
+    """A fine-tuned model, the folder that `ssast export` made of its own, and what it said of errors."""
+    root, model = tmp_path_factory.mktemp("exported"), classifier(FRAME)
+    model.save_pretrained(root / "model")
+    (root / "model" / "thresholds.json").write_text('{"thresholds": {"a": 0.25, "b": 0.5}}')
+    with contextlib.redirect_stderr(io.StringIO()) as said:
+        assert cli.main(["export", str(root / "model"), str(root / "out"), "--format", "onnx"]) == 0
+    return model, root / "out", said.getvalue()
+
+
+def test_an_onnx_file_gives_logits_and_embeddings_for_any_number_of_clips(exported):
+    model, folder, _ = exported
+    assert_answers(folder, model)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "how",
+    [
+        {"sizes": SQUARE | {"fstride": 10, "tstride": 10}, "weighted": True, "task": "ft_avgtok"},
+        {"head": "published", "layer": 5},
+    ],
+    ids=["overlap, weighted", "published head"],
+)
+def test_an_onnx_file_of_square_patches_does_too(how, tmp_path):
+    model = classifier(**how)
+    to_onnx(model, tmp_path)
+    assert_answers(tmp_path, model)
 
 
 @pytest.mark.slow
@@ -91,24 +116,22 @@ def test_a_pretrained_model_gives_its_tokens(published_tiny, tmp_path, capsys):
     torch.testing.assert_close(embedding, own[:, 2:].mean(1), atol=1e-4, rtol=0)
 
 
-def test_a_fine_tuned_folder_becomes_a_file_that_says_how_to_use_it(tmp_path, capsys):
-    classifier().save_pretrained(tmp_path / "model")
-    (tmp_path / "model" / "thresholds.json").write_text('{"thresholds": {"a": 0.25, "b": 0.5}}')
-    assert cli.main(["export", str(tmp_path / "model"), str(tmp_path / "out"), "--format", "onnx"]) == 0
-    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["model.json", "model.onnx"]
-    told = json.loads((tmp_path / "out" / "model.json").read_text())
+def test_a_fine_tuned_folder_becomes_a_file_that_says_how_to_use_it(exported):
+    _, folder, said = exported
+    assert sorted(path.name for path in folder.iterdir()) == ["model.json", "model.onnx"]
+    told = json.loads((folder / "model.json").read_text())
     assert told["labels"] == ["a", "b"]
     assert told["thresholds"] == {"a": 0.25, "b": 0.5}
     assert (told["inputs"], told["outputs"]) == (["fbank"], ["logits", "embedding"])
     assert told["frontend"] == AUDIO
-    assert capsys.readouterr().err == ""
+    assert said == ""
 
 
 def test_a_published_head_becomes_asts_with_its_labels(tmp_path):
     model = classifier(head="published")
     made = to_ast(model, tmp_path)
     assert made.remarks == ()
-    other = transformers.ASTForAudioClassification.from_pretrained(tmp_path).eval()
+    other = import_module("transformers").ASTForAudioClassification.from_pretrained(tmp_path).eval()
     with torch.no_grad():
         torch.testing.assert_close(other(fbank(model, 3)).logits, model(fbank(model, 3)), atol=1e-4, rtol=0)
     assert other.config.id2label == {0: "a", 1: "b"}
@@ -128,7 +151,7 @@ def test_a_published_head_becomes_asts_with_its_labels(tmp_path):
 def test_any_other_head_stays_behind_and_the_encoder_is_equal_in_every_state(tmp_path, model, reason):
     made = to_ast(model, tmp_path)
     assert [reason in remark for remark in made.remarks] == ([True] if reason else [])
-    other = transformers.ASTModel.from_pretrained(tmp_path).eval()
+    other = import_module("transformers").ASTModel.from_pretrained(tmp_path).eval()
     with torch.no_grad():
         found = other(fbank(model, 2), output_hidden_states=True)
         own = model.v(fbank(model, 2))
@@ -140,7 +163,7 @@ def test_any_other_head_stays_behind_and_the_encoder_is_equal_in_every_state(tmp
 def test_its_feature_extractor_makes_our_input(tmp_path):
     model = classifier()
     to_ast(model, tmp_path)
-    extractor = transformers.AutoFeatureExtractor.from_pretrained(tmp_path)
+    extractor = import_module("transformers").AutoFeatureExtractor.from_pretrained(tmp_path)
     wave = 0.1 * np.random.default_rng(0).standard_normal(9000).astype(np.float32)
     theirs = extractor(wave, sampling_rate=16000, return_tensors="pt")["input_values"]
     ours = Frontend(num_mel_bins=64, target_length=48, mean=-5.0, std=4.0)(torch.from_numpy(wave)[None])
