@@ -13,10 +13,16 @@ from ssast.model.classification import SSASTForAudioClassification
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(1800)]
 HOW = ["--device", "cpu", "--precision", "fp32", "--target_length", "32", "--resamples", "20"]
-TRAINED = ["--pretrained_mdl_path", "none", "--model_size", "tiny", "--freeze", "False", "--epochs", "10"]
+TRAINED = ["--pretrained_mdl_path", "none", "--model_size", "tiny", "--freeze", "False", "--epochs", "4"]
 TRAINED += ["--batch_size", "4", "--save_every_seconds", "0"]
+# A narrow model: each checkpoint goes to the bucket.
+NARROW = """
+from ssast.model.encoder import SIZES, Size
+
+SIZES["tiny"] = Size(48, 3)
+"""
 # Slow steps and small parts, so that there is something to end; the model sees what it always sees.
-SLOWLY = """
+SLOWLY = f"""{NARROW}
 import sys, time
 from ssast import cli
 from ssast.engine import inference, train
@@ -38,7 +44,7 @@ sys.exit(cli.main(sys.argv[1:]))
 
 
 @pytest.fixture(scope="module")
-def model(tmp_path_factory) -> str:
+def model(narrow, tmp_path_factory) -> str:
     folder = tmp_path_factory.mktemp("model") / "model"
     SSASTForAudioClassification(2, "tiny", target_length=32, labels=["high", "loud"], seed=0).save_pretrained(folder)
     return str(folder)
@@ -94,7 +100,7 @@ def test_sigterm_leaves_what_is_finished_in_the_bucket_and_the_same_command_goes
 
 
 # Where DIES is set, the second of two processes is killed in the middle of its share.
-DYING = """
+DYING = f"""{NARROW}
 import os, signal, sys
 from ssast import cli
 from ssast.engine import distributed, inference

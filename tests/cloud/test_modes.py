@@ -239,7 +239,9 @@ FAULTS = {"503": 0.05, "reset": 0.02, "short": 0.02, "silent": 0.01, "flip": 0.0
 @pytest.mark.slow
 @pytest.mark.timeout(1200)
 @pytest.mark.parametrize(("delay", "faults"), [(0.0, {}), (0.05, FAULTS)], ids=["clean", "faulty"])
-def test_two_hundred_clips_through_four_workers(either, two_hundred, tmp_path, monkeypatch, delay, faults):
+def test_two_hundred_clips_through_four_workers(
+    either, two_hundred, tmp_path, monkeypatch, retries_soon, delay, faults
+):
     (folder, made), (store, proxy) = two_hundred, either
     monkeypatch.setattr(stores, "READ_SECONDS", 2.0)
     bucket = f"many{len(faults)}"
