@@ -137,8 +137,8 @@ class Spec:
         converted = self._convert(plain)
         if converted is None or not self._within(converted):
             hint = suggestion(str(plain), self.choices)
-            if self.kind is float and isinstance(plain, str) and _read(plain.replace(",", ".", 1), float) is not None:
-                hint = f"; write it with a point, {plain.replace(',', '.', 1)}"
+            if self.kind is float and "," in str(plain) and _read(str(plain).replace(",", ".", 1), float) is not None:
+                hint = f"; write it with a point, {str(plain).replace(',', '.', 1)}"
             if self.kind is str and plain is not None and not isinstance(plain, str):
                 hint = hint or "; quotes around it make it text"
             raise UserError(f"{called} is {_quote(plain)}, expected {self.allowed()}{hint}")

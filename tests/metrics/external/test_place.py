@@ -99,7 +99,7 @@ def test_what_cannot_be_said_is_said_with_its_reason():
     found = external(there, few, spreads(few, loudness=level), fitted=few, thresholds={})
     assert told(found) == []
     assert found["cannot"] == [
-        "Shift of the recordings: 8 people here are too few to tell it from luck; it takes 10",
+        "Shift of the recordings: with 8 people here it is not told from luck; it takes 10",
         "ill: the model has no threshold of its own to carry over, so 0.5 calls it",
         f"ill: {int(few.targets.sum() / 2)} people with it and {8 - int(few.targets.sum() / 2)} without it here are "
         "too few to say how well it is told; it takes 10 of each",

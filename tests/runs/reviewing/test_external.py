@@ -102,7 +102,7 @@ def test_a_model_keeps_quantiles_of_its_development_and_nobody_in_them(small, st
 def test_a_place_with_few_people_is_told_what_cannot_be_said(small, still_corpus, tmp_path, capsys):
     found = tried(still_corpus, small, tmp_path / "out", recalibrate=0.4)["external"]
     assert (found["recalibrated_on"]["people"], found["recalibrated_on"]["share"]) == (2, 0.4)
-    assert found["cannot"][0].startswith("Shift of the recordings: 4 people here are too few")
+    assert found["cannot"][0].startswith("Shift of the recordings: with 4 people here")
     assert len([sentence for sentence in found["cannot"] if "too few to recalibrate on" in sentence]) == 2
     assert "cannot be said: high: " in capsys.readouterr().out
     assert "What cannot be said" in (tmp_path / "out" / "report.html").read_text()

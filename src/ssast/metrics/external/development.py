@@ -128,6 +128,11 @@ class Development:
         return cls(recordings, people, tested, str(found["unit"]), properties, labels)
 
 
+def counted_people(count: int) -> str:
+    """`1 person`, `2 people`."""
+    return f"{count} {'person' if count == 1 else 'people'}"
+
+
 def _count(value: object, least: int = 0) -> int:
     if isinstance(value, bool) or not isinstance(value, int) or not least <= value <= 10**9:
         raise ValueError(f"a count is not a whole number from {least}")

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ssast.metrics.external.development import Development, LabelSummary, Spread, label_summary
+from ssast.metrics.external.development import Development, LabelSummary, Spread, counted_people, label_summary
 from ssast.metrics.external.recalibrating import Updates, fit_updates, measures_after
 from ssast.metrics.external.shift import Look, label_looks, property_looks
 from ssast.metrics.intervals import LEVEL, number_subjects
@@ -205,8 +205,8 @@ def _of_inputs(place: Place, there: Development) -> Iterator[str]:
     for where, people in few.items():
         if people < FEW_PEOPLE:
             yield (
-                f"Shift of the recordings: {people} people {'in development' if where == 'there' else 'here'} are "
-                f"too few to tell it from luck; it takes {FEW_PEOPLE}"
+                f"Shift of the recordings: with {counted_people(people)} "
+                f"{'in development' if where == 'there' else 'here'} it is not told from luck; it takes {FEW_PEOPLE}"
             )
     if min(few.values()) < FEW_PEOPLE:
         return
@@ -222,16 +222,16 @@ def _of_label(label: str, here: LabelSummary, place: Place, updates: Updates | N
         yield f"{label}: the model has no threshold of its own to carry over, so {DEFAULT_THRESHOLD:g} calls it"
     if not here.measures:
         yield (
-            f"{label}: {here.people_with} people with it and {here.people_without} without it here are too few to say "
-            f"how well it is told; it takes {FEW_PEOPLE} of each"
+            f"{label}: {counted_people(here.people_with)} with it and {here.people_without} without it here are too "
+            f"few to say how well it is told; it takes {FEW_PEOPLE} of each"
         )
     there = place.development.labels.get(label) if place.development else None
     if place.development and there is None:
         yield f"{label}: development keeps no measures of it to hold these against"
     elif there is not None and not there.measures:
         yield (
-            f"{label}: the {there.people_with} people with it and {there.people_without} without it in the model's own "
-            f"test were too few to hold these measures against; it takes {FEW_PEOPLE} of each"
+            f"{label}: {counted_people(there.people_with)} with it and {there.people_without} without it in the "
+            f"model's own test were too few to hold these measures against; it takes {FEW_PEOPLE} of each"
         )
     if updates is not None and updates.reason:
         yield f"{label}: {updates.reason}"

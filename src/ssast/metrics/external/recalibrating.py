@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from ssast.metrics.calibration import log_odds, recalibration
 from ssast.metrics.estimates import Estimate, logistic, mean_of, people_with, share_of
+from ssast.metrics.external.development import counted_people
 from ssast.metrics.measures import Floats
 from ssast.metrics.subgroups import FEW_PEOPLE
 
@@ -41,7 +42,7 @@ def fit_updates(positive_n: NDArray[np.bool_], scores_n: Floats, subject_n: NDAr
     """The updates that fit these recordings best; it takes some people with the label and as many without it."""
     counts = people_with(positive_n, subject_n), people_with(~positive_n, subject_n)
     if min(counts) < FEW_PEOPLE:
-        why = f"{counts[0]} people with the label and {counts[1]} without it are too few to recalibrate on"
+        why = f"{counted_people(counts[0])} with the label and {counts[1]} without it are too few to recalibrate on"
         return Updates(*counts, reason=f"{why}; it takes {FEW_PEOPLE} of each, so give a larger share")
     if scores_n.min() < 0 or scores_n.max() > 1:
         return Updates(*counts, reason="some scores are not between 0 and 1")
