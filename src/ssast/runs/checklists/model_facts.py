@@ -6,6 +6,7 @@ Every function takes the records of all runs and gives None where they do not kn
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from ssast.model.label_kinds import CHOICE, NUMBER, SCALE, YES_NO, LabelKinds
 from ssast.options.options import SPECS
 from ssast.pages.tables import counted
 from ssast.runs.checklists.items import Knowledge
@@ -13,6 +14,12 @@ from ssast.runs.checklists.records import Records, RunFolder
 from ssast.safe_reading import brief, some
 
 _ALTERING = tuple(name for name, spec in SPECS.items() if spec.group.alters and not spec.amount_of)
+_ANSWERS = {
+    YES_NO: "a probability from 0 to 1",
+    NUMBER: "a number",
+    SCALE: "the probability of each level of a scale",
+    CHOICE: "the probability of each of several kinds",
+}
 _WEIGHING = {"pos_weight": "the loss weighed yes by its rarity", "balanced": "clips with rare answers were drawn more"}
 _MADE_WITH = ("ssast", "torch", "python")
 
@@ -238,8 +245,8 @@ def output_known(records: Records) -> Knowledge | None:
 
 def _given(run: RunFolder) -> str:
     config, chosen = run.file("config.json"), run.file("thresholds.json")
-    what = "a probability from 0 to 1" if config.get("loss", "BCE") == "BCE" else "a number or a probability"
-    text = f"For each label the model gives {what}."
+    kinds = LabelKinds.of_entries(config.get("loss", YES_NO), _label_names(run), config.get("kinds"))
+    text = f"For each label the model gives {' or '.join({_ANSWERS[label.kind]: None for label in kinds.labels})}."
     if rule := chosen.get("rule"):
         text += f" Thresholds: {brief(rule, 300)}."
     if unchosen := chosen.get("unchosen"):

@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from ssast.pages.external.place_section import place_sentences
+from ssast.pages.rater_section import rater_sentences
 from ssast.pages.sentences import cautions
 from ssast.pages.subgroup_section import gap_sentences
 from ssast.pages.tables import TITLES, counted, number, span
@@ -118,6 +119,13 @@ def _reviewed(metrics: _Metrics) -> list[tuple[str, Any]]:
     return [(label, entry) for label, entry in metrics["labels"].items() if entry.get("review")]
 
 
+def raters_known(records: Records) -> Knowledge | None:
+    """How far those who rated agree, where several did."""
+    return known_of_scores(
+        records.scored, lambda metrics: [f"{one}." for one in rater_sentences(metrics)], "report.html, The raters"
+    )
+
+
 def measures_known(records: Records) -> Knowledge | None:
     """By what the model was judged."""
     found = known_of_scores(records.scored, _measures, "report.html")
@@ -199,8 +207,8 @@ def _performance(metrics: _Metrics) -> list[str]:
 
 
 def _leading(entry: Mapping[str, Any]) -> str | None:
-    """The first measure that a label has: AUC of yes/no labels, a correlation of numbers."""
-    return next((name for name in ("auc", "pearson", "spearman", "mae") if name in entry), None)
+    """What a label is judged by first: kappa of scales, accuracy of kinds, AUC of yes/no labels, a correlation."""
+    return next((name for name in ("qwk", "balanced_accuracy", "auc", "pearson", "mae") if name in entry), None)
 
 
 def judged_known(records: Records) -> Knowledge | None:

@@ -74,6 +74,7 @@ _BY_SITE = "ssast evaluate --groups site"
 _SOURCES = {
     "7": Origin(model_facts.preparation_known),
     "8a": Origin(model_facts.labels_known),
+    "8b": Origin(score_facts.raters_known),
     "9a": Origin(model_facts.sound_alone_known, alone=True),
     "9b": Origin(model_facts.spectrogram_known),
     "9c": Origin(model_facts.measured_by_program_known, alone=True),
