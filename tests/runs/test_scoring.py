@@ -7,6 +7,7 @@ import pytest
 from ssast.errors import UserError
 from ssast.metrics.predictions import Predictions
 from ssast.model.checkpoints.model_folder import THRESHOLDS
+from ssast.model.label_kinds import LabelKinds
 from ssast.modes.evaluate import evaluate
 from ssast.modes.finetune import finetune
 from ssast.options.record import RunRecord
@@ -104,7 +105,7 @@ def test_a_model_without_a_mistake_gets_its_report_too(tuned, tmp_path, still_co
     options = resolve(mode="evaluate", **place, finetuned_mdl_path=folder, exp_dir=tmp_path)
     record = RunRecord.of(options)
     open_folder(record, clips={}, files={}, trains=False)
-    test = rows(Paths.of(options), ["high", "loud"], "BCE", on_bad_audio="error")
+    test = rows(Paths.of(options), LabelKinds.plain("BCE", ["high", "loud"]), on_bad_audio="error")
     targets = test.frame[test.labels].to_numpy(dtype=float)
     predictions = Predictions(list(test.frame.index), test.labels, targets, targets)
     reader = ClipReader.of(RunContext.of(options), audio_settings(options))
