@@ -55,17 +55,18 @@ def log_mel_of_power(power_TN: Tensor, num_mel_bins: int = 128) -> Tensor:
     frames = max(1, len(log_TN) - 3)
     log_TN = (1 - share) * log_TN[first : first + frames] + share * log_TN[first + 1 : first + 1 + frames]
     bins_N = torch.arange(_OUR_FFT // 2, dtype=torch.float64)
-    power = _at(log_TN.exp(), bins_N * FFT_SIZE / _OUR_FFT)
+    # Between bins amplitudes come nearest, of those, powers and logarithms (tried on real speech).
+    power_TN = _at((log_TN / 2).exp(), bins_N * FFT_SIZE / _OUR_FFT).square()
     weakened_N = 1 + PREEMPHASIS**2 - 2 * PREEMPHASIS * torch.cos(2 * math.pi * bins_N / _OUR_FFT)
-    energy_TF = (power * weakened_N) @ mel_bank(POWER_RATE, num_mel_bins, _OUR_FFT).double().T
+    energy_TF = (power_TN * weakened_N) @ mel_bank(POWER_RATE, num_mel_bins, _OUR_FFT).double().T
     return energy_TF.clamp(min=FLOOR).log().float()
 
 
-def _at(power_TN: Tensor, places_N: Tensor) -> Tensor:
-    """The power between bins, on straight lines."""
+def _at(values_TN: Tensor, places_N: Tensor) -> Tensor:
+    """The values between bins, on straight lines."""
     below_N = places_N.floor().long()
     share_N = places_N - below_N
-    return (1 - share_N) * power_TN[:, below_N] + share_N * power_TN[:, below_N + 1]
+    return (1 - share_N) * values_TN[:, below_N] + share_N * values_TN[:, below_N + 1]
 
 
 class LogMelFrontend(Frontend):

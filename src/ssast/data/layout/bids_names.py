@@ -80,7 +80,7 @@ def entity_columns(files: Mapping[int, File]) -> dict[str, dict[int, str]]:
 def _entities(file: File) -> dict[str, str]:
     """The entities in a file's folders and name; the name goes before the folders."""
     parts = [*file.path[:-1], *file.stem.split("_")]
-    return dict(found.groups() for part in parts if (found := _ENTITY.fullmatch(part)))
+    return {found[1]: found[2] for part in parts if (found := _ENTITY.fullmatch(part))}
 
 
 def _agrees(file: File, entities: Mapping[str, str]) -> bool:

@@ -13,7 +13,7 @@ from ssast.data.layout.bids_names import (
     session_tables,
 )
 from ssast.data.layout.file_column import COLUMNS, FileColumn, TableOfFiles
-from ssast.data.layout.filenames import is_nothing
+from ssast.data.layout.filenames import File, is_nothing
 from ssast.data.layout.joined_tables import join_table
 from ssast.data.storage.location import Location
 from ssast.data.tables.people import plain_name, subject_names
@@ -69,7 +69,7 @@ def per_recording(table: TableOfFiles, named: FileColumn, source: Location, tabl
     if not entities and not tables.places:
         return None
     made: TableOfFiles = {name: {line: cells[old] for line, (old, _) in lines.items()} for name, cells in table.items()}
-    files_of = {line: [file] for line, (_, file) in lines.items()}
+    files_of: dict[int, list[File]] = {line: [file] for line, (_, file) in lines.items()}
     own = replace(named, cells=made[named.column], files_of=files_of, lacking={}, unclear={})
     made, told = _with_entities(made, entities)
     beside = _beside(source, named, tables) if entities else []
