@@ -8,8 +8,10 @@ import pandas as pd
 import pytest
 
 import ssast
+from ssast.data.storage.location import Location
 from ssast.errors import UserError
-from ssast.runs.reviewing.external import chosen_people
+from ssast.runs.reviewing.external import ExternalTest, chosen_people
+from ssast.runs.rows import Rows
 
 pytestmark = pytest.mark.usefixtures("narrow", "own_cache")
 
@@ -126,6 +128,8 @@ def test_a_model_that_lacks_its_development_is_scored_and_says_so(small, still_c
 def test_what_does_not_go_together_is_refused_before_a_recording_is_read(small, corpus, tmp_path):
     with pytest.raises(UserError, match="--recalibrate belongs to a test in another place; add --external True"):
         tried(corpus, small, tmp_path / "out", external=False, recalibrate=0.3)
+    with pytest.raises(UserError, match="--recalibrate fits the scores of yes/no labels, but age is none"):
+        ExternalTest(0.3, 0).check(Rows(corpus.frame(), ["age"], Location("t.csv")))
     table = corpus.frame("test").assign(speaker="one")
     table.to_csv(corpus.splits / "test.csv")
     with pytest.raises(UserError, match=r"--recalibrate sets people apart, but .* has one alone"):

@@ -61,6 +61,18 @@ def test_a_label_that_one_site_alone_has_is_not_learned_without_it_and_a_table_w
     assert "site B: no recording with ill" in cannot[2]
 
 
+def test_sites_of_a_label_of_numbers_are_said_not_to_be_held_against_each_other():
+    frame = pd.DataFrame({"site": ["A", "A", "B", "B"], "age": [1, 2, 3, 4]}, index=pd.Index(list("uvwx"), name="uid"))
+    targets = frame[["age"]].to_numpy(float)
+    predictions = Predictions(list("uvwx"), ["age"], targets, targets, np.array(list("pqrs"), dtype=object), "speaker")
+    metrics = score(targets, targets, ["age"], loss="MSE")
+    folds = ValueFolds.of(frame, "site", list(frame["site"]))
+    add_sites(metrics, predictions, folds, Rows(frame, ["age"], Location("t.csv")))
+    assert [sentence[:75] for sentence in metrics["sites"]["cannot"]] == [
+        "age: it is not answered by yes or no, so its sites are not held against eac"
+    ]
+
+
 def test_each_site_is_scored_by_a_model_that_heard_neither_it_nor_its_people(tmp_path, corpus, capsys):
     table = pd.read_csv(corpus.splits / "train.csv", dtype={"uid": str})
     table["site"] = ["N", "S", "S"] * 4

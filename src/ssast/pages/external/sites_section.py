@@ -33,8 +33,8 @@ def sites_section(metrics: Mapping[str, Any]) -> str:
     ]
     text = (
         f"Each {found['column']} was scored by a model that was trained without it. Not trained on: recordings from "
-        f"elsewhere of people who are also recorded there. The scores of each stand under Subgroups; folds.csv holds "
-        "every measure of each model."
+        f"elsewhere of people who are also recorded there. The scores of yes/no labels in each stand under Subgroups; "
+        "folds.csv holds every measure of each model."
     )
     return (
         f"<h2>Leaving one {escape(found['column'])} out</h2>{table(head, rows)}"

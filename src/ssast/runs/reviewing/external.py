@@ -18,10 +18,12 @@ from ssast.errors import UserError
 from ssast.metrics.external.place import Place, add_external
 from ssast.metrics.predictions import Predictions
 from ssast.metrics.score_entries import Metrics
+from ssast.model.label_kinds import YES_NO
 from ssast.runs.results import named_subjects
 from ssast.runs.reviewing.development import property_spreads, read_development
 from ssast.runs.rows import Rows
 from ssast.runs.thresholds import read_thresholds
+from ssast.safe_reading import some
 
 FITTED = "their people served for recalibration"
 """Why recordings are not scored."""
@@ -40,7 +42,11 @@ class ExternalTest:
         return cls(values["recalibrate"], values["seed"]) if values["external"] else None
 
     def check(self, test: Rows) -> None:
-        """UserError where the table has too few people to set some apart."""
+        """UserError where no label can be recalibrated, or the table has too few people to set some apart."""
+        if self.share is not None and all(label.kind != YES_NO for label in test.kinds.labels):
+            raise UserError(
+                f"--recalibrate fits the scores of yes/no labels, but {some(test.labels)} is none; leave it out."
+            )
         if self.share is not None and len(set(grouped(test.frame, find_people(test.frame)))) < 2:
             raise UserError(
                 f"--recalibrate sets people apart, but {test.source} has one alone; leave it out.", path=test.source

@@ -61,6 +61,11 @@ def _without_people(predictions: Predictions, folds: ValueFolds) -> Iterator[str
 def _cannot(
     metrics: Metrics, predictions: Predictions, folds: ValueFolds, source: Rows, site_N: NDArray[np.intp]
 ) -> Iterator[str]:
+    for label in (label for label in predictions.labels if not is_yes_no(metrics, label)):
+        yield (
+            f"{label}: it is not answered by yes or no, so its {folds.column}s are not held against each other; what "
+            "the model of each reaches stands in folds.csv, without intervals"
+        )
     for fold, value in enumerate(folds.values):
         own_N = site_N == fold
         site = f"{folds.column} {value}"
