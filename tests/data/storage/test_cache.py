@@ -1,6 +1,8 @@
 import errno
+import fcntl
 import multiprocessing
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -8,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from ssast.data.storage.cache import GB, Cache, cache
+from ssast.data.storage.cache import GB, Cache, cache, locked
 from ssast.errors import UserError
 
 
@@ -189,3 +191,17 @@ def test_the_folder_is_the_environments_and_nobody_elses_to_read(tmp_path, monke
     assert [place for place in (*(tmp_path / "open").iterdir(), file) if place.stat().st_mode & 0o077] == []
     monkeypatch.delenv("SSAST_CACHE")
     assert cache(1.0).folder == Path.home() / ".cache" / "ssast"
+
+
+def test_a_lock_is_given_free_though_a_process_that_was_forked_meanwhile_lives_on(tmp_path):
+    """Workers that were forked while a thread fetched kept its lock, and waited for it themselves, for ever."""
+    with locked(tmp_path / "lock"):
+        child = os.fork()
+        if not child:
+            signal.pause()
+    try:
+        with (tmp_path / "lock").open("w") as file:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    finally:
+        os.kill(child, signal.SIGKILL)
+        os.waitpid(child, 0)

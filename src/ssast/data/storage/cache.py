@@ -249,7 +249,10 @@ def locked(place: Path) -> Iterator[None]:
             yield
             return
         fcntl.flock(file, fcntl.LOCK_EX)
-        yield
+        try:
+            yield
+        finally:  # closing alone leaves it locked while a process lives that was forked in between
+            fcntl.flock(file, fcntl.LOCK_UN)
 
 
 def cache(limit_gb: float) -> Cache:
