@@ -9,6 +9,7 @@ model that hears them whole, alone and with one recording of 30 minutes (44.1 kH
 import argparse
 import json
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -18,6 +19,7 @@ import numpy as np
 import pandas as pd
 import soundfile
 
+LINKS = 10_000
 PEAK = """
 import resource, sys
 from ssast import cli
@@ -28,15 +30,18 @@ sys.exit(code)
 
 
 def write_clips(folder: Path, clips: int, seconds: float) -> None:
-    """One recording under many uids, as hard links."""
+    """One recording under many uids, as hard links, of which a disk allows so many to one file."""
     first = folder / "audio" / "0"
     first.mkdir(parents=True)
     soundfile.write(first / "waveform.wav", 0.1 * np.random.default_rng(0).standard_normal(int(16000 * seconds)), 16000)
     (first / "metadata.json").write_text(json.dumps({"encoding": "WAV", "sample_rate_hz": 16000}))
     for number in range(1, clips):
-        (folder / "audio" / str(number)).mkdir()
+        home = folder / "audio" / str(number)
+        home.mkdir()
+        is_first = number % LINKS == 0
         for file in first.iterdir():
-            os.link(file, folder / "audio" / str(number) / file.name)
+            (shutil.copy if is_first else os.link)(file, home / file.name)
+        first = home if is_first else first
     pd.DataFrame({"uid": [str(number) for number in range(clips)]}).to_csv(folder / "all.csv", index=False)
 
 

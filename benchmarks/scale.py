@@ -1,8 +1,9 @@
 """What a large run asks for, by a small model whose constants are measured here and checked against whole runs.
 
-    python benchmarks/scale.py constants                        # some minutes: what one clip costs, by itself
-    python benchmarks/scale.py runs [1000 10000 100000]         # extractions of so many short clips, folders and shards
+    python benchmarks/scale.py constants                  # two minutes: what one clip costs, by itself
+    python benchmarks/scale.py runs [1000 10000 100000]   # extractions of short clips, folders and shards: 20 minutes
     python benchmarks/scale.py table [--clips 2300000 --seconds 10 --epochs 8 --gpu_clips 1174]
+    python benchmarks/scale.py page                       # puts what runs were said and measured into docs/scale.md
 
 The first two keep what they find in benchmarks/scale_results/ as JSON; the machine should have nothing else to do. The
 third prints what the model says of a pretraining of that size, and how its word for the measured runs came out. Prices
@@ -23,6 +24,10 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 RESULTS = Path(__file__).parent / "scale_results"
+PAGE = Path(__file__).parents[1] / "docs" / "scale.md"
+BEGINS, ENDS = "<!-- measured: begin -->", "<!-- measured: end -->"
+FEW, MORE = 64, 1064
+"""What one short clip costs is the difference of two extractions, over the clips between."""
 ROW_GROUP = 64e6
 SHORT_SECONDS = 0.25
 ROWS = 200_000
@@ -124,31 +129,27 @@ def short_clips(folder: Path, clips: int) -> Path:
 
 def short_shards(folder: Path, table: Path) -> Path:
     """The same clips as `ssast pack` writes them."""
-    words = ["-i", folder / "audio", "-d", table, "-o", folder / "shards"]
+    words = ["-i", folder / "audio", "-d", table, "-o", folder / "shards", "--num_workers", os.cpu_count() or 1]
     lines(PEAK, "pack", *words)
     return folder / "shards"
 
 
-def has_shards() -> bool:
-    """Whether this version packs recordings."""
-    from ssast.options.records import MODES
+def extracted(clips: int) -> dict[str, dict[str, float]]:
+    """Peak memory [bytes] and time [s] of extractions from so many short clips, in folders and in shards.
 
-    return "pack" in MODES
-
-
-def extraction(folder: Path, clips: int, source: str) -> dict[str, float]:
-    """Peak memory [bytes] and time [s] of an extraction from so many short clips, tiny model, in its own process."""
-    table = short_clips(folder, clips)
-    words = ["-i", folder / "audio", "-d", table] if source == "folders" else ["-i", short_shards(folder, table)]
-    words += ["--pretrained_mdl_path", "none", "--model_size", "tiny", "--target_length", 24, "--embedding_type", "pt"]
-    peak, seconds = lines(PEAK, "extract", *words, "--device", "cpu", "--threads", 1, "-o", folder / "out")
-    return {"bytes": peak * 1024, "seconds": seconds}
-
-
-def extracted(clips: int, source: str) -> dict[str, float]:
-    """The same in a folder that is gone afterwards."""
+    Tiny model, each in its own process.
+    """
+    found = {}
     with TemporaryDirectory() as name:
-        return extraction(Path(name), clips, source)
+        folder = Path(name)
+        table = short_clips(folder, clips)
+        sources = {"folders": ["-i", folder / "audio", "-d", table], "shards": ["-i", short_shards(folder, table)]}
+        for source, words in sources.items():
+            how = ["--pretrained_mdl_path", "none", "--model_size", "tiny", "--target_length", 24, "--device", "cpu"]
+            how += ["--embedding_type", "pt", "--threads", 1, "--batch_size", 64, "-o", folder / f"out-{source}"]
+            peak, seconds = lines(PEAK, "extract", *words, *how)
+            found[source] = {"bytes": peak * 1024, "seconds": seconds}
+    return found
 
 
 def constants() -> Constants:
@@ -169,10 +170,9 @@ def constants() -> Constants:
         for place, rows in ((few, 10), (many, ROWS)):
             place.write_text("uid,label\n" + "".join(f"{number:010d},{number % 2}\n" for number in range(rows)))
         table_bytes = lines(MEMORY, few, many)[0]
-    sources = ["folders", *(["shards"] if has_shards() else [])]
-    runs = {source: [extracted(clips, source) for clips in (8, 508)] for source in sources}
-    start = runs["folders"][0]
-    a_clip = {source: (large["seconds"] - small["seconds"]) / 500 for source, (small, large) in runs.items()}
+    few, more = extracted(FEW), extracted(MORE)
+    a_clip = {source: (more[source]["seconds"] - few[source]["seconds"]) / (MORE - FEW) for source in few}
+    start = few["folders"] | {"seconds": few["folders"]["seconds"] - FEW * a_clip["folders"]}
     state, width = lines(STATE)
     machine = f"{platform.machine()}, {os.cpu_count()} cores"
     return Constants(
@@ -251,13 +251,31 @@ def kept(name: str) -> dict:
 
 def measure_runs(sizes: list[int]) -> None:
     """Measure the extractions and keep each as soon as it is known."""
-    for source in ["folders", *(["shards"] if has_shards() else [])]:
-        for clips in sizes:
-            began = time.perf_counter()
-            found = kept("runs")
-            found.setdefault(source, {})[str(clips)] = extracted(clips, source)
-            keep("runs", found)
-            print(f"{source}, {clips} clips: {found[source][str(clips)]} ({time.perf_counter() - began:.0f} s in all)")
+    for clips in sizes:
+        began, found = time.perf_counter(), kept("runs")
+        for source, measured in extracted(clips).items():
+            found.setdefault(source, {})[str(clips)] = measured
+            print(f"{source}, {clips} clips: {measured}", flush=True)
+        keep("runs", found)
+        print(f"{time.perf_counter() - began:.0f} s in all, with making and packing the clips", flush=True)
+
+
+def comparison(of: Constants) -> str:
+    """What the constants say of the measured runs, beside what was measured, as a table."""
+    rows = "\n".join(f"| {' | '.join(row)} |" for row in checks(of, kept("runs")))
+    head = "| short clips from | how many | said | measured | memory, said | measured |\n|---|---|---|---|---|---|"
+    return f"{head}\n{rows}"
+
+
+def write_page() -> None:
+    """Put the comparison between its marks on the page."""
+    if not kept("constants") or not kept("runs"):
+        raise SystemExit("nothing is measured yet: run `constants` and `runs` first")
+    of = Constants(**kept("constants"))
+    before, rest = PAGE.read_text(encoding="utf-8").split(BEGINS)
+    after = rest.split(ENDS)[1]
+    said = f"On {of.machine}; clips of {SHORT_SECONDS:g} s, tiny model, one process:"
+    PAGE.write_text(f"{before}{BEGINS}\n{said}\n\n{comparison(of)}\n{ENDS}{after}", encoding="utf-8")
 
 
 def print_table(run: Run, prices: Prices) -> None:
@@ -269,14 +287,12 @@ def print_table(run: Run, prices: Prices) -> None:
         print(f"| {what} | {much} | {f'{units:.2f}' if units else ''} |")
     if not known:
         return
-    print("\n| short clips from | how many | said | measured | memory, said | measured |\n|---|---|---|---|---|---|")
-    for row in checks(of, kept("runs")):
-        print(f"| {' | '.join(row)} |")
+    print(f"\n{comparison(of)}")
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("what", choices=("constants", "runs", "table"))
+    parser.add_argument("what", choices=("constants", "runs", "table", "page"))
     parser.add_argument("sizes", nargs="*", type=int, help="clips of the runs (1000 10000 100000)")
     parser.add_argument("--clips", type=int, default=2_300_000)
     parser.add_argument("--seconds", type=float, default=10.0)
@@ -291,6 +307,8 @@ def main() -> None:
         keep("constants", vars(constants()))
     elif asked.what == "runs":
         measure_runs(asked.sizes or [1000, 10_000, 100_000])
+    elif asked.what == "page":
+        write_page()
     else:
         run = Run(asked.clips, asked.seconds, asked.epochs, asked.batch, asked.gpu_clips)
         print_table(run, Prices(asked.core_hour, asked.gb_month, asked.thousand_reads))

@@ -10,7 +10,7 @@ import math
 import os
 import re
 import stat
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -21,6 +21,7 @@ MOST_LINES = 50_000
 """Of a training's log, which has a few an epoch."""
 MOST_DIGITS = 40
 MOST_KEY = 200
+_PIECE = 1 << 20
 PLAIN_TAGS = {f"tag:yaml.org,2002:{name}" for name in ("str", "int", "float", "bool", "null")}
 UNSEEN = re.compile(r"[\x00-\x1f\x7f-\x9f\u200b\u200e\u200f\u2028-\u202e\u2066-\u2069\ufeff\ud800-\udfff]")
 """Line ends, and what steers a terminal or the direction of text."""
@@ -32,8 +33,10 @@ def text_of(path: str | os.PathLike[str], most: int = MOST_BYTES) -> str:
     """The text of a plain file in UTF-8; ValueError or OSError where it is none, or larger than `most` bytes."""
     if not stat.S_ISREG(os.stat(path).st_mode):
         raise ValueError("it is not a regular file")
-    with open(path, "rb") as file:
-        content = file.read(most + 1)
+    content = bytearray()
+    with open(path, "rb") as file:  # in pieces: asked for all at once it takes the memory of what there might be
+        while len(content) <= most and (piece := file.read(min(_PIECE, most + 1 - len(content)))):
+            content += piece
     if len(content) > most:
         raise ValueError(f"it is larger than {most:,} bytes")
     return content.decode("utf-8")
@@ -46,13 +49,7 @@ def json_of(text: str, *, strict: bool = True) -> Any:
     if text.count(",") > MOST_VALUES or text.count("[") + text.count("{") > MOST_LISTS:
         raise ValueError(f"it holds more than {MOST_LISTS:,} lists, or {MOST_VALUES:,} values")
     try:
-        value = json.loads(
-            text,
-            parse_int=_whole,
-            parse_float=_finite if strict else None,
-            parse_constant=_refuse if strict else None,
-            object_pairs_hook=_once if strict else None,
-        )
+        value = (_STRICT if strict else _LENIENT).decode(text)
     except RecursionError:
         raise ValueError(f"it is nested more than {DEEPEST} deep") from None
     _check(value)
@@ -78,18 +75,19 @@ def json_lines(path: Path, most: int = 8 * MOST_BYTES) -> list[dict[str, object]
     return found
 
 
-def noted_lines(path: Path, most: int = 8 * MOST_BYTES) -> list[list[Any]]:
-    """The lists among the lines of a file that a run notes things in; what a kill or a stranger left is passed over."""
-    found = []
+def noted_lines(path: Path, most: int = 8 * MOST_BYTES) -> Iterator[list[Any]]:
+    """The lists among the lines of a file that a run notes things in; what a kill or a stranger left is passed over.
+
+    One after the other: there may be one a recording.
+    """
     try:
-        lines = text_of(path, most).splitlines()
+        text = text_of(path, most)
     except (OSError, ValueError):
-        return []
-    for line in lines:
+        return
+    for line in re.finditer(r"[^\r\n]+", text):
         with contextlib.suppress(ValueError):
-            if isinstance(value := json_of(line), list):
-                found.append(value)
-    return found
+            if isinstance(value := json_of(line.group()), list):
+                yield value
 
 
 def _refuse(word: str) -> NoReturn:
@@ -114,6 +112,11 @@ def _once(pairs: list[tuple[str, object]]) -> dict[str, object]:
     if len(found) < len(pairs):
         raise ValueError("it gives a name twice")
     return found
+
+
+# Made once: a decoder is a circle of objects, and one for each line of a long file would wait for the collector.
+_LENIENT = json.JSONDecoder(parse_int=_whole)
+_STRICT = json.JSONDecoder(parse_int=_whole, parse_float=_finite, parse_constant=_refuse, object_pairs_hook=_once)
 
 
 def _check(value: Any) -> None:

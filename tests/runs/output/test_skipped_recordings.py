@@ -2,6 +2,7 @@
 
 import json
 import shutil
+import tracemalloc
 
 import numpy as np
 import pandas as pd
@@ -11,10 +12,11 @@ import soundfile
 import torch
 
 import ssast
+from ssast.audio.sound_findings import length_entry
 from ssast.engine import inference, train
 from ssast.errors import UserError
 from ssast.model.classification import SSASTForAudioClassification
-from ssast.runs.output.skipped_recordings import SkippedRecordings
+from ssast.runs.output.skipped_recordings import JOURNAL, SkippedRecordings
 
 pytestmark = pytest.mark.usefixtures("narrow")
 
@@ -137,3 +139,19 @@ def test_a_journal_that_no_run_wrote_is_passed_over(tmp_path, pipe):
         noted.remember(tmp_path / name)
     assert noted.reasons == {"c": "cut off"}
     assert noted.findings == {}
+
+
+def test_what_was_noted_of_many_recordings_is_taken_up_in_little_memory(tmp_path):
+    """Asked for all at once, a file took the memory of the largest that it might have been: 64 MB."""
+    count, noted = 5_000, SkippedRecordings()
+    noted.remember(tmp_path / JOURNAL)
+    for number in range(count):
+        noted.add_findings(f"{number:06d}", [length_entry(1.0)])
+    tracemalloc.start()
+    try:
+        noted.gather()
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert peak < 500 * count
+    assert noted.lengths([f"{number:06d}" for number in range(count)]) == [1.0] * count

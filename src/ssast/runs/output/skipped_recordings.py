@@ -118,7 +118,8 @@ class SkippedRecordings:
 
     def lengths(self, uids: Collection[str]) -> list[float]:
         """The seconds of those of these recordings that were judged, however much of them is heard."""
-        return [float(seconds) for seconds in self.of(uids).get(LENGTH, {}).values()]
+        own = self.findings.get(LENGTH, {})
+        return [float(own[shown]) for uid in uids if (shown := redaction.shown_name("uid", uid)) in own]
 
     def about(self, uid: str) -> dict[str, str]:
         """The sound findings of one recording, by kind."""
