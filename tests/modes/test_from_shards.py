@@ -125,6 +125,7 @@ def secret_shards(corpus, shards_of, folder):
     return shards_of(folder / "geheim", folder / "audio", tables)
 
 
+@pytest.mark.slow
 def test_a_private_training_from_shards_names_nobody(still_corpus, shards_of, tmp_path, monkeypatch, capfd):
     monkeypatch.setenv("SSAST_KEYS", str(tmp_path / "keys"))
     shards = secret_shards(still_corpus, shards_of, tmp_path)
@@ -172,9 +173,7 @@ def test_a_data_set_that_datasets_wrote_is_fine_tuned_on(still_corpus, tmp_path)
 
 MODES = {
     "finetune": {**FRESH, "epochs": 1},
-    "pretrain": {**FRESH, "epochs": 1, "mask_patch": 8},
     "extract": {**FRESH, "embedding_type": "pt"},
-    "stats": {},
 }
 
 
