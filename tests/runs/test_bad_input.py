@@ -453,7 +453,7 @@ def test_an_output_folder_that_cannot_be_read_is_one_sentence(capsys, desk, monk
         ("all held out", TRAIN, {"val_share": 1}, "--val_share is 1"),
         ("precision", ALL, {"precision": "fp8"}, "--precision is fp8, expected one of auto, fp32, bf16"),
         ("device", ALL, {"device": "tpu"}, "--device is tpu"),
-        ("loss", ("finetune",), {"loss": "CE"}, "--loss is CE, expected one of BCE, MSE"),
+        ("loss", ("finetune",), {"loss": "XE"}, "--loss is XE, expected one of BCE, MSE"),
         ("task", ALL, {"task": "ft_all"}, "--task is ft_all"),
         ("task of pretraining", ("finetune", *USE), {"task": "pretrain_mpc"}, "cannot have --task pretrain_mpc"),
         ("task of fine-tuning", ("pretrain",), {"task": "ft_cls"}, "cannot have --task ft_cls"),
