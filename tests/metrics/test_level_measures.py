@@ -135,6 +135,11 @@ def test_intervals_and_chance_of_a_scale_are_by_subject_and_hold_the_score():
     assert -0.2 < found["chance"]["qwk"] < 0.4 < found["qwk"]
 
 
+def test_a_model_that_calls_one_level_has_a_kappa_of_0_and_no_interval_of_no_width():
+    found = of_scale(*LEVEL_CASES["the model says one thing"], resamples=50)
+    assert (found["qwk"], found["intervals"]["qwk"]) == (pytest.approx(0, abs=1e-9), None)
+
+
 def test_shuffled_labels_stay_below_the_level_of_chance():
     """The level is that which 95 % of shuffles stay below: of random answers few are above it."""
     above = 0

@@ -136,9 +136,13 @@ def bounded_interval(point: float, draws_R: Floats, subjects: int) -> list[float
 
 
 def signed_interval(point: float, draws_R: Floats, subjects: int) -> list[float] | None:
-    """95 % interval of a measure between -1 and 1, symmetric on Fisher's z scale; None at either end."""
-    slope = 1 - point**2
-    return None if slope < 1e-12 else _around(float(np.arctanh(point)), slope, draws_R, subjects, np.tanh)
+    """95 % interval of a measure between -1 and 1, symmetric on Fisher's z scale; None at either end.
+
+    None also where no resample moves it: kappa of answers that are all one is 0 whatever the truth.
+    """
+    slope, defined_r = 1 - point**2, draws_R[~np.isnan(draws_R)]
+    is_blind = len(defined_r) > 1 and float(np.ptp(defined_r)) < 1e-9
+    return None if slope < 1e-12 or is_blind else _around(float(np.arctanh(point)), slope, draws_R, subjects, np.tanh)
 
 
 def positive_interval(point: float, draws_R: Floats, subjects: int) -> list[float] | None:

@@ -41,11 +41,9 @@ INTERVALS: dict[str, Interval] = {
         ("auc", "average_precision", "f1", "sensitivity", "specificity", "prevalence", "brier", "ece"),
         intervals.bounded_interval,
     ),
-    **dict.fromkeys(("mae", "rmse"), intervals.positive_interval),
-    **dict.fromkeys(("pearson", "spearman", "ccc"), intervals.signed_interval),
-    "qwk": intervals.signed_interval,
-    "mae_steps": intervals.positive_interval,
     **dict.fromkeys(("accuracy", "balanced_accuracy"), intervals.bounded_interval),
+    **dict.fromkeys(("mae", "rmse", "mae_steps"), intervals.positive_interval),
+    **dict.fromkeys(("pearson", "spearman", "ccc", "qwk"), intervals.signed_interval),
 }
 
 

@@ -99,14 +99,14 @@ def training_rows(
                 path=place,
             )
     kinds = kinds_in_table(kinds, frame, place)
-    values = Ratings.of(frame, kinds, place).values
-    for label, value_R in zip(kinds.labels, values.T, strict=True):
+    ratings = Ratings.of(frame, kinds, place)
+    for label, value_R in zip(kinds.labels, ratings.values.T, strict=True):
         if label.kind != NUMBER and len(np.unique(value_R[~np.isnan(value_R)])) == 1:
             say(f"Careful: the label {label.name!r} has one answer in every row of {place}, so it cannot be learned.")
     _check_recordings(paths, frame, place, on_bad_audio)
     train, held_out, sentence = split_validation(frame, val_share, seed)
     say(sentence)
-    _say_kinds(kinds, raters)
+    _say_kinds(ratings, raters)
     labels = kinds.names
     return Rows(train, labels, place, kinds, raters), Rows(held_out, labels, place, kinds, raters)
 
@@ -136,14 +136,17 @@ def blocks_of(paths: Paths, source: Rows) -> list[int] | None:
     return None if collection is None else collection.blocks_of(list(source.frame.index))
 
 
-def _say_kinds(kinds: LabelKinds, raters: str) -> None:
-    """What each label is taken for, where that is more than one kind for all."""
-    for label in kinds.labels if not kinds.is_plain else ():
+def _say_kinds(ratings: Ratings, way: str) -> None:
+    """What each label is taken for, where that is more than one kind for all, or where several people rated it."""
+    for label, most in zip(ratings.kinds.labels, ratings.most, strict=True):
+        if ratings.kinds.is_plain and most < 2:
+            continue
         levels = f" of {some(label.shown_levels, 12)}" if label.levels else ""
         cut = "" if label.cut is None else f", present from {label.cut:g}"
         weight = "" if label.weight == 1 else f", weight {label.weight:g}"
-        whose = f", rated in {some(label.raters)} (--raters {raters})" if label.raters else ""
-        say(f"{label.name}: {KIND_WORDS[label.kind]}{levels}{cut}{weight}{whose}")
+        whose = f" in {some(label.raters)}" if label.raters else ""
+        rated = f", rated{whose} by up to {most} people (--raters {way})" if most > 1 else ""
+        say(f"{label.name}: {KIND_WORDS[label.kind]}{levels}{cut}{weight}{rated}")
 
 
 def rows(paths: Paths, kinds: LabelKinds, *, on_bad_audio: str, in_part: bool = False) -> Rows:

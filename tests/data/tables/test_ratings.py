@@ -42,7 +42,7 @@ def test_ratings_of_several_columns_and_of_one_cell_are_the_same():
     joined = of(SCALE, rough=["3;4;3", "1;2", ""])
     spaced = of(SCALE, rough=["3 4 3", " 1  2 ", None])
     for found in (apart, joined, spaced):
-        assert found.is_several
+        assert found.most == [3]
         assert found.values[:, 0].tolist()[:2] == [pytest.approx(10 / 3), 1.5]
         assert np.isnan(found.values[2, 0])
 

@@ -83,9 +83,9 @@ class Ratings:
         return cls(kinds, [_ratings(frame, label, source) for label in kinds.labels], len(frame))
 
     @property
-    def is_several(self) -> bool:
-        """Whether any row has more than one rating of a label."""
-        return any((~np.isnan(own_RJ)).sum(axis=1).max(initial=0) > 1 for own_RJ in self.by_label)
+    def most(self) -> list[int]:
+        """How many ratings of each label a row has at most."""
+        return [int((~np.isnan(own_RJ)).sum(axis=1).max(initial=0)) for own_RJ in self.by_label]
 
     @property
     def values(self) -> Doubles:
