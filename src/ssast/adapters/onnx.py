@@ -78,7 +78,7 @@ class _Answers(nn.Module):
         super().__init__()
         self.model = model
         self.is_classifier = isinstance(model, SSASTForAudioClassification)
-        self.outputs = ("logits", "embedding") if self.is_classifier else ("tokens", "embedding")
+        self.outputs: tuple[str, ...] = ("logits", "embedding") if self.is_classifier else ("tokens", "embedding")
         self.scores = _scored(model)
         if self.scores:
             self.outputs += ("scores",)

@@ -43,8 +43,9 @@ class PlainFeatures:
         if not new:
             return
         with torch.no_grad():
-            own, levels = (made["fbank"], made["frames"]), frontend.levels(made["waveform"], made["lengths"])
-            values_BP = plain_values(*own, *levels)
+            own = made["fbank"], made["frames"]
+            waveform_BS, lengths_B, sample_rate = frontend.levels(made["waveform"], made["lengths"])
+            values_BP = plain_values(*own, waveform_BS, lengths_B, sample_rate)
             rows = torch.cat([values_BP, place_values(*own, frontend)], dim=1).float().cpu().numpy()
         for row in new:
             self.found.setdefault(made["uid"][row], rows[row].copy())

@@ -21,7 +21,9 @@ def label_entry(
     if not label.has_levels:
         return _describe(targets_N, points, threshold if label.kind == "BCE" else None)
     entry = _describe(targets_N, points, None)
-    entry |= {"kind": label.kind, "levels": list(label.levels)} | ({} if label.cut is None else {"cut": label.cut})
+    entry |= {"kind": label.kind, "levels": list(label.levels)}
+    if label.cut is not None:
+        entry["cut"] = label.cut
     entry |= {"baseline": baseline(label, targets_N), "confusion": confusion(label, targets_N, scores_Nw)}
     if entry["reason"] and entry["n"]:
         entry["reason"] = entry["reason"].partition("; ")[0] + "; no clip, or every clip, has that level or kind"

@@ -149,7 +149,7 @@ def baseline(label: LabelKind, targets_N: Floats) -> dict[str, float | None]:
         return {name: None}
     if label.kind == SCALE:
         steps_n = label.steps(known_n)
-        return {name: float(np.abs(steps_n - nearest_step(np.median(steps_n))).mean())}
+        return {name: float(np.abs(steps_n - nearest_step(np.median(steps_n, keepdims=True))).mean())}
     return {name: float(np.bincount(known_n.astype(np.intp)).max() / len(known_n))}
 
 

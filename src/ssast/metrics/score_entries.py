@@ -108,7 +108,7 @@ def merged(parts: Mapping[str, Metrics], labels: Sequence[str]) -> Metrics:
     for kind, part in parts.items():
         for own in part["labels"].values():
             own["kind"] = kind
-    aucs = [own["auc"] for own in entries.values() if own.get("auc") is not None]
+    aucs = [auc for own in entries.values() if (auc := own.get("auc")) is not None]
     first = next(iter(parts.values()))
     kept = {
         kind: {"labels": list(own["labels"]), "mean": own["mean"], "notes": own["notes"]} for kind, own in parts.items()

@@ -44,7 +44,7 @@ def _shares(logits_Bw: Tensor) -> Tensor:
     return logits_Bw.softmax(dim=1)
 
 
-_PLAIN = {YES_NO: F.binary_cross_entropy_with_logits, NUMBER: F.mse_loss}
+_PLAIN: dict[str, Callable[..., Tensor]] = {YES_NO: F.binary_cross_entropy_with_logits, NUMBER: F.mse_loss}
 _SCORES: dict[str, Callable[[Tensor], Tensor]] = {
     YES_NO: torch.sigmoid,
     NUMBER: torch.Tensor.clone,
@@ -73,7 +73,7 @@ def _by_label(kinds: LabelKinds) -> Losses:
     return losses
 
 
-def _loss(label: LabelKind, logits_Bw: Tensor, targets_Bw: Tensor, how: dict[str, Tensor]) -> Tensor:
+def _loss(label: LabelKind, logits_Bw: Tensor, targets_Bw: Tensor, how: dict[str, Any]) -> Tensor:
     if label.kind == CHOICE:
         return -(targets_Bw * logits_Bw.log_softmax(dim=1)).sum(dim=1)
     if label.kind == NUMBER:

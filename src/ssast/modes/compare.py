@@ -140,10 +140,10 @@ def _like(first: Scored, run: Scored) -> Scored:
             said = f"{' and '.join(told)}; evaluate both on the same csv with the same labels."
             raise UserError(said, **({"uid": [*missing[:1], *extra[:1]]} if what == "clip" else {}))
     ordered_kinds = run.kinds.some(here.labels)
-    for ours, theirs in zip(first.kinds.labels, ordered_kinds.labels, strict=True):
-        if (ours.kind, ours.levels) != (theirs.kind, theirs.levels):
+    for own, other in zip(first.kinds.labels, ordered_kinds.labels, strict=True):
+        if (own.kind, own.levels) != (other.kind, other.levels):
             raise UserError(
-                f"the label {ours.name!r} has other levels in {run.name} than in {first.name}; compare like runs."
+                f"the label {own.name!r} has other levels in {run.name} than in {first.name}; compare like runs."
             )
     row = {uid: at for at, uid in enumerate(there.uids)}
     column = [there.labels.index(label) for label in here.labels]

@@ -224,7 +224,7 @@ def _score(run: _Run, model: SSASTForAudioClassification, table: StatesTable) ->
     model.eval()
     seen = [batch for batch in with_pooled(run.batches, table, own_states(model)).validation() if batch["uid"]]
     scores = torch.cat([pooled_scores(model, table, batch, device) for batch in seen])
-    rows = run.held_out.frame.index.get_indexer([uid for batch in seen for uid in batch["uid"]])
+    rows = run.held_out.frame.index.get_indexer(pd.Index([uid for batch in seen for uid in batch["uid"]]))
     metrics = score(run.held_out.targets[rows], scores.numpy(), model.labels or [], kinds=plan.kinds)
     return {
         name: {measure: measure_of(entry, measure) for measure in plan.measures}

@@ -163,7 +163,7 @@ class Scorer:
         scores = np.array([row["values"] for row in rows], dtype=np.float32)[:, columns]
         subjects, unit = named_subjects(frame, [source.frame, *beside])
         kinds = None if source.kinds.is_plain else source.kinds
-        rows_of = source.frame.index.get_indexer(uids)
+        rows_of = source.frame.index.get_indexer(pd.Index(uids))
         return Predictions(uids, labels, scores, source.ratings.values[rows_of], subjects, unit, kinds), done
 
 
@@ -246,8 +246,8 @@ def evaluate_model(
     if also and properties is not None:
         save_development(properties, predictions, metrics, thresholds, folder)
     remark = _remark(test, home, trained)
-    careful = _heard_sentences(skipped, predictions.uids, also)
-    report = ScoreReport(record, test, log=home / "log.jsonl", remark=remark, careful=careful)
+    unheard = _heard_sentences(skipped, predictions.uids, also)
+    report = ScoreReport(record, test, log=home / "log.jsonl", remark=remark, careful=unheard)
     write_report(report, scorer.reader, folder, predictions, metrics)
     done.remove()
     note_recordings(record, skipped, folder, *(rows.frame.index for rows in (*also, test)), listening=listening)

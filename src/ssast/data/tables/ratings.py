@@ -181,7 +181,7 @@ def _check_levels(cells: pd.Series, values_RJ: Doubles, label: LabelKind, column
 
 
 def _any(wrong_RJ: np.ndarray) -> np.ndarray:
-    return wrong_RJ.any(axis=1)
+    return np.asarray(wrong_RJ.any(axis=1))
 
 
 def _several(cells: pd.Series) -> Doubles | None:

@@ -3,7 +3,7 @@
 Shapes: T frames, F mel bins, P patches, N blocks or labels, H heads, M maps.
 """
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 from typing import Any, TypedDict
 
@@ -42,10 +42,14 @@ class Explanation:
 
 
 class ClipExplainer:
-    """One model's way of looking at clips; `labels` are all of its labels, `explained` the numbers of those shown."""
+    """One model's way of looking at clips; `labels` are all of its labels, `explained` the places of those shown.
+
+    `numbers` are the places of labels that are values, not yes or no.
+    """
 
     labels: Sequence[str] = ()
     explained: Sequence[int] = ()
+    numbers: Collection[int] = ()
 
     def __init__(self, model: Any, seed: int):
         self.model, self.encoder, self.seed = model, model.v, seed
