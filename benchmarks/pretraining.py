@@ -1,54 +1,102 @@
 """Pretrain tiny models by several ways for equal processor time, and probe them on people whom none has heard.
 
-    python benchmarks/corpora.py speechocean762 CLONE CORPUS
+    python benchmarks/corpora.py speechocean762 CLONE CORPUS; python benchmarks/corpora.py digits CLONE DIGITS
     python benchmarks/pretraining.py CORPUS --calibrate 600      # once: the steps of so many seconds, for each way
-    python benchmarks/pretraining.py CORPUS --ratings CSV ...    # each way and seed that has no result yet
-    python benchmarks/pretraining.py CORPUS --table
+    python benchmarks/pretraining.py CORPUS --ratings CSV ... --digits DIGITS    # what has no result yet
+    python benchmarks/pretraining.py CORPUS --ratings CSV ... --digits DIGITS --table
 
-A way's number is the depth at which hidden patches enter (--mask_layer). The steps are written down in
-pretraining_results/steps.json and repeated, so a result depends on no machine's load; each way and seed is a small file
-beside it, and what was stopped begins with the first that is missing. Random weights (0 steps) and the mean and
-deviation of the fbank stand beside.
+A way is `published` (two passes and the published code's initial weights) or the depth at which hidden patches enter
+(--mask_layer), joint, or of one objective alone (`10 mpc`), or depth 10 with one thing changed (TRIALS). The steps are
+written down in pretraining_results/steps.json and repeated, so a result depends on no machine's load; each way and seed
+is a small file beside it, and what was stopped begins with the first that is missing or was made with other steps.
+--times takes so many times the steps, --steps the same number of all. Random weights (0 steps) and the mean and
+deviation of the fbank stand beside. A GPU takes the steps of the two cores in seconds, several cells side by side
+(--device cuda --processes 8 --minutes 4); each result says by which device it was made.
 
-Probes, all on the test people: female, child and (with --ratings) fluent by logistic regression on the mean state of a
-clip, area under the ROC curve over five folds of people; speaker, the share of clips whose nearest other clip is by the
-same person. The layer is chosen on two fifths of the people and scored on the others.
+Probes (benchmarks/probes.py), on the test people: female, child and (with --ratings) fluent, speaker, and (with
+--digits) which digit is spoken, by people of another corpus.
 """
 
 import argparse
 import json
+import math
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from functools import partial
+from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 import torch
-from published import our_step
-from sklearn.linear_model import LogisticRegression
-from sklearn.metrics import roc_auc_score
-from sklearn.model_selection import GroupKFold, cross_val_predict
-from sklearn.pipeline import make_pipeline
-from sklearn.preprocessing import StandardScaler
+from probes import Probe, fbank_statistics, interval, probe, probes_of, scored_probe, states, stretch
+from published import our_step, published_start, published_step
 from torch import Tensor
 
 from ssast import AudioDataset, Frontend, SSASTForPreTraining
 from ssast.data.tables.splits import read_split
-from ssast.engine.hardware import native_bf16
+from ssast.engine.hardware import Engine, engine
 from ssast.engine.optimiser import TrainingSettings, optimiser
-from ssast.model.encoder import NUM_STATES
 
-CPU = torch.device("cpu")
-LENGTH, MASK, BATCH, RATE = 204, 76, 32, 5e-4
-WAYS = ("0", "10")
+LENGTH, BATCH = 204, 32
+PATCHES = LENGTH // 2
+
+
+@dataclass(frozen=True)
+class Way:
+    """How a model is trained: a depth and an objective, and what a trial changes of the rest.
+
+    `hidden` of 102 patches are hidden, in runs of `run_length` patches. The learning rate is constant, or it rises over
+    a tenth of the steps and falls as a cosine (`course`). Stretches are random, or the start. `scaled` brings the fbank
+    of this corpus to mean 0 and deviation 0.5.
+    """
+
+    depth: int = 10
+    objective: str = "joint"
+    is_published: bool = False
+    size: str = "tiny"
+    hidden: int = 76
+    run_length: int = 1
+    rate: float = 5e-4
+    course: str = "constant"
+    optim: str = "adamw"
+    batch: int = BATCH
+    crop: str = "random"
+    scaled: bool = False
+
+
+WAYS = {
+    "published": Way(0, is_published=True),
+    **{str(depth): Way(depth) for depth in (0, 4, 8, 10)},
+    "10 mpc": Way(objective="mpc"),
+    "10 mpg": Way(objective="mpg"),
+}
+TRIALS = {
+    "10 cosine": Way(rate=1e-3, course="cosine"),
+    "10 rate 1e-3": Way(rate=1e-3),
+    "10 hides 50 %": Way(hidden=51),
+    "10 hides 60 %": Way(hidden=61),
+    "10 hides 90 %": Way(hidden=92),
+    "10 runs of 3": Way(run_length=3),
+    "10 runs of 6": Way(run_length=6),
+    "10 start": Way(crop="start"),
+    "10 scaled": Way(scaled=True),
+    "10 batch of 128": Way(batch=4 * BATCH),
+    "10 muon": Way(rate=1e-3, course="cosine", optim="muon"),
+    "base 0": Way(0, size="base", rate=2e-4),
+    "base 10": Way(size="base", rate=2e-4),
+}
+UNTRAINED = {"random": Way(), "base random": Way(size="base")}
 SEEDS = (0, 1, 2)
 RESULTS = Path(__file__).with_name("pretraining_results")
-CHOOSING = 0.4
-"""The share of the test people on whom layers are chosen."""
+TRAITS, KINDS = ("female", "child", "fluent"), ("digit",)
 CLIPS_A_PERSON = 8
 LOOKED_AT = 512
 """So many stretches of unheard people is the pretext task judged on."""
+LOOKS = (0.1, 0.25, 0.5, 1.0)
+"""Shares of the steps after which it is."""
 TIMED = 6
 """Steps that calibration takes of each way, in turn."""
 
@@ -65,112 +113,169 @@ def fbanks(root: Path, split: str) -> list[Tensor]:
     return torch.load(kept)
 
 
-def stretch(fbank_TF: Tensor, start: int) -> Tensor:
-    """LENGTH frames from `start` on, zeros after the end."""
-    part_TF = fbank_TF[start : start + LENGTH].float()
-    return torch.nn.functional.pad(part_TF, (0, 0, 0, LENGTH - len(part_TF)))
-
-
-def stretches(clips: list[Tensor], seed: int) -> Iterator[Tensor]:
-    """Batches of random stretches of random clips, without end."""
+def stretches(clips: list[Tensor], seed: int, batch: int = BATCH, crop: str = "random") -> Iterator[Tensor]:
+    """Batches of random stretches, or of the starts, of random clips, without end."""
     rng = np.random.default_rng(seed)
     while True:
-        chosen = rng.integers(len(clips), size=BATCH)
-        starts = [int(rng.integers(max(1, len(clips[index]) - LENGTH + 1))) for index in chosen]
-        yield torch.stack([stretch(clips[index], start) for index, start in zip(chosen, starts, strict=True)])
+        chosen = rng.integers(len(clips), size=batch)
+        last = [max(1, len(clips[index]) - LENGTH + 1) if crop == "random" else 1 for index in chosen]
+        starts = [int(rng.integers(most)) for most in last]
+        yield torch.stack([stretch(clips[index], start, LENGTH) for index, start in zip(chosen, starts, strict=True)])
+
+
+def run_masks(model: SSASTForPreTraining, length: int, batch: int, *_: object, **__: object) -> Tensor:
+    """Masks (B, M) that hide runs of so many patches: the runs come in random order, and the first M patches count."""
+    device, count = model.mask_embed.device, model.mask_patch
+    shift_B1 = torch.randint(length, (batch, 1), device=device)
+    runs_BP = (torch.arange(PATCHES, device=device) + shift_B1) // length
+    order_BP = torch.rand(batch, PATCHES // length + 2, device=device).gather(1, runs_BP)
+    return order_BP.argsort(dim=1, stable=True)[:, :count]
 
 
 class Training:
-    """A model on its way through steps."""
+    """A model on its way through `steps` steps."""
 
-    def __init__(self, way: str, seed: int, clips: list[Tensor]):
+    def __init__(self, way: Way, seed: int, clips: list[Tensor], machine: Engine, steps: int):
+        self.way, self.machine, self.steps, self.taken = way, machine, steps, 0
         self.model = SSASTForPreTraining(
-            "tiny", target_length=LENGTH, mask_patch=MASK, mask_layer=int(way), seed=seed
+            way.size,
+            target_length=LENGTH,
+            mask_patch=way.hidden,
+            mask_layer=way.depth,
+            objective=f"pretrain_{way.objective}",
+            seed=seed,
         ).train()
-        self.optimizer = optimiser(self.model, TrainingSettings(optim="adamw", learning_rate=RATE))
-        self.batches, self.half = stretches(clips, seed), native_bf16(CPU)
+        torch.manual_seed(seed)
+        if way.is_published:
+            published_start(self.model)
+        if way.run_length > 1:
+            self.model.draw_masks = partial(run_masks, self.model, way.run_length)
+        self.model.to(machine.device)
+        self.optimizer = _optimizer(self.model, way)
+        self.rates = [group["lr"] for group in self.optimizer.param_groups]
+        self.batches = stretches(clips, seed, way.batch, way.crop)
+        self.mean, self.deviation = _moments(clips) if way.scaled else (0.0, 0.5)
+        self.captured = Captured(self) if machine.device.type == "cuda" and _can_be_captured(way) else None
+
+    def share(self) -> float:
+        """The learning rate of the next step, as a share of the highest."""
+        rising = max(1, self.steps // 10)
+        if self.way.course == "constant":
+            return 1.0
+        if self.taken < rising:
+            return (self.taken + 1) / rising
+        return 0.5 * (1 + math.cos(math.pi * (self.taken - rising) / max(1, self.steps - rising)))
 
     def step(self) -> float:
         """Take one step; the processor time [s] that it used, of all threads."""
         began = time.process_time()
-        our_step(self.model, self.optimizer, next(self.batches), MASK, self.half)
+        fbank_BTF = (next(self.batches) - self.mean) * (0.5 / self.deviation)
+        for group, rate in zip(self.optimizer.param_groups, self.rates, strict=True):
+            if torch.is_tensor(group["lr"]):
+                group["lr"].fill_(rate * self.share())
+            else:
+                group["lr"] = rate * self.share()
+        (self.captured or self.learn)(fbank_BTF.to(self.machine.device, non_blocking=True))
+        self.taken += 1
         return time.process_time() - began
 
+    def learn(self, fbank_BTF: Tensor) -> None:
+        """Change the weights by these clips."""
+        if self.way.is_published:
+            published_step(self.model, self.optimizer, fbank_BTF, self.way.hidden)
+        else:
+            our_step(self.model, self.optimizer, fbank_BTF, self.way.hidden, self.machine.bf16)
 
-def calibrate(clips: list[Tensor], seconds: float) -> dict[str, int]:
+
+class Together:
+    """Several optimizers as one."""
+
+    def __init__(self, *several: torch.optim.Optimizer):
+        self.several = several
+        self.param_groups = [group for one in several for group in one.param_groups]
+
+    def zero_grad(self, set_to_none: bool = True) -> None:
+        """Forget all gradients."""
+        for one in self.several:
+            one.zero_grad(set_to_none=set_to_none)
+
+    def step(self) -> None:
+        """Take one step of each."""
+        for one in self.several:
+            one.step()
+
+
+def _optimizer(model: SSASTForPreTraining, way: Way) -> Any:
+    """AdamW for all, or Muon for the matrices of the blocks and AdamW for the rest."""
+    settings = TrainingSettings(optim="adamw", learning_rate=way.rate)
+    if way.optim == "adamw":
+        return optimiser(model, settings)
+    matrices = [value for name, value in model.named_parameters() if name.startswith("v.blocks") and value.ndim == 2]
+    muon = torch.optim.Muon(matrices, lr=way.rate, weight_decay=0.01, adjust_lr_fn="match_rms_adamw")
+    kept = {id(value) for value in matrices}
+    rest = [value for value in model.parameters() if value.requires_grad and id(value) not in kept]
+    return Together(muon, torch.optim.AdamW(rest, lr=way.rate, weight_decay=settings.weight_decay, fused=True))
+
+
+def _can_be_captured(way: Way) -> bool:
+    return not way.is_published and way.optim == "adamw"
+
+
+class Captured:
+    """A training step as one CUDA graph: the first steps are taken one by one, the others by the captured one."""
+
+    FIRST = 3
+
+    def __init__(self, training: Training):
+        self.training, self.seen, self.beside = training, 0, torch.cuda.Stream()
+        self.graph: torch.cuda.CUDAGraph | None = None
+        self.fbank = torch.zeros(training.way.batch, LENGTH, 128, device=training.machine.device)
+        for group in training.optimizer.param_groups:
+            group["capturable"] = True
+            group["lr"] = torch.tensor(float(group["lr"]), device=training.machine.device)
+
+    def __call__(self, fbank_BTF: Tensor) -> None:
+        """Change the weights by these clips."""
+        self.fbank.copy_(fbank_BTF)
+        self.seen += 1
+        if self.seen <= self.FIRST:
+            self.beside.wait_stream(torch.cuda.current_stream())
+            with torch.cuda.stream(self.beside):
+                self.training.learn(self.fbank)
+            torch.cuda.current_stream().wait_stream(self.beside)
+            return
+        if self.graph is None:
+            self.graph = torch.cuda.CUDAGraph()
+            with torch.cuda.graph(self.graph):
+                self.training.learn(self.fbank)
+        self.graph.replay()
+
+
+def _moments(clips: list[Tensor]) -> tuple[float, float]:
+    """Mean and deviation of every tenth clip's values."""
+    values = torch.cat([clip.float().flatten() for clip in clips[::10]])
+    return float(values.mean()), float(values.std())
+
+
+def calibrate(clips: list[Tensor], seconds: float, machine: Engine) -> dict[str, int]:
     """How many steps of each way so much processor time allows, timed in turn."""
-    trainings = {way: Training(way, 0, clips) for way in WAYS}
-    used: dict[str, list[float]] = {way: [] for way in WAYS}
+    trainings = {name: Training(way, 0, clips, machine, TIMED) for name, way in WAYS.items()}
+    used: dict[str, list[float]] = {name: [] for name in trainings}
     for _ in range(TIMED + 1):
-        for way, training in trainings.items():
-            used[way].append(training.step())
-    return {way: round(seconds / float(np.median(times[1:]))) for way, times in used.items()}
-
-
-@torch.no_grad()
-def states(model: SSASTForPreTraining, clips: list[Tensor]) -> Tensor:
-    """The mean of each state over the patches of a clip: (clips, 14, D), of a clip's windows side by side."""
-    pieces = [(at, start) for at, clip in enumerate(clips) for start in range(0, len(clip), LENGTH)]
-    sums_NSD = torch.zeros(len(clips), NUM_STATES, model.v.width)
-    counts_N = torch.zeros(len(clips))
-    for first in range(0, len(pieces), BATCH):
-        part = pieces[first : first + BATCH]
-        rows_B = torch.tensor([at for at, _ in part])
-        frames_B = torch.tensor([min(LENGTH, len(clips[at]) - start) for at, start in part])
-        own_BP = (torch.arange(model.v.grid[1]) * model.v.stride[1] < frames_B[:, None]).float()
-        windows_BTF = torch.stack([stretch(clips[at], start) for at, start in part])
-        each = [state[:, model.v.num_prefix :] for state in model.v(windows_BTF, frames=frames_B)]
-        summed_BSD = torch.stack([torch.einsum("bpd,bp->bd", state, own_BP) for state in each], dim=1)
-        sums_NSD.index_add_(0, rows_B, summed_BSD)
-        counts_N.index_add_(0, rows_B, own_BP.sum(dim=1))
-    return sums_NSD / counts_N[:, None, None]
+        for name, training in trainings.items():
+            used[name].append(training.step())
+    return {name: round(seconds / float(np.median(times[1:]))) for name, times in used.items()}
 
 
 @torch.no_grad()
 def judge(model: SSASTForPreTraining, clips: list[Tensor]) -> dict[str, float]:
-    """Loss and accuracy of the pretext task on always the same stretches and masks."""
-    several = stretches(clips, seed=0)
-    generator = torch.Generator().manual_seed(0)
-    rows = [model.loss({"fbank": next(several)}, generator) for _ in range(LOOKED_AT // BATCH)]
-    return {name: float(torch.stack([row[name] for row in rows]).mean()) for name in ("loss", "nce", "mse", "accuracy")}
-
-
-def trait_score(values_ND: np.ndarray, has_N: np.ndarray, people_N: np.ndarray) -> float:
-    """Area under the ROC curve of a logistic regression over five folds of people."""
-    model = make_pipeline(StandardScaler(), LogisticRegression(C=0.1, max_iter=2000))
-    folds = GroupKFold(5)
-    said = cross_val_predict(model, values_ND, has_N, groups=people_N, cv=folds, method="decision_function")
-    return float(roc_auc_score(has_N, said))
-
-
-def speaker_score(values_ND: np.ndarray, people_N: np.ndarray) -> float:
-    """The share of clips whose nearest other clip, by cosine of standardised values, is by the same person."""
-    scaled_ND = StandardScaler().fit_transform(values_ND)
-    scaled_ND /= np.linalg.norm(scaled_ND, axis=1, keepdims=True)
-    near_NN = scaled_ND @ scaled_ND.T
-    np.fill_diagonal(near_NN, -np.inf)
-    return float((people_N[near_NN.argmax(axis=1)] == people_N).mean())
-
-
-def probe(values_NSD: np.ndarray, table: pd.DataFrame) -> dict[str, dict[str, float]]:
-    """Each probe's score on the people who did not choose its layer, and the layer."""
-    people = np.array(sorted(table["speaker"].unique()))
-    choosing = set(np.random.default_rng(0).permutation(people)[: round(CHOOSING * len(people))])
-    chooses_N = table["speaker"].isin(choosing).to_numpy()
-    found = {}
-    for trait in [name for name in ("female", "child", "fluent", "speaker") if name in table or name == "speaker"]:
-        known_N = table[trait].notna().to_numpy()
-
-        def of(layer: int, rows_N: np.ndarray, trait: str = trait, known_N: np.ndarray = known_N) -> float:
-            rows_N = rows_N & known_N
-            people_N = table["speaker"].to_numpy()[rows_N]
-            if trait == "speaker":
-                return speaker_score(values_NSD[rows_N, layer], people_N)
-            return trait_score(values_NSD[rows_N, layer], table[trait].to_numpy()[rows_N].astype(int), people_N)
-
-        best = int(np.argmax([of(layer, chooses_N) for layer in range(values_NSD.shape[1])]))
-        found[trait] = {"layer": best, "score": of(best, ~chooses_N)}
-    return found
+    """Losses and accuracy of the pretext task on always the same stretches and masks."""
+    model.eval()
+    device = model.mask_embed.device
+    several, generator = stretches(clips, seed=0), torch.Generator(device).manual_seed(0)
+    rows = [model.loss({"fbank": next(several).to(device)}, generator) for _ in range(LOOKED_AT // BATCH)]
+    model.train()
+    return {name: round(float(torch.stack([row[name].float() for row in rows]).mean()), 6) for name in rows[0]}
 
 
 def test_people(root: Path, ratings: list[Path]) -> pd.DataFrame:
@@ -186,55 +291,173 @@ def test_people(root: Path, ratings: list[Path]) -> pd.DataFrame:
     return table[(table.groupby("speaker").cumcount() < CLIPS_A_PERSON) | is_rated]
 
 
-def cell(way: str, seed: int, steps: int, heard: list[Tensor], unheard: list[Tensor], table: pd.DataFrame) -> dict:
-    """Train for so many steps and look at the result."""
-    training = Training(way, seed, heard)
-    for number in range(steps):
-        training.step()
-        if number % 100 == 0:
-            print(f"{way}, seed {seed}: step {number} of {steps}", flush=True)
-    model = training.model.eval()
-    values_NSD = states(model, [unheard[number] for number in table["number"]]).numpy()
-    return {
-        "steps": steps,
-        **judge(model, unheard),
-        "probes": probe(values_NSD, table),
-    }
+def digit_clips(root: Path) -> tuple[pd.DataFrame, list[Tensor]]:
+    """Eight clips of each person and digit, with `digit`, and their fbanks."""
+    splits = ("train", "test")
+    table = pd.concat([pd.read_csv(root / "splits" / f"{split}.csv", dtype={"speaker": str}) for split in splits])
+    names = [name for name in table if name not in ("uid", "speaker")]
+    table = table.assign(number=range(len(table)), digit=table[names].idxmax(axis=1)).drop(columns=names)
+    table = table[table.groupby(["speaker", "digit"]).cumcount() < CLIPS_A_PERSON]
+    clips = [clip for split in splits for clip in fbanks(root, split)]
+    return table, [clips[number] for number in table["number"]]
 
 
-def plain(unheard: list[Tensor], table: pd.DataFrame) -> dict[str, Any]:
-    """The probes on mean and deviation of the fbank."""
-    clips = [unheard[number].float() for number in table["number"]]
-    values = [torch.cat([clip.mean(dim=0), clip.std(dim=0)]) for clip in clips]
-    return {"steps": 0, "probes": probe(torch.stack(values)[:, None].numpy(), table)}
+@dataclass(frozen=True)
+class Questions:
+    """What every model is asked: probes of clips, corpus by corpus."""
+
+    corpora: list[tuple[list[Tensor], dict[str, Probe]]]
+
+    @classmethod
+    def of(cls, given: argparse.Namespace) -> "Questions":
+        """Those on the test people, and on the digits where they are given."""
+        table, unheard, digits = test_people(given.corpus, given.ratings), fbanks(given.corpus, "test"), given.digits
+        corpora = [([unheard[number] for number in table["number"]], probes_of(table, TRAITS))]
+        if digits:
+            spoken, clips = digit_clips(digits)
+            corpora.append((clips, {name: one for name, one in probes_of(spoken, (), KINDS).items() if name in KINDS}))
+        return cls(corpora)
+
+    @property
+    def probes(self) -> dict[str, Probe]:
+        """All probes by name."""
+        return {name: one for _, probes in self.corpora for name, one in probes.items()}
+
+    def ask(self, model: SSASTForPreTraining | None) -> dict[str, dict[str, Any]]:
+        """The answers that the states of a model give, or without one those that the fbank gives."""
+        found: dict[str, dict[str, Any]] = {}
+        for clips, probes in self.corpora:
+            found |= probe(fbank_statistics(clips) if model is None else states(model.eval(), clips), probes)
+        return found
 
 
-def show() -> None:
-    """All results as a Markdown table, a line each."""
-    names = ("female", "child", "fluent", "speaker")
-    print("| way | seed | steps | loss | accuracy | " + " | ".join(names) + " |")
-    print("|---" * (5 + len(names)) + "|")
+@dataclass(frozen=True)
+class Cell:
+    """One way from one seed, `times` the steps that were calibrated, or so many `steps`."""
+
+    name: str
+    seed: int
+    steps: int
+    suffix: str = ""
+
+    @property
+    def path(self) -> Path:
+        """Where its result lies."""
+        return RESULTS / f"{self.name.replace(' ', '_').replace('%', 'percent')}{self.suffix}-{self.seed}.json"
+
+    @property
+    def is_done(self) -> bool:
+        """Whether a result is there that was made with so many steps."""
+        return self.path.exists() and json.loads(self.path.read_text())["steps"] == self.steps
+
+    def run(self, heard: list[Tensor], asked: Questions, machine: Engine) -> SSASTForPreTraining:
+        """Train, looking at the pretext task on the way, probe the result and write it; the model comes back."""
+        way = {**WAYS, **TRIALS, **UNTRAINED}[self.name]
+        training, curve = Training(way, self.seed, heard, machine, self.steps), []
+        looks = {max(1, round(share * self.steps)) for share in LOOKS}
+        began = time.monotonic()
+        for number in range(1, self.steps + 1):
+            training.step()
+            if number in looks:
+                curve.append({"step": number, **judge(training.model, asked.corpora[0][0])})
+        print(f"{self.path.stem}: {time.monotonic() - began:.0f} s, {curve[-1:]}", flush=True)
+        probes = asked.ask(training.model)
+        write(self.path, {"steps": self.steps, "device": device_name(machine), "curve": curve, "probes": probes})
+        return training.model
+
+
+def device_name(machine: Engine) -> str:
+    """What a model was trained on, and in which arithmetic."""
+    name = torch.cuda.get_device_name() if machine.device.type == "cuda" else machine.device.type
+    return f"{name}, {'bf16' if machine.bf16 else 'fp32'}"
+
+
+def write(path: Path, found: dict[str, Any]) -> None:
+    """A cell's result, and one line on the screen."""
+    path.write_text(json.dumps(found) + "\n")
+    print(path.name, {name: round(one["score"], 3) for name, one in found["probes"].items()}, flush=True)
+
+
+def cells(given: argparse.Namespace) -> list[Cell]:
+    """All that is asked for and has no result yet."""
+    calibrated = json.loads((RESULTS / "steps.json").read_text())
+    suffix = f"_after_{given.steps}" if given.steps else f"_x{given.times}" if given.times > 1 else ""
+    found = []
+    for seed in given.seeds:
+        for name in given.ways:
+            depth = name if name in calibrated else "0" if name == "base 0" else "10"
+            steps = 0 if name in UNTRAINED else given.steps or given.times * calibrated[depth]
+            found.append(Cell(name, seed, steps, "" if name in UNTRAINED else suffix))
+    return [one for one in found if not one.is_done]
+
+
+def work(given: argparse.Namespace, todo: Any, until: float) -> None:
+    """Take cells from the queue until none is left, or no time to begin another."""
+    torch.set_num_threads(1 if given.processes > 1 else torch.get_num_threads())
+    machine = engine(given.device)
+    heard, asked = fbanks(given.corpus, "train"), Questions.of(given)
+    while time.time() < until and (one := todo()) is not None:
+        model = one.run(heard, asked, machine)
+        if given.models:
+            model.cpu().save_pretrained(given.models / one.path.stem)
+
+
+def next_of(queue: Any) -> Cell | None:
+    """The next cell of a queue that several processes share."""
+    from queue import Empty
+
+    try:
+        return queue.get(timeout=2)
+    except Empty:
+        return None
+
+
+def run(given: argparse.Namespace, several: list[Cell]) -> None:
+    """Every cell, one after the other or by several processes."""
+    until = time.time() + 60 * given.minutes
+    if given.processes <= 1:
+        left = iter(several)
+        work(given, lambda: next(left, None), until)
+        return
+    context = get_context("spawn")
+    queue = context.Queue()
+    for one in several:
+        queue.put(one)
+    arguments = (given, partial(next_of, queue), until)
+    workers = [context.Process(target=work, args=arguments) for _ in range(given.processes)]
+    for one in workers:
+        one.start()
+    for one in workers:
+        one.join()
+
+
+def results() -> dict[str, list[Mapping[str, Any]]]:
+    """The results of each way, one a seed."""
+    found: dict[str, list[Mapping[str, Any]]] = {}
     for path in sorted(RESULTS.glob("*-*.json")):
-        row = json.loads(path.read_text())
-        way, _, seed = path.stem.rpartition("-")
-        pretext = [f"{row[name]:.3f}" if name in row else "" for name in ("loss", "accuracy")]
-        probes = [f"{row['probes'][name]['score']:.3f}" if name in row["probes"] else "" for name in names]
-        print(f"| {' | '.join([way, seed, str(row['steps']), *pretext, *probes])} |")
+        found.setdefault(path.stem.rpartition("-")[0], []).append(json.loads(path.read_text()))
+    return found
 
 
-def run(corpus: Path, ratings: list[Path], seeds: list[int]) -> None:
-    """Every way, with each of these seeds, that has no result yet."""
-    steps = json.loads((RESULTS / "steps.json").read_text())
-    heard, unheard, table = fbanks(corpus, "train"), fbanks(corpus, "test"), test_people(corpus, ratings)
-    todo = [("random", seed, 0) for seed in seeds] + [(way, seed, steps[way]) for seed in seeds for way in WAYS]
-    for way, seed, count in [("fbank", 0, 0), *todo]:
-        path = RESULTS / f"{way}-{seed}.json"
-        if path.exists():
-            continue
-        number = WAYS[0] if way == "random" else way
-        found = plain(unheard, table) if way == "fbank" else cell(number, seed, count, heard, unheard, table)
-        path.write_text(json.dumps(found, indent=1) + "\n")
-        print(path.name, found, flush=True)
+def show(asked: Questions) -> None:
+    """All results as a Markdown table: mean scores, and in brackets the interval of what lies over random weights."""
+    ways, probes = results(), asked.probes
+    print("| way | seeds | steps | loss | accuracy | " + " | ".join(probes) + " |")
+    print("|---" * (5 + len(probes)) + "|")
+    for way, rows in ways.items():
+        last = [row["curve"][-1] for row in rows if row.get("curve")]
+        pretext = [f"{np.mean([one[name] for one in last]):.3f}" if last else "" for name in ("loss", "accuracy")]
+        line = [way, str(len(rows)), str(rows[0]["steps"]), *pretext]
+        print(f"| {' | '.join([*line, *(_shown(probes, name, rows, ways['random']) for name in probes)])} |")
+
+
+def _shown(probes: Mapping[str, Probe], name: str, rows: list[Mapping], random: list[Mapping]) -> str:
+    score = f"{np.mean([row['probes'][name]['score'] for row in rows]):.3f}"
+    if rows is random:
+        return score
+    ours, others = ([row["probes"][name]["answers"] for row in several] for several in (rows, random))
+    _, low, high = interval(scored_probe(probes[name]), ours, others)
+    return f"{score} ({low:+.3f} to {high:+.3f})"
 
 
 def main() -> None:
@@ -242,18 +465,32 @@ def main() -> None:
     parser.add_argument("corpus", type=Path)
     parser.add_argument("--calibrate", type=float, metavar="SECONDS")
     parser.add_argument("--ratings", type=Path, nargs="*", default=[], help="tables with uid and fluency")
+    parser.add_argument("--digits", type=Path, help="a second corpus, of spoken digits")
+    parser.add_argument(
+        "--ways", nargs="*", default=["random", *WAYS], choices=[*UNTRAINED, *WAYS, *TRIALS], metavar="WAY"
+    )
     parser.add_argument("--seeds", type=int, nargs="*", default=SEEDS, help="only these")
+    parser.add_argument("--times", type=int, default=1, help="so many times the processor time")
+    parser.add_argument("--steps", type=int, help="so many for every way, instead of equal processor time")
+    parser.add_argument("--device", default="cpu")
+    parser.add_argument("--processes", type=int, default=1, help="so many cells side by side; on a GPU only")
+    parser.add_argument("--minutes", type=float, default=1e6, help="begin no cell after so many")
+    parser.add_argument("--models", type=Path, help="where the models are kept, in a folder each")
     parser.add_argument("--table", action="store_true")
-    asked = parser.parse_args()
+    given = parser.parse_args()
     RESULTS.mkdir(exist_ok=True)
-    if asked.table:
-        show()
-    elif asked.calibrate:
-        steps = calibrate(fbanks(asked.corpus, "train"), asked.calibrate)
-        (RESULTS / "steps.json").write_text(json.dumps({"seconds": asked.calibrate, **steps}, indent=1) + "\n")
+    if given.calibrate:
+        steps = calibrate(fbanks(given.corpus, "train"), given.calibrate, engine("cpu"))
+        (RESULTS / "steps.json").write_text(json.dumps({"seconds": given.calibrate, **steps}, indent=1) + "\n")
         print(steps)
-    else:
-        run(asked.corpus, asked.ratings, asked.seeds)
+        return
+    path = RESULTS / "fbank-0.json"
+    if given.table:
+        show(Questions.of(given))
+        return
+    if not path.exists():
+        write(path, {"steps": 0, "probes": Questions.of(given).ask(None)})
+    run(given, cells(given))
 
 
 if __name__ == "__main__":
