@@ -446,16 +446,21 @@ def show(asked: Questions) -> None:
     print("|---" * (5 + len(probes)) + "|")
     for way, rows in ways.items():
         last = [row["curve"][-1] for row in rows if row.get("curve")]
-        pretext = [f"{np.mean([one[name] for one in last]):.3f}" if last else "" for name in ("loss", "accuracy")]
+        pretext = [_mean([one[name] for one in last if name in one]) for name in ("loss", "accuracy")]
         line = [way, str(len(rows)), str(rows[0]["steps"]), *pretext]
-        print(f"| {' | '.join([*line, *(_shown(probes, name, rows, ways['random']) for name in probes)])} |")
+        untrained = ways["base_random" if way.startswith("base") else "random"]
+        print(f"| {' | '.join([*line, *(_shown(probes, name, rows, untrained) for name in probes)])} |", flush=True)
 
 
-def _shown(probes: Mapping[str, Probe], name: str, rows: list[Mapping], random: list[Mapping]) -> str:
-    score = f"{np.mean([row['probes'][name]['score'] for row in rows]):.3f}"
-    if rows is random:
+def _mean(values: list[float]) -> str:
+    return f"{np.mean(values):.3f}" if values else ""
+
+
+def _shown(probes: Mapping[str, Probe], name: str, rows: list[Mapping], untrained: list[Mapping]) -> str:
+    score = _mean([row["probes"][name]["score"] for row in rows])
+    if rows is untrained:
         return score
-    ours, others = ([row["probes"][name]["answers"] for row in several] for several in (rows, random))
+    ours, others = ([row["probes"][name]["answers"] for row in several] for several in (rows, untrained))
     _, low, high = interval(scored_probe(probes[name]), ours, others)
     return f"{score} ({low:+.3f} to {high:+.3f})"
 

@@ -129,7 +129,7 @@ def decoding(folder: Path, shards: Path, workers: int, rounds: int) -> None:
     first, second = (clips / statistics.median(times) for times in zip(*pairs, strict=True))
     ratio = statistics.median(one / other for one, other in pairs)
     print(f"decoding alone {first:.0f} clips/s, from shards {second:.0f} clips/s, {workers} workers: {ratio:.3f}")
-    print(f"16 such workers on cores of their own would give {16 * second / workers:.0f} clips/s; an H100 takes 2,900")
+    print(f"16 such workers on cores of their own would give {16 * second / workers:.0f} clips/s; an H100 takes 3,184")
 
 
 def late(folder: Path, shards: Path, rounds: int) -> None:
