@@ -3,7 +3,7 @@
 Shapes: B batch, T frames, F mel bins, N states, D width, L labels, W outputs, O rows of the output layer, C cuts.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -73,7 +73,7 @@ def _by_label(kinds: LabelKinds) -> Losses:
     return losses
 
 
-def _loss(label: LabelKind, logits_Bw: Tensor, targets_Bw: Tensor, how: dict[str, Any]) -> Tensor:
+def _loss(label: LabelKind, logits_Bw: Tensor, targets_Bw: Tensor, how: Mapping[str, Any]) -> Tensor:
     if label.kind == CHOICE:
         return -(targets_Bw * logits_Bw.log_softmax(dim=1)).sum(dim=1)
     if label.kind == NUMBER:

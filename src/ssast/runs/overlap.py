@@ -8,8 +8,11 @@ from ssast.data.tables.people import People, across, find_all_people
 from ssast.runs.context import say
 
 
-def overlap(scored: pd.DataFrame, trained: Sequence[pd.DataFrame]) -> str:
-    """What is wrong with scores of these rows of a model trained on those; empty where nothing is."""
+def overlap(scored: pd.DataFrame, trained: Sequence[pd.DataFrame], *, is_all: bool = True) -> str:
+    """What is wrong with scores of these rows of a model trained on those; empty where nothing is.
+
+    Where those are not all (`is_all`), nothing is said of a missing column of people: the others may have it.
+    """
     known = {uid for frame in trained for uid in frame.index}
     clips = int(scored.index.isin(known).sum())
     if clips:
@@ -20,13 +23,13 @@ def overlap(scored: pd.DataFrame, trained: Sequence[pd.DataFrame]) -> str:
     here, *there = find_all_people([scored, *trained])
     named = [people for people in there if people is not None]
     if here is None or not named:
-        return _unnamed(here, named)
+        return _unnamed(here, named) if is_all else ""
     return _same_people(here, named)
 
 
-def say_overlap(scored: pd.DataFrame, trained: Sequence[pd.DataFrame]) -> str:
+def say_overlap(scored: pd.DataFrame, trained: Sequence[pd.DataFrame], *, is_all: bool = True) -> str:
     """Print what `overlap` finds, and return it."""
-    if careful := overlap(scored, trained):
+    if careful := overlap(scored, trained, is_all=is_all):
         say(careful)
     return careful
 

@@ -240,7 +240,7 @@ def evaluate_model(
         elsewhere.add(metrics, predictions, fitted, properties, home)
     listening = Listening(scorer.reader.audio, scorer.reader.crop, trains=bool(also))
     _add_heard(metrics, predictions, skipped, listening)
-    if careful := overlap(test.frame, trained.rows):
+    if careful := overlap(test.frame, trained.rows, is_all=not trained.note):
         metrics["overlap"] = redaction.shown(careful, is_sentence=True)
     write_scores(folder, predictions, metrics)
     if also and properties is not None:
@@ -265,7 +265,7 @@ def _remark(test: Rows, home: Path, trained: Trained) -> str:
     """Whether the model knows these people, and where its thresholds come from; what is doubtful is also printed."""
     has_thresholds = any(label.kind == YES_NO for label in test.kinds.labels)
     remarks = _threshold_remarks(home, test.labels) if has_thresholds else []
-    careful = say_overlap(test.frame, trained.rows)
+    careful = say_overlap(test.frame, trained.rows, is_all=not trained.note)
     if trained.note and not careful:
         say(trained.note)
     return " ".join(filter(None, [careful, *remarks]))
