@@ -11,7 +11,7 @@ from ssast.runs.context import say
 def overlap(scored: pd.DataFrame, trained: Sequence[pd.DataFrame], *, is_all: bool = True) -> str:
     """What is wrong with scores of these rows of a model trained on those; empty where nothing is.
 
-    Where those are not all (`is_all`), nothing is said of a missing column of people: the others may have it.
+    Where those are none, or not all (`is_all`), nothing is said of a missing column of people: the others may have it.
     """
     known = {uid for frame in trained for uid in frame.index}
     clips = int(scored.index.isin(known).sum())
@@ -23,7 +23,7 @@ def overlap(scored: pd.DataFrame, trained: Sequence[pd.DataFrame], *, is_all: bo
     here, *there = find_all_people([scored, *trained])
     named = [people for people in there if people is not None]
     if here is None or not named:
-        return _unnamed(here, named) if is_all else ""
+        return _unnamed(here, named) if is_all and trained else ""
     return _same_people(here, named)
 
 
