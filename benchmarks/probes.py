@@ -16,8 +16,8 @@ import numpy as np
 import pandas as pd
 import torch
 from numpy.typing import NDArray
+from scipy.stats import rankdata
 from sklearn.linear_model import LogisticRegression
-from sklearn.metrics import roc_auc_score
 from sklearn.model_selection import GroupKFold, cross_val_predict
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
@@ -64,8 +64,12 @@ class Probe:
         """The area under the ROC curve or the share that is right, of these rows; NaN where one class is missing."""
         if not self.is_trait:
             return float(answers_N[rows_N].mean())
-        truth_N = self.truth[rows_N]
-        return float(roc_auc_score(truth_N, answers_N[rows_N])) if len(np.unique(truth_N)) == 2 else float("nan")
+        is_one_N = self.truth[rows_N] == 1
+        ones = int(is_one_N.sum())
+        if ones in (0, len(is_one_N)):
+            return float("nan")
+        ranks = float(rankdata(answers_N[rows_N])[is_one_N].sum())  # ten times as fast as roc_auc_score
+        return (ranks - ones * (ones + 1) / 2) / (ones * (len(is_one_N) - ones))
 
     def of(self, rows_N: NDArray[np.bool_]) -> "Probe":
         """The same of some of the clips."""
