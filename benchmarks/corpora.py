@@ -2,9 +2,11 @@
 
     python benchmarks/corpora.py speechocean762 CLONE OUT     # github.com/jimbozhang/speechocean762
     python benchmarks/corpora.py digits CLONE OUT             # github.com/Jakobovski/free-spoken-digit-dataset
+    python benchmarks/corpora.py urdu CLONE OUT               # github.com/siddiquelatif/URDU-Dataset
+    python benchmarks/corpora.py mboshi CLONE OUT             # github.com/besacier/mboshi-french-parallel-corpus
 
 OUT gets `audio` (copies of the recordings), `splits/train.csv` and `splits/test.csv`, `labels.txt` and `README.md`.
-A clone that lacks its large table of ratings gives no ratings.
+A clone that lacks its large table of ratings gives no ratings. README.md says the licence.
 """
 
 import argparse
@@ -21,6 +23,7 @@ LOW = 7
 """Mean ratings below count as low, of 10, as for speechocean762's own papers."""
 DIGITS = ["zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine"]
 HELD_OUT = ("theo", "yweweler")
+EMOTIONS = ("Angry", "Happy", "Neutral", "Sad")
 
 
 def two_columns(path: Path) -> dict[str, str]:
@@ -65,9 +68,34 @@ def digits(clone: Path) -> tuple[dict[str, pd.DataFrame], list[str], Path, str]:
     return {"train": frame[~is_test], "test": frame[is_test]}, DIGITS, clone / "recordings", "CC BY-SA 4.0"
 
 
+def urdu(clone: Path) -> tuple[dict[str, pd.DataFrame], list[str], Path, str]:
+    """Talk shows in Urdu, 29 people by their names' first part, a third of them held out; one column an emotion."""
+    rows = []
+    for emotion in EMOTIONS:
+        for file in sorted((clone / emotion).glob("*.wav")):
+            person = file.stem.split("_")[0]
+            own = {name.lower(): int(name == emotion) for name in EMOTIONS}
+            rows.append({"uid": file.stem, "speaker": person, "female": int(person.startswith("SF")), **own})
+    frame = pd.DataFrame(rows)
+    is_test = frame["speaker"].isin(sorted(frame["speaker"].unique())[::3])
+    labels = ["female", *(name.lower() for name in EMOTIONS)]
+    return {"train": frame[~is_test], "test": frame[is_test]}, labels, clone, "for research only (its README)"
+
+
+def mboshi(clone: Path) -> tuple[dict[str, pd.DataFrame], list[str], Path, str]:
+    """Read and elicited sentences in a Bantu language by three people, one of them held out; no labels."""
+    recordings = clone / "full_corpus_newsplit" / "all"
+    names = [file.stem for file in sorted(recordings.glob("*.wav"))]
+    frame = pd.DataFrame({"uid": names, "speaker": [name.split("_")[0] for name in names]})
+    is_test = frame["speaker"] == "martial"
+    return {"train": frame[~is_test], "test": frame[is_test]}, [], recordings, "for research (its README)"
+
+
 CORPORA: dict[str, Callable[[Path], tuple[dict[str, pd.DataFrame], list[str], Path, str]]] = {
     "speechocean762": speechocean762,
     "digits": digits,
+    "urdu": urdu,
+    "mboshi": mboshi,
 }
 
 
