@@ -47,6 +47,33 @@ def test_ratings_of_several_columns_and_of_one_cell_are_the_same():
         assert np.isnan(found.values[2, 0])
 
 
+def test_a_rater_who_is_left_out_of_a_cell_is_a_gap_and_the_next_keeps_the_place():
+    found = of(SCALE, rough=["3;4;2", "3;;2", ";4;2", "3;NA;2;", "NA NA 2", "3;4;", ";;"])
+    rows = [[3, 4, 2], [3, GAP, 2], [GAP, 4, 2], [3, GAP, 2], [GAP, GAP, 2], [3, 4, GAP], [GAP, GAP, GAP]]
+    np.testing.assert_array_equal(found.by_label[0], rows)
+    kinds = of(VOICE, voice=["creaky;modal;creaky", "creaky;;modal", ";nan;modal"])
+    np.testing.assert_array_equal(kinds.by_label[0], [[1, 2, 1], [1, GAP, 2], [GAP, GAP, 2]])
+
+
+def test_a_scale_to_100_may_have_several_raters_and_12_500_is_one_number():
+    scale = LabelKind("pain", "MSE")
+    assert of(scale, pain=["100;85", "90; 100", "7"]).by_label[0].tolist()[:2] == [[100, 85], [90, 100]]
+    with pytest.raises(UserError, match="expected a number"):
+        of(scale, pain=["12 500", "7", "8"])
+
+
+def test_kinds_that_are_long_numbers_stay_apart():
+    frame = table(voice=[1234567, 1234568, 2])
+    assert levels_in(frame, LabelKind("voice", "CE"), "x") == ["1234567", "1234568", "2"]
+
+
+def test_a_kind_is_one_in_both_forms_of_unicode():
+    frame = table(voice=["caf\u00e9", "cafe\u0301", "modal"])
+    assert levels_in(frame, LabelKind("voice", "CE"), "x") == ["caf\u00e9", "modal"]
+    apart = LabelKind("voice", "CE", ("cafe\u0301", "modal"))
+    assert of(apart, voice=list(frame["voice"])).values[:, 0].tolist() == [0, 0, 1]
+
+
 def test_a_mean_rating_and_the_share_of_raters_are_two_targets():
     found = of(SCALE, rough=["1;4", "2;2", "2;3"])
     assert found.targets(MEAN_RATING).tolist() == [[1, 0.5, 0], [1, 0, 0], [1, 0.5, 0]]

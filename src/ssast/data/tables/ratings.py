@@ -4,6 +4,7 @@ Shapes: R rows of a table, J ratings of a row at most, L labels, W outputs of al
 """
 
 import re
+import unicodedata
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -22,9 +23,9 @@ MOST_RATINGS = 1_000
 _RATING = 4
 """What the drawn number is for, so that a row's rating does not go with its augmentation."""
 _PLACE = re.compile(r"_r(\d{1,4})")
-_BETWEEN = re.compile(r"[;\s]+")
+_BETWEEN = re.compile(r"\s*;\s*|\s+")
 _GROUP = re.compile(r"\d{3}")
-"""As in `12 500`, which is one number: no rating has three digits beside others."""
+"""As in `12 500`, which is one number; a rating of 100 beside others needs `;`."""
 
 
 def rater_columns(columns: Sequence[str], label: str) -> list[str]:
@@ -185,24 +186,27 @@ def _any(wrong_RJ: np.ndarray) -> np.ndarray:
 
 
 def _several(cells: pd.Series) -> Doubles | None:
-    """The numbers of cells such as `3;4;3` or `9 10 9 8` (R, J); None where one is anything else, or none several."""
-    parts = [[] if _is_empty(cell) else _BETWEEN.split(str(cell).strip().strip(";")) for cell in cells]
+    """The numbers of cells such as `3;4;3` or `9 10 9 8` (R, J); None where one is anything else, or none several.
+
+    A rater who is left out, as in `3;;3` and `3;NA;3`, is a gap: the next one stays the third.
+    """
+    parts = [[] if _is_empty(cell) else _BETWEEN.split(str(cell).strip().rstrip("; ")) for cell in cells]
     most = max(map(len, parts), default=0)
     if not 1 < most <= MOST_RATINGS:
         return None
     values_RJ = np.full((len(parts), most), np.nan)
     for row, own in enumerate(parts):
-        for at, part in enumerate(own):
+        for at, part in ((at, part) for at, part in enumerate(own) if not _is_empty(part)):
             number = pd.to_numeric(part.replace(",", "."), errors="coerce")
-            if not np.isfinite(number) or _GROUP.fullmatch(part):
+            if not np.isfinite(number) or (_GROUP.fullmatch(part) and ";" not in str(cells.iloc[row])):
                 return None
             values_RJ[row, at] = number
     return values_RJ
 
 
 def _numbers_of_kinds(cells: pd.Series, label: LabelKind, column: str, source: object) -> Doubles:
-    parts = [kinds_in(cell) for cell in cells]
-    number = {level: at for at, level in enumerate(label.levels)}
+    parts = [_words(cell) for cell in cells]
+    number = {unicodedata.normalize("NFC", level): at for at, level in enumerate(label.levels)} | {"": np.nan}
     unknown = np.array([any(part not in number for part in own) for own in parts], dtype=bool)
     refuse_cells(column, cells, unknown, f"one of {some(label.shown_levels, 12)}, as in training", source)
     values_RJ = np.full((len(parts), max(1, max(map(len, parts), default=1))), np.nan)
@@ -213,10 +217,16 @@ def _numbers_of_kinds(cells: pd.Series, label: LabelKind, column: str, source: o
 
 def kinds_in(cell: object) -> list[str]:
     """The kinds that a cell of a choice names, one a rater: `creaky`, or `creaky;breathy`."""
+    return [word for word in _words(cell) if word]
+
+
+def _words(cell: object) -> list[str]:
+    """What each rater says in a cell of a choice, in one of the forms of Unicode; nothing where one is left out."""
     if _is_empty(cell):
         return []
-    words = f"{cell:g}" if isinstance(cell, int | float) else str(cell)
-    return [word.strip() for word in words.split(";") if word.strip()]
+    words = f"{cell:.15g}" if isinstance(cell, int | float) else unicodedata.normalize("NFC", str(cell))
+    parts = [word.strip() for word in words.rstrip("; ").split(";")]
+    return ["" if _is_empty(part) else part for part in parts]
 
 
 def _is_empty(cell: object) -> bool:
