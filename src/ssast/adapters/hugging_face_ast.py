@@ -81,7 +81,7 @@ def _head_misfit(model: SSASTForAudioClassification) -> str:
     """Why AST has no place for the head; empty where it has."""
     if model.config["head"] != PUBLISHED_HEAD:
         return "AST's head is LayerNorm and output layer, without this one's dense layer"
-    if any(label.has_levels for label in model.label_kinds.labels):
+    if model.label_kinds.has_levels:
         return "AST's head has one answer a label, this one's a level of a scale or one of several kinds"
     if model.task != "ft_cls":
         return "AST's head hears the class tokens, this one's all patches (ft_avgtok)"

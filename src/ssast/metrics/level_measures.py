@@ -5,12 +5,23 @@ Shapes: N clips, n clips with a target, R resamples or shuffles, K levels or kin
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ssast.metrics.measures import Draws, Floats, Groups, Measure, Regression, auc, divide, regression, tie_groups
+from ssast.metrics.measures import (
+    Draws,
+    Floats,
+    Groups,
+    Measure,
+    Regression,
+    auc,
+    divide,
+    mean_of_known,
+    regression,
+    tie_groups,
+)
 from ssast.model.label_kinds import CALLED, CHOICE, SCALE, LabelKind
 
 AT = "_at_"
@@ -62,7 +73,7 @@ class ScaleMeasures:
             "qwk": weighted_kappa(weights_Rn, nearest_step(self.truth_n), self.called_n),
             "spearman": self.order(weights_RN)["spearman"],
             "mae_steps": divide(weights_Rn @ np.abs(self.truth_n - self.called_n), weights_Rn.sum(axis=1)),
-            "auc": _mean_of(at_cut) if chosen is None else at_cut[chosen],
+            "auc": mean_of_known(at_cut) if chosen is None else at_cut[chosen],
             **by_name,
         }
 
@@ -86,8 +97,8 @@ class ChoiceMeasures:
             recalls.append(divide(weights_Rn @ (own_n * right_n), weights_Rn @ own_n))
         return {
             "accuracy": divide(weights_Rn @ right_n, weights_Rn.sum(axis=1)),
-            "balanced_accuracy": _mean_of(recalls),
-            "auc": _mean_of([cut.auc(weights_Rn) for cut in self.cuts]),
+            "balanced_accuracy": mean_of_known(recalls),
+            "auc": mean_of_known([cut.auc(weights_Rn) for cut in self.cuts]),
         }
 
 
@@ -201,11 +212,4 @@ def _shuffled_recall(targets_RN: Floats, called_N: Floats, kinds: int) -> Floats
     for kind in range(kinds):
         own_RN = targets_RN == kind
         recalls.append(divide((own_RN & (called_N == kind)).sum(axis=1), own_RN.sum(axis=1)))
-    return _mean_of(recalls)
-
-
-def _mean_of(each_R: list[Any]) -> Floats:
-    """The mean of those that are defined."""
-    all_KR = np.stack(each_R)
-    known_R = (~np.isnan(all_KR)).sum(axis=0)
-    return divide(np.nansum(all_KR, axis=0), known_R)
+    return mean_of_known(recalls)

@@ -4,7 +4,7 @@ A weight of one for every clip gives the plain score, so the number and its inte
 Shapes: N clips, n clips with a target, R resamples, G groups of tied scores, K columns that are summed.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -71,6 +71,12 @@ def _from_above(own_RG: Floats, up_to_RG: Floats) -> Floats:
 def divide(above: Floats, below: Floats) -> Floats:
     """Quotient, NaN where the denominator is zero."""
     return np.divide(above, below, out=np.full(np.shape(above), np.nan), where=below != 0)
+
+
+def mean_of_known(of: Sequence[Floats] | Floats, axis: int = 0) -> Floats:
+    """The mean along an axis of the values that are not NaN, NaN where all are."""
+    values = np.asarray(of)
+    return divide(np.nansum(values, axis=axis), (~np.isnan(values)).sum(axis=axis))
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ssast import redaction
-from ssast.data.tables.kind_columns import answer_table, kind_names, level_table, output_columns
+from ssast.data.tables.kind_columns import answer_table, kind_names, kind_numbers, level_table, output_columns
 from ssast.data.tables.label_columns import SUBJECT, UID, target_columns
 from ssast.errors import UserError
 from ssast.metrics.intervals import number_subjects
@@ -64,7 +64,7 @@ class Predictions:
         import pandas as pd
 
         index = pd.Index(self.uids, name="uid")
-        if self.kinds is not None and any(label.has_levels for label in self.kinds.labels):
+        if self.kinds is not None and self.kinds.has_levels:
             return self._wide(self.kinds).set_index(index)
         scores = pd.DataFrame(self.scores, index=index, columns=self.labels)
         return scores.join(pd.DataFrame(self.targets, index=index, columns=target_columns(self.labels)))
@@ -120,7 +120,7 @@ def read_predictions(
     `in_part` gives those of the labels that were scored, one at least; `kinds` says what they are, if more than yes/no
     labels or numbers.
     """
-    if kinds is None or not any(label.has_levels for label in kinds.labels):
+    if kinds is not None and not kinds.has_levels:
         kinds = None
     outputs = list(labels) if kinds is None else [name for label in kinds.labels for name in output_columns(label)]
     words = [f"{label.name}_target" for label in (kinds.labels if kinds else ()) if label.kind == CHOICE]
@@ -149,9 +149,8 @@ def read_predictions(
         scores_NL = table[outputs].to_numpy(dtype=np.float64)
         for label in kinds.labels if kinds is not None else ():
             if label.kind == CHOICE:
-                number = {level: float(at) for at, level in enumerate(label.levels)}
                 name = target_columns([label.name])[0]
-                table[name] = [np.nan if _is_empty(cell) else number[str(cell)] for cell in table[name]]
+                table[name] = kind_numbers(label, table[name])
         targets_NL = table[wanted[1 + len(outputs) :]].to_numpy(dtype=np.float64)
     except (ValueError, TypeError, KeyError) as error:
         raise UserError(
@@ -164,10 +163,6 @@ def read_predictions(
         )
     uids = [str(uid) for uid in table[UID]]
     return Predictions(uids, list(labels), scores_NL.astype(np.float32), targets_NL, subjects, unit, kinds)
-
-
-def _is_empty(cell: object) -> bool:
-    return cell is None or cell != cell
 
 
 def _table(folder: Path, wanted: Collection[str], words: Collection[str] = ()) -> tuple["pd.DataFrame", str]:

@@ -138,9 +138,7 @@ class LabelKinds:
             return cls.plain(loss, names)
         made = []
         for name, entry in zip(names, entries, strict=True):
-            own = {
-                key: entry[key] for key in ("kind", "levels", "cut", "weight", "raters") if entry.get(key) is not None
-            }
+            own = {key: entry[key] for key in ENTRIES if entry.get(key) is not None}
             own |= {key: tuple(own[key]) for key in ("levels", "raters") if key in own}
             made.append(LabelKind(name, **own))
         return cls(tuple(made))
@@ -160,6 +158,11 @@ class LabelKinds:
     def is_plain(self) -> bool:
         """Whether nothing is to be known of the labels but that all are yes/no, or all numbers."""
         return self.loss in (YES_NO, NUMBER) and all(label == LabelKind(label.name, self.loss) for label in self.labels)
+
+    @property
+    def has_levels(self) -> bool:
+        """Whether a scale or a choice is among them."""
+        return any(label.has_levels for label in self.labels)
 
     @cached_property
     def width(self) -> int:

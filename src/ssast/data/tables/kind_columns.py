@@ -4,7 +4,7 @@ Shapes: N clips, L labels, W outputs of all labels, w of one.
 """
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import numpy as np
@@ -53,6 +53,12 @@ def kind_names(label: LabelKind, numbers_N: NDArray[Any]) -> list[str | None]:
     return [None if number != number else label.levels[int(number)] for number in numbers_N]
 
 
+def kind_numbers(label: LabelKind, names: Iterable[object]) -> list[float]:
+    """The numbers of these kinds, NaN for none; KeyError for what is no kind of the label."""
+    number = {level: float(at) for at, level in enumerate(label.levels)}
+    return [np.nan if pd.isna(name) else number[str(name)] for name in names]
+
+
 def level_table(kinds: LabelKinds, scores_NW: NDArray[Any]) -> pd.DataFrame:
     """The columns of `level_columns` of all labels, as float32."""
     found: dict[str, NDArray[Any]] = {}
@@ -74,8 +80,8 @@ def check_kind_columns(kinds: LabelKinds, source: object) -> None:
     made = [name for label in kinds.labels for name in (*level_columns(label), call_column(label.name))]
     others = ["uid", "subject", *target_columns(kinds.names), *made]
     twice = [name for name, count in Counter(name.casefold() for name in others).items() if count > 1]
-    met = ResultTable("", kinds.names, made).meeting() if any(label.has_levels for label in kinds.labels) else None
-    if any(label.has_levels for label in kinds.labels) and (twice or met):
+    met = ResultTable("", kinds.names, made).meeting() if kinds.has_levels else None
+    if kinds.has_levels and (twice or met):
         name = twice[0] if twice else (met or ("", ""))[1]
         raise UserError(
             f"two columns of predictions.csv would be called {name!r} with the labels and levels of {source}; "

@@ -77,11 +77,14 @@ def is_naming(values: Iterable[Any]) -> bool:
     return any(answer_of(value) is None and value not in NO_VALUE for value in plain)
 
 
+def is_empty(cell: Any) -> bool:
+    """Whether a cell has nothing in it, or says so, as R's NA does."""
+    return bool(cell is None or cell is pd.NA or cell != cell or str(cell).strip().lower() in NO_VALUE)
+
+
 def cell_name(cell: Any) -> str | None:
-    """The person that a cell names, as it is written; None where it is empty or says so, as R's NA does."""
-    if cell is None or cell is pd.NA or cell != cell or str(cell).strip().lower() in NO_VALUE:
-        return None
-    return str(cell)
+    """The person that a cell names, as it is written; None where it is empty."""
+    return None if is_empty(cell) else str(cell)
 
 
 def people_in(frame: pd.DataFrame, column: str) -> People:

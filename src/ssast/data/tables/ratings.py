@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from ssast.data.tables.people import NO_VALUE, number_for
+from ssast.data.tables.people import is_empty, number_for
 from ssast.data.tables.targets import answer_cells, check_targets, label_values, refuse_cells
 from ssast.errors import UserError
 from ssast.model.label_kinds import CHOICE, NUMBER, SCALE, YES_NO, Doubles, LabelKind, LabelKinds
@@ -190,13 +190,13 @@ def _several(cells: pd.Series) -> Doubles | None:
 
     A rater who is left out, as in `3;;3` and `3;NA;3`, is a gap: the next one stays the third.
     """
-    parts = [[] if _is_empty(cell) else _BETWEEN.split(str(cell).strip().rstrip("; ")) for cell in cells]
+    parts = [[] if is_empty(cell) else _BETWEEN.split(str(cell).strip().rstrip("; ")) for cell in cells]
     most = max(map(len, parts), default=0)
     if not 1 < most <= MOST_RATINGS:
         return None
     values_RJ = np.full((len(parts), most), np.nan)
     for row, own in enumerate(parts):
-        for at, part in ((at, part) for at, part in enumerate(own) if not _is_empty(part)):
+        for at, part in ((at, part) for at, part in enumerate(own) if not is_empty(part)):
             number = pd.to_numeric(part.replace(",", "."), errors="coerce")
             if not np.isfinite(number) or (_GROUP.fullmatch(part) and ";" not in str(cells.iloc[row])):
                 return None
@@ -222,15 +222,11 @@ def kinds_in(cell: object) -> list[str]:
 
 def _words(cell: object) -> list[str]:
     """What each rater says in a cell of a choice, in one of the forms of Unicode; nothing where one is left out."""
-    if _is_empty(cell):
+    if is_empty(cell):
         return []
     words = f"{cell:.15g}" if isinstance(cell, int | float) else unicodedata.normalize("NFC", str(cell))
     parts = [word.strip() for word in words.rstrip("; ").split(";")]
-    return ["" if _is_empty(part) else part for part in parts]
-
-
-def _is_empty(cell: object) -> bool:
-    return cell is None or cell is pd.NA or cell != cell or str(cell).strip().lower() in NO_VALUE
+    return ["" if is_empty(part) else part for part in parts]
 
 
 def levels_in(frame: pd.DataFrame, label: LabelKind, source: object) -> list[float] | list[str]:

@@ -4,7 +4,7 @@ Shapes: R resamples, N clips, J ratings of a clip, NaN where there is none, w ou
 """
 
 import itertools
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,7 +12,7 @@ import numpy as np
 
 from ssast.metrics.intervals import bootstrap, difference_interval, number_subjects, signed_interval
 from ssast.metrics.level_measures import called, nearest_step
-from ssast.metrics.measures import SOFT_POSITIVE, Draws, Floats, divide
+from ssast.metrics.measures import SOFT_POSITIVE, Draws, Floats, mean_of_known
 from ssast.metrics.predictions import Predictions
 from ssast.metrics.raters.agreement import Agreement, alpha, icc_of_raters, nominal_agreement, quadratic_agreement
 from ssast.metrics.score_entries import Metrics
@@ -62,26 +62,19 @@ class RaterMeasures:
             for one, two in itertools.combinations(numbers, 2)
         }
         model = [self.agreement(weights_RN, self.answers, own_N) for own_N in raters_JN]
-        others = [_mean([own_R for pair, own_R in of_pair.items() if one in pair]) for one in numbers]
-        found = {"model_with_rater": _mean(model), "rater_with_rater": _mean(list(of_pair.values()))}
+        others = [mean_of_known([own_R for pair, own_R in of_pair.items() if one in pair]) for one in numbers]
+        found = {"model_with_rater": mean_of_known(model), "rater_with_rater": mean_of_known([*of_pair.values()])}
         found["difference"] = found["model_with_rater"] - found["rater_with_rater"]
         if self.label.kind != CHOICE:
             apart = [self.agreement(weights_RN, raters_JN[one], self._mean_without(one)) for one in numbers]
-            found["rater_with_mean"] = _mean(apart)
+            found["rater_with_mean"] = mean_of_known(apart)
         found |= {f"{_MODEL}{number + 1}": model[number] for number in numbers}
         return found | {f"{_OTHERS}{number + 1}": others[number] for number in numbers}
 
     def _mean_without(self, rater: int) -> Floats:
         """The mean of the other raters (N,), as a step or yes or no where ratings are that."""
-        others_NJ = np.delete(self.ratings, rater, axis=1)
-        mean_N = divide(np.nansum(others_NJ, axis=1), (~np.isnan(others_NJ)).sum(axis=1))
+        mean_N = mean_of_known(np.delete(self.ratings, rater, axis=1), axis=1)
         return mean_N if self.label.kind == NUMBER else nearest_step(mean_N)
-
-
-def _mean(each: Sequence[Floats]) -> Floats:
-    """The mean (R,) of those that are defined."""
-    all_JR = np.stack(each)
-    return divide(np.nansum(all_JR, axis=0), (~np.isnan(all_JR)).sum(axis=0))
 
 
 def add_raters(
