@@ -21,7 +21,7 @@ import argparse
 import json
 import math
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
 from multiprocessing import get_context
@@ -391,12 +391,12 @@ def cells(given: argparse.Namespace) -> list[Cell]:
     return [one for one in found if not one.is_done]
 
 
-def work(given: argparse.Namespace, todo: Any, until: float) -> None:
+def work(given: argparse.Namespace, next_cell: Callable[[], Cell | None], until: float) -> None:
     """Take cells from the queue until none is left, or no time to begin another."""
     torch.set_num_threads(1 if given.processes > 1 else torch.get_num_threads())
     machine = engine(given.device)
     heard, asked = fbanks(given.corpus, "train"), Questions.of(given)
-    while time.time() < until and (one := todo()) is not None:
+    while time.time() < until and (one := next_cell()) is not None:
         model = one.run(heard, asked, machine)
         if given.models:
             model.cpu().save_pretrained(given.models / one.path.stem)

@@ -79,7 +79,8 @@ class _Answers(nn.Module):
         self.model = model
         self.is_classifier = isinstance(model, SSASTForAudioClassification)
         self.outputs: tuple[str, ...] = ("logits", "embedding") if self.is_classifier else ("tokens", "embedding")
-        self.scores = _scored(model)
+        # Of labels of several outputs no one formula makes scores of the logits: the file gives them too.
+        self.scores = self.is_classifier and model.config["loss"] not in ("BCE", "MSE")
         if self.scores:
             self.outputs += ("scores",)
 
@@ -93,11 +94,6 @@ class _Answers(nn.Module):
         _, valid_BP = model.v.hide_padding(fbank_BTF, frames_B)
         tokens_BLD = model.v(fbank_BTF, frames=frames_B)[-1]
         return tokens_BLD, pool_patches(tokens_BLD, model.v.num_prefix, valid_BP)
-
-
-def _scored(model: _Model) -> bool:
-    """Whether the file gives scores too: of labels of several outputs no one formula makes them of the logits."""
-    return isinstance(model, SSASTForAudioClassification) and model.config["loss"] not in ("BCE", "MSE")
 
 
 def to_onnx(model: _Model, folder: Path) -> Export:
@@ -168,9 +164,9 @@ def _meaning(model: _Model, inputs: tuple[str, ...], outputs: tuple[str, ...]) -
     kept |= {"target_length": model.v.target_length, "num_mel_bins": model.v.num_mel_bins}
     kept["frontend"] = model.config.get("frontend")
     if isinstance(model, SSASTForAudioClassification):
-        plain = "the sigmoid of the logits" if model.config["loss"] == "BCE" else "the logits"
-        kept |= {"labels": model.labels, "scores": "the output scores" if _scored(model) else plain}
-        if _scored(model):
+        how = {"BCE": "the sigmoid of the logits", "MSE": "the logits"}.get(model.config["loss"], "the output scores")
+        kept |= {"labels": model.labels, "scores": how}
+        if "scores" in outputs:
             kept |= {"kinds": model.label_kinds.entries(), "score_names": model.label_kinds.outputs}
     if THRESHOLDS in model.beside:
         kept["thresholds"] = thresholds_of(model.beside[THRESHOLDS], "thresholds.json of this model")

@@ -187,7 +187,7 @@ def _table(targets_NL: ArrayLike, scores_NL: ArrayLike, kinds: LabelKinds) -> tu
     targets, scores = np.asarray(targets_NL, dtype=np.float64), np.asarray(scores_NL, dtype=np.float64)
     labels = kinds.names
     if kinds.loss not in (*_NOTES, MIXED) or any(label.has_levels and not label.levels for label in kinds.labels):
-        raise UserError(f"Loss {kinds.loss!r} has no scores without kinds and their levels; use BCE or MSE.")
+        raise UserError(f"Loss {kinds.loss!r} came without the levels of its labels; give kinds that have them.")
     if targets.ndim != 2 or targets.shape != (len(scores), len(labels)) or scores.shape[1:] != (kinds.width,):
         raise UserError(
             f"Targets {targets.shape} and scores {scores.shape} do not fit {len(labels)} labels; "

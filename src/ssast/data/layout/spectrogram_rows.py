@@ -2,17 +2,18 @@
 
 from ssast.data.layout.file_column import FileColumn, TableOfFiles
 from ssast.data.layout.filenames import File
-from ssast.data.spectrograms.power_table import PowerTable, keys_of
+from ssast.data.spectrograms.power_table import PowerTable
 
 _NAME = "recording"
 
 
 def recordings_of(power: PowerTable) -> TableOfFiles:
     """The columns of the file by row, with the names of its recordings."""
-    return {_NAME: power.names, **keys_of(power)}
+    return {_NAME: power.names, **power.keys}
 
 
 def rows_of(power: PowerTable) -> FileColumn:
     """The recordings by row; each has the name that `spectrogram.npy` of it will lie under."""
-    files = {row: [File(power.place, (name,))] for row, name in power.names.items()}
-    return FileColumn(_NAME, power.names, files, {}, {}, [], [], is_of_people=False)
+    names = power.names
+    files = {row: [File(power.place, (name,))] for row, name in names.items()}
+    return FileColumn(_NAME, names, files, {}, {}, [], [], is_of_people=False)

@@ -1,8 +1,10 @@
 """Read power spectrograms and their keys out of a Parquet file, as Bridge2AI-Voice keeps them: one row a recording."""
 
 import itertools
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from bisect import bisect_right
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import cached_property, lru_cache
 from typing import Any
 
 import numpy as np
@@ -23,7 +25,7 @@ _NAMING = ("participant_id", "session_id", "task_name")
 """What the name of a recording is made of, as far as the file has it."""
 
 
-@dataclass
+@dataclass(frozen=True)
 class PowerTable:
     """The rows of a Parquet file: `cells` are their plain columns by number, `starts` the first row of each group."""
 
@@ -31,7 +33,6 @@ class PowerTable:
     column: str
     cells: dict[str, dict[int, str]]
     starts: list[int]
-    _group: tuple[int, Any] = field(default=(-1, None), repr=False)
 
     @classmethod
     def of(cls, place: Location) -> "PowerTable | None":
@@ -62,17 +63,24 @@ class PowerTable:
         rows = range(1, self.starts[-1])
         return {row: "_".join(part[row] for part in parts if part[row]) or f"row-{row}" for row in rows}
 
+    @property
+    def keys(self) -> dict[str, Mapping[int, str]]:
+        """The plain columns of the file, without the number of frames."""
+        return {name: cells for name, cells in self.cells.items() if name not in (FRAME_COUNT, "recording")}
+
     def power(self, row: int) -> Tensor:
         """The numbers (N, T) of a row, as they are; AudioError where there are none."""
-        at = max(number for number, start in enumerate(self.starts) if start <= row)
-        if self._group[0] != at:
-            self._group = (at, self._read(at))
-        value = self._group[1][row - self.starts[at]]
-        found = _numbers(value)
+        at = bisect_right(self.starts, row) - 1
+        found = _numbers(self._group(at)[row - self.starts[at]])
         told = self.cells.get(FRAME_COUNT, {}).get(row, "")
         if told and told != str(found.shape[1]):
             raise AudioError(f"its row says {FRAME_COUNT} {told}, but its spectrogram has {found.shape[1]}; correct it")
         return torch.from_numpy(found)
+
+    @cached_property
+    def _group(self) -> Callable[[int], Any]:
+        """What gives the spectrograms of a row group; those of the last one are kept."""
+        return lru_cache(maxsize=1)(self._read)
 
     def _read(self, at: int) -> Any:
         file = _opened(self.place)
@@ -101,11 +109,10 @@ def _is_nested(kind: pa.DataType) -> bool:
 
 
 def _is_plain(kind: pa.DataType) -> bool:
-    return pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_integer(kind) or _is_real(kind)
-
-
-def _is_real(kind: pa.DataType) -> bool:
-    return bool(pa.types.is_floating(kind) or pa.types.is_boolean(kind))
+    """Whether cells are text, numbers, or yes and no."""
+    types = pa.types
+    plain = (types.is_string, types.is_large_string, types.is_integer, types.is_floating, types.is_boolean)
+    return any(is_so(kind) for is_so in plain)
 
 
 def _text(value: Any) -> str:
@@ -124,8 +131,3 @@ def _numbers(value: Any) -> np.ndarray:
     flat = rows.flatten()
     numbers = flat.to_numpy(zero_copy_only=False).astype(np.float32)
     return numbers.reshape(len(rows), -1)
-
-
-def keys_of(table: PowerTable) -> dict[str, Mapping[int, str]]:
-    """The plain columns of the file, without the number of frames."""
-    return {name: cells for name, cells in table.cells.items() if name not in (FRAME_COUNT, "recording")}
