@@ -363,3 +363,10 @@ def test_the_options_page_is_printed_by_the_module():
     printed = subprocess.run([sys.executable, "-m", "ssast.help"], capture_output=True, text=True, check=True).stdout
     assert printed == options_page()
     assert all(f"| `--{name}` |" in printed for name in SPECS)
+
+
+def test_a_missing_table_is_said_without_opening_a_collection(tmp_path, monkeypatch):
+    """Which loads torch: seconds, before one reads that -d is missing."""
+    monkeypatch.setitem(sys.modules, "ssast.data.shards.collection", None)
+    with pytest.raises(UserError, match="check needs -d/--data_split_root"):
+        resolve(mode="check", prefix=str(tmp_path))

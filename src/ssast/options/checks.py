@@ -101,12 +101,17 @@ def _task(options: Any) -> Iterator[str]:
 
 def _brings_tables(options: Any) -> bool:
     """Whether the recordings lie in shards, which have tables of their own. UserError where these are damaged."""
-    if options.prefix is None:
-        return False
-    from ssast.data.shards.collection import opened  # late: it brings torch
+    from ssast.data.shards.places import may_be_collection
     from ssast.data.storage.location import locate
 
-    return opened(locate(options.prefix, options.study, options.bucket_name, options.project_name)) is not None
+    if options.prefix is None:
+        return False
+    root = locate(options.prefix, options.study, options.bucket_name, options.project_name)
+    if not may_be_collection(root):
+        return False
+    from ssast.data.shards.collection import opened  # late: it brings torch
+
+    return opened(root) is not None
 
 
 def check_sources(options: Any) -> Iterator[str]:

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, TypeVar, cast
 
 from ssast import redaction
+from ssast.data.shards.places import may_be_collection
 from ssast.data.storage.atomic_writes import at_home, writable_folder
 from ssast.data.storage.cache import own_folder
 from ssast.data.storage.location import Location, locate
@@ -178,9 +179,11 @@ def _learn_recordings(redactor: Redaction, options: Options) -> None:
     redactor.learn_place("prefix", *([str(root)] if not root.is_local else _spellings(root)))
     if root.is_local and root.is_dir():
         redactor.learn("uid", (name for name in os.listdir(root.path) if not OWN.fullmatch(name)))
-    from ssast.data.shards.collection import opened  # late: it brings torch
-
     with suppress(UserError):  # said when it is read
+        if not may_be_collection(root):
+            return
+        from ssast.data.shards.collection import opened  # late: it brings torch
+
         collection = opened(root)
         redactor.learn("uid", () if collection is None else collection.uids)
 

@@ -1,7 +1,9 @@
 import io
 import itertools
 import pickle
+import queue
 import shutil
+import time
 
 import numpy as np
 import pandas as pd
@@ -17,6 +19,7 @@ from ssast.data.known_lengths import known_frames
 from ssast.data.loader import loader
 from ssast.data.recordings import load_recording, metadata_of
 from ssast.data.shards import shards as held
+from ssast.data.shards.ahead import Ahead
 from ssast.data.shards.collection import opened, opened_anew
 from ssast.data.shards.pages import value_places
 from ssast.data.storage.cache import cache
@@ -231,3 +234,22 @@ def test_a_folder_of_recordings_with_another_parquet_file_stays_one(still_corpus
     pq.write_table(pa.table({"a": [1]}), tmp_path / "audio" / "notes.parquet")
     assert opened(Location(tmp_path / "audio")) is None
     as_in_folders(still_corpus, tmp_path / "audio", ["0000"])
+
+
+def test_what_fails_in_the_background_reaches_who_wants_it_and_the_row_groups_behind_it_come():
+    seen = queue.SimpleQueue()
+
+    def fetch(number):
+        seen.put(number)
+        if number in (1, 2):  # as many as there are threads
+            raise OSError("the disk is full")
+
+    ahead = Ahead(fetch)
+    ahead.follow(range(5))
+    ahead.want([0])
+    assert sorted(seen.get(timeout=10) for _ in range(5)) == [0, 1, 2, 3, 4]
+    time.sleep(0.2)  # until both have noted what was raised
+    with pytest.raises(OSError, match="the disk is full"):
+        ahead.want([1])
+    with pytest.raises(OSError, match="the disk is full"):
+        ahead.want([1])  # tried anew

@@ -14,12 +14,14 @@ THREADS = 2
 class Ahead:
     """Calls `fetch` for the row groups that are wanted, and in the background for those that follow in `order`.
 
-    `fetch` may be called twice for one: it comes once.
+    `fetch` may be called twice for one: it comes once. What it raises in the background is raised to who wants that
+    row group; it is asked for anew when it is wanted again.
     """
 
     def __init__(self, fetch: Callable[[int], None]):
         self._fetch = fetch
         self._asked: set[int] = set()
+        self._errors: dict[int, Exception] = {}
         self._queue: SimpleQueue[int] | None = None
         self._order: Sequence[int] = ()
         self._places: dict[int, int] = {}
@@ -27,6 +29,7 @@ class Ahead:
     def forget(self) -> None:
         """Fetch what was asked for anew when it is wanted again."""
         self._asked.clear()
+        self._errors.clear()
 
     def follow(self, order: Sequence[int]) -> None:
         """The order in which row groups are read from now on."""
@@ -36,6 +39,10 @@ class Ahead:
 
     def want(self, numbers: Sequence[int]) -> None:
         """Come back when these row groups are here; those that follow are on their way then."""
+        for number in numbers:
+            if error := self._errors.pop(number, None):
+                self._asked.discard(number)
+                raise error
         now = [number for number in numbers if number not in self._asked]
         places = [self._places[number] for number in numbers if number in self._places]
         self._asked.update(now)
@@ -56,4 +63,8 @@ class Ahead:
 
     def _work(self, queue: "SimpleQueue[int]") -> None:
         while True:
-            self._fetch(queue.get())
+            number = queue.get()
+            try:
+                self._fetch(number)
+            except Exception as error:
+                self._errors[number] = error

@@ -62,6 +62,11 @@ def metadata_tables(root: Location) -> list[tuple[str, Location]]:
     return []
 
 
+def may_be_collection(root: Location) -> bool:
+    """Whether shards or an `audiofolder` can be at an address, as names in its folders tell; of a bucket yes."""
+    return not root.is_local or bool(parquet_files(root) or metadata_tables(root))
+
+
 def stamp(root: Location) -> list[tuple[str, object]]:
     """What changes when a shard or a table is replaced, as the disk or a listing of the bucket tells."""
     found: list[tuple[str, object]] = []
