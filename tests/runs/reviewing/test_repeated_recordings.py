@@ -3,6 +3,7 @@ import pandas as pd
 import pytest
 
 from ssast.data.storage.location import Location
+from ssast.errors import UserError
 from ssast.runs.reviewing.repeated_recordings import find_repeats, read_scores
 
 
@@ -24,6 +25,28 @@ def test_sessions_come_in_the_order_of_their_numbers_or_of_the_alphabet_and_peop
     assert firsts[1] == (["b2026-02-01"], ["b2026-03-01"])
     assert firsts[2] == (["clate"], ["cpost"])
     assert (found.once, found.more, found.unit) == (1, 1, "speaker")
+
+
+def test_numbers_in_the_names_of_sessions_count_as_numbers_and_nothing_need_be_said(tmp_path):
+    found = table(tmp_path, {name: ["visit 10", "visit 2"] for name in "abc"})
+    assert found.uids[0] == (["avisit 2"], ["avisit 10"])
+    assert not any("order" in one for one in found.sentences())
+    found = table(tmp_path, {name: ["2026-10-01", "2026-9-30"] for name in "abc"})
+    assert found.uids[0] == (["a2026-9-30"], ["a2026-10-01"])
+    assert not any("order" in one for one in found.sentences())
+
+
+def test_names_of_sessions_that_have_no_order_are_said_in_the_one_that_is_taken(tmp_path):
+    found = table(tmp_path, {name: ["pre", "post"] for name in "abc"})
+    assert found.sentences()[-1] == (
+        "Careful: sessions are taken in the order post, pre; number them 1 and 2 if another is right."
+    )
+
+
+@pytest.mark.parametrize("first", ["15.03.2026", "3/15/26", "15-03-2026 10:00"])
+def test_dates_that_countries_read_apart_are_refused(tmp_path, first):
+    with pytest.raises(UserError, match="write dates as 2024-05-31, or number the sessions"):
+        table(tmp_path, {name: [first, "02.04.2026"] for name in "abc"})
 
 
 def test_people_without_a_value_in_both_sessions_are_left_out_of_that_value(tmp_path):

@@ -3,7 +3,8 @@
 Shapes: R rows, P people, 2 sessions, D values of a recording.
 """
 
-from collections.abc import Mapping
+import re
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -24,16 +25,23 @@ EMBEDDING = "embedding"
 _TARGET = "_target"
 _MOST_VALUES, _VALUES_A_BYTE = 5_000_000, 8
 """More numbers than this no table of embeddings of its size holds."""
+_DAY_FIRST = re.compile(r"\d{1,2}([./-])\d{1,2}\1\d{2,4}\b.*")
+_DAY = re.compile(r"\d{4}-\d{1,2}-\d{1,2}\b.*")
+_MOST_SHOWN = 6
 
 
 @dataclass(frozen=True)
 class Repeats:
-    """The uids of each person's recordings in the first and in the second session, and who was left out."""
+    """The uids of each person's recordings in the first and in the second session, and who was left out.
+
+    `order` are the names of the sessions where nobody but who gave them can know which comes first.
+    """
 
     uids: list[tuple[list[str], list[str]]]
     unit: str
     once: int
     more: int
+    order: list[str]
 
     def sentences(self) -> list[str]:
         """How many people there are, and whose recordings are not used."""
@@ -45,6 +53,9 @@ class Repeats:
             told.append(f"Left out: {self.once} {self.unit}s with one session only.")
         if self.more:
             told.append(f"Of {self.more} {self.unit}s with more than two sessions the first two count.")
+        if self.order:
+            shown = some([redaction.shown_name("cell", name) for name in self.order], _MOST_SHOWN)
+            told.append(f"Careful: sessions are taken in the order {shown}; number them 1 and 2 if another is right.")
         return told
 
     def values(self, values_of: Mapping[str, Floats]) -> Floats:
@@ -86,20 +97,43 @@ def find_repeats(place: Location) -> Repeats:
         )
     pairs = [_first_two(own) for own in twice.values()]
     more = sum(len(own) > SESSIONS for own in twice.values())
-    return Repeats(pairs, people.unit, len(sessions) - len(twice), more)
+    order = _checked_order({session for own in twice.values() for session in own}, place)
+    return Repeats(pairs, people.unit, len(sessions) - len(twice), more, order)
 
 
 def _first_two(sessions: dict[str, list[str]]) -> tuple[list[str], list[str]]:
-    """The uids of the first two sessions: numbers by their size, names by the alphabet."""
-    first, second = sorted(sessions, key=_as_number)[:SESSIONS]
+    """The uids of the first two sessions."""
+    first, second = sorted(sessions, key=_place)[:SESSIONS]
     return sessions[first], sessions[second]
 
 
-def _as_number(session: str) -> tuple[float, str]:
+def _place(session: str) -> tuple[float, list[str | float]]:
+    """Numbers come by their size, then names by the alphabet, and by the numbers in them: visit 2 before visit 10."""
+    parts = re.split(r"(\d+)", session.casefold())
+    inside: list[str | float] = [float(part) if at % 2 else part for at, part in enumerate(parts)]
     try:
-        return float(session), session
+        return float(session), inside
     except ValueError:
-        return float("inf"), session
+        return float("inf"), inside
+
+
+def _checked_order(sessions: Iterable[str], place: Location) -> list[str]:
+    """The sessions in their order where their names do not tell it; UserError for dates that countries read apart."""
+    names = sorted(sessions, key=_place)
+    if dates := [name for name in names if _DAY_FIRST.fullmatch(name)]:
+        raise UserError(
+            f"{place} has the session {dates[0]!r}, whose day and month have no order that all countries share; write "
+            "dates as 2024-05-31, or number the sessions 1 and 2.",
+            path=place,
+            cell=dates[0],
+        )
+    words = {re.sub(r"[\W\d_]+", " ", name.casefold()).strip() for name in names}
+    is_plain = len(words) == 1 and (words != {""} or all(_DAY.fullmatch(name) or _is_number(name) for name in names))
+    return [] if is_plain else names
+
+
+def _is_number(session: str) -> bool:
+    return _place(session)[0] < float("inf")
 
 
 def table_of(word: str) -> Path:
