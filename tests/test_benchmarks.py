@@ -47,3 +47,17 @@ def test_the_page_of_large_runs_has_the_lines_that_its_script_prints(monkeypatch
     said = [line.replace(" |  |", " | |") for line in capsys.readouterr().out.splitlines() if line.startswith("| ")]
     assert len(said) == 14
     assert set(said) <= set((ROOT / "docs" / "scale.md").read_text(encoding="utf-8").splitlines())
+
+
+@pytest.mark.slow
+def test_a_report_of_twenty_labels_and_four_columns_of_groups_stays_below_5_mb(monkeypatch):
+    spec = importlib.util.spec_from_file_location("report", ROOT / "benchmarks" / "report.py")
+    report = importlib.util.module_from_spec(spec)
+    monkeypatch.setitem(sys.modules, "report", report)
+    spec.loader.exec_module(report)
+    _, predictions, metrics = report.scored(20, 200, 50, 2)
+    assert len(predictions.labels) == 20
+    assert list(metrics["groups"]["columns"]) == ["sex", "age", "site", "device"]
+    text = report.page_of(predictions, metrics)
+    assert text.count("<audio") == 8
+    assert len(text.encode()) < 5e6

@@ -96,6 +96,8 @@ def _chance(label: LabelKind, targets_N: Floats, scores_Nw: Floats) -> tuple[str
     if label.has_levels:
         leading, of_levels = shuffled_measure(label, scores_Nw)
         return leading, lambda from_RN: of_levels(np.take(targets_N, from_RN))
+    if label.kind != "MSE" and not np.isnan(targets_N).any():
+        return "auc", _ranked_auc(targets_N >= SOFT_POSITIVE, scores_Nw[:, 0])
     name, measure = ("pearson", _shuffled_pearson) if label.kind == "MSE" else ("auc", _shuffled_auc)
     order_N = np.argsort(scores_Nw[:, 0], kind="stable")
     sorted_N = scores_Nw[order_N, 0]
@@ -105,6 +107,25 @@ def _chance(label: LabelKind, targets_N: Floats, scores_Nw: Floats) -> tuple[str
 def _level(draws_R: Floats) -> float | None:
     known_r = draws_R[~np.isnan(draws_R)]
     return float(np.quantile(known_r, LEVEL)) if len(known_r) else None
+
+
+def _ranked_auc(positive_N: NDArray[np.bool_], scores_N: Floats) -> Callable[[NDArray[np.intp]], Floats]:
+    """What computes the AUC where each clip gets the target of another: by the sum of ranks, since none is unknown.
+
+    Ranks are whole or half numbers, so the result is that of `_shuffled_auc` to the last bit.
+    """
+    order_N = np.argsort(scores_N, kind="stable")
+    groups = tie_groups(scores_N[order_N])
+    own_1G, up_to_1G = groups.cumulate(np.ones((1, len(order_N))))
+    rank_N, has_N = np.empty(len(order_N)), positive_N.astype(np.float64)
+    rank_N[order_N] = (up_to_1G - own_1G / 2)[0, groups.of_n]
+
+    def measure(from_RN: NDArray[np.intp]) -> Floats:
+        has_RN = np.take(has_N, from_RN)
+        count_R = has_RN.sum(axis=1)
+        return divide(has_RN @ rank_N - count_R**2 / 2, count_R * (len(rank_N) - count_R))
+
+    return measure
 
 
 def _shuffled_auc(targets_RN: Floats, sorted_N: Floats) -> Floats:

@@ -137,7 +137,8 @@ def weighted_kappa(weights_Rn: Floats, first_n: Floats, second_n: Floats) -> Flo
     """
     total_R = weights_Rn.sum(axis=1)
     powers = (first_n, second_n, first_n**2, second_n**2, (first_n - second_n) ** 2)
-    one_R, two_R, squares_R, others_R, apart_R = (divide(weights_Rn @ each_n, total_R) for each_n in powers)
+    sums_5R = np.stack([weights_Rn @ each_n for each_n in powers])
+    one_R, two_R, squares_R, others_R, apart_R = divide(sums_5R, np.broadcast_to(total_R, sums_5R.shape))
     expected_R = squares_R + others_R - 2 * one_R * two_R
     expected_R = np.where(expected_R > _ROUNDING, expected_R, 0.0)
     return 1 - divide(apart_R, expected_R)

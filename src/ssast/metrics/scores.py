@@ -95,7 +95,7 @@ def score(
     mean = cast(LabelScores, _mean(points))
     mean["baseline"] = _mean([_numbers(entry["baseline"]) for entry in entries])
     if resamples:
-        counts = [_bearing(label, targets[:, i], subject_N) for i, label in enumerate(kinds.labels)]
+        counts = [bearing_of(label, targets[:, i], subject_N) for i, label in enumerate(kinds.labels)]
         draws = intervals.bootstrap(measures, subject_N, resamples, seed)
         spans = [_label_intervals(*of_label) for of_label in zip(points, draws, counts, strict=True)]
         chance, mean_chance = intervals.chance_level(targets, scores, subject_N, kinds, resamples, seed)
@@ -142,7 +142,7 @@ def paired_differences(
     (first_points, first_draws), (second_points, second_draws) = runs
     points = [_subtract(b, a) for a, b in zip(first_points, second_points, strict=True)]
     draws = [_subtract(b, a) for a, b in zip(first_draws, second_draws, strict=True)]
-    counts = [_bearing(label, targets[:, i], subject_N) for i, label in enumerate(kinds.labels)]
+    counts = [bearing_of(label, targets[:, i], subject_N) for i, label in enumerate(kinds.labels)]
     apart = {
         name: intervals.difference_interval if own is intervals.bounded_interval else intervals.plain_interval
         for name, own in INTERVALS.items()
@@ -245,7 +245,7 @@ def _mean(points: Sequence[Mapping[str, float]]) -> dict[str, float | None]:
     return {name: float(np.mean(values)) if values else None for name, values in known.items()}
 
 
-def _bearing(label: LabelKind, targets_N: Floats, subject_N: NDArray[np.intp]) -> dict[str, int]:
+def bearing_of(label: LabelKind, targets_N: Floats, subject_N: NDArray[np.intp]) -> dict[str, int]:
     """How many subjects bear on each measure: the rarer class for most, one class for its own share."""
     if label.has_levels:
         return bearing(label, targets_N, subject_N)

@@ -6,6 +6,7 @@ Shapes: R resamples, N clips, J ratings of a clip, NaN where there is none, w ou
 import itertools
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -44,6 +45,8 @@ class RaterMeasures:
 
     def __call__(self, weights_RN: Floats) -> Draws:
         """Each measure (R,), NaN where it is undefined."""
+        if not np.isnan(self.ratings).any():
+            weights_RN = np.asfortranarray(weights_RN)  # one copy for all pairs, see `kept`
         values = len(self.label.levels) if self.label.has_levels else 2
         found = {
             "alpha": alpha(weights_RN, self.ratings, self.label.kind, values),
@@ -66,10 +69,15 @@ class RaterMeasures:
         found = {"model_with_rater": mean_of_known(model), "rater_with_rater": mean_of_known([*of_pair.values()])}
         found["difference"] = found["model_with_rater"] - found["rater_with_rater"]
         if self.label.kind != CHOICE:
-            apart = [self.agreement(weights_RN, raters_JN[one], self._mean_without(one)) for one in numbers]
+            apart = [self.agreement(weights_RN, raters_JN[one], self._others[one]) for one in numbers]
             found["rater_with_mean"] = mean_of_known(apart)
         found |= {f"{_MODEL}{number + 1}": model[number] for number in numbers}
         return found | {f"{_OTHERS}{number + 1}": others[number] for number in numbers}
+
+    @cached_property
+    def _others(self) -> list[Floats]:
+        """Beside each rater, the mean of the others (N,)."""
+        return [self._mean_without(one) for one in range(self.ratings.shape[1])]
 
     def _mean_without(self, rater: int) -> Floats:
         """The mean of the other raters (N,), as a step or yes or no where ratings are that."""

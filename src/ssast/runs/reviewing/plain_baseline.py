@@ -19,11 +19,11 @@ from ssast.data.storage.atomic_writes import atomic_file
 from ssast.data.storage.cache import cache
 from ssast.data.storage.fingerprints import fingerprint_of, recording_fingerprints
 from ssast.engine import distributed
+from ssast.metrics.beside import leading_beside
 from ssast.metrics.measures import Floats
 from ssast.metrics.plain_model import PlainModel, fit_plain
 from ssast.metrics.predictions import Predictions
 from ssast.metrics.score_entries import Metrics
-from ssast.metrics.scores import paired_differences, score
 from ssast.model.checkpoints.model_folder import PLAIN_BASELINE
 from ssast.pages.tables import LEADING
 from ssast.runs.batches import ClipReader
@@ -185,21 +185,11 @@ def _beside(
     predictions: Predictions, labels: list[str], scores_of: Mapping[str, Floats], kind: str, resamples: int
 ) -> dict[str, dict[str, Any]]:
     columns = [predictions.labels.index(label) for label in labels]
-    targets, own = predictions.targets[:, columns], np.stack([scores_of[label] for label in labels], axis=1)
-    how: dict[str, Any] = {"loss": kind, "subjects": predictions.subjects, "resamples": resamples}
-    how["seed"] = RESAMPLES_SEED
-    found, name = score(targets, own, labels, **how)["labels"], LEADING[kind]
-    pair = own, predictions.answers[:, columns]
-    apart = paired_differences(targets, *pair, labels, **how)["labels"] if resamples else {}
-    return {
-        label: {
-            "measure": name,
-            "value": entry.get(name),
-            "interval": entry.get("intervals", {}).get(name),
-            "difference": apart.get(label, {}).get(name),
-        }
-        for label, entry in found.items()
-    }
+    own_NL = np.stack([scores_of[label] for label in labels], axis=1).astype(np.float64)
+    targets_NL, model_NL = (each[:, columns].astype(np.float64) for each in (predictions.targets, predictions.answers))
+    how: dict[str, Any] = {"subjects": predictions.subjects, "resamples": resamples, "seed": RESAMPLES_SEED}
+    found = leading_beside(targets_NL, own_NL, model_NL, labels, kind, **how)
+    return {label: {"measure": LEADING[kind], **own} for label, own in found.items()}
 
 
 def plain_rows(predictions: Predictions, source: Rows, scores: Mapping[str, Floats]) -> dict[str, Floats]:
