@@ -4,7 +4,7 @@ Shapes: N clips, L labels.
 """
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, TypedDict
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,6 +18,14 @@ from ssast.metrics.threshold_rules import DEFAULT_THRESHOLD
 from ssast.model.label_kinds import NUMBER, LabelKind
 
 
+class Beside(TypedDict):
+    """The other's leading measure, its interval, and how far the model is above it; None where it is undefined."""
+
+    value: float | None
+    interval: list[float] | None
+    difference: Difference | None
+
+
 def leading_beside(
     targets_NL: Floats,
     other_NL: Floats,
@@ -28,7 +36,7 @@ def leading_beside(
     subjects: Sequence[Any] | NDArray[Any] | None,
     resamples: int,
     seed: int,
-) -> dict[str, dict[str, Any]]:
+) -> dict[str, Beside]:
     """The other's leading measure and interval by label, and how far the model is above it over the same resamples.
 
     Yes/no labels are held by AUC, numbers by Pearson's correlation; the numbers are those of `score` and of
@@ -42,16 +50,16 @@ def leading_beside(
     ]
     points = [float(measure(np.ones((1, len(targets_NL))))[name][0]) for measure in measures]
     draws = [own[name] for own in bootstrap(measures, subject_N, resamples, seed)] if resamples else []
-    found: dict[str, dict[str, Any]] = {}
+    found: dict[str, Beside] = {}
     for at, label in enumerate(labels):
         count = bearing_of(LabelKind(label, kind), targets_NL[:, at], subject_N)[name]
         value, above = points[at], points[at + len(labels)] - points[at]
-        found[label] = {"value": jsonable({name: value})[name], "interval": None, "difference": None}
+        found[label] = Beside(value=jsonable({name: value})[name], interval=None, difference=None)
         if draws:
             apart = difference_interval if name == "auc" else plain_interval
             pair = _span(apart, above, draws[at + len(labels)] - draws[at], count)
-            difference: Difference = {"difference": jsonable({name: above})[name], "interval": pair}
-            found[label] |= {"interval": _span(INTERVALS[name], value, draws[at], count), "difference": difference}
+            found[label]["interval"] = _span(INTERVALS[name], value, draws[at], count)
+            found[label]["difference"] = {"difference": jsonable({name: above})[name], "interval": pair}
     return found
 
 

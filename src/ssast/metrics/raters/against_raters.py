@@ -46,7 +46,7 @@ class RaterMeasures:
     def __call__(self, weights_RN: Floats) -> Draws:
         """Each measure (R,), NaN where it is undefined."""
         if not np.isnan(self.ratings).any():
-            weights_RN = np.asfortranarray(weights_RN)  # one copy for all pairs, see `kept`
+            weights_RN = np.asfortranarray(weights_RN)  # one copy for all pairs, see `of_clips`
         values = len(self.label.levels) if self.label.has_levels else 2
         found = {
             "alpha": alpha(weights_RN, self.ratings, self.label.kind, values),

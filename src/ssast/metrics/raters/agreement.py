@@ -17,7 +17,7 @@ Agreement = Callable[[Floats, Floats, Floats], Floats]
 _LEAST = 1e-12
 
 
-def kept(weights_RN: Floats, known_N: NDArray[np.bool_]) -> Floats:
+def of_clips(weights_RN: Floats, known_N: NDArray[np.bool_]) -> Floats:
     """The weights of some clips; of all of them no copy where they lie in memory as chosen columns do.
 
     Sums over either are then the same to the last bit.
@@ -34,7 +34,11 @@ def alpha(weights_RN: Floats, ratings_NJ: Floats, kind: str, values: int) -> Flo
     """
     count_N = (~np.isnan(ratings_NJ)).sum(axis=1)
     kept_N = count_N > 1  # one rating is compared with none
-    weights_Rn, ratings_nJ, count_n = kept(weights_RN, kept_N), ratings_NJ[kept_N], count_N[kept_N].astype(np.float64)
+    weights_Rn, ratings_nJ, count_n = (
+        of_clips(weights_RN, kept_N),
+        ratings_NJ[kept_N],
+        count_N[kept_N].astype(np.float64),
+    )
     if kind not in (SCALE, CHOICE, YES_NO):
         return _interval_alpha(weights_Rn, ratings_nJ, count_n)
     of_value_nK = np.stack([(ratings_nJ == value).sum(axis=1) for value in range(values)], axis=1).astype(np.float64)
@@ -71,7 +75,7 @@ def icc_of_raters(weights_RN: Floats, ratings_NJ: Floats) -> Floats:
     Source: McGraw and Wong 1996, Psychological Methods 1, ICC(A,1).
     """
     whole_N = ~np.isnan(ratings_NJ).any(axis=1)
-    weights_Rn, ratings_nJ = kept(weights_RN, whole_N), ratings_NJ[whole_N]
+    weights_Rn, ratings_nJ = of_clips(weights_RN, whole_N), ratings_NJ[whole_N]
     raters = ratings_NJ.shape[1]
     if raters < 2 or not len(ratings_nJ):
         return np.full(len(weights_RN), np.nan)
@@ -93,13 +97,13 @@ def quadratic_agreement(weights_RN: Floats, first_N: Floats, second_N: Floats) -
     """Kappa with quadratic weights of steps, Cohen's kappa of 0 and 1, Lin's concordance of numbers (R,): all one."""
     known_N = ~np.isnan(first_N) & ~np.isnan(second_N)
     centre = first_N[known_N].mean() if known_N.any() else 0.0
-    return weighted_kappa(kept(weights_RN, known_N), first_N[known_N] - centre, second_N[known_N] - centre)
+    return weighted_kappa(of_clips(weights_RN, known_N), first_N[known_N] - centre, second_N[known_N] - centre)
 
 
 def nominal_agreement(weights_RN: Floats, first_N: Floats, second_N: Floats) -> Floats:
     """Cohen's kappa (R,) of the numbers of kinds; NaN where both give one and the same answer throughout."""
     known_N = ~np.isnan(first_N) & ~np.isnan(second_N)
-    weights_Rn, first_n, second_n = kept(weights_RN, known_N), first_N[known_N], second_N[known_N]
+    weights_Rn, first_n, second_n = of_clips(weights_RN, known_N), first_N[known_N], second_N[known_N]
     total_R = weights_Rn.sum(axis=1)
     same_R = divide(weights_Rn @ (first_n == second_n), total_R)
     by_luck_R = np.zeros(len(total_R))
