@@ -2,6 +2,7 @@
 
 import base64
 import contextlib
+import gc
 import json
 import os
 import socket
@@ -23,6 +24,13 @@ import pytest
 import soundfile
 
 REPOSITORY = Path(__file__).resolve().parents[1]
+
+
+def pytest_collection_finish() -> None:
+    """What is imported and collected by now stays: no later search for garbage looks at its million objects again."""
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(5000, 20, 20)
 
 
 class Killed(BaseException):

@@ -5,6 +5,7 @@ here answers within a second and a few times the memory of the text, or raises a
 """
 
 import contextlib
+import functools
 import json
 import math
 import os
@@ -171,6 +172,7 @@ def _look_over(events: Any, yaml: Any) -> None:
             raise ValueError(f"{where}it holds more than {MOST_YAML_EVENTS:,} values")
 
 
+@functools.cache
 def _loader(yaml: Any) -> Any:
     """PyYAML's safe loader, in C where it is built so, with bounded numbers and names."""
 

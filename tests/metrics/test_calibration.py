@@ -1,6 +1,5 @@
 import numpy as np
 import pytest
-import statsmodels.api as sm
 from sklearn.linear_model import LogisticRegression
 
 from ssast.metrics.calibration import log_odds, recalibration, smooth_curve
@@ -17,6 +16,8 @@ def fit(positive=POSITIVE, scores=None, subject=SUBJECT):
 
 
 def test_slope_equals_scikit_learn_and_the_intercept_statsmodels_with_the_log_odds_held():
+    import statsmodels.api as sm
+
     sharp = 1 / (1 + np.exp(-(2 * ODDS + 1)))
     got = fit(scores=sharp)
     slope = LogisticRegression(C=np.inf, tol=1e-10).fit((2 * ODDS + 1)[:, None], POSITIVE).coef_[0, 0]
@@ -27,6 +28,8 @@ def test_slope_equals_scikit_learn_and_the_intercept_statsmodels_with_the_log_od
 
 
 def test_the_error_of_the_slope_is_statsmodels_by_subject():
+    import statsmodels.api as sm
+
     design = sm.add_constant(ODDS)
     model = sm.GLM(POSITIVE.astype(float), design, family=sm.families.Binomial())
     how = {"groups": SUBJECT, "use_correction": False}

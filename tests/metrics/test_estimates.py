@@ -1,6 +1,5 @@
 import numpy as np
 import pytest
-import statsmodels.api as sm
 from sklearn.metrics import roc_auc_score
 
 from ssast.metrics.estimates import RATIO, SHARE, Estimate, auc_of, logistic, mean_of, share_of
@@ -17,6 +16,8 @@ def people(subject=SUBJECT):
 
 def fitted(positive, design, subject):
     """statsmodels' own logistic regression with its error by subject, less its factors for small samples."""
+    import statsmodels.api as sm
+
     how = {"groups": subject, "use_correction": False}
     return sm.GLM(positive.astype(float), design, family=sm.families.Binomial()).fit(cov_type="cluster", cov_kwds=how)
 

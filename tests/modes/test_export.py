@@ -139,16 +139,17 @@ def test_a_published_head_becomes_asts_with_its_labels(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("model", "reason"),
+    ("made_as", "reason"),
     [
-        (SSASTForPreTraining(**SQUARE, mask_patch=2, seed=0), None),
-        (classifier(SQUARE | {"fstride": 10, "tstride": 12}), "without this one's dense layer"),
-        (classifier(head="published", task="ft_avgtok"), "this one's all patches"),
-        (classifier(head="published", layer=3), "the last state alone"),
+        (lambda: SSASTForPreTraining(**SQUARE, mask_patch=2, seed=0), None),
+        (lambda: classifier(SQUARE | {"fstride": 10, "tstride": 12}), "without this one's dense layer"),
+        (lambda: classifier(head="published", task="ft_avgtok"), "this one's all patches"),
+        (lambda: classifier(head="published", layer=3), "the last state alone"),
     ],
     ids=["pretrained", "dense head", "ft_avgtok", "layer 3"],
 )
-def test_any_other_head_stays_behind_and_the_encoder_is_equal_in_every_state(tmp_path, model, reason):
+def test_any_other_head_stays_behind_and_the_encoder_is_equal_in_every_state(tmp_path, made_as, reason):
+    model = made_as()
     made = to_ast(model, tmp_path)
     assert [reason in remark for remark in made.remarks] == ([True] if reason else [])
     other = import_module("transformers").ASTModel.from_pretrained(tmp_path).eval()

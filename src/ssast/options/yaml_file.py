@@ -32,11 +32,30 @@ def read_mapping(path: str | os.PathLike[str]) -> dict[str, Any]:
 
 def write_mapping(path: str | os.PathLike[str], comment: str, sections: Mapping[str, Mapping[str, Any]]) -> None:
     """Write the sections one after the other, each under its title as a comment, complete or not at all."""
-    import yaml
-
     parts = [f"# {comment}\n"]
     for title, values in sections.items():
-        body = yaml.safe_dump(dict(values), sort_keys=False, allow_unicode=True, width=120)
-        parts.append(f"\n# {title}\n{body}")
+        parts.append(f"\n# {title}\n{yaml_text(dict(values))}")
     with atomic_file(path) as unfinished:
         unfinished.write_text("".join(parts), encoding="utf-8")
+
+
+def yaml_text(values: Mapping[str, object]) -> str:
+    """The values as `yaml.safe_dump` writes them, ten times as fast where libyaml is known to write the same bytes.
+
+    The two differ in empty and long keys, and in where they fold or escape what is not ASCII.
+    """
+    import yaml
+
+    dumper = getattr(yaml, "CSafeDumper", yaml.SafeDumper) if _is_written_alike(values) else yaml.SafeDumper
+    return str(yaml.dump(values, Dumper=dumper, sort_keys=False, allow_unicode=True, width=120))
+
+
+def _is_written_alike(value: object) -> bool:
+    if isinstance(value, dict):
+        keys = (isinstance(key, str) and 0 < len(key) <= 100 and _is_written_alike(key) for key in value)
+        return all(keys) and all(map(_is_written_alike, value.values()))
+    if isinstance(value, list | tuple):
+        return all(map(_is_written_alike, value))
+    if isinstance(value, str):
+        return value.isascii() and value.isprintable()
+    return value is None or isinstance(value, bool | int | float)

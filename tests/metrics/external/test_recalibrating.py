@@ -1,6 +1,5 @@
 import numpy as np
 import pytest
-import statsmodels.api as sm
 
 from ssast.metrics.external.recalibrating import fit_updates, measures_after
 
@@ -14,6 +13,8 @@ def draw(seed, people=120, slope=0.6, intercept=-1.0):
 
 @pytest.mark.parametrize("seed", range(5))
 def test_both_updates_are_the_logistic_regressions_of_statsmodels(seed):
+    import statsmodels.api as sm  # half a second, which every worker of the tests would wait for
+
     positive, scores, people = draw(seed)
     odds = np.log(scores / (1 - scores))
     found = fit_updates(positive, scores, people)

@@ -1,7 +1,7 @@
-import krippendorff
+import warnings
+
 import numpy as np
 import pandas as pd
-import pingouin
 import pytest
 from sklearn.metrics import cohen_kappa_score
 
@@ -37,6 +37,8 @@ def once(clips):
 @pytest.mark.parametrize("kind", METRICS)
 @pytest.mark.parametrize("case", RATED)
 def test_alpha_equals_that_of_the_package_krippendorff(case, kind):
+    import krippendorff
+
     ratings = RATED[case] if kind != "BCE" else np.where(np.isnan(RATED[case]), np.nan, RATED[case] > 2)
     values = {"BCE": 2}.get(kind, 5)
     domain = {} if kind == "MSE" else {"value_domain": list(range(values))}
@@ -52,6 +54,10 @@ def test_alpha_is_undefined_where_nothing_differs_or_nothing_is_rated_twice(kind
 
 @pytest.mark.parametrize("case", ["random", "gaps", "two raters", "no agreement"])
 def test_icc_of_the_clips_that_all_rated_equals_that_of_pingouin(case):
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        import pingouin
+
     ratings = RATED[case]
     whole = ratings[~np.isnan(ratings).any(axis=1)]
     table = pd.DataFrame(
