@@ -93,11 +93,18 @@ class SSASTForAudioClassification(nn.Module, AnswerMixin, EmbeddingMixin, Folder
         self.num_labels, self.labels, self.frontend = num_labels, self.config["labels"], frontend
         self.freeze, self.mask_padding = freeze, mask_padding
         self._pool_by(task, layer, weighted)
+        self._shares: Sequence[Sequence[float]] = ()
         with seeded(seed):
             self.v = SSASTEncoder(model_size, fshape, tshape, fstride, tstride, num_mel_bins, target_length)
             self._build_top()
         self.v.requires_grad_(not freeze)
         self.register_buffer("pos_weight", None, persistent=False)
+
+    def begin_at(self, shares: Sequence[Sequence[float]]) -> None:
+        """Let the cuts of each scale start where so many of the training clips have at least each level."""
+        self._shares = shares
+        if self.mlp_head.cuts is not None and shares:
+            self.mlp_head.cuts.begin(shares)
 
     def _pool_by(self, task: str, layer: int, weighted: bool) -> None:
         self.task, self.layer, self.weighted = task, layer, weighted

@@ -4,6 +4,7 @@ Shapes: B batch, T frames, F mel bins, N states, D width, L labels, W outputs, O
 """
 
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 import torch
@@ -11,7 +12,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ssast.errors import UserError
-from ssast.model.label_kinds import CHOICE, NUMBER, SCALE, YES_NO, LabelKind, LabelKinds
+from ssast.model.label_kinds import CHOICE, MIXED, NUMBER, SCALE, YES_NO, LabelKind, LabelKinds
 from ssast.model.model_input import ModelInput
 
 Losses = Callable[..., tuple[Tensor, Tensor]]
@@ -21,59 +22,48 @@ _LEAST_STEP = 1e-3
 
 def loss_of(kinds: LabelKinds) -> Losses:
     """The loss of labels of these kinds, each counted by its weight."""
-    return _plain(_PLAIN[kinds.loss]) if kinds.is_plain else _by_label(kinds)
+    return partial(_alike, _CRITERIA[kinds.loss]) if kinds.is_plain else partial(_each, kinds)
 
 
 def scores_of(kinds: LabelKinds) -> Callable[[Tensor], Tensor]:
     """What makes scores (B, W) of logits: probabilities, of at least each level of a scale, or values."""
-    if kinds.loss in _SCORES:
-        return _SCORES[kinds.loss]
-
-    def scores(logits_BW: Tensor) -> Tensor:
-        pairs = zip(kinds.labels, kinds.slices, strict=True)
-        return torch.cat([_score(label)(logits_BW[:, own]) for label, own in pairs], dim=1)
-
-    return scores
+    return partial(_score_each, kinds) if kinds.loss in (CHOICE, MIXED) else _SCORES[kinds.loss]
 
 
-def _score(label: LabelKind) -> Callable[[Tensor], Tensor]:
-    return _shares if label.kind == CHOICE else _SCORES[label.kind]
+def _score_each(kinds: LabelKinds, logits_BW: Tensor) -> Tensor:
+    pairs = zip(kinds.labels, kinds.slices, strict=True)
+    return torch.cat([_SCORES[label.kind](logits_BW[:, own]) for label, own in pairs], dim=1)
 
 
-def _shares(logits_Bw: Tensor) -> Tensor:
-    return logits_Bw.softmax(dim=1)
-
-
-_PLAIN: dict[str, Callable[..., Tensor]] = {YES_NO: F.binary_cross_entropy_with_logits, NUMBER: F.mse_loss}
+_CRITERIA: dict[str, Callable[..., Tensor]] = {YES_NO: F.binary_cross_entropy_with_logits, NUMBER: F.mse_loss}
 _SCORES: dict[str, Callable[[Tensor], Tensor]] = {
     YES_NO: torch.sigmoid,
     NUMBER: torch.Tensor.clone,
     SCALE: torch.sigmoid,
+    CHOICE: partial(torch.softmax, dim=1),
 }
 
 
-def _plain(criterion: Callable[..., Tensor]) -> Losses:
-    def losses(logits_BW: Tensor, targets_BW: Tensor, known_BW: Tensor, **how: Tensor) -> tuple[Tensor, Tensor]:
-        return criterion(logits_BW, targets_BW, reduction="none", **how), known_BW
+def _alike(
+    criterion: Callable[..., Tensor], logits_BW: Tensor, targets_BW: Tensor, known_BW: Tensor, **how: Tensor
+) -> tuple[Tensor, Tensor]:
+    """Losses of labels that one criterion serves at once."""
+    return criterion(logits_BW, targets_BW, reduction="none", **how), known_BW
 
-    return losses
 
-
-def _by_label(kinds: LabelKinds) -> Losses:
-    """Binary cross entropy, of a scale its mean over the cuts (CORAL), squared error, or cross entropy."""
-    firsts = [own.start for own in kinds.slices]
-
-    def losses(logits_BW: Tensor, targets_BW: Tensor, known_BW: Tensor, **how: Tensor) -> tuple[Tensor, Tensor]:
-        each = []
-        for at, (label, own) in enumerate(zip(kinds.labels, kinds.slices, strict=True)):
-            more = {name: value[at] for name, value in how.items()}
-            each.append(label.weight * _loss(label, logits_BW[:, own], targets_BW[:, own], more))
-        return torch.stack(each, dim=1), known_BW[:, firsts]
-
-    return losses
+def _each(
+    kinds: LabelKinds, logits_BW: Tensor, targets_BW: Tensor, known_BW: Tensor, **how: Tensor
+) -> tuple[Tensor, Tensor]:
+    """Losses of labels of several kinds or weights, one after the other."""
+    each = []
+    for at, (label, own) in enumerate(zip(kinds.labels, kinds.slices, strict=True)):
+        more = {name: value[at] for name, value in how.items()}
+        each.append(label.weight * _loss(label, logits_BW[:, own], targets_BW[:, own], more))
+    return torch.stack(each, dim=1), known_BW[:, [own.start for own in kinds.slices]]
 
 
 def _loss(label: LabelKind, logits_Bw: Tensor, targets_Bw: Tensor, how: Mapping[str, Any]) -> Tensor:
+    """Binary cross entropy (B,), of a scale its mean over the cuts (CORAL), squared error, or cross entropy."""
     if label.kind == CHOICE:
         return -(targets_Bw * logits_Bw.log_softmax(dim=1)).sum(dim=1)
     if label.kind == NUMBER:
@@ -122,18 +112,13 @@ class AnswerMixin:
 
     label_kinds: LabelKinds
     pos_weight: Tensor | None
+    classify: Callable[..., Tensor]
+    pooled_states: Callable[..., Tensor]
+    __call__: Callable[..., Tensor]
 
     def _answer_by(self, kinds: LabelKinds) -> None:
         self.label_kinds = kinds
         self._criterion, self._score = loss_of(kinds), scores_of(kinds)
-        self._shares: Sequence[Sequence[float]] = ()
-
-    def begin_at(self, shares: Sequence[Sequence[float]]) -> None:
-        """Let the cuts of each scale start where so many of the training clips have at least each level."""
-        self._shares = shares
-        model: Any = self
-        if model.mlp_head.cuts is not None and shares:
-            model.mlp_head.cuts.begin(shares)
 
     def weigh_positives(self, weights: Sequence[float]) -> None:
         """Count each label's yes so many times in the BCE loss; not kept with the model. UserError for other kinds."""
@@ -149,9 +134,8 @@ class AnswerMixin:
         `batch` has "targets", one for each output (B, W; NaN in all of a label that is not known), and either "fbank"
         (with "frames", if any) or "pooled", what `pooled_states` gave.
         """
-        model: Any = self
         pooled = batch.get("pooled")
-        logits_BW = model(batch["fbank"], batch.get("frames")) if pooled is None else model.classify(pooled)
+        logits_BW = self(batch["fbank"], batch.get("frames")) if pooled is None else self.classify(pooled)
         targets_BW = batch["targets"].to(logits_BW.device, torch.float32)
         if targets_BW.shape != logits_BW.shape:
             labels = len(self.label_kinds.labels)
@@ -172,12 +156,10 @@ class AnswerMixin:
 
         Of other kinds those of each output (B, W): of at least each level of a scale, of each kind of a choice.
         """
-        model: Any = self
         with torch.no_grad():
-            return self.score_pooled(model.pooled_states(fbank_BTF, frames))
+            return self.score_pooled(self.pooled_states(fbank_BTF, frames))
 
     def score_pooled(self, pooled_BND: Tensor) -> Tensor:
         """`predict_scores` of states that `pooled_states` gave for the model's own `layers`."""
-        model: Any = self
         with torch.no_grad():
-            return self._score(model.classify(pooled_BND).float())
+            return self._score(self.classify(pooled_BND).float())
