@@ -29,11 +29,11 @@ from ssast.runs.context import RunContext, say
 from ssast.runs.output.folder import open_folder, used_files
 from ssast.runs.output.skipped_recordings import read_reasons
 from ssast.runs.paths import Paths
-from ssast.runs.results import ScoreReport, score_predictions, write_report, write_scores
+from ssast.runs.results import ScoreReport, write_report, write_scores
 from ssast.runs.reviewing.groups import group_columns, value_column
 from ssast.runs.reviewing.plain_baseline import read_plain_scores
 from ssast.runs.reviewing.sites import add_sites, with_sites
-from ssast.runs.reviewing.whole_review import add_whole_review
+from ssast.runs.reviewing.whole_review import reviewed_scores
 from ssast.runs.rows import Rows, data_name, label_kinds, split_place
 from ssast.runs.scoring import named_subjects
 from ssast.runs.thresholds import read_thresholds
@@ -90,15 +90,13 @@ def _over_folds(options: Options, finetune: Finetune) -> Path:
     if not distributed.is_main():
         return folder
     predictions, thresholds = _pooled(homes, kinds, frame)
-    left_out = len(frame) - len(predictions.uids)
-    called = {label: thresholds[label] for label in kinds.alike().get(YES_NO, [])}
-    metrics = score_predictions(predictions, kinds.loss, called, options.resamples, left_out=left_out)
-    add_whole_review(
-        metrics,
+    metrics = reviewed_scores(
         predictions,
         source,
-        called,
+        {label: thresholds[label] for label in kinds.alike().get(YES_NO, [])},
+        resamples=options.resamples,
         prevalence=options.prevalence,
+        left_out=len(frame) - len(predictions.uids),
         plain=read_plain_scores(homes, predictions.uids),
         groups=with_sites(sites, groups) if sites else groups,
         reasons={uid: reason for home in homes for uid, reason in read_reasons(home).items()},

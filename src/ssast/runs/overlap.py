@@ -27,11 +27,10 @@ def overlap(scored: pd.DataFrame, trained: Sequence[pd.DataFrame], *, is_all: bo
     return _same_people(here, named)
 
 
-def say_overlap(scored: pd.DataFrame, trained: Sequence[pd.DataFrame], *, is_all: bool = True) -> str:
-    """Print what `overlap` finds, and return it."""
-    if careful := overlap(scored, trained, is_all=is_all):
+def say_overlap(scored: pd.DataFrame, trained: Sequence[pd.DataFrame]) -> None:
+    """Print what `overlap` finds."""
+    if careful := overlap(scored, trained):
         say(careful)
-    return careful
 
 
 def _same_people(here: People, there: Sequence[People]) -> str:

@@ -36,18 +36,18 @@ from ssast.runs.output.changed_recordings import RememberedRecordings
 from ssast.runs.output.folder import fingerprint
 from ssast.runs.output.notes import Listening, note_recordings
 from ssast.runs.output.skipped_recordings import JOURNAL, SkippedRecordings
-from ssast.runs.overlap import overlap, say_overlap
+from ssast.runs.overlap import overlap
 from ssast.runs.paths import Paths
-from ssast.runs.results import ScoreReport, named_subjects, score_predictions, write_report, write_scores
+from ssast.runs.results import ScoreReport, named_subjects, write_report, write_scores
 from ssast.runs.resumable_inference import Passes
 from ssast.runs.reviewing.development import property_table, save_development
 from ssast.runs.reviewing.external import ExternalTest, reasons_with
 from ssast.runs.reviewing.groups import group_columns
 from ssast.runs.reviewing.plain_baseline import PlainBaseline, plain_rows, plain_scores, write_plain_scores
-from ssast.runs.reviewing.whole_review import add_whole_review
+from ssast.runs.reviewing.whole_review import reviewed_scores
 from ssast.runs.rows import Rows
 from ssast.runs.thresholds import read_thresholds, read_unchosen, thresholds_from
-from ssast.runs.training_rows import Trained, trained_rows
+from ssast.runs.training_rows import trained_rows
 
 
 @dataclass(frozen=True)
@@ -219,35 +219,38 @@ def evaluate_model(
         return
     everybody, done = predicted
     predictions, fitted = elsewhere.divided(everybody, test) if elsewhere else (everybody, None)
-    left_out, thresholds = len(test.frame) - len(everybody.uids), read_thresholds(home)
-    loss, resamples = test.kinds.loss, record.values["resamples"]
-    metrics = score_predictions(predictions, loss, thresholds, resamples, left_out=left_out)
+    thresholds = read_thresholds(home)
     write_plain_scores(plain, test, folder)
-    if lacking := [label for label in model.labels or [] if label not in test.labels]:
-        metrics["not_scored"] = lacking
     skipped.gather()
-    add_whole_review(
-        metrics,
+    metrics = reviewed_scores(
         predictions,
         test,
         thresholds,
+        resamples=record.values["resamples"],
         prevalence=record.values["prevalence"],
+        left_out=len(test.frame) - len(everybody.uids),
         plain=plain_rows(predictions, test, plain),
         groups=groups,
         reasons=reasons_with(skipped.reasons, fitted),
+        not_scored=[label for label in model.labels or [] if label not in test.labels],
     )
     if elsewhere and properties is not None:
         elsewhere.add(metrics, predictions, fitted, properties, home)
     listening = Listening(scorer.reader.audio, scorer.reader.crop, trains=bool(also))
     _add_heard(metrics, predictions, skipped, listening)
-    if careful := overlap(test.frame, trained.rows, is_all=not trained.note):
+    careful = overlap(test.frame, trained.rows, is_all=not trained.note)
+    if careful:
         metrics["overlap"] = redaction.shown(careful, is_sentence=True)
     write_scores(folder, predictions, metrics)
     if also and properties is not None:
         save_development(properties, predictions, metrics, thresholds, folder)
-    remark = _remark(test, home, trained)
-    unheard = _heard_sentences(skipped, predictions.uids, also)
-    report = ScoreReport(record, test, log=home / "log.jsonl", remark=remark, careful=unheard)
+    report = ScoreReport(
+        record,
+        test,
+        log=home / "log.jsonl",
+        remark=_remark(test, home, careful, trained.note),
+        careful=_heard_sentences(skipped, predictions.uids, also),
+    )
     write_report(report, scorer.reader, folder, predictions, metrics)
     done.remove()
     note_recordings(record, skipped, folder, *(rows.frame.index for rows in (*also, test)), listening=listening)
@@ -261,13 +264,15 @@ def _add_heard(metrics: Metrics, predictions: Predictions, skipped: SkippedRecor
             metrics["unheard"] = unheard.facts
 
 
-def _remark(test: Rows, home: Path, trained: Trained) -> str:
-    """Whether the model knows these people, and where its thresholds come from; what is doubtful is also printed."""
+def _remark(test: Rows, home: Path, careful: str, note: str) -> str:
+    """Whether the model knows these people, and where its thresholds come from; what is doubtful is also printed.
+
+    `careful` is what is wrong, else the `note` says why that is not known.
+    """
     has_thresholds = any(label.kind == YES_NO for label in test.kinds.labels)
     remarks = _threshold_remarks(home, test.labels) if has_thresholds else []
-    careful = say_overlap(test.frame, trained.rows, is_all=not trained.note)
-    if trained.note and not careful:
-        say(trained.note)
+    if careful or note:
+        say(careful or note)
     return " ".join(filter(None, [careful, *remarks]))
 
 
