@@ -46,6 +46,7 @@ def test_the_file_beside_the_labels_says_what_each_is(tmp_path):
         ("rough: {kind: ordinal, weight: -1}", "weight '-1', expected a number above 0"),
         ("rough: {kind: ordinal, raters: [a, a]}", "expected the names of different columns"),
         ("voice: {kind: CE, levels: [a]}", "expected 2 to 100 different words"),
+        ("voice: {kind: CE, levels: [no, yes]}", "yes and no in quotes"),
         ("[rough]", r"holds a list of 1, expected a line a label"),
         ("rough: [1, 2]", "expected entries such as kind and levels"),
         ("rough: {kind: ordinal", "cannot be read"),

@@ -61,3 +61,13 @@ def test_intervals_and_estimates_of_groups_are_needed_for_performance():
     columns = {"sex": {"note": "", "without": 0, "labels": {"a": own}}}
     groups = {"looked_at": 0, "few_people": 10, "columns": columns}
     assert score_facts.performance_known(records({"labels": {"a": {"auc": 0.7}}, "groups": groups})).lacks == ""
+
+
+def test_recordings_that_served_for_recalibration_are_not_called_unusable():
+    reasons = [{"reason": "their people served for recalibration", "recordings": 96}]
+    flow = {"left_out": {"recordings": 96, "reasons": reasons}, "labels": {}}
+    metrics = {"flow": flow, "external": {"recalibrated_on": {"recordings": 96}}}
+    assert score_facts.poor_recordings_known(records(metrics)) is None
+    assert "served for recalibration (96)" in texts(score_facts.losses_known(records(metrics)))
+    flow["left_out"] = {"recordings": 98, "reasons": [*reasons, {"reason": "it is cut off", "recordings": 2}]}
+    assert texts(score_facts.poor_recordings_known(records(metrics))).startswith("2 recordings could not be used")

@@ -68,7 +68,10 @@ def _entry(given: Any, loss: str, name: str, place: Location) -> KindEntry:
     given = {} if given is None else {"kind": given} if isinstance(given, str) else given
     entry = {"kind": loss} | dict(given) if isinstance(given, dict) else given
     if isinstance(entry, dict) and isinstance(entry.get("levels"), list) and entry.get("kind") == CHOICE:
-        entry["levels"] = [level if isinstance(level, str) else f"{level}" for level in entry["levels"]]
+        entry["levels"] = [
+            f"{level:.15g}" if isinstance(level, int | float) and not isinstance(level, bool) else level
+            for level in entry["levels"]
+        ]
     if wrong := entry_fault(entry):
         raise UserError(f"{place} says of the label {brief(name)!r} {wrong}; correct it.", path=place)
     return entry

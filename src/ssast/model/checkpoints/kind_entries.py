@@ -74,7 +74,11 @@ def _levels(kind: str, levels: Any) -> str:
         is_right = is_list and all(map(_is_number, levels)) and all(a < b for a, b in pairwise(levels))
         return "" if is_right else f"levels {brief(levels, 60)}, expected 2 to {MOST_LEVELS} rising numbers"
     is_right = is_list and all(map(_is_name, levels)) and len(set(levels)) == len(levels)
-    return "" if is_right else f"levels {brief(levels, 60)}, expected 2 to {MOST_LEVELS} different words"
+    return (
+        ""
+        if is_right
+        else f"levels {brief(levels, 60)}, expected 2 to {MOST_LEVELS} different words (yes and no in quotes)"
+    )
 
 
 def _cut(kind: str, entry: Mapping[str, Any]) -> str:

@@ -284,17 +284,3 @@ def files_known(records: Records) -> Knowledge | None:
         ),
         "model.safetensors, config.json",
     )
-
-
-def poor_recordings_known(records: Records) -> Knowledge | None:
-    """What a run did with recordings that it could not use."""
-    return _each(
-        [run for run in records.scored if run.file("metrics.json").get("flow")],
-        _left_out,
-        "report.html, From the table to the score",
-    )
-
-
-def _left_out(run: RunFolder) -> str:
-    count = run.file("metrics.json")["flow"]["left_out"]["recordings"]
-    return f"{counted(count, 'recording')} could not be used and had no score." if count else ""

@@ -43,11 +43,15 @@ def _flow(metrics: _Metrics) -> list[str]:
     if not (found := metrics.get("flow")):
         return []
     table, scored = (_people_and_recordings(found[name], metrics) for name in ("table", "scored"))
-    reasons = [f"{brief(one['reason'])} ({one['recordings']:d})" for one in found["left_out"]["reasons"]]
-    lost = f"; left out: {some(reasons)}" if reasons else ""
+    lost = f"; left out: {reasons}" if (reasons := _reasons(found)) else ""
     with_label = [f"{brief(label)} {own['with']:d}" for label, own in found["labels"].items() if "with" in own]
     having = f" Recordings with the label: {some(with_label, _MOST_LABELS)}." if with_label else ""
     return [f"In the table {table}; scored {scored}{lost}.{having}"]
+
+
+def _reasons(flow: Mapping[str, Any]) -> str:
+    """Why recordings had no score, and how many for each reason."""
+    return some([f"{brief(one['reason'])} ({one['recordings']:d})" for one in flow["left_out"]["reasons"]])
 
 
 def _people_and_recordings(counts: Mapping[str, Any], metrics: _Metrics) -> str:
@@ -65,10 +69,25 @@ def _losses(metrics: _Metrics) -> list[str]:
         return []
     empty = {brief(label): own["empty"] for label, own in found["labels"].items() if own["empty"]}
     shown = f": {some([f'{label} {count:d}' for label, count in empty.items()], _MOST_LABELS)}" if empty else ": none"
+    lost = counted(found["left_out"]["recordings"], "recording")
+    why = f": {reasons}" if (reasons := _reasons(found)) else ""
     return [
-        f"{counted(found['left_out']['recordings'], 'recording')} of the table had no score. Empty answers{shown}; an "
-        "empty answer is left out of that label's loss and scores, and nothing is filled in."
+        f"{lost} of the table had no score{why}. Empty answers{shown}; an empty answer is left out of that label's "
+        "loss and scores, and nothing is filled in."
     ]
+
+
+def poor_recordings_known(records: Records) -> Knowledge | None:
+    """How many recordings could not be used; those that served for recalibration could."""
+    return known_of_scores(records.scored, _unusable, "report.html, From the table to the score")
+
+
+def _unusable(metrics: _Metrics) -> list[str]:
+    if not (found := metrics.get("flow")):
+        return []
+    apart = ((metrics.get("external") or {}).get("recalibrated_on") or {}).get("recordings", 0)
+    count = found["left_out"]["recordings"] - apart
+    return [f"{counted(count, 'recording')} could not be used and had no score."] if count > 0 else []
 
 
 def numbers_known(records: Records) -> Knowledge | None:

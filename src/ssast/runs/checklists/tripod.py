@@ -101,7 +101,7 @@ _SOURCES = {
     "23b": Origin(group_facts.clusters_known, alone=True, hint=_BY_SITE),
     "24": Origin(score_facts.updating_known, alone=True),
     "26": Origin(score_facts.limits_known),
-    "27a": Origin(model_facts.poor_recordings_known),
+    "27a": Origin(score_facts.poor_recordings_known),
 }
 TRIPOD = Checklist(
     "tripod",
