@@ -146,7 +146,7 @@ def test_shards_travel_to_another_process(still_corpus, still_shards):
 def test_few_row_groups_are_open_at_a_time(still_shards, monkeypatch):
     monkeypatch.setattr(held, "OPEN_GROUPS", 2)
     shards = held.Shards(Location(still_shards))
-    for uid in shards.uids * 2:
+    for uid in [*shards.uids, *shards.uids]:
         assert shards.find(uid).location.read_bytes()
         assert len(shards._open) <= 2
 

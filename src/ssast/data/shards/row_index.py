@@ -1,7 +1,6 @@
 """Say which row of shards lies where, in which table, and under which uid."""
 
 from bisect import bisect_right
-from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from itertools import accumulate
@@ -14,7 +13,8 @@ from ssast.data.shards.packed_file import PackedFile
 from ssast.data.shards.row_groups import METADATA
 from ssast.data.shards.shard_file import ShardFile, csv_share, small_parts
 from ssast.data.storage.location import Location
-from ssast.data.tables.splits import read_table
+from ssast.data.tables.splits import uids_as_written
+from ssast.data.tables.uid_list import named_twice
 from ssast.errors import UserError
 from ssast.safe_reading import some
 
@@ -85,9 +85,7 @@ class RowIndex:
             text = self.text(name)
             if text is None:
                 return None
-            cells = read_table(PackedFile(f"{self.root}/{name}.csv", content=partial(bytes, text)))
-            column = next((column for column in cells if column.lower() == "uid"), None)
-            found += [] if column is None else cells[column].values()
+            found += uids_as_written(PackedFile(f"{self.root}/{name}.csv", content=partial(bytes, text))) or []
         return found if len(found) == self.edges[-1] else None
 
     def uids(self) -> list[str]:
@@ -133,9 +131,7 @@ class RowIndex:
                     path=self.named[at][1],
                 )
         for name in self.tables():
-            rows = [row for _, group in self.rows_of(name) for row in group]
-            twice = [uid for uid, count in Counter(str(found[row]).strip() for row in rows).items() if count > 1]
-            if twice:
+            if twice := named_twice([str(found[row]).strip() for _, group in self.rows_of(name) for row in group]):
                 raise UserError(
                     f"{self.root}/{name} has {len(twice)} uid(s) more than once: {some(twice)}; keep one row of each.",
                     uid=twice,

@@ -20,6 +20,7 @@ from ssast.data.shards.row_index import RowIndex
 from ssast.data.shards.shard_file import ShardFile
 from ssast.data.storage.cache import fingerprint_of
 from ssast.data.storage.location import Location
+from ssast.data.tables.uid_list import UidList
 from ssast.errors import AudioError, UserError
 from ssast.safe_reading import some
 
@@ -39,8 +40,7 @@ class Shards:
         self.files = [ShardFile.opened(place) for _, place in named]
         _check_alike(self.files)
         self.index = RowIndex(root, named, self.files)
-        self.uids = self.index.uids()
-        self._rows = {self.uids[row]: row for row in reversed(range(len(self.uids)))}
+        self.uids = UidList(self.index.uids())
         self._begin()
 
     def _begin(self) -> None:
@@ -66,7 +66,7 @@ class Shards:
         self._begin()
 
     def __contains__(self, uid: object) -> bool:
-        return uid in self._rows
+        return uid in self.uids
 
     def tables(self) -> list[str]:
         """The names of the tables, such as train and test."""
@@ -86,7 +86,7 @@ class Shards:
         return csv_text(uids, [self.index.beside(number) for number, _ in numbers])
 
     def _row(self, uid: str) -> int:
-        row = self._rows.get(uid)
+        row = self.uids.row(uid)
         if row is None:
             raise AudioError(
                 f"{self.root} has no row of this uid; pack it again with the recording, or remove the uid",
@@ -160,8 +160,12 @@ class Shards:
 
     def sounds(self) -> list[Location]:
         """The file of each recording, by the names that the shards give; no sound is read."""
-        names = self.index.file_names()
-        return [self._file(uid, self._rows[uid], names[self._rows[uid]]) for uid in dict.fromkeys(self.uids)]
+        names, firsts = self.index.file_names(), self.uids.rows(self.uids)
+        return [
+            self._file(uid, row, names[row])
+            for row, (uid, first) in enumerate(zip(self.uids, firsts, strict=True))
+            if row == first
+        ]
 
     def _file(self, uid: str, row: int, name: str) -> PackedFile:
         place = f"{self.root}/{uid}/{name}"
@@ -176,7 +180,7 @@ class Shards:
 
     def content(self, uid: str) -> str | None:
         """A name for what is in a recording, by its shard and row; None where there is none."""
-        row = self._rows.get(uid)
+        row = self.uids.row(uid)
         return None if row is None else self._content_of(row)
 
     def _content_of(self, row: int) -> str:
@@ -185,7 +189,7 @@ class Shards:
 
     def is_here(self, uid: str) -> bool:
         """Whether a recording can be read without asking a store."""
-        row = self._rows.get(uid)
+        row = self.uids.row(uid)
         if row is None:
             return False
         file, group, _ = self.index.place_of(row)
@@ -193,8 +197,7 @@ class Shards:
 
     def blocks_of(self, uids: Sequence[str]) -> list[int]:
         """The row group of each of these recordings."""
-        rows = (self._rows.get(uid) for uid in uids)
-        return [0 if row is None else self.index.group_of(row) for row in rows]
+        return [0 if row < 0 else self.index.group_of(row) for row in self.uids.rows(uids).tolist()]
 
     def prefetch(self, uids: Sequence[str], order: Sequence[int]) -> None:
         """Fetch the row groups of these recordings, several at once, and begin with those that come next in `order`."""

@@ -6,8 +6,12 @@ Shapes: R rows of a table, N labels.
 import csv
 import hashlib
 import io
+import re
+from array import array
 from collections import Counter
 from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -16,13 +20,15 @@ from ssast import redaction
 from ssast.data.storage.location import Address, Location, Missing, as_location
 from ssast.data.tables.people import ENOUGH_SUBJECTS, People, cell_name, find_people, grouped, people_in, subject_names
 from ssast.data.tables.targets import numbers_or_text, text_cells
+from ssast.data.tables.uid_list import named_twice
 from ssast.errors import UserError
 from ssast.safe_reading import some
 
 SEPARATORS = (",", ";", "\t", "|")
-
-
 MOST_COLUMNS = 100_000
+_MOST_KNOWN = 256
+"""Of a column so many different cells are held once each."""
+_LINE_ENDS = re.compile("[\n\r\x0b\x0c\x1c-\x1e\x85\u2028\u2029]")
 SHEETS = (".xlsx", ".xls", ".ods", ".numbers")
 
 
@@ -56,36 +62,65 @@ def read_split(
     than `most` bytes.
     """
     place = as_location(place)
-    header, rows = _cells(place, most)
-    uid_at = _uid_column(header, place)
-    uids = [row[uid_at].strip() for _, row in rows]
-    _learn(header, rows, uids)
-    _check_uids(uids, [line for line, _ in rows], place)
-    told = set(subject_names(header))
+    cells = _cells(place, most)
+    uid_at = _uid_column(cells.header, place)
+    uids = cells.columns[uid_at]
+    _learn(cells, uids)
+    _check_uids(uids, cells.lines, place)
+    told = set(subject_names(cells.header))
     columns = {
-        name: (text_cells if name in told else numbers_or_text)([row[at].strip() for _, row in rows]).array
-        for at, name in enumerate(header)
+        name: (text_cells if name in told else numbers_or_text)(cells.columns[at]).array
+        for at, name in enumerate(cells.header)
         if name and at != uid_at and keep(name)
     }
     return pd.DataFrame(columns, index=pd.Index(uids, name="uid", dtype="str"))
 
 
-def _learn(header: list[str], rows: list[tuple[int, list[str]]], uids: list[str]) -> None:
+@dataclass
+class _Cells:
+    """A csv as text: its header, the numbers of the lines of its rows, and each column without spaces around cells."""
+
+    header: list[str]
+    lines: "array[int]" = field(default_factory=lambda: array("q"))
+    columns: list[list[str]] = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.columns = [[] for _ in self.header]
+        self._known = [dict[str, str]() for _ in self.header]
+
+    def add(self, line: int, row: list[str]) -> None:
+        """Take in a row. Cells that are often the same are held once."""
+        self.lines.append(line)
+        for column, known, cell in zip(self.columns, self._known, row, strict=False):
+            cell = cell.strip()
+            column.append(known.setdefault(cell, cell) if len(known) < _MOST_KNOWN else known.get(cell, cell))
+
+
+def _learn(cells: _Cells, uids: list[str]) -> None:
     """Tell the redaction of a private run who is in the table."""
     if redaction.redaction_in_use():
         redaction.learn("uid", uids)
-        for at in (at for at, name in enumerate(header) if subject_names([name])):
-            redaction.learn("subject", {row[at].strip() for _, row in rows if cell_name(row[at])})
+        for at in (at for at, name in enumerate(cells.header) if subject_names([name])):
+            redaction.learn("subject", {cell for cell in cells.columns[at] if cell_name(cell)})
 
 
 def read_table(place: Address) -> dict[str, dict[int, str]]:
     """Any csv as text, the cells of each column by the lines they stand in; separators and errors as `read_split`."""
-    header, rows = _cells(as_location(place))
-    return {name: {line: row[at].strip() for line, row in rows} for at, name in enumerate(header) if name}
+    cells = _cells(as_location(place))
+    columns = zip(cells.header, cells.columns, strict=True)
+    return {name: dict(zip(cells.lines, column, strict=True)) for name, column in columns if name}
 
 
-def _cells(place: Location, most: int | None = None) -> tuple[list[str], list[tuple[int, list[str]]]]:
-    """The header and the rows with their line numbers; every row is as long as the header."""
+def uids_as_written(place: Address) -> list[str] | None:
+    """The column of the uids of a csv as text; None where it has none."""
+    cells = _cells(as_location(place))
+    return next(
+        (column for name, column in zip(cells.header, cells.columns, strict=True) if name.lower() == "uid"), None
+    )
+
+
+def _cells(place: Location, most: int | None = None) -> _Cells:
+    """The header and the rows of a csv; UserError where it is none, or where a row is longer or shorter than it."""
     if place.name.lower().endswith(SHEETS):
         raise UserError(f"{place} is a spreadsheet; save it as csv (UTF-8) and give that.", path=place)
     try:
@@ -94,23 +129,53 @@ def _cells(place: Location, most: int | None = None) -> tuple[list[str], list[tu
         raise UserError(
             f"{place} does not exist; give the path of a csv with one row a recording.", path=place
         ) from error
-    reader = csv.reader(io.StringIO(text, newline=""), delimiter=_separator(text), strict=True)
-    rows = []
+    lines = io.TextIOWrapper(io.BytesIO(text.encode()), "utf-8", newline="")
+    reader = csv.reader(lines, delimiter=_separator(text), strict=True)
+    del text  # of millions of rows it is large
     try:
-        for row in reader:
-            if any(cell.strip() for cell in row):
-                rows.append((reader.line_num, row))
+        found, wrong = _taken_in(reader, place)
     except csv.Error as error:
         raise UserError(
             f"{place} is no readable csv: line {reader.line_num}: {error}; correct that line.", path=place
         ) from error
-    if not rows:
+    if found is None:
         raise UserError(f"{place} is empty; it needs a header with a uid column and one row a recording.", path=place)
-    if len(rows[0][1]) > MOST_COLUMNS:
+    _check_header(found.header, place)
+    if wrong is not None:
         raise UserError(
-            f"{place} has {len(rows[0][1]):,} columns, expected {MOST_COLUMNS:,} at most; leave some out.", path=place
+            f"{place}, line {wrong[0]}, has {wrong[1]} cells; the header has {len(found.header)}: correct that line.",
+            path=place,
         )
-    header = [cell.strip() for cell in rows.pop(0)[1]]
+    return found
+
+
+def _taken_in(reader: Any, place: Location) -> tuple[_Cells | None, tuple[int, int] | None]:
+    """All rows up to one whose length is not that of the header, and the line and length of that one."""
+    found: _Cells | None = None
+    wrong: tuple[int, int] | None = None
+    for row in reader:
+        if wrong is not None or not any(cell.strip() for cell in row):
+            continue
+        if found is None:
+            found = _Cells(_header(row, place))
+        elif _does_not_fit(row, len(found.header)):
+            wrong = reader.line_num, len(row)
+        else:
+            found.add(reader.line_num, row)
+    return found, wrong
+
+
+def _header(row: list[str], place: Location) -> list[str]:
+    """The names of the columns; some programs end every line with separators, and what is unnamed there says nothing."""
+    if len(row) > MOST_COLUMNS:
+        raise UserError(
+            f"{place} has {len(row):,} columns, expected {MOST_COLUMNS:,} at most; leave some out.", path=place
+        )
+    header = [cell.strip() for cell in row]
+    return header[: max(at + 1 for at, name in enumerate(header) if name)]
+
+
+def _check_header(header: list[str], place: Location) -> None:
     twice = [name for name, count in Counter(name for name in header if name).items() if count > 1]
     if twice:
         raise UserError(
@@ -118,19 +183,17 @@ def _cells(place: Location, most: int | None = None) -> tuple[list[str], list[tu
             "rename or remove all but one.",
             path=place,
         )
-    # Some programs end every line with separators; cells that the header leaves unnamed at the end say nothing.
-    width = max(at + 1 for at, name in enumerate(header) if name)
-    for line, row in rows:
-        if len(row) < width or any(cell.strip() for cell in row[width:]):
-            raise UserError(
-                f"{place}, line {line}, has {len(row)} cells; the header has {width}: correct that line.", path=place
-            )
-    return header[:width], rows
+
+
+def _does_not_fit(row: list[str], width: int) -> bool:
+    return len(row) < width or any(cell.strip() for cell in row[width:])
 
 
 def _separator(text: str) -> str:
     """The separator that makes `uid` a column of the header; else the commonest in it."""
-    header = text.lstrip().splitlines()[0] if text.strip() else ""
+    text = text.lstrip()
+    end = _LINE_ENDS.search(text)
+    header = text[: end.start()] if end else text
     for separator in SEPARATORS:
         if "uid" in [cell.strip().strip('"').strip().lower() for cell in header.split(separator)]:
             return separator
@@ -151,15 +214,14 @@ def _uid_column(header: list[str], place: Location) -> int:
     return places[0]
 
 
-def _check_uids(uids: list[str], lines: list[int], place: Location) -> None:
+def _check_uids(uids: list[str], lines: "array[int]", place: Location) -> None:
     if not uids:
         raise UserError(f"{place} has a header but no rows; add one row a recording.", path=place)
     if "" in uids:
         raise UserError(
             f"{place}, line {lines[uids.index('')]}, has an empty uid; fill it in or remove the line.", path=place
         )
-    twice = [uid for uid, count in Counter(uids).items() if count > 1]
-    if twice:
+    if twice := named_twice(uids):
         sentence = f"{place} names {len(twice)} uid(s) more than once: {some(twice)}; keep one row of each."
         raise UserError(sentence, uid=twice)
 
