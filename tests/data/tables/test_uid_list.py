@@ -14,8 +14,10 @@ def test_each_uid_is_found_in_its_first_row_and_others_nowhere():
     assert (uids[2], uids[-1], uids[1:3], len(uids)) == ("ümlaut", "a", ["a", "ümlaut"], 6)
     assert [uids.row(uid) for uid in (*UIDS, "c", None)] == [0, 1, 2, 0, 4, 1, None, None]
     assert uids.rows([*UIDS, "c"]).tolist() == [0, 1, 2, 0, 4, 1, -1]
-    assert "b" in uids and "c" not in uids
-    assert UidList([]).rows(["b"]).tolist() == [-1] and UidList([]).row("b") is None
+    assert "b" in uids
+    assert "c" not in uids
+    assert UidList([]).rows(["b"]).tolist() == [-1]
+    assert UidList([]).row("b") is None
 
 
 @pytest.mark.parametrize("uids", [UIDS, ["a", "b"], []])

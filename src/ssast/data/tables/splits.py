@@ -166,7 +166,7 @@ def _taken_in(reader: Any, place: Location) -> tuple[_Cells | None, tuple[int, i
 
 
 def _header(row: list[str], place: Location) -> list[str]:
-    """The names of the columns; some programs end every line with separators, and what is unnamed there says nothing."""
+    """The names of the columns. Some programs end lines with separators: what is unnamed at the end says nothing."""
     if len(row) > MOST_COLUMNS:
         raise UserError(
             f"{place} has {len(row):,} columns, expected {MOST_COLUMNS:,} at most; leave some out.", path=place
