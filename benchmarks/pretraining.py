@@ -11,7 +11,8 @@ written down in pretraining_results/steps.json and repeated, so a result depends
 is a small file beside it, and what was stopped begins with the first that is missing or was made with other steps.
 --times takes so many times the steps, --steps the same number of all. Random weights (0 steps) and the mean and
 deviation of the fbank stand beside. A GPU takes the steps of the two cores in seconds, several cells side by side
-(--device cuda --processes 8 --minutes 4); each result says by which device it was made.
+(--device cuda --processes 8 --minutes 4); each result says by which device it was made. eGeMAPS stands beside them
+where benchmarks/egemaps.py was run; --against egemaps has the table's intervals say what lies over that.
 
 Probes (benchmarks/probes.py), on the test people: female, child and (with --ratings) fluent, speaker, and (with
 --digits) which digit is spoken, by people of another corpus.
@@ -91,6 +92,7 @@ TRIALS = {
 UNTRAINED = {"random": Way(), "base random": Way(size="base")}
 SEEDS = (0, 1, 2)
 RESULTS = Path(__file__).with_name("pretraining_results")
+SPLITS = ("train", "test")
 TRAITS, KINDS = ("female", "child", "fluent"), ("digit",)
 CLIPS_A_PERSON = 8
 LOOKED_AT = 512
@@ -291,15 +293,32 @@ def test_people(root: Path, ratings: list[Path]) -> pd.DataFrame:
     return table[(table.groupby("speaker").cumcount() < CLIPS_A_PERSON) | is_rated]
 
 
-def digit_clips(root: Path) -> tuple[pd.DataFrame, list[Tensor]]:
-    """Eight clips of each person and digit, with `digit`, and their fbanks."""
-    splits = ("train", "test")
-    table = pd.concat([pd.read_csv(root / "splits" / f"{split}.csv", dtype={"speaker": str}) for split in splits])
+def digit_people(root: Path) -> pd.DataFrame:
+    """Eight clips of each person and digit, by `number` through both splits, with `digit`."""
+    table = pd.concat([pd.read_csv(root / "splits" / f"{split}.csv", dtype={"speaker": str}) for split in SPLITS])
     names = [name for name in table if name not in ("uid", "speaker")]
     table = table.assign(number=range(len(table)), digit=table[names].idxmax(axis=1)).drop(columns=names)
-    table = table[table.groupby(["speaker", "digit"]).cumcount() < CLIPS_A_PERSON]
-    clips = [clip for split in splits for clip in fbanks(root, split)]
-    return table, [clips[number] for number in table["number"]]
+    return table[table.groupby(["speaker", "digit"]).cumcount() < CLIPS_A_PERSON]
+
+
+def digit_clips(root: Path) -> list[Tensor]:
+    """The fbanks of these."""
+    clips = [clip for split in SPLITS for clip in fbanks(root, split)]
+    return [clips[number] for number in digit_people(root)["number"]]
+
+
+def probes_by_corpus(given: argparse.Namespace) -> list[dict[str, Probe]]:
+    """The probes on the test people and, where they are given, on the digits."""
+    found = [probes_of(test_people(given.corpus, given.ratings), TRAITS)]
+    if given.digits:
+        spoken = probes_of(digit_people(given.digits), (), KINDS)
+        found.append({name: spoken[name] for name in KINDS})
+    return found
+
+
+def all_probes(given: argparse.Namespace) -> dict[str, Probe]:
+    """All probes by name."""
+    return {name: one for probes in probes_by_corpus(given) for name, one in probes.items()}
 
 
 @dataclass(frozen=True)
@@ -311,17 +330,10 @@ class Questions:
     @classmethod
     def of(cls, given: argparse.Namespace) -> "Questions":
         """Those on the test people, and on the digits where they are given."""
-        table, unheard, digits = test_people(given.corpus, given.ratings), fbanks(given.corpus, "test"), given.digits
-        corpora = [([unheard[number] for number in table["number"]], probes_of(table, TRAITS))]
-        if digits:
-            spoken, clips = digit_clips(digits)
-            corpora.append((clips, {name: one for name, one in probes_of(spoken, (), KINDS).items() if name in KINDS}))
-        return cls(corpora)
-
-    @property
-    def probes(self) -> dict[str, Probe]:
-        """All probes by name."""
-        return {name: one for _, probes in self.corpora for name, one in probes.items()}
+        numbers, unheard = test_people(given.corpus, given.ratings)["number"], fbanks(given.corpus, "test")
+        clips = [[unheard[number] for number in numbers]]
+        clips += [digit_clips(given.digits)] if given.digits else []
+        return cls(list(zip(clips, probes_by_corpus(given), strict=True)))
 
     def ask(self, model: SSASTForPreTraining | None) -> dict[str, dict[str, Any]]:
         """The answers that the states of a model give, or without one those that the fbank gives."""
@@ -439,29 +451,29 @@ def results() -> dict[str, list[Mapping[str, Any]]]:
     return found
 
 
-def show(asked: Questions) -> None:
-    """All results as a Markdown table: mean scores, and in brackets the interval of what lies over random weights."""
-    ways, probes = results(), asked.probes
+def show(probes: Mapping[str, Probe], against: str) -> None:
+    """All results as a Markdown table: mean scores, and in brackets the interval of what lies over one of the ways."""
+    ways = results()
     print("| way | seeds | steps | loss | accuracy | " + " | ".join(probes) + " |")
     print("|---" * (5 + len(probes)) + "|")
     for way, rows in ways.items():
         last = [row["curve"][-1] for row in rows if row.get("curve")]
         pretext = [_mean([one[name] for one in last if name in one]) for name in ("loss", "accuracy")]
         line = [way, str(len(rows)), str(rows[0]["steps"]), *pretext]
-        untrained = ways["base_random" if way.startswith("base") else "random"]
-        print(f"| {' | '.join([*line, *(_shown(probes, name, rows, untrained) for name in probes)])} |", flush=True)
+        others = ways["base_random" if way.startswith("base") and against == "random" else against]
+        print(f"| {' | '.join([*line, *(_shown(probes, name, rows, others) for name in probes)])} |", flush=True)
 
 
 def _mean(values: list[float]) -> str:
     return f"{np.mean(values):.3f}" if values else ""
 
 
-def _shown(probes: Mapping[str, Probe], name: str, rows: list[Mapping], untrained: list[Mapping]) -> str:
+def _shown(probes: Mapping[str, Probe], name: str, rows: list[Mapping], others: list[Mapping]) -> str:
     score = _mean([row["probes"][name]["score"] for row in rows])
-    if rows is untrained:
+    if rows is others:
         return score
-    ours, others = ([row["probes"][name]["answers"] for row in several] for several in (rows, untrained))
-    _, low, high = interval(scored_probe(probes[name]), ours, others)
+    ours, theirs = ([row["probes"][name]["answers"] for row in several] for several in (rows, others))
+    _, low, high = interval(scored_probe(probes[name]), ours, theirs)
     return f"{score} ({low:+.3f} to {high:+.3f})"
 
 
@@ -482,6 +494,7 @@ def main() -> None:
     parser.add_argument("--minutes", type=float, default=1e6, help="begin no cell after so many")
     parser.add_argument("--models", type=Path, help="where the models are kept, in a folder each")
     parser.add_argument("--table", action="store_true")
+    parser.add_argument("--against", default="random", metavar="WAY", help="what the table's intervals are over")
     given = parser.parse_args()
     RESULTS.mkdir(exist_ok=True)
     if given.calibrate:
@@ -491,7 +504,7 @@ def main() -> None:
         return
     path = RESULTS / "fbank-0.json"
     if given.table:
-        show(Questions.of(given))
+        show(all_probes(given), given.against)
         return
     if not path.exists():
         write(path, {"steps": 0, "probes": Questions.of(given).ask(None)})

@@ -1,5 +1,6 @@
-"""The script for a GPU runs on a processor in a small form; that of large runs says what its page says."""
+"""The script for a GPU runs in a small form, that of large runs says what its page says, cells repeat their bytes."""
 
+import importlib
 import importlib.util
 import json
 import os
@@ -7,7 +8,11 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pandas as pd
 import pytest
+import torch
+
+from ssast import SSASTForPreTraining
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -61,3 +66,95 @@ def test_a_report_of_twenty_labels_and_four_columns_of_groups_stays_below_5_mb(m
     text = report.page_of(predictions, metrics)
     assert text.count("<audio") == 8
     assert len(text.encode()) < 5e6
+
+
+@pytest.fixture
+def scripts(monkeypatch, tmp_path):
+    """The scripts of pretraining and fine-tuning as modules, whose results go into a folder of their own."""
+    monkeypatch.syspath_prepend(str(ROOT / "benchmarks"))
+    names = ("probes", "published", "pretraining", "finetuning")
+    for name in names:
+        monkeypatch.delitem(sys.modules, name, raising=False)
+    found = {name: importlib.import_module(name) for name in names}
+    monkeypatch.setattr(found["pretraining"], "LOOKED_AT", found["pretraining"].BATCH)
+    for name in ("pretraining", "finetuning"):
+        monkeypatch.setattr(found[name], "RESULTS", tmp_path / f"{name}_results")
+        (tmp_path / f"{name}_results").mkdir()
+    (tmp_path / "pretraining_results" / "steps.json").write_text('{"seconds": 1, "10": 2}')
+    yield found
+    for name in names:
+        sys.modules.pop(name, None)
+
+
+@pytest.fixture
+def corpus(tmp_path):
+    """Tables and fbanks of people who each sound like themselves: 12 in training, 15 in the test, and 6 with digits."""
+    generator = torch.Generator().manual_seed(0)
+
+    def lay_out(root, split, rows):
+        (root / "splits").mkdir(parents=True, exist_ok=True)
+        pd.DataFrame(rows).to_csv(root / "splits" / f"{split}.csv", index=False)
+        own = {row["speaker"]: torch.randn(1, 128, generator=generator) for row in rows}
+        clips = [own[row["speaker"]] + torch.randn(40, 128, generator=generator) for row in rows]
+        torch.save([clip.half() for clip in clips], root / f"{split}.fbanks.pt")
+
+    def trait(person):
+        return {"speaker": person, "female": int(person[1:]) % 2, "child": int(person[1:]) // 2 % 2}
+
+    for split, people in (("train", range(12)), ("test", range(20, 35))):
+        rows = [{"uid": f"{n}_{k}", **trait(f"p{n}")} for n in people for k in range(4)]
+        lay_out(tmp_path / "voices", split, rows)
+    for split, people in (("train", "abcd"), ("test", "ef")):
+        spoken = [(n, digit, k) for n in people for digit in (0, 1) for k in range(2)]
+        rows = [{"uid": f"{d}_{n}_{k}", "speaker": n, "zero": 1 - d, "one": d} for n, d, k in spoken]
+        lay_out(tmp_path / "digits", split, rows)
+    return [str(tmp_path / "voices"), "--digits", str(tmp_path / "digits")]
+
+
+def run(script, words, monkeypatch):
+    monkeypatch.setattr(sys, "argv", [script.__file__, *words])
+    script.main()
+    return {path.name: path.read_bytes() for path in script.RESULTS.glob("*-*.json")}
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("narrow")
+def test_a_second_run_of_a_cell_of_pretraining_reproduces_its_bytes(scripts, corpus, monkeypatch):
+    words = [*corpus, "--ways", "random", "10", "--seeds", "0"]
+    first = run(scripts["pretraining"], words, monkeypatch)
+    assert sorted(first) == ["10-0.json", "fbank-0.json", "random-0.json"]
+    assert sorted(json.loads(first["10-0.json"])["probes"]) == ["child", "digit", "female", "speaker"]
+    for name in first:
+        (scripts["pretraining"].RESULTS / name).unlink()
+    assert run(scripts["pretraining"], words, monkeypatch) == first
+    other = run(scripts["pretraining"], [*words[:-1], "1"], monkeypatch)
+    assert other["10-1.json"] != first["10-0.json"]
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("narrow")
+def test_fine_tuning_goes_on_with_the_cells_that_are_missing_and_reproduces_their_bytes(
+    scripts, corpus, monkeypatch, tmp_path, capsys
+):
+    script, models = scripts["finetuning"], tmp_path / "models"
+    monkeypatch.setattr(script, "LEAST_STEPS", 2)
+    SSASTForPreTraining("tiny", target_length=script.LENGTH, seed=1).save_pretrained(models / "10-0")
+    words = [*corpus, "--models", str(models), "--starts", "random", "10", "--seeds", "0", "--shares", "20"]
+    first = run(script, words, monkeypatch)
+    tasks = ("child", "digit", "female", "speaker")
+    assert sorted(first) == [f"{task}_20_percent_{start}-0.json" for task in tasks for start in ("10", "random")]
+    found = {name: json.loads(content) for name, content in first.items()}
+    assert found["digit_20_percent_10-0.json"]["begun_with"] == "10-0, F32"
+    assert found["digit_20_percent_10-0.json"]["labelled_clips"] == [2, 2, 2, 2]
+    assert found["speaker_20_percent_10-0.json"]["labelled_clips"] == [12], "one clip of each person"
+    assert found["female_20_percent_10-0.json"]["labelled_clips"] == [8], "all four clips of one person of each class"
+    assert all(0 <= one["score"] <= 1 and len(one["answers"]) in (16, 36) for one in found.values())
+    (script.RESULTS / "digit_20_percent_10-0.json").unlink()
+    capsys.readouterr()
+    assert run(script, words, monkeypatch) == first
+    assert capsys.readouterr().out.startswith("digit_20_percent_10-0.json: ")
+    table = [*corpus, "--table"]
+    assert run(script, table, monkeypatch) == first
+    said = capsys.readouterr().out.splitlines()
+    assert [row.split(" | ")[0].strip("| ") for row in said[2:]] == [task for task in tasks for _ in range(2)]
+    assert " to " in said[3]
