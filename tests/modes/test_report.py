@@ -50,7 +50,11 @@ def test_every_item_of_both_checklists_has_one_of_three_states(study, capsys):
     assert {"9a", "12a", "12b", "12e", "12g", "13", "D2.2", "D4.4", "E4.1", "E4.4", "E4.6", "E4.7"} <= records
     assert {found[number] for number in ("1", "3b", "17", "18a", "25", "D1.1", "E3.3")} == {"open"}
     assert "model/run.yaml" in text
-    assert "Trained and chosen on 12 recordings of 12 speakers." in text
+    parts = json.loads((study / "model" / "development.json").read_text())["parts"]
+    assert parts["training"]["recordings"] + parts["validation"]["recordings"] == 12
+    assert found["21"] == "answered from the records"
+    assert f"Training: {parts['training']['recordings']} recordings of" in text
+    assert f"Validation: {parts['validation']['recordings']} recording" in text
     said = capsys.readouterr().out
     assert re.search(r"TRIPOD\+AI: 52 items, \d+ answered from the records, 0 answered by study.yaml, \d+ open.", said)
     page = (study / "sheet" / "checklist.html").read_text()

@@ -243,7 +243,7 @@ def evaluate_model(
         metrics["overlap"] = redaction.shown(careful, is_sentence=True)
     write_scores(folder, predictions, metrics)
     if also and properties is not None:
-        save_development(properties, predictions, metrics, thresholds, folder)
+        save_development(properties, also, predictions, metrics, thresholds, folder)
     report = ScoreReport(
         record,
         test,

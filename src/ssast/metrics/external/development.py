@@ -98,7 +98,8 @@ class Development:
     """What a model folder keeps of the people that it was developed on.
 
     `properties` are those of the recordings that it was trained and chosen on; `labels` are of the people of its own
-    test, whom it had not heard. `unit` is what one of them is called.
+    test, whom it had not heard. `unit` is what one of them is called. `parts` count people and answers of training and
+    validation for readers; nothing is computed from them, so they are not read again.
     """
 
     recordings: int
@@ -107,10 +108,11 @@ class Development:
     unit: str
     properties: Mapping[str, Spread]
     labels: Mapping[str, LabelSummary]
+    parts: Mapping[str, object] = field(default_factory=dict)
 
     def entries(self) -> dict[str, object]:
         """Plain values for a file."""
-        counts = {name: getattr(self, name) for name in ("recordings", "people", "tested", "unit")}
+        counts = {name: getattr(self, name) for name in ("recordings", "people", "tested", "unit", "parts")}
         properties = {name: own.entries() for name, own in self.properties.items()}
         return {
             **counts,

@@ -28,7 +28,7 @@ _MAKING = """
 # domain 4, analysis
 4.1 | Sample size | Were there enough people and events? | sample_size
 4.2 | Kinds of predictors | Were numbers left as numbers, and kinds handled as kinds? |
-4.3 | Missing data | Were people with missing data treated rightly? | missing_data
+4.3 | Missing data | Were missing data, and people not followed to the end, treated rightly? | missing_data
 4.4 | Class imbalance | If rare answers were weighed up, were scores set right afterwards? | imbalance
 4.5 | Overfitting | Was something done against learning the training data by heart? |
 """
@@ -36,11 +36,11 @@ _TESTING = """
 # domain 4, analysis
 4.1 | Not on training data | Was the model tested on other data than it was made with? |
 4.2 | Sample size | Were there enough people and events? | sample_size
-4.3 | Missing data | Were people with missing data treated rightly? | missing_data
+4.3 | Missing data | Were missing data, and people not followed to the end, treated rightly? | missing_data
 4.4 | Test as it is | If rare answers were weighed up, was the test left as it is? |
 4.5 | Leaks | If data were split, did nothing leak from the one part into the other? | leakage
 4.6 | Resampling | If folds were used, was every step of training done anew in each? |
-4.7 | Measures | Were discrimination, calibration and use (net benefit) measured? |
+4.7 | Measures | Was the model judged rightly, by discrimination, calibration and use (net benefit)? |
 """
 _SOURCES = {
     "2.1": Origin(audit_facts.traits_known, hint="ssast audit"),

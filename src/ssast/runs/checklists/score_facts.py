@@ -90,28 +90,6 @@ def _unusable(metrics: _Metrics) -> list[str]:
     return [f"{counted(count, 'recording')} could not be used and had no score."] if count > 0 else []
 
 
-def numbers_known(records: Records) -> Knowledge | None:
-    """People and events of the test, and recordings of the training."""
-    tested = known_of_scores(records.scored, _flow, "report.html, From the table to the score")
-    if tested is None:
-        return None
-    trained = tuple(
-        run.state(f"Recordings by part: {shown}.", "run.yaml")
-        for run in records.trained
-        if (shown := ", ".join(f"{brief(name)} {count:d}" for name, count in run.kept("finetune", "clips").items()))
-    )
-    developed = tuple(
-        run.state(
-            f"Trained and chosen on {counted(found['recordings'], 'recording')} of {found['people']:d} "
-            f"{brief(found['unit'], 20)}s.",
-            "development.json",
-        )
-        for run in records.trained
-        if (found := run.file("development.json"))
-    )
-    return Knowledge((*trained, *developed, *tested.statements))
-
-
 def size_known(records: Records) -> Knowledge | None:
     """Events and people, and how wide intervals are now and for twice the people."""
     return known_of_scores(records.scored, _size, "report.html, Calibration, and how sure this set can be")

@@ -4,7 +4,7 @@ Shapes: R rows, F mel bins.
 """
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,18 +16,22 @@ from ssast.data.features import Values
 from ssast.data.plain_features import DECIBEL
 from ssast.data.storage.atomic_writes import atomic_file
 from ssast.data.tables.people import plain_name
+from ssast.metrics.estimates import people_with
 from ssast.metrics.external.development import Development, Spread, person_means
 from ssast.metrics.external.place import label_summaries
 from ssast.metrics.intervals import number_subjects
-from ssast.metrics.measures import Floats
+from ssast.metrics.level_measures import truth
+from ssast.metrics.measures import SOFT_POSITIVE, Floats
 from ssast.metrics.predictions import Predictions
 from ssast.metrics.score_entries import Metrics
 from ssast.model.checkpoints.model_folder import DEVELOPMENT
+from ssast.model.label_kinds import YES_NO, LabelKind
 from ssast.runs.results import named_subjects
 from ssast.runs.reviewing.plain_baseline import PlainBaseline
 from ssast.runs.rows import Rows
 from ssast.safe_reading import brief, json_file
 
+PARTS = ("training", "validation")
 _AGE, _OLDEST = "age", 90
 """Who is older than that counts as that old, since so few are that an age would name them."""
 
@@ -76,9 +80,17 @@ def property_spreads(table: pd.DataFrame) -> dict[str, Spread]:
 
 
 def save_development(
-    table: pd.DataFrame, tested: Predictions, metrics: Metrics, thresholds: Mapping[str, float], folder: Path
+    table: pd.DataFrame,
+    trained: Sequence[Rows],
+    tested: Predictions,
+    metrics: Metrics,
+    thresholds: Mapping[str, float],
+    folder: Path,
 ) -> None:
-    """development.json of a model folder: quantiles of what it was trained and chosen on, and of its own test."""
+    """development.json of a model folder: quantiles of what it was trained and chosen on, and of its own test.
+
+    `table` has the properties of the rows of training and of validation, `trained`.
+    """
     table = table[table[f"{_MARK}loudness"].notna()] if f"{_MARK}loudness" in table else table
     subjects, unit = named_subjects(table)
     kept = Development(
@@ -88,9 +100,39 @@ def save_development(
         unit=unit,
         properties=property_spreads(table),
         labels=label_summaries(metrics, tested, thresholds),
+        parts={name: part_counts(rows, table) for name, rows in zip(PARTS, trained, strict=True)},
     )
     with atomic_file(folder / DEVELOPMENT) as unfinished:
         Path(unfinished).write_text(json.dumps(kept.entries(), indent=1) + "\n", encoding="utf-8")
+
+
+def part_counts(source: Rows, used: pd.DataFrame) -> dict[str, object]:
+    """The recordings and people of a part of the table that were `used`, and how many have which answer, by label."""
+    kept_R = source.frame.index.isin(used.index)
+    subjects, _ = named_subjects(used)  # of both parts: one person alone would not count as named
+    row_r = used.index.get_indexer(source.frame.index[kept_R])
+    subject_r = number_subjects(subjects, len(used))[row_r]
+    labels = {
+        label.name: answer_counts(label, targets_R[kept_R], subject_r)
+        for label, targets_R in zip(source.kinds.labels, source.targets.T, strict=True)
+    }
+    return {"recordings": len(subject_r), "people": len(np.unique(subject_r)), "labels": labels}
+
+
+def answer_counts(label: LabelKind, targets_R: Floats, subject_R: NDArray[np.intp]) -> dict[str, object]:
+    """Rows with an answer; of a yes/no label those with it and the people of both, of a scale or choice by level."""
+    known_R = ~np.isnan(targets_R)
+    found: dict[str, object] = {"known": int(known_R.sum())}
+    if label.has_levels:
+        number_r = truth(label, targets_R[known_R]).astype(np.intp)
+        counts = np.bincount(number_r, minlength=len(label.levels)).tolist()
+        found["levels"] = dict(zip(label.shown_levels, counts, strict=True))
+    elif label.kind == YES_NO:
+        with_R = known_R & (targets_R >= SOFT_POSITIVE)
+        found["with"] = int(with_R.sum())
+        found["people_with"] = people_with(with_R, subject_R)
+        found["people_without"] = people_with(known_R & ~with_R, subject_R)
+    return found
 
 
 def _people(subjects: NDArray[Any] | None, recordings: int) -> int:
