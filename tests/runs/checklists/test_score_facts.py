@@ -1,10 +1,8 @@
 """What is said of scores follows from metrics.json, of whatever kind the labels are."""
 
-from dataclasses import replace
-
 import pytest
 
-from ssast.runs.checklists import group_facts, model_facts, part_facts, score_facts
+from ssast.runs.checklists import group_facts, model_facts, score_facts
 from ssast.runs.checklists.records import Records, RunFolder
 
 SCALE = {"qwk": 0.5, "mae_steps": 0.4, "intervals": {"qwk": [0.3, 0.7]}, "n": 9}
@@ -73,24 +71,3 @@ def test_recordings_that_served_for_recalibration_are_not_called_unusable():
     assert "served for recalibration (96)" in texts(score_facts.losses_known(records(metrics)))
     flow["left_out"] = {"recordings": 98, "reasons": [*reasons, {"reason": "it is cut off", "recordings": 2}]}
     assert texts(score_facts.poor_recordings_known(records(metrics))).startswith("2 recordings could not be used")
-
-
-def test_people_and_events_of_each_part_are_told_and_an_older_model_leaves_the_item_open():
-    counts = {"recordings": 40, "people": 9}
-    flow = {"table": counts, "scored": counts, "left_out": {"reasons": []}, "labels": {"a": {"with": 8, "empty": 0}}}
-    run = records({"flow": flow}).runs[0]
-    yes_no = {"known": 20, "with": 8, "people_with": 1, "people_without": 3}
-    labels = {"a": yes_no, "rough": {"known": 9, "levels": {"1": 4, "2": 5}}, "age": {"known": 7}}
-    part = {"recordings": 20, "people": 4, "labels": labels}
-    kept = {"unit": "speaker", "recordings": 25, "people": 5, "parts": {"training": part}}
-    known = part_facts.numbers_known(Records([replace(run, files=run.files | {"development.json": kept})]))
-    assert known.lacks == ""
-    assert texts(known).startswith(
-        "Training: 20 recordings of 4 speakers. Answers: a 8 of 20 with the label (1 speaker with it, 3 without), "
-        "rough 9 (1: 4, 2: 5), age 7. In the table 40 recordings of 9 speakers"
-    )
-    del kept["parts"]
-    older = part_facts.numbers_known(Records([replace(run, files=run.files | {"development.json": kept})]))
-    assert "Trained and chosen on 25 recordings of 5 speakers." in texts(older)
-    assert older.lacks.startswith("Not known: people and events of training")
-    assert part_facts.numbers_known(records()) is None

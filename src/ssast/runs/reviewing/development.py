@@ -31,7 +31,7 @@ from ssast.runs.reviewing.plain_baseline import PlainBaseline
 from ssast.runs.rows import Rows
 from ssast.safe_reading import brief, json_file
 
-PARTS = ("training", "validation")
+_PARTS = ("training", "validation")
 _AGE, _OLDEST = "age", 90
 """Who is older than that counts as that old, since so few are that an age would name them."""
 
@@ -100,7 +100,7 @@ def save_development(
         unit=unit,
         properties=property_spreads(table),
         labels=label_summaries(metrics, tested, thresholds),
-        parts={name: part_counts(rows, table) for name, rows in zip(PARTS, trained, strict=True)},
+        parts={name: part_counts(rows, table) for name, rows in zip(_PARTS, trained, strict=True)},
     )
     with atomic_file(folder / DEVELOPMENT) as unfinished:
         Path(unfinished).write_text(json.dumps(kept.entries(), indent=1) + "\n", encoding="utf-8")
