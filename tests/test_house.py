@@ -322,7 +322,7 @@ ELSEWHERE = (
     (
         "runs/reviewing/test_external.py",
         "what is kept and shown",
-        "runs.reviewing.development pages.external.place_section",
+        "pages.external.place_section",
     ),
     (
         "metrics/external/test_place.py",

@@ -4,7 +4,7 @@ from ssast.runs.checklists import part_facts
 from ssast.runs.checklists.records import Records, RunFolder
 
 
-def tested(flow):
+def a_run(flow):
     metrics = {"labels": {}, "resamples": 20, "subjects": 5, "unit": "speaker", "flow": flow}
     return RunFolder("run", {"finetune": {"mode": "finetune"}}, {"metrics.json": metrics}, [], None, frozenset())
 
@@ -16,7 +16,7 @@ def said(known):
 def test_people_and_events_of_each_part_are_told_and_an_older_model_leaves_the_item_open():
     counts = {"recordings": 40, "people": 9}
     flow = {"table": counts, "scored": counts, "left_out": {"reasons": []}, "labels": {"a": {"with": 8, "empty": 0}}}
-    run = tested(flow)
+    run = a_run(flow)
     yes_no = {"known": 20, "with": 8, "people_with": 1, "people_without": 3}
     labels = {"a": yes_no, "rough": {"known": 9, "levels": {"1": 4, "2": 5}}, "age": {"known": 7}}
     part = {"recordings": 20, "people": 4, "labels": labels}
@@ -31,4 +31,4 @@ def test_people_and_events_of_each_part_are_told_and_an_older_model_leaves_the_i
     older = part_facts.numbers_known(Records([replace(run, files=run.files | {"development.json": kept})]))
     assert "Trained and chosen on 25 recordings of 5 speakers." in said(older)
     assert older.lacks.startswith("Not known: people and events of training")
-    assert part_facts.numbers_known(Records([tested(None)])) is None
+    assert part_facts.numbers_known(Records([a_run(None)])) is None
