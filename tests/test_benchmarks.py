@@ -72,7 +72,7 @@ def test_a_report_of_twenty_labels_and_four_columns_of_groups_stays_below_5_mb(m
 def scripts(monkeypatch, tmp_path):
     """The scripts of pretraining and fine-tuning as modules, whose results go into a folder of their own."""
     monkeypatch.syspath_prepend(str(ROOT / "benchmarks"))
-    names = ("probes", "published", "pretraining", "finetuning")
+    names = ("probes", "published", "pretraining", "finetuning", "packed_fbanks")
     for name in names:
         monkeypatch.delitem(sys.modules, name, raising=False)
     found = {name: importlib.import_module(name) for name in names}
@@ -158,3 +158,20 @@ def test_fine_tuning_goes_on_with_the_cells_that_are_missing_and_reproduces_thei
     said = capsys.readouterr().out.splitlines()
     assert [row.split(" | ")[0].strip("| ") for row in said[2:]] == [task for task in tasks for _ in range(2)]
     assert " to " in said[3]
+
+
+def test_packed_fbanks_come_back_within_half_a_step_and_keep_what_is_probed(scripts, corpus, monkeypatch, tmp_path):
+    packing = importlib.import_module("packed_fbanks")
+    for root in (tmp_path / "voices", tmp_path / "digits"):
+        packing.pack(root, tmp_path / "carried", ["train", "test"], [])
+        packing.unpack(tmp_path / "carried", tmp_path / "there")
+        for split in ("train", "test"):
+            own, back = (torch.load(folder / f"{split}.fbanks.pt") for folder in (root, tmp_path / "there"))
+            assert [len(clip) for clip in own] == [len(clip) for clip in back]
+            rounded = (torch.cat(own) - torch.cat(back)).float().abs()[torch.cat(own).abs() < 5.5]
+            assert 0.4 * packing.STEP < rounded.max() < packing.STEP / 2 + 2e-3
+    monkeypatch.setattr(scripts["pretraining"], "CLIPS_A_PERSON", 1)
+    assert packing.wanted(tmp_path / "voices", "train", []) == set(range(48))
+    assert packing.wanted(tmp_path / "voices", "test", []) == set(range(0, 60, 4))
+    assert packing.wanted(tmp_path / "digits", "train", []) == set(range(0, 16, 2))
+    assert packing.wanted(tmp_path / "digits", "test", []) == {0, 2, 4, 6}
