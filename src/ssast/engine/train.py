@@ -60,10 +60,13 @@ def train(
         _run(run, folder)
     finally:
         run.checkpoints.close()
-    best = _best(run)
-    load_trainable(model, best["model"])
+    report = run.best_report
+    if report is None:  # another epoch was better than the last, or all were done before
+        best = _best(run)
+        load_trainable(model, best["model"])
+        report = best["report"]
     model.eval()
-    return Outcome(run.progress.best_epoch, best["report"], run.steps_here)
+    return Outcome(run.progress.best_epoch, report, run.steps_here)
 
 
 def _trained(model: nn.Module) -> list[tuple[str, tuple[int, ...]]]:

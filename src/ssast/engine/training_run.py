@@ -61,6 +61,7 @@ class Run:
         self.progress = TrainState()
         self.checkpoints = CheckpointWriter(folder / "checkpoints", older=settings.keep_checkpoints - 1)
         self.saved_at = time.monotonic()
+        self.best_report: dict[str, float] | None = None  # while the model has the weights of its best epoch
         self.first_step = 0
         self.clips = 0
         self.queued: tuple[Totals, list[str]] | None = None
@@ -279,10 +280,11 @@ class Run:
             behind = [uid for loss, uids in seen if not loss.isfinite() for uid in uids]
             raise self._astray("validation loss", found["loss"], behind)
         report |= {f"validation_{name}": value for name, value in found.items()}
+        self.best_report = None
         # Without validation clips the last epoch counts as the best.
         if not found or found["loss"] < place.best_loss or place.best_epoch < 0:
             place.best_loss, place.best_epoch = found.get("loss", float("nan")), place.epoch
-            weights = trainable_state(self.model)
+            self.best_report, weights = report, trainable_state(self.model)
             if distributed.is_main():
                 self.checkpoints.keep_best({"key": self.key, "epoch": place.epoch, "model": weights, "report": report})
         place.epoch, place.step_in_epoch, place.sums = place.epoch + 1, 0, {}

@@ -178,9 +178,14 @@ class SSASTForAudioClassification(nn.Module, AnswerMixin, EmbeddingMixin, Folder
 
     def train(self, mode: bool = True) -> Self:
         """Training mode (or not) for what trains: a frozen encoder stays in evaluation mode."""
-        super().train(mode)
-        if self.freeze:
-            self.v.eval()
+        if not self.freeze:
+            return super().train(mode)
+        self.training = mode
+        for part in self.children():
+            if part is not self.v:
+                part.train(mode)
+            elif any(module.training for module in part.modules()):
+                part.eval()
         return self
 
     def unfreeze_last(self, blocks: int) -> None:
