@@ -15,20 +15,27 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 from scipy.special import erf
+from simulated_raters import LABELS, judged, of_raters
 
 from ssast.metrics.calibration import bearing_people, recalibration, smooth_curve
 from ssast.metrics.estimates import auc_of
-from ssast.metrics.external.development import Spread, label_summary, person_means
-from ssast.metrics.external.shift import Look, above, label_looks
+from ssast.metrics.external.answers import YesNoAnswers
+from ssast.metrics.external.categories import Shares, beside, category_looks
+from ssast.metrics.external.development import Spread, person_means
+from ssast.metrics.external.looks import Look
+from ssast.metrics.external.shift import above, label_looks
 from ssast.metrics.measures import Floats
 from ssast.metrics.reliability import repeatability
 from ssast.metrics.subgroups import FEW_PEOPLE, GAP_MEASURES, gap_interval, group_measures
 from ssast.metrics.usefulness import net_benefit, predictive
+from ssast.model.label_kinds import LabelKind
 
 PREVALENCE, THRESHOLD = 0.1, 0.35
 RETEST_TRUTH = {"icc_2_1": 1 / 1.37, "icc_3_1": 1 / 1.36, "sem": 0.6, "mdc95": 0.6 * 1.96 * 2**0.5}
 """Of a standard deviation of 1 between people, 0.6 within and 0.1 between sessions."""
+CATEGORIES = {"sex": ("fm", (0.6, 0.4)), "smokes": ("nsu", (0.6, 0.25, 0.15))}
 BENEFIT_AT, CURVE_AT = (0.1, 0.2, 0.4), (0.15, 0.3, 0.5)
+RESAMPLES = 300
 _BIG = 300_000
 Span = tuple[float, list[float] | None]
 """A value, and its interval where there is one."""
@@ -153,6 +160,19 @@ def of_two_sessions(values: Floats) -> Iterator[tuple[str, Span]]:
             yield name, (own["value"], own["interval"])
 
 
+def rater_coverage(sets: int, people: int) -> dict[str, dict[str, float]]:
+    """By kind of label, the coverage of each measure of how far three raters agree, and the model with them."""
+    table = {}
+    for kind, label in LABELS.items():
+        for clips in (1, 5):
+            make = partial(judged, kind=kind, clips=clips)
+            big = of_raters(*make(np.random.default_rng(7), _BIG // clips), resamples=0)
+            truth = {name: value for name, (value, _) in big}
+            named = f"three raters of {label.name}, {clips} clip{'s' if clips > 1 else ''} each"
+            table[named] = covered(make, partial(of_raters, resamples=RESAMPLES), truth, sets, people)
+    return table
+
+
 def false_alarms(sets: int, people: int) -> float:
     """The share of sets without any gap in which a gap is named, of two columns of two groups and four measures."""
     named = []
@@ -166,21 +186,35 @@ def false_alarms(sets: int, people: int) -> float:
     return float(np.mean(named))
 
 
-def of_a_place(rng: np.random.Generator, people: int, shift: float = 0.0) -> tuple[dict[str, Spread], Clips]:
-    """Four properties of people in a place, of two recordings each, and their clips and answers."""
+Place = tuple[dict[str, Spread], dict[str, Shares], Clips]
+"""Properties of people, their categories, and their clips and answers."""
+
+
+def of_a_place(rng: np.random.Generator, people: int, shift: float = 0.0) -> Place:
+    """Four properties and two categories of people in a place, of two recordings each."""
     known = draw(rng, people, 2, of_people=True)
     subject_n = known[2]
     amounts = [shift + rng.normal(size=people)[subject_n] + rng.normal(size=2 * people) for _ in range(3)]
     amounts.append(rng.choice([3900.0, 7900.0], size=2 * people))
     spreads = {f"property {at}": Spread.of(person_means(own, subject_n)) for at, own in enumerate(amounts)}
-    return spreads, known
+    categories = {
+        name: Shares.of(rng.choice(list(values), size=people, p=shares)[subject_n].tolist(), subject_n)
+        for name, (values, shares) in CATEGORIES.items()
+    }
+    return spreads, categories, known
 
 
-def looks_between(there: tuple[dict[str, Spread], Clips], here: tuple[dict[str, Spread], Clips]) -> dict[str, Look]:
+def looks_between(there: Place, here: Place) -> dict[str, Look]:
     """Everything in which one place is held against another."""
-    (spreads, known), (others, beside) = here, there
+    (spreads, categories, known), (others, own_there, known_there) = here, there
     found = {name: look for name, own in spreads.items() if (look := above(own, others[name])) is not None}
-    summaries = [label_summary(own[0], own[1], own[1] >= THRESHOLD, own[2]) for own in (known, beside)]
+    for column, own in categories.items():
+        looks = category_looks(beside(own, own_there[column].kept()))
+        found |= {f"{column}: {name}": look for name, look in looks.items()}
+    summaries = [
+        YesNoAnswers(LabelKind("ill"), 1.0 * own[0], own[1][:, None], own[2], THRESHOLD).summary()
+        for own in (known, known_there)
+    ]
     return found | label_looks(*summaries)
 
 
@@ -198,6 +232,23 @@ def place_coverage(sets: int, people: int) -> dict[str, dict[str, float]]:
             pair = None if look is None else look.interval(0.95)
             hits.append(pair is not None and pair[0] <= truth <= pair[1])
         table[f"two places, shift {shift}"] = {"share of pairs": float(np.mean(hits))}
+    return table | category_coverage(sets, people)
+
+
+def category_coverage(sets: int, people: int) -> dict[str, dict[str, float]]:
+    """How often the gap in the share of a value between two places lies in its interval, by both shares."""
+    table = {}
+    for there, here in ((0.5, 0.5), (0.6, 0.8), (0.3, 0.1), (0.15, 0.15)):
+        rng, hits = np.random.default_rng(4), []
+        for _ in range(sets):
+            own = [
+                Shares.of(np.where(rng.random(people) < share, "f", "m").tolist(), np.arange(people))
+                for share in (here, there)
+            ]
+            look = category_looks(beside(*own))["f"]
+            pair = look.interval(0.95)
+            hits.append(pair is not None and pair[0] <= here - there <= pair[1])
+        table[f"a category, {there:.0%} there and {here:.0%} here"] = {"gap of the share": float(np.mean(hits))}
     return table
 
 
@@ -230,6 +281,7 @@ def main() -> None:
     show(label_coverage(asked.sets, asked.people))
     show(gap_coverage(asked.sets, asked.people))
     show({"two sessions": covered(twice, of_two_sessions, RETEST_TRUTH, asked.sets, asked.people)})
+    show(rater_coverage(asked.sets, asked.people))
     alarms = false_alarms(asked.without, asked.people)
     print(f"\n{asked.without} sets without any gap: one is named in {100 * alarms:.1f} % of them")
     show(place_coverage(asked.sets, asked.people))

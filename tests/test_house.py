@@ -322,12 +322,14 @@ ELSEWHERE = (
     (
         "runs/reviewing/test_external.py",
         "what is kept and shown",
-        "pages.external.place_section",
+        "pages.external.place_section runs.reviewing.categories",
     ),
+    ("metrics/external/test_recalibrating.py", "each kind of label, before and after", "metrics.external.answers"),
     (
         "metrics/external/test_place.py",
         "there and here together",
-        "metrics.external.development metrics.external.shift",
+        "metrics.external.development metrics.external.shift metrics.external.looks metrics.external.categories "
+        "metrics.external.kept metrics.external.unsaid",
     ),
     ("modes/test_attention.py", "clips, chosen and explained", "runs.explaining.clips runs.explaining.explainer"),
     (

@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 from ssast.metrics.intervals import LEVEL
 from ssast.metrics.measures import Floats, tie_groups
 
-PLAIN, SHARE, RATIO = "plain", "share", "ratio"
-"""On which scale an interval is symmetric: its own, the logit (between 0 and 1), or the logarithm (above 0)."""
+PLAIN, SHARE, RATIO, BOTH_WAYS = "plain", "share", "ratio", "both ways"
+"""On which scale an interval is symmetric: its own, logit (0 to 1), logarithm (above 0), Fisher's z (-1 to 1)."""
 _STEPS, _FAR = 50, 30.0
 """Steps of Newton's method at most, and how large a log-odds is taken to run off to infinity."""
 
@@ -45,7 +45,7 @@ class Estimate:
         if self.scale == SHARE and not 0 < self.value < 1:
             reach = 1 - ((1 - level) / 2) ** (1 / people)  # the exact one: nothing varies here
             return [0.0, reach] if self.value <= 0 else [1 - reach, 1.0]
-        if self.scale == RATIO and self.value <= 0:
+        if (self.scale == RATIO and self.value <= 0) or (self.scale == BOTH_WAYS and abs(self.value) >= 1):
             return None
         from scipy.special import stdtrit
 
@@ -58,6 +58,9 @@ class Estimate:
         if self.scale == RATIO:
             factor = float(np.exp(min(reach / self.value, _FAR)))
             return self.value / factor, self.value * factor
+        if self.scale == BOTH_WAYS:
+            centre, away = np.arctanh(self.value), reach / (1 - self.value**2)
+            return float(np.tanh(centre - away)), float(np.tanh(centre + away))
         odds, away = np.log(self.value / (1 - self.value)), reach / (self.value * (1 - self.value))
         low, high = (1 / (1 + np.exp(-np.clip(odds + side * away, -700, 700))) for side in (-1, 1))
         return low, high
@@ -90,11 +93,40 @@ def share_of(
     return Estimate(value, pulls_S, people_with(among_n, subject_n), SHARE)
 
 
-def mean_of(values_n: Floats, subject_n: NDArray[np.intp], subjects: int) -> Estimate:
+def mean_of(values_n: Floats, subject_n: NDArray[np.intp], subjects: int, scale: str = PLAIN) -> Estimate:
     """The mean over clips."""
     value = float(values_n.mean())
     pulls_S = by_subject((values_n - value) / len(values_n), subject_n, subjects)
-    return Estimate(value, pulls_S, len(np.unique(subject_n)))
+    return Estimate(value, pulls_S, len(np.unique(subject_n)), scale)
+
+
+def root_mean_square(away_n: Floats, subject_n: NDArray[np.intp], subjects: int) -> Estimate:
+    """The root of the mean square over clips, such as the RMSE of what scores are off."""
+    square = mean_of(away_n**2, subject_n, subjects)
+    root = square.value**0.5
+    return Estimate(root, square.pulls / (2 * root) if root > 0 else square.pulls, square.bearing, RATIO)
+
+
+def slope_of(scores_n: Floats, values_n: Floats, subject_n: NDArray[np.intp], subjects: int) -> Estimate:
+    """The slope of the line of least squares that tells values from scores; undefined where these do not vary."""
+    away_n = scores_n - scores_n.mean()
+    spread = float(away_n @ away_n)
+    if np.ptp(scores_n) == 0:
+        return undefined(subjects)
+    slope = float(away_n @ values_n) / spread
+    rest_n = values_n - values_n.mean() - slope * away_n
+    pulls_S = by_subject(away_n * rest_n / spread, subject_n, subjects)
+    return Estimate(slope, pulls_S, len(np.unique(subject_n)))
+
+
+def correlation_of(scores_n: Floats, values_n: Floats, subject_n: NDArray[np.intp], subjects: int) -> Estimate:
+    """Pearson's correlation, its error from what each clip adds (its influence), summed by subject."""
+    if np.ptp(scores_n) == 0 or np.ptp(values_n) == 0:
+        return undefined(subjects, BOTH_WAYS)
+    one_n, two_n = ((each - each.mean()) / each.std() for each in (scores_n, values_n))
+    value = float(np.clip((one_n * two_n).mean(), -1, 1))
+    pulls_n = (one_n * two_n - value * (one_n**2 + two_n**2) / 2) / len(one_n)
+    return Estimate(value, by_subject(pulls_n, subject_n, subjects), len(np.unique(subject_n)), BOTH_WAYS)
 
 
 def auc_of(

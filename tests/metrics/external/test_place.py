@@ -4,12 +4,14 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from ssast.metrics.external.development import QUANTILE_SHARES, Development, Spread, person_means
+from ssast.metrics.external.categories import Shares, beside, category_looks
+from ssast.metrics.external.development import QUANTILE_SHARES, Development, LabelSummary, Spread, person_means
 from ssast.metrics.external.place import Place, add_external, label_summaries
 from ssast.metrics.intervals import number_subjects
 from ssast.metrics.predictions import Predictions
-from ssast.model.label_kinds import SCALE, LabelKind, LabelKinds
+from ssast.model.label_kinds import CHOICE, NUMBER, SCALE, LabelKind, LabelKinds
 from ssast.model.label_kinds import YES_NO as YES_NO_KIND
+from ssast.pages.external.place_section import place_rows, place_section, place_sentences
 
 YES_NO = {"loss": "BCE", "labels": {"ill": {}}}
 
@@ -163,21 +165,159 @@ def test_a_damaged_file_of_development_is_refused(where, wrong):
         Development.of_entries(content)
 
 
-def test_a_yes_no_label_beside_a_scale_keeps_its_own_scores_and_the_scale_is_said_to_have_no_threshold():
-    rng = np.random.default_rng(6)
-    there, (here, level) = developed(rng), draw(rng)
-    kinds = LabelKinds((LabelKind("grade", SCALE, levels=(0, 1, 2, 3)), LabelKind("ill", YES_NO_KIND)))
-    both = replace(
+def mixed(rng, names="p", shift=0.0, **how):
+    """The people of `draw`, who have a grade, an age and a kind of voice besides; the scores of all are `shift` off."""
+    here, level = draw(rng, names=names, shift=shift, **how)
+    odds = np.log(here.scores / (1 - here.scores))
+    grade = 1.0 * (odds + rng.logistic(size=odds.shape) - shift > [[1.0, 0.0, -1.0]])
+    age = 50 + 5 * rng.normal(size=odds.shape)
+    voice = rng.integers(0, 2, odds.shape)
+    kinds = LabelKinds(
+        (
+            LabelKind("grade", SCALE, levels=(0, 1, 2, 3), cut=2),
+            LabelKind("ill", YES_NO_KIND),
+            LabelKind("age", NUMBER),
+            LabelKind("voice", CHOICE, levels=("creaky", "modal")),
+        )
+    )
+    at_least = 1 / (1 + np.exp(-(odds + np.array([1.0, 0.0, -1.0]))))
+    says = np.where(rng.random(odds.shape) < 0.8, voice, 1 - voice)
+    predictions = replace(
         here,
-        labels=["grade", "ill"],
-        scores=np.hstack([np.sort(rng.random((len(here.uids), 3)), axis=1)[:, ::-1], here.scores]),
-        targets=np.hstack([rng.integers(0, 4, (len(here.uids), 1)), here.targets]),
+        labels=kinds.names,
+        scores=np.hstack([at_least, here.scores, age + shift + rng.normal(size=odds.shape), 1.0 - says, 1.0 * says]),
+        targets=np.hstack([grade.sum(axis=1, keepdims=True), here.targets, age, voice]),
         kinds=kinds,
     )
-    properties = spreads(here, loudness=level)
-    metrics = {"loss": "mixed", "labels": {"grade": {"kind": SCALE}, "ill": {"kind": YES_NO_KIND}}}
-    add_external(metrics, both, Place({"ill": 0.5}, properties, there))
-    assert metrics["external"]["labels"] == external(there, here, properties)["labels"]
-    assert metrics["external"]["cannot"] == [
-        "grade: it is not answered by yes or no, so no threshold is carried over and nothing recalibrated"
+    return predictions, here, level
+
+
+MIXED = {"loss": "mixed", "labels": {}}
+
+
+def developed_mixed(rng, **how):
+    predictions, _, level = mixed(rng, names="d", **how)
+    labels = json.loads(
+        json.dumps({k: v.entries() for k, v in label_summaries(MIXED, predictions, {"ill": 0.5}).items()})
+    )
+    labels = {name: LabelSummary.of_entries(own) for name, own in labels.items()}
+    return Development(len(level), 100, 100, "speaker", spreads(predictions, loudness=level), labels)
+
+
+def test_labels_of_every_kind_are_held_against_development_and_recalibrated_where_they_can_be():
+    rng = np.random.default_rng(6)
+    there = developed_mixed(rng)
+    everybody, alone, level = mixed(rng, people=240, shift=1.5)
+    is_fitted = np.isin(everybody.subjects, np.unique(everybody.subjects)[:100])
+    fitted, here = everybody.at(np.flatnonzero(is_fitted)), everybody.at(np.flatnonzero(~is_fitted))
+    metrics = dict(MIXED)
+    about = {"people": 100, "unit": "speaker", "recordings": 200, "share": 0.4, "seed": 0}
+    properties = spreads(here, loudness=level[~is_fitted])
+    add_external(metrics, here, Place({"ill": 0.5}, properties, there, fitted=fitted, about_fitted=about))
+    found = metrics["external"]
+    grade, age, voice = (found["labels"][name] for name in ("grade", "age", "voice"))
+    assert (grade["cut"], grade["threshold"], grade["kind"]) == (2, 0.5, SCALE)
+    assert not grade["measures"]["auc"]["gap"]["is_told"]
+    for own in (grade, age):
+        assert own["measures"]["calibration_intercept"]["gap"]["is_told"]
+        ways = own["recalibration"]["ways"]
+        assert abs(ways["slope and intercept"]["calibration_intercept"]["value"]) < 0.5
+        assert abs(ways["before"]["calibration_intercept"]["value"]) > 1
+    assert age["recalibration"]["ways"]["before"]["calibration_intercept"]["value"] == pytest.approx(-1.5, abs=0.3)
+    assert age["recalibration"]["ways"]["intercept"]["mae"]["value"] < 1
+    assert voice["measures"]["accuracy"]["here"]["value"] == pytest.approx(0.8, abs=0.1)
+    assert voice["recalibration"] is None
+    assert found["cannot"] == [
+        "age: it is a number, so no threshold is carried over",
+        "voice: it is one kind of several, so no threshold is carried over and nothing recalibrated",
     ]
+    told_alone = {}
+    own = alone.at(np.flatnonzero(~is_fitted))
+    told_alone["loss"], told_alone["labels"] = "BCE", {"ill": {}}
+    add_external(told_alone, own, Place({"ill": 0.5}, {}, None))
+    ill, beside = told_alone["external"]["labels"]["ill"], found["labels"]["ill"]
+    for name in ill["measures"]:
+        assert beside["measures"][name]["here"] == ill["measures"][name]["here"]
+    sentences = place_sentences(metrics)
+    assert any(one.startswith("grade: the model's own cut, at least 2, gives here sensitivity") for one in sentences)
+    assert any(one.startswith("age, new slope and intercept: calibration slope") for one in sentences)
+    page = place_section(metrics)
+    assert "ranked probability score" in page
+    assert "grade at least 3" in page
+    assert "share at least at 2" in page
+    assert len(place_rows(metrics)) > 20
+
+
+def test_a_scale_without_a_cut_has_no_call_to_carry_over_and_few_at_its_top_are_named():
+    rng = np.random.default_rng(7)
+    here = mixed(rng, people=60)[0]
+    kinds = here.kinds.changed(lambda label: {"cut": None})
+    targets = here.targets.copy()
+    targets[:, 0] = np.minimum(targets[:, 0], 2)
+    metrics = dict(MIXED)
+    add_external(metrics, replace(here, kinds=kinds, targets=targets), Place({"ill": 0.5}, {}, None, fitted=here))
+    grade = metrics["external"]["labels"]["grade"]
+    assert not {"cut", "threshold"} & set(grade)
+    assert not {"sensitivity", "prevalence"} & set(grade["measures"])
+    assert list(grade["scores"]) == ["scores"]
+    own = [one for one in metrics["external"]["cannot"] if one.startswith("grade")]
+    assert own == [
+        "grade: labels.yaml gave the model no cut from which it counts as present, so none is carried over",
+        "grade: fewer than 10 people are at or above 3, or below it, so calibration there is not measured",
+    ]
+    assert not [one for one in place_sentences(metrics) if "own cut" in one]
+
+
+@pytest.mark.parametrize("sets", [30, pytest.param(300, marks=pytest.mark.slow)])
+def test_labels_of_every_kind_and_categories_raise_few_false_alarms_without_a_shift(sets):
+    alarms, rng = [], np.random.default_rng(1)
+    for _ in range(sets):
+        there, (here, _, level) = developed_mixed(rng), mixed(rng)
+        there = replace(there, categories={"sex": sexes(rng, "fm").kept(), "smokes": sexes(rng, "012").kept()})
+        place = Place({"ill": 0.5}, spreads(here, seed=rng.integers(1e9), loudness=level), there)
+        place = replace(place, categories={"sex": sexes(rng, "fm"), "smokes": sexes(rng, "012")})
+        metrics = dict(MIXED)
+        add_external(metrics, here, place)
+        found = metrics["external"]
+        shares = [each["gap"]["is_told"] for own in found["categories"].values() for each in own.values()]
+        alarms.append(any(shares) or bool(told(found)))
+        assert [len(own) for own in found["categories"].values()] == [2, 3]
+    assert np.mean(alarms) <= 0.08
+
+
+def sexes(rng, letters, people=100, shares=None):
+    groups = rng.choice(list(letters), size=people, p=shares)
+    return Shares.of(np.repeat(groups, 2).tolist(), np.repeat(np.arange(people), 2))
+
+
+def test_other_shares_of_a_category_are_told_and_named():
+    rng = np.random.default_rng(8)
+    there, (here, level) = developed(rng), draw(rng)
+    there = replace(there, categories={"sex": sexes(rng, "fm").kept(), "site": sexes(rng, "a").kept()})
+    place = Place({"ill": 0.5}, spreads(here, loudness=level), there)
+    place = replace(place, categories={"sex": sexes(rng, "fm", shares=[0.85, 0.15]), "site": sexes(rng, "b")})
+    metrics = {"loss": "BCE", "labels": {"ill": {}}}
+    add_external(metrics, here, place)
+    found = metrics["external"]
+    assert found["looked_at"] == 14, "a share of two is one question"
+    assert found["categories"]["sex"]["f"]["gap"]["is_told"]
+    assert found["cannot"] == [
+        "Shift of site: none of its values here is one of development's, so they are not compared"
+    ]
+    assert any(one.startswith("Shift: sex: f is more frequent here (8") for one in place_sentences(metrics))
+    assert "sex: f" in place_section(metrics)
+    assert any(row[0] == "sex: m: share of people" for row in place_rows(metrics))
+
+
+def test_a_value_of_few_people_is_not_kept_and_counts_among_all_others():
+    groups = ["f"] * 55 + ["m"] * 40 + ["x"] * 5
+    own = Shares.of(groups, np.arange(100))
+    kept = Shares.of_entries(json.loads(json.dumps(own.kept().entries())))
+    assert set(kept.values) == {"f", "m"}
+    pairs = beside(own, kept)
+    assert {name: pair[1].value for name, pair in pairs.items()} == pytest.approx({"f": 0.55, "m": 0.4, "Others": 0.05})
+    assert {name: pair[0].value for name, pair in pairs.items()} == pytest.approx({"f": 0.55, "m": 0.4, "Others": 0.05})
+    for here, there in pairs.values():
+        assert here.interval() == pytest.approx(there.interval(), rel=1e-6)
+    assert len(category_looks(pairs)) == 3
+    assert Shares.of([None, "f", "f", "m"], np.array([0, 1, 1, 1])).values["f"].value == pytest.approx(2 / 3)

@@ -8,8 +8,11 @@ import pandas as pd
 import pytest
 
 import ssast
+from ssast import redaction
 from ssast.data.storage.location import Location
 from ssast.errors import UserError
+from ssast.model.label_kinds import LabelKind, LabelKinds
+from ssast.runs.reviewing.categories import category_shares, kept_categories, shown_categories
 from ssast.runs.reviewing.external import ExternalTest, chosen_people
 from ssast.runs.rows import Rows
 
@@ -128,12 +131,43 @@ def test_a_model_that_lacks_its_development_is_scored_and_says_so(small, still_c
 def test_what_does_not_go_together_is_refused_before_a_recording_is_read(small, corpus, tmp_path):
     with pytest.raises(UserError, match="--recalibrate belongs to a test in another place; add --external True"):
         tried(corpus, small, tmp_path / "out", external=False, recalibrate=0.3)
-    with pytest.raises(UserError, match="--recalibrate fits the scores of yes/no labels, but age is none"):
-        ExternalTest(0.3, 0).check(Rows(corpus.frame(), ["age"], Location("t.csv")))
+    voice = LabelKinds((LabelKind("voice", "CE", levels=("creaky", "modal")),))
+    with pytest.raises(UserError, match="fits the scores of yes/no labels, scales and numbers, but voice is one kind"):
+        ExternalTest(0.3, 0).check(Rows(corpus.frame(), ["voice"], Location("t.csv"), voice))
     table = corpus.frame("test").assign(speaker="one")
     table.to_csv(corpus.splits / "test.csv")
     with pytest.raises(UserError, match=r"--recalibrate sets people apart, but .* has one alone"):
         tried(corpus, small, tmp_path / "out", recalibrate=0.3)
+
+
+def test_categories_are_columns_of_few_values_that_are_no_labels_and_no_names():
+    people = 40
+    table = pd.DataFrame(
+        {
+            "speaker": [f"p{n}" for n in range(people)],
+            "Gender": ["F", "female", "M ", "Male"] * 10,
+            "age": 30,
+            "smoker": [0, 1] * 20,
+            "weight": np.linspace(50, 90, people),
+            "site": ["Aachen"] * 35 + ["Bonn"] * 5,
+            "remark": [f"remark {n}" for n in range(people)],
+            "ill": [0, 1] * 20,
+            "rough_r1": [1, 2] * 20,
+        },
+        index=pd.Index([f"u{n}" for n in range(people)], name="uid"),
+    )
+    found = category_shares(table, [LabelKind("ill"), LabelKind("rough", "ordinal")], list(table.columns))
+    shares = {name: {value: round(each.value, 3) for value, each in own.values.items()} for name, own in found.items()}
+    assert shares == {
+        "sex": {"female": 0.5, "male": 0.5},
+        "smoker": {"0": 0.5, "1": 0.5},
+        "site": {"aachen": 0.875, "bonn": 0.125},
+    }
+    assert set(kept_categories(found)["site"].values) == {"aachen"}, "five people are too few to be kept"
+    with redaction.redacting(redaction.Redaction(lambda kind, name: "0123456789ab")):
+        assert set(kept_categories(found)) == {"sex", "smoker"}
+        assert set(shown_categories(found)["sex"].values) == {"female", "male"}
+        assert "aachen" not in shown_categories(found)["site"].values
 
 
 def test_people_are_chosen_whole_by_seed_and_name_and_never_all():

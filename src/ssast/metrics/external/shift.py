@@ -3,29 +3,14 @@
 Shapes: Q quantiles of the people of a place.
 """
 
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
 
 import numpy as np
 
 from ssast.metrics.estimates import SHARE, Estimate
 from ssast.metrics.external.development import LABEL_MEASURES, SCORES_OF, LabelSummary, Spread
-from ssast.metrics.intervals import LEVEL
-from ssast.metrics.subgroups import FEW_PEOPLE, gap_interval
-
-
-@dataclass(frozen=True)
-class Look:
-    """One thing that was held against development: how it differs, the interval by level, and what no shift gives."""
-
-    value: float
-    interval: Callable[[float], list[float] | None]
-    nothing: float
-
-    def is_told(self, level: float) -> bool:
-        """Whether luck does not explain it at this level."""
-        pair = self.interval(level)
-        return pair is not None and not pair[0] <= self.nothing <= pair[1]
+from ssast.metrics.external.looks import Look, gap
+from ssast.metrics.subgroups import FEW_PEOPLE
 
 
 def above(here: Spread, there: Spread) -> Look | None:
@@ -44,13 +29,6 @@ def above(here: Spread, there: Spread) -> Look | None:
     below = sum(part**2 / count for part, count in zip(parts, counts, strict=True))
     freedom = sum(parts) ** 2 / below if below > 0 else float(sum(counts))
     return Look(found.value, lambda level: found.interval(level, freedom=freedom), 0.5)
-
-
-def gap(here: Estimate, there: Estimate) -> Look | None:
-    """How far a measure lies above that of development; None where either has no interval."""
-    if gap_interval(here, there, LEVEL) is None:
-        return None
-    return Look(here.value - there.value, lambda level: gap_interval(here, there, level), 0.0)
 
 
 def property_looks(here: Mapping[str, Spread], there: Mapping[str, Spread]) -> dict[str, Look]:

@@ -18,15 +18,29 @@ _PROPERTIES = {
 }
 _MEASURES = {
     "prevalence": "share with the label",
+    "mean_target": "mean of the label",
     "auc": "AUC",
+    "accuracy": "accuracy",
+    "pearson": "Pearson",
     "sensitivity": "sensitivity",
     "specificity": "specificity",
     "calibration_slope": "calibration slope",
     "calibration_intercept": "calibration intercept",
     "brier": "Brier",
+    "rps": "ranked probability score",
+    "mae": "MAE",
+    "rmse": "RMSE",
+    "mae_steps": "MAE (steps)",
 }
-_SCORES = {"scores_with": "scores of people with the label", "scores_without": "scores of people without it"}
+_SCORES = {
+    "scores_with": "scores of people with the label",
+    "scores_without": "scores of people without it",
+    "scores": "scores",
+}
 _CARRIED = ("sensitivity", "specificity")
+_MENDED = ("calibration_slope", "calibration_intercept", "brier", "rps", "mae", "rmse", "mae_steps", *_CARRIED)
+_AT = "_at_"
+"""Between a measure and the level of a scale's cut."""
 _WAYS = {"before": "as they are", "intercept": "new intercept", "slope and intercept": "new slope and intercept"}
 _READING = (
     "Development: recordings are those that the model was trained and chosen on; measures and scores are of the people "
@@ -34,6 +48,13 @@ _READING = (
     "lie. Higher here: of a person here and one of development, how often the first is higher; 50 of 100 is no shift. "
     "All intervals of differences share one correction (Bonferroni), so that luck alone names anything in at most 5 of "
     "100 sets."
+)
+_MENDING = (
+    "New log-odds are the slope times the old ones plus the intercept; of a scale one slope and one intercept serve at "
+    "all cuts, and of a number the new value is the slope times the old one plus the intercept. Both stand in "
+    "metrics.json. The order of the scores, and so the AUC, stays as it is: no recalibration mends that. The ranked "
+    "probability score is the mean of the Brier scores at all cuts. Intervals are those of the people scored; what the "
+    "people recalibrated on leave open is not in them."
 )
 
 
@@ -76,10 +97,12 @@ def place_rows(metrics: Mapping[str, Any]) -> list[list[str]]:
     rows = [["", "development", "here", "difference"]]
     for name, own in found["inputs"].items():
         rows.append([_property(name), _middle(own["development"]), _middle(own["here"]), _higher(own["above"])])
+    for name, each in _categories(found):
+        rows.append([f"{name}: share of people", *(_flat(each[where]) for where in ("development", "here", "gap"))])
     for label, own in found["labels"].items():
         for name, each in own["measures"].items():
             cells = [_flat(each["development"]), _flat(each["here"]), _flat(each["gap"])]
-            rows.append([f"{label}: {_MEASURES[name]}", *cells])
+            rows.append([f"{label}: {_measure(name, own)}", *cells])
         for name, each in own["scores"].items():
             cells = [_middle(each["development"]), _middle(each["here"]), _higher(each["above"])]
             rows.append([f"{label}: {_SCORES[name]}", *cells])
@@ -88,6 +111,20 @@ def place_rows(metrics: Mapping[str, Any]) -> list[list[str]]:
 
 def _property(name: str) -> str:
     return _PROPERTIES.get(name, name)
+
+
+def _categories(found: Mapping[str, Any]) -> Iterator[tuple[str, Mapping[str, Any]]]:
+    """Each value of each category, as `sex: female`, with the share of people there and here."""
+    for column, values in found.get("categories", {}).items():
+        yield from ((f"{column}: {name.lower() if name == 'Others' else name}", each) for name, each in values.items())
+
+
+def _measure(name: str, own: Mapping[str, Any]) -> str:
+    """A measure of a label in words; of a scale those who are at its cut or above have the label."""
+    if name == "prevalence" and "cut" in own:
+        return f"share at least at {own['cut']:g}"
+    base, _, level = name.partition(_AT)
+    return f"{_MEASURES[base]} at least {level}" if level else _MEASURES[name]
 
 
 def _flat(found: Mapping[str, Any] | None) -> str:
@@ -115,15 +152,16 @@ def _higher(found: Mapping[str, Any]) -> str:
 
 
 def _carried(label: str, own: Mapping[str, Any]) -> Iterator[str]:
-    """What the threshold that came with the model does here, beside what it did in development's test."""
-    if not own["measures"]:
+    """What the threshold or cut that came with the model does here, beside what it did in development's test."""
+    if not own["measures"] or "threshold" not in own:
         return
     parts = []
     for name in _CARRIED:
         here, there = own["measures"][name]["here"], own["measures"][name]["development"]
         beside = f", there {number(there['value'], 2)}" if there else ""
         parts.append(f"{name} {number(here['value'], 2)} ({span(here['interval'], 2)}{beside})")
-    yield f"{label}: the model's own threshold, {number(own['threshold'])}, gives here {' and '.join(parts)}."
+    what = f"cut, at least {own['cut']:g}," if "cut" in own else f"threshold, {number(own['threshold'])},"
+    yield f"{label}: the model's own {what} gives here {' and '.join(parts)}."
 
 
 def _named_inputs(found: Mapping[str, Any]) -> Iterator[str]:
@@ -133,6 +171,14 @@ def _named_inputs(found: Mapping[str, Any]) -> Iterator[str]:
             middles = f"middle {_short(own['here']['median'])}, there {_short(own['development']['median'])}"
             which = "higher" if share > 0.5 else "lower"
             yield f"Shift: {_property(name)} is {which} here ({middles})."
+    for name, each in _categories(found):
+        if each["gap"]["is_told"]:
+            shares = f"{_percent(each['here'])} of the people, there {_percent(each['development'])}"
+            yield f"Shift: {name} is {'more' if each['gap']['value'] > 0 else 'less'} frequent here ({shares})."
+
+
+def _percent(found: Mapping[str, Any]) -> str:
+    return f"{100 * found['value']:.0f} %"
 
 
 def _named_labels(found: Mapping[str, Any]) -> Iterator[str]:
@@ -141,7 +187,7 @@ def _named_labels(found: Mapping[str, Any]) -> Iterator[str]:
             if each["gap"]["is_told"]:
                 gap = each["gap"]
                 yield (
-                    f"Shift: {label}, {_MEASURES[name]}, differs from development by {number(gap['value'], 2)} "
+                    f"Shift: {label}, {_measure(name, own)}, differs from development by {number(gap['value'], 2)} "
                     f"({span(gap['interval'], 2)})."
                 )
         for name, each in own["scores"].items():
@@ -170,8 +216,8 @@ def _mended(found: Mapping[str, Any]) -> Iterator[str]:
         before, after = ways["before"], ways[last]
         parts = [
             f"{_MEASURES[name]} {number(before[name]['value'], 2)} before and {number(after[name]['value'], 2)} after"
-            for name in ("calibration_slope", "calibration_intercept", "brier", *_CARRIED)
-            if before[name]["value"] is not None and after[name]["value"] is not None
+            for name in _MENDED
+            if name in before and before[name]["value"] is not None and after[name]["value"] is not None
         ]
         yield f"{label}, {_WAYS[last]}: {', '.join(parts)}."
 
@@ -181,7 +227,7 @@ def _labels(found: Mapping[str, Any]) -> str:
     for label, own in found["labels"].items():
         for name, each in own["measures"].items():
             cells = [with_interval(each[where]) for where in ("development", "here", "gap")]
-            rows.append([Breakable(label), _MEASURES[name], *cells])
+            rows.append([Breakable(label), _measure(name, own), *cells])
         for name, each in own["scores"].items():
             cells = [_middle(each["development"]), _middle(each["here"]), _higher(each["above"])]
             rows.append([Breakable(label), _SCORES[name], *(cell.replace(" (", "\n(") for cell in cells)])
@@ -190,7 +236,7 @@ def _labels(found: Mapping[str, Any]) -> str:
 
 
 def _inputs(found: Mapping[str, Any]) -> str:
-    rows = [
+    rows: list[list[Any]] = [
         [
             _property(name),
             *(_middle(own[where]).replace(" (", "\n(") for where in ("development", "here")),
@@ -199,22 +245,36 @@ def _inputs(found: Mapping[str, Any]) -> str:
         for name, own in found["inputs"].items()
     ]
     head = ["recordings and people", "development: middle", "here: middle", "difference"]
-    return f"<h3>Recordings and people</h3>{table(head, rows)}" if rows else ""
+    shares = [
+        [Breakable(name), *(with_interval(each[where]) for where in ("development", "here", "gap"))]
+        for name, each in _categories(found)
+    ]
+    told = f"<h3>Recordings and people</h3>{table(head, rows)}" if rows else ""
+    head = ["share of people", "development", "here", "difference"]
+    return told + (table(head, shares) if shares else "")
 
 
 def _recalibration(found: Mapping[str, Any]) -> str:
-    names = ("calibration_slope", "calibration_intercept", "brier", *_CARRIED)
-    rows = [
-        [Breakable(label), _WAYS[way], *(with_interval(measures[name]) for name in names)]
-        for label, own in found["labels"].items()
-        for way, measures in ((own["recalibration"] or {}).get("ways") or {}).items()
-    ]
-    if not rows:
+    """A table of each kind of label, since each has measures of its own."""
+    tables: dict[tuple[str, ...], list[list[Any]]] = {}
+    for label, own in found["labels"].items():
+        for way, measures in ((own["recalibration"] or {}).get("ways") or {}).items():
+            names = tuple(name for name in _MENDED if name in measures)
+            cells = [with_interval(measures[name]) for name in names]
+            tables.setdefault(names, []).append([Breakable(label), _WAYS[way], *cells])
+    if not tables:
         return ""
-    text = (
-        "New log-odds are the slope times the old ones plus the intercept; both stand in metrics.json. The order of "
-        "the scores, and so the AUC, stays as it is: no recalibration mends that. Intervals are those of the people "
-        "scored; what the people recalibrated on leave open is not in them."
-    )
-    head = ["label", "scores", *(_MEASURES[name] for name in names)]
-    return f'<h3>Recalibration</h3>{table(head, rows)}<p class="soft">{escape(text)}</p>'
+    made = [table(["label", "scores", *(_MEASURES[name] for name in names)], rows) for names, rows in tables.items()]
+    return f'<h3>Recalibration</h3>{"".join(made)}{_at_cuts(found)}<p class="soft">{escape(_MENDING)}</p>'
+
+
+def _at_cuts(found: Mapping[str, Any]) -> str:
+    """Calibration at each cut of the scales, before and after."""
+    names, rows = ("calibration_slope", "calibration_intercept"), []
+    for label, own in found["labels"].items():
+        for way, measures in ((own["recalibration"] or {}).get("ways") or {}).items():
+            levels = [name.partition(_AT)[2] for name in measures if name.startswith(f"{names[0]}{_AT}")]
+            for level in levels:
+                cells = [with_interval(measures[f"{name}{_AT}{level}"]) for name in names]
+                rows.append([Breakable(f"{label} at least {level}"), _WAYS[way], *cells])
+    return table(["cut", "scores", *(_MEASURES[name] for name in names)], rows) if rows else ""

@@ -17,6 +17,7 @@ from ssast.data.plain_features import DECIBEL
 from ssast.data.storage.atomic_writes import atomic_file
 from ssast.data.tables.people import plain_name
 from ssast.metrics.estimates import people_with
+from ssast.metrics.external.categories import Shares
 from ssast.metrics.external.development import Development, Spread, person_means
 from ssast.metrics.external.place import label_summaries
 from ssast.metrics.intervals import number_subjects
@@ -25,8 +26,9 @@ from ssast.metrics.measures import SOFT_POSITIVE, Floats
 from ssast.metrics.predictions import Predictions
 from ssast.metrics.score_entries import Metrics
 from ssast.model.checkpoints.model_folder import DEVELOPMENT
-from ssast.model.label_kinds import YES_NO, LabelKind
+from ssast.model.label_kinds import YES_NO, LabelKind, LabelKinds
 from ssast.runs.results import named_subjects
+from ssast.runs.reviewing.categories import category_shares, kept_categories
 from ssast.runs.reviewing.plain_baseline import PlainBaseline
 from ssast.runs.rows import Rows
 from ssast.safe_reading import brief, json_file
@@ -79,6 +81,13 @@ def property_spreads(table: pd.DataFrame) -> dict[str, Spread]:
     return {name: Spread.of(own) for name, own in means.items() if len(own)}
 
 
+def categories_of(table: pd.DataFrame, tested: Predictions) -> dict[str, Shares]:
+    """How the people of such a table are spread over its categories; the labels of `tested` are none."""
+    kinds = tested.kinds or LabelKinds.plain(YES_NO, tested.labels)
+    columns = [str(name) for name in table.columns if not str(name).startswith(_MARK)]
+    return category_shares(table, kinds.labels, columns)
+
+
 def save_development(
     table: pd.DataFrame,
     trained: Sequence[Rows],
@@ -99,6 +108,7 @@ def save_development(
         tested=_people(tested.subjects, len(tested.uids)),
         unit=unit,
         properties=property_spreads(table),
+        categories=kept_categories(categories_of(table, tested)),
         labels=label_summaries(metrics, tested, thresholds),
         parts={name: part_counts(rows, table) for name, rows in zip(_PARTS, trained, strict=True)},
     )

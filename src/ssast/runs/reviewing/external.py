@@ -5,7 +5,7 @@ Shapes: N recordings.
 
 import hashlib
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -18,9 +18,10 @@ from ssast.errors import UserError
 from ssast.metrics.external.place import Place, add_external
 from ssast.metrics.predictions import Predictions
 from ssast.metrics.score_entries import Metrics
-from ssast.model.label_kinds import YES_NO
+from ssast.model.label_kinds import CHOICE
 from ssast.runs.results import named_subjects
-from ssast.runs.reviewing.development import property_spreads, read_development
+from ssast.runs.reviewing.categories import shown_categories
+from ssast.runs.reviewing.development import categories_of, property_spreads, read_development
 from ssast.runs.rows import Rows
 from ssast.runs.thresholds import read_thresholds
 from ssast.safe_reading import some
@@ -43,9 +44,10 @@ class ExternalTest:
 
     def check(self, test: Rows) -> None:
         """UserError where no label can be recalibrated, or the table has too few people to set some apart."""
-        if self.share is not None and all(label.kind != YES_NO for label in test.kinds.labels):
+        if self.share is not None and all(label.kind == CHOICE for label in test.kinds.labels):
             raise UserError(
-                f"--recalibrate fits the scores of yes/no labels, but {some(test.labels)} is none; leave it out."
+                f"--recalibrate fits the scores of yes/no labels, scales and numbers, but {some(test.labels)} is one "
+                "kind of several; leave it out."
             )
         if self.share is not None and len(set(grouped(test.frame, find_people(test.frame)))) < 2:
             raise UserError(
@@ -76,13 +78,17 @@ class ExternalTest:
     ) -> None:
         """Put "external" into metrics.json; `properties` are those of the test's recordings, `home` the model's."""
         development, lacking = read_development(home)
+        if development is not None:
+            development = replace(development, categories=shown_categories(development.categories))
+        table = properties.loc[predictions.uids]
         place = Place(
             read_thresholds(home),
-            property_spreads(properties.loc[predictions.uids]),
+            property_spreads(table),
             development,
             lacking,
             fitted,
             self._about(fitted, properties) if fitted else {},
+            shown_categories(categories_of(table, predictions)),
         )
         add_external(metrics, predictions, place)
 

@@ -17,7 +17,7 @@ from ssast.runs.rows import Rows
 from ssast.safe_reading import some
 
 _MOST_GROUPS = 20
-_FEW_VALUES = 6
+FEW_NUMBERS = 6
 """Numbers with at most so many different values are names of groups; others are cut."""
 _HARMLESS = {"male", "female", "man", "woman", "men", "women", "yes", "no", "other"}
 _CUT = re.compile(r"under [\d.]+|[\d.]+ to under [\d.]+|[\d.]+ and over")
@@ -38,7 +38,7 @@ def _column(word: str, source: Rows) -> GroupColumn:
     cells = _cells(name, source, "--groups")
     numbers = pd.to_numeric(cells, errors="coerce")
     is_numeric = bool(cells.notna().any() and numbers.notna().eq(cells.notna()).all())
-    if cuts or (is_numeric and numbers.nunique() > _FEW_VALUES):
+    if cuts or (is_numeric and numbers.nunique() > FEW_NUMBERS):
         return _cut(name, numbers.to_numpy(dtype=np.float64, na_value=np.nan), _edges(name, cuts, numbers))
     return value_column(name, source)
 
