@@ -65,6 +65,33 @@ def test_scores_are_those_of_predict(folder, still_corpus, tmp_path, pooling):
     assert list(found["uid"]) == table["uid"].to_pylist()
 
 
+def test_labels_of_every_kind_have_the_columns_of_predict(still_corpus, tmp_path):
+    """A scale's outputs were once taken for those of the labels that follow it."""
+    kinds = [
+        {"kind": "ordinal", "levels": [0, 1, 2]},
+        {"kind": "CE", "levels": ["creaky", "modal"]},
+        {"kind": "MSE"},
+        {"kind": "BCE"},
+    ]
+    labels = ["rough", "voice", "age", "ill"]
+    model = SSASTForAudioClassification(4, **SIZES, labels=labels, kinds=kinds, loss="mixed", frontend=FRONTEND, seed=0)
+    model.save_pretrained(tmp_path / "model")
+    table = shard(still_corpus)
+    files = [still_corpus.audio / uid / "waveform.wav" for uid in table["uid"].to_pylist()]
+    ssast.predict(finetuned_mdl_path=tmp_path / "model", files=files, exp_dir=tmp_path / "out", **HERE)
+    wanted = pd.read_parquet(tmp_path / "out" / "predicted.parquet")
+    predictor = ShardPredictor(tmp_path / "model", on_bad_audio="skip", **HERE)
+    found = predictor(table).to_pandas()
+    columns = [name for name in wanted.columns if name not in ("file", "note") and not name.endswith("_call")]
+    assert list(found.columns) == ["uid", *columns, "reason"]
+    assert set(labels) < set(columns)
+    pd.testing.assert_frame_equal(found[columns], wanted[columns], check_exact=True)
+    bad = table.set_column(1, "audio", pa.array([{"bytes": b"no sound", "path": "a.wav"}] * len(table)))
+    nothing = predictor(bad)
+    assert nothing.schema.equals(predictor(table).schema)
+    assert nothing["voice"].null_count == len(table)
+
+
 def test_a_batch_of_numpy_gives_the_rows_of_one_of_arrow(folder, still_corpus):
     table, embedder = shard(still_corpus), ShardEmbedder(folder, **HERE)
     batch = {name: np.array(table[name].to_pylist(), dtype=object) for name in ("uid", "audio")}

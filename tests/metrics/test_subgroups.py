@@ -1,4 +1,5 @@
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -7,6 +8,8 @@ from ssast.metrics.estimates import Estimate
 from ssast.metrics.predictions import Predictions
 from ssast.metrics.scores import score
 from ssast.metrics.subgroups import FEW_PEOPLE, GroupColumn, add_subgroups, gap_interval
+from ssast.model.label_kinds import LabelKind, LabelKinds
+from ssast.pages.subgroup_section import subgroup_section
 
 
 def made(slopes=(1.0, 1.0), people=300, seed=0, loss="BCE"):
@@ -88,6 +91,31 @@ def test_numbers_as_labels_have_no_subgroups():
     predictions, metrics, column = made(loss="MSE")
     add_subgroups(metrics, predictions, {}, [column])
     assert "groups" not in metrics
+
+
+def test_a_scale_with_a_cut_is_scored_by_group_as_the_question_whether_it_is_reached():
+    """Beside it stand a number and a scale without a cut, which are named as not looked at."""
+    alone, _, column = made((1.0, 0.5))
+    kinds = LabelKinds(
+        (
+            LabelKind("grade", "ordinal", (1, 2, 3), cut=3),
+            LabelKind("rough", "ordinal", (0, 1)),
+            LabelKind("age", "MSE"),
+        )
+    )
+    scores = np.hstack([np.maximum(alone.scores, 0.8), alone.scores, alone.scores, alone.scores])
+    targets = np.hstack([1 + 2 * alone.targets, alone.targets, alone.targets])
+    both = replace(alone, labels=kinds.names, scores=scores, targets=targets, kinds=kinds)
+    metrics = score(targets, scores, kinds.names, kinds=kinds, subjects=alone.subjects)
+    add_subgroups(metrics, both, {}, [column])
+    groups = metrics["groups"]
+    assert groups["not_looked_at"] == ["rough", "age"]
+    assert groups["columns"]["site"]["labels"] == {
+        "grade at least 3": found((1.0, 0.5))["columns"]["site"]["labels"]["ill"]
+    }
+    page = subgroup_section(metrics)
+    assert "rough, age are not scored by group" in page
+    assert "grade at least 3, site: calibration slope of b differs" in page
 
 
 def test_the_interval_of_a_gap_of_two_means_is_that_of_welch():

@@ -131,6 +131,18 @@ def test_numbers_are_scored_by_rank_and_by_error(corpus, usual, few):
     assert (table["mean"].xs("rmse", level="measure") > 0).all()
 
 
+def test_a_number_among_labels_of_several_kinds_is_said_to_have_no_auc(corpus, usual, few, capsys):
+    for split in ("train", "test"):
+        frame = corpus.frame(split)
+        frame["loud"] = [float(number) for number in range(len(frame))]
+        frame.to_csv(corpus.splits / f"{split}.csv")
+    corpus.label_txt.with_suffix(".yaml").write_text("loud: MSE\n")
+    ssast.sweep(**usual(corpus=corpus))
+    shown = capsys.readouterr().out
+    assert "left out of the mean, since a number has no AUC: loud" in shown
+    assert "only one answer" not in shown
+
+
 def test_a_killed_sweep_trains_its_heads_anew_on_the_states_that_are_kept(usual, dies, pooled, tmp_path, few):
     with dies(sweep, "_train_heads", after=2):
         ssast.sweep(**usual())

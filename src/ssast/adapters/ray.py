@@ -4,17 +4,18 @@
 not imported here. A batch is rows with `audio`, a struct of `bytes` and `path` as in shards and as Hugging Face's data
 sets have it, and `uid`.
 
-Shapes: D width, N labels.
+Shapes: D width, W outputs of all labels, N recordings.
 """
 
 import io
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import PurePosixPath
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pyarrow as pa
 import torch
 from numpy.typing import NDArray
@@ -28,6 +29,7 @@ from ssast.data.dataset import AudioConf
 from ssast.data.judging import Judged
 from ssast.data.loader import loader
 from ssast.data.recordings import naming
+from ssast.data.tables.kind_columns import answer_table, level_table
 from ssast.data.tables.label_columns import score_columns
 from ssast.engine.hardware import in_precision, pick_device
 from ssast.engine.inference import float_lists, loader_size, on_device
@@ -37,6 +39,7 @@ from ssast.engine.windows import WINDOW_POOLINGS, pool_windows
 from ssast.errors import AudioError, UserError
 from ssast.model.classification import SSASTForAudioClassification
 from ssast.model.encoder import check_choice
+from ssast.model.label_kinds import CHOICE, LabelKinds
 
 _AUDIO, _REASON = "audio", "reason"
 _BAD = ("error", "skip")
@@ -191,14 +194,28 @@ class ShardPredictor:
         tables = (self.predictor.rows(batch, scores_WN) for batch, scores_WN in found if batch["uid"])
         heard = {one.uid: one for one in pool_windows(tables, self.pooling)}
         own = [heard.get(uid) for uid in clips.uids]
-        labels = score_columns(label_names(self.predictor.model))
         scores: list[NDArray[np.float32] | None] = [None if one is None else one.values for one in own]
         columns: dict[str, Any] = {"uid": pa.array(clips.names, pa.string())}
         columns["seconds"] = pa.array([one and round(one.seconds, 4) for one in own], pa.float64())
         columns["windows"] = pa.array([one and one.windows for one in own], pa.int64())
-        for at, label in enumerate(labels):
-            columns[label] = pa.array([None if row_N is None else row_N[at] for row_N in scores], pa.float32())
+        columns |= _answers(self.predictor.model.label_kinds.named(label_names(self.predictor.model)), scores)
         return pa.table({**columns, _REASON: _reasons(clips.uids, reasons)})
+
+
+def _answers(kinds: LabelKinds, scores: Sequence[NDArray[np.float32] | None]) -> dict[str, pa.Array]:
+    """The columns of predicted.csv that say what a model answers, empty for recordings without scores."""
+    known = [at for at, row_W in enumerate(scores) if row_W is not None]
+    values_NW = np.array([scores[at] for at in known], np.float32).reshape(len(known), kinds.width)
+    names = score_columns(kinds.names)
+    found = pd.concat([answer_table(kinds, values_NW, names), level_table(kinds, values_NW)], axis=1)
+    words = {name for name, label in zip(names, kinds.labels, strict=True) if label.kind == CHOICE}
+    columns = {}
+    for name in found:
+        cells: list[Any] = [None] * len(scores)
+        for at, cell in zip(known, found[name].tolist(), strict=True):
+            cells[at] = cell
+        columns[name] = pa.array(cells, pa.string() if name in words else pa.float32())
+    return columns
 
 
 def _checked(on_bad_audio: str) -> str:

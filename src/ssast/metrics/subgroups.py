@@ -18,6 +18,7 @@ from ssast.metrics.predictions import Predictions
 from ssast.metrics.review import described, is_yes_no
 from ssast.metrics.score_entries import Metrics
 from ssast.metrics.threshold_rules import DEFAULT_THRESHOLD
+from ssast.model.label_kinds import CALLED
 
 FEW_PEOPLE = 10
 """A group with fewer people with the label, or fewer without it, is too small for anything to be said of it."""
@@ -55,6 +56,43 @@ def _as_number(name: str) -> tuple[float, str]:
         return 0.0, name
 
 
+@dataclass(frozen=True)
+class Question:
+    """What is asked of each clip, yes or no: its answers, NaN where not known, its scores, and what calls them (N,)."""
+
+    targets: Floats
+    scores: Floats
+    cut: Floats
+
+
+def questions(
+    metrics: Mapping[str, Any], predictions: Predictions, thresholds: Mapping[str, float | Floats]
+) -> dict[str, Question]:
+    """Each yes/no label, and each scale with a cut as whether it is at least there, by their names in words."""
+    clips, found = len(predictions.uids), {}
+    for at, label in enumerate(predictions.labels):
+        scores_Nw, targets_N = predictions.of_label(at), predictions.targets[:, at]
+        kind = None if predictions.kinds is None else predictions.kinds.labels[at]
+        if is_yes_no(metrics, label):
+            cut = np.broadcast_to(thresholds.get(label, DEFAULT_THRESHOLD), clips)
+            found[label] = Question(targets_N, scores_Nw[:, 0], cut)
+        elif kind is not None and kind.is_cut:
+            (place,) = kind.asked
+            targets_N = kind.spread(targets_N)[:, place]
+            found[kind.outputs[place]] = Question(targets_N, scores_Nw[:, place], np.full(clips, CALLED))
+    return found
+
+
+def unquestioned(metrics: Mapping[str, Any], predictions: Predictions) -> list[str]:
+    """The labels that are no question: numbers, choices, and scales without a cut."""
+    kinds = [None] * len(predictions.labels) if predictions.kinds is None else predictions.kinds.labels
+    return [
+        label
+        for label, kind in zip(predictions.labels, kinds, strict=True)
+        if not is_yes_no(metrics, label) and not (kind is not None and kind.is_cut)
+    ]
+
+
 Known = dict[str, tuple[dict[str, Estimate], dict[str, Any]]]
 """By group its measures and its counts."""
 
@@ -65,26 +103,25 @@ def add_subgroups(
     thresholds: Mapping[str, float | Floats],
     columns: Sequence[GroupColumn],
 ) -> None:
-    """Put the scores of groups under "groups" in metrics.json: of each yes/no label, and each gap to the largest group.
+    """Put the scores of groups under "groups" in metrics.json: of each question, and each gap to the largest group.
 
     Intervals of gaps are Bonferroni's: all gaps of all labels together miss the truth in at most 5 of 100 sets.
     """
-    labels = [label for label in predictions.labels if is_yes_no(metrics, label)]
-    if not columns or not labels:
+    asked = questions(metrics, predictions, thresholds)
+    if not columns or not asked:
         return
     subject_N = number_subjects(predictions.subjects, len(predictions.uids))
     known: dict[str, dict[str, Known]] = {}
     for column in columns:
         own = known.setdefault(column.name, {})
-        for label in labels:
-            cut = np.broadcast_to(thresholds.get(label, DEFAULT_THRESHOLD), len(subject_N))
-            at = predictions.labels.index(label)
-            own[label] = _by_group(column, predictions.targets[:, at], predictions.answers[:, at], cut, subject_N)
+        for name, question in asked.items():
+            own[name] = _by_group(column, question.targets, question.scores, question.cut, subject_N)
     looked_at = sum(len(_gaps(found)) for own in known.values() for found in own.values())
     level = 1 - (1 - LEVEL) / max(looked_at, 1)
     metrics["groups"] = {
         "looked_at": looked_at,
         "few_people": FEW_PEOPLE,
+        "not_looked_at": unquestioned(metrics, predictions),
         "columns": {column.name: _described(column, known[column.name], level) for column in columns},
     }
 

@@ -54,6 +54,11 @@ class LabelKind:
         return self.kind in (SCALE, CHOICE)
 
     @property
+    def is_cut(self) -> bool:
+        """Whether it is a scale that counts as present from a level on."""
+        return self.kind == SCALE and self.cut is not None
+
+    @property
     def shown_levels(self) -> list[str]:
         """The levels as text."""
         return [shown_level(level) for level in self.levels]

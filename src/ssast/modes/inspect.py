@@ -195,7 +195,8 @@ def _head(config: dict[str, Any], found: Detected) -> Facts:
         :MOST_NAMED
     ]:
         if label.has_levels:
-            yield "levels", f"{brief(label.name)}: {label.kind}, {some(label.shown_levels, 12)}"
+            cut = f", present from {label.cut:g}" if label.is_cut else ""
+            yield "levels", f"{brief(label.name)}: {label.kind}, {some(label.shown_levels, 12)}{cut}"
     if "task" in config:
         layer = config.get("layer", -1)
         state = "the last state" if layer in (-1, NUM_STATES - 1) else f"state {layer}"

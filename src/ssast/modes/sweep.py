@@ -30,7 +30,7 @@ from ssast.metrics.score_entries import measure_of
 from ssast.metrics.scores import score
 from ssast.model.classification import SSASTForAudioClassification
 from ssast.model.head import POOLINGS
-from ssast.model.label_kinds import LabelKinds
+from ssast.model.label_kinds import MIXED, NUMBER, LabelKinds
 from ssast.options.options import SPECS, Options
 from ssast.pages.tables import SWEPT, TITLES, number, text_table
 from ssast.runs.audio_settings import audio_settings
@@ -154,8 +154,7 @@ def _no_score(plan: Plan, clips: int) -> UserError:
 def _say_left_aside(options: Options) -> None:
     """A config of finetune may alter recordings or train the base, which a sweep does not."""
     names = [*options.altering, "crop", "unfreeze_last", "lora_rank", "freeze"]
-    values = {name: getattr(options, name) for name in names}
-    aside = [f"--{name} {value}" for name, value in values.items() if value != SPECS[name].default]
+    aside = [f"--{name} {getattr(options, name)}" for name in names if getattr(options, name) != SPECS[name].default]
     if aside:
         say(f"{', '.join(aside)} left aside: a sweep keeps the base and the recordings as they are")
 
@@ -285,9 +284,11 @@ def _show(found: Mapping[Choice, Mapping[str, Scores]], best: Choice, plan: Plan
         rows.append([choices[0].shown, *(number(_mean(found[choice], measure)) for choice in choices)])
     say(f"\n{title}, on {clips} validation clips" + (f", mean of {plan.seeds} seeds" if plan.seeds > 1 else ""))
     say(text_table(rows) + "\n")
-    undefined = _undefined(found, measure)
-    if undefined:
-        say(f"left out of the mean, since the validation clips have only one answer to it: {', '.join(undefined)}")
+    numbers = plan.kinds.alike().get(NUMBER, []) if plan.kinds.loss == MIXED else []
+    if without := [label for label in _undefined(found, measure) if label in numbers]:
+        say(f"left out of the mean, since a number has no {TITLES[measure]}: {', '.join(without)}")
+    if steady := [label for label in _undefined(found, measure) if label not in numbers]:
+        say(f"left out of the mean, since the validation clips have only one answer to it: {', '.join(steady)}")
     top = [choice for choice in found if _mean(found[choice], measure) == _mean(found[best], measure)]
     if len(top) > 1:
         say(f"{len(top)} heads tie at {number(_mean(found[best], measure))}: these clips cannot choose between them")

@@ -41,7 +41,8 @@ def gap_sentences(metrics: Mapping[str, Any]) -> list[str]:
     looked_at = counted(found["looked_at"], "gap")
     correction = "Their intervals are Bonferroni's: luck alone names any of them in at most 5 of 100 sets."
     first = told or ["No gap is told from luck, which does not show that there is none."]
-    return [*first, f"{looked_at} to the largest group were looked at. {correction}", *_too_small(found)]
+    count = f"{looked_at} to the largest group were looked at. {correction}"
+    return [*first, count, *_too_small(found), *_not_looked_at(found)]
 
 
 def _too_small(found: Mapping[str, Any]) -> list[str]:
@@ -55,6 +56,12 @@ def _too_small(found: Mapping[str, Any]) -> list[str]:
     few = found["few_people"]
     told = "; ".join(f"{name} {groups} (for {', '.join(labels)})" for (name, groups), labels in small.items())
     return [f"Too small to say, with fewer than {few} people with the label or {few} without it: {told}."]
+
+
+def _not_looked_at(found: Mapping[str, Any]) -> list[str]:
+    labels = found.get("not_looked_at") or []
+    which = "is not scored by group, since it is" if len(labels) == 1 else "are not scored by group, since they are"
+    return [f"{', '.join(labels)} {which} neither yes or no nor a scale with a cut."] if labels else []
 
 
 def _note(column: Mapping[str, Any]) -> str:

@@ -3,14 +3,16 @@ import pytest
 
 from ssast.data.storage.location import Location
 from ssast.errors import UserError
+from ssast.model.label_kinds import LabelKind, LabelKinds
 from ssast.runs.reviewing.groups import group_columns
 from ssast.runs.rows import Rows
 
 
-def columns(asked, **cells):
+def columns(asked, kinds=None, **cells):
     count = len(next(iter(cells.values())))
     frame = pd.DataFrame(cells, index=pd.Index([f"u{n}" for n in range(count)], name="uid"))
-    return group_columns(asked, Rows(frame, [], Location("test.csv")))
+    kinds = kinds or LabelKinds.plain("BCE", ["ill"])
+    return group_columns(asked, Rows(frame, kinds.names, Location("test.csv"), kinds))
 
 
 def test_text_and_few_numbers_are_groups_as_they_stand_and_empty_cells_none():
@@ -47,6 +49,14 @@ def test_what_cannot_be_a_group_is_one_sentence(asked, cells, part):
     with pytest.raises(UserError, match="--groups") as error:
         columns(asked, **cells)
     assert part in str(error.value)
+
+
+def test_groups_of_labels_that_have_no_yes_are_refused():
+    scale = LabelKind("rough", "ordinal", (0, 1, 2), cut=1)
+    assert columns("sex", LabelKinds((scale,)), sex=["f"])[0].names == ["f"]
+    kinds = LabelKinds((LabelKind("grade", "ordinal", (0, 1, 2)), LabelKind("age", "MSE")))
+    with pytest.raises(UserError, match="gives a cut, but grade, age is none; leave it out"):
+        columns("sex", kinds, sex=["f"])
 
 
 def test_a_private_run_hides_the_names_of_places_and_shows_the_sexes(monkeypatch):

@@ -69,7 +69,7 @@ def test_sites_of_a_label_of_numbers_are_said_not_to_be_held_against_each_other(
     folds = ValueFolds.of(frame, "site", list(frame["site"]))
     add_sites(metrics, predictions, folds, Rows(frame, ["age"], Location("t.csv")))
     assert [sentence[:75] for sentence in metrics["sites"]["cannot"]] == [
-        "age: it is not answered by yes or no, so its sites are not held against eac"
+        "age: it is neither yes or no nor a scale with a cut, so sites are not held "
     ]
 
 

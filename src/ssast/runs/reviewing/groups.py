@@ -13,6 +13,7 @@ from ssast import redaction
 from ssast.data.tables.people import cell_name
 from ssast.errors import UserError
 from ssast.metrics.subgroups import GroupColumn
+from ssast.model.label_kinds import YES_NO
 from ssast.runs.rows import Rows
 from ssast.safe_reading import some
 
@@ -27,9 +28,14 @@ def group_columns(asked: str | None, source: Rows) -> list[GroupColumn]:
     """The groups of each row of a table by each column of `asked`, such as `sex,age:40:65`; none where it is empty.
 
     Numbers are cut where it says, else in thirds of the rows at whole numbers. UserError where there is no such column,
-    or where it has more groups than can be told apart.
+    where it has more groups than can be told apart, or where no label is yes or no or a scale with a cut.
     """
     words = [word.strip() for word in (asked or "").split(",") if word.strip()]
+    if words and not any(label.kind == YES_NO or label.is_cut for label in source.kinds.labels):
+        raise UserError(
+            f"--groups scores yes/no labels, and scales to which labels.yaml gives a cut, but {some(source.labels)} is "
+            "none; leave it out."
+        )
     return [_column(word, source) for word in words]
 
 

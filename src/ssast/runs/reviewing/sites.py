@@ -14,7 +14,7 @@ from ssast.metrics.measures import SOFT_POSITIVE
 from ssast.metrics.predictions import Predictions
 from ssast.metrics.review import is_yes_no
 from ssast.metrics.score_entries import Metrics
-from ssast.metrics.subgroups import FEW_PEOPLE, GroupColumn
+from ssast.metrics.subgroups import FEW_PEOPLE, GroupColumn, questions, unquestioned
 from ssast.runs.rows import Rows
 
 
@@ -61,10 +61,11 @@ def _without_people(predictions: Predictions, folds: ValueFolds) -> Iterator[str
 def _cannot(
     metrics: Metrics, predictions: Predictions, folds: ValueFolds, source: Rows, site_N: NDArray[np.intp]
 ) -> Iterator[str]:
-    for label in (label for label in predictions.labels if not is_yes_no(metrics, label)):
+    if labels := unquestioned(metrics, predictions):
+        which = "it is" if len(labels) == 1 else "they are"
         yield (
-            f"{label}: it is not answered by yes or no, so its {folds.column}s are not held against each other; what "
-            "the model of each reaches stands in folds.csv, without intervals"
+            f"{', '.join(labels)}: {which} neither yes or no nor a scale with a cut, so {folds.column}s are not held "
+            "against each other; what the model of each reaches stands in folds.csv, without intervals"
         )
     for fold, value in enumerate(folds.values):
         own_N = site_N == fold
@@ -79,8 +80,8 @@ def _cannot(
 
 
 def _of_labels(metrics: Metrics, predictions: Predictions, own_N: NDArray[np.bool_], site: str) -> Iterator[str]:
-    for label in (label for label in predictions.labels if is_yes_no(metrics, label)):
-        target_n = predictions.targets[own_N, predictions.labels.index(label)]
+    for label, question in questions(metrics, predictions, {}).items():
+        target_n = question.targets[own_N]
         has_n, lacks_n = target_n >= SOFT_POSITIVE, target_n < SOFT_POSITIVE
         if not has_n.any() or not lacks_n.any():
             lacking = "with" if not has_n.any() else "without"
