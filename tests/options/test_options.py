@@ -10,8 +10,10 @@ import numpy as np
 import pytest
 import yaml
 
+from ssast.audio.settings import USUAL_OVERLAP
 from ssast.errors import UserError
 from ssast.help import options_page
+from ssast.model.checkpoints.config_entries import MOST_OVERLAP
 from ssast.options.declaration import specs
 from ssast.options.options import SPECS, Options
 from ssast.options.record import RunRecord
@@ -416,3 +418,8 @@ def test_a_missing_table_is_said_without_opening_a_collection(tmp_path, monkeypa
     monkeypatch.setitem(sys.modules, "ssast.data.shards.collection", None)
     with pytest.raises(UserError, match="check needs -d/--data_split_root"):
         resolve(mode="check", prefix=str(tmp_path))
+
+
+def test_windows_share_as_much_on_the_command_line_as_in_python_and_in_model_folders():
+    asked = SPECS["window_overlap"]
+    assert (asked.default, asked.high) == (USUAL_OVERLAP, MOST_OVERLAP)

@@ -15,12 +15,11 @@ from ssast.adapters.encoders import is_pretrained
 from ssast.audio.settings import AudioSettings
 from ssast.data.batch import Batch
 from ssast.data.loader import loader
-from ssast.data.prepare import Prepare
 from ssast.engine.hardware import in_precision, pick_device, wants_bf16
 from ssast.engine.inference import loader_size, on_device
 from ssast.engine.lengths import Grouping, answers
-from ssast.engine.predictor import settings_of, usual_share
-from ssast.engine.windows import Cutter, mean_of_windows, window_batches
+from ssast.engine.predictor import WindowPredictor, settings_of, usual_share
+from ssast.engine.windows import mean_of_windows
 from ssast.model.classification import SSASTForAudioClassification
 
 Vectors = Iterator[tuple[str, NDArray[np.float32]]]
@@ -71,16 +70,16 @@ class Embedding:
 
         `loading` as `loader` takes it.
         """
-        prepare = Prepare(self.audio.frontend(), rounding=self.model.rounding).to(self.device)
+        heard = WindowPredictor.of(self.model, self.audio, self.overlap or 0.0, self.device)
 
         def embed(batch: Batch) -> torch.Tensor:
-            made = prepare(batch)
+            made = heard.prepare(batch)
             return self.model.extract_embedding(made["fbank"], self.kind, self.layer, self.task, frames=made["frames"])
 
         found = answers(
             lambda batch: on_device(embed, batch, self.device),
-            self._batches(data, loading),
-            Grouping.of(prepare, self.size),
+            self._batches(heard, data, loading),
+            Grouping.of(heard.prepare, self.size),
         )
         numbers = ((batch, values_BD.numpy()) for batch, values_BD in found)
         if self.overlap is not None:
@@ -89,15 +88,10 @@ class Embedding:
         for batch, values_BD in numbers:
             yield from zip(batch["uid"], values_BD, strict=True) if batch["uid"] else ()
 
-    def _batches(self, data: Callable[..., Any], loading: dict[str, Any]) -> Iterable[Batch]:
-        audio = self.audio
+    def _batches(self, heard: WindowPredictor, data: Callable[..., Any], loading: dict[str, Any]) -> Iterable[Batch]:
         if self.overlap is None:
-            heard = data(replace(audio, window_overlap=None).conf(), hold="heard")
-            return loader(heard, batch_size=self.size, **loading)
-        # As in `extract`, a clip_length bounds the windows, not the recording.
-        whole = data(replace(audio, clip_length=0.0).conf(), hold="windows")
-        cutter = Cutter.of(audio.frontend(), self.overlap, most_seconds=audio.clip_length)
-        return window_batches(loader(whole, batch_size=1, **loading), cutter, self.size)
+            return loader(data(self.audio.conf(), hold="heard"), batch_size=self.size, **loading)
+        return heard.batches(loader(data(heard.conf, hold="windows"), batch_size=1, **loading), self.size)
 
 
 def _recordings(found: Iterable[tuple[Batch, NDArray[np.float32]]]) -> Vectors:

@@ -9,6 +9,8 @@ from ssast.audio.power_spectrogram import LogMelFrontend
 
 OPTION_OF = {"sample_rate": "resample_rate", "mean": "dataset_mean", "std": "dataset_std"}
 """The options that the seed calls otherwise."""
+USUAL_OVERLAP = 0.5
+"""The share of a window that it has in common with the next."""
 
 
 @dataclass(frozen=True)
@@ -37,6 +39,10 @@ class AudioSettings:
         """The settings that a model folder keeps, `others` before them, defaults for what neither has."""
         values = {**(frontend or {}), **others}
         return cls(**{one.name: values[one.name] for one in fields(cls) if one.name in values})
+
+    def share(self, given: float | None = None) -> float:
+        """What windows have in common: as `given`, else as the model was fine-tuned, else half."""
+        return next(share for share in (given, self.window_overlap, USUAL_OVERLAP) if share is not None)
 
     def entries(self) -> dict[str, object]:
         """The values by name, as model folders keep them; what is None is left out."""

@@ -38,13 +38,12 @@ from ssast.engine.inference import loader_size, on_device
 from ssast.engine.lengths import Grouping, answers
 from ssast.engine.windows import WINDOW_POOLINGS, Cutter, pool_windows, window_batches, window_rows
 from ssast.errors import AudioError, UserError
+from ssast.model.checkpoints.config_entries import MOST_OVERLAP
 from ssast.model.classification import SSASTForAudioClassification as Classifier
 from ssast.model.encoder import check_choice
 from ssast.model.label_kinds import LabelKinds
 
 __all__ = ["SSASTForAudioClassification", "WindowPredictor", "label_names"]
-
-USUAL_OVERLAP = 0.5
 
 
 @dataclass(frozen=True)
@@ -173,11 +172,10 @@ class SSASTForAudioClassification(Classifier):
 
 
 def usual_share(given: float | None, audio: AudioSettings) -> float:
-    """What windows have in common: as given, else as the model was fine-tuned, else half; UserError out of range."""
-    if given is not None and not 0 <= given <= 0.95:
-        raise UserError(f"window_overlap is {given}; expected a share from 0 to 0.95.")
-    shares = (given, audio.window_overlap, USUAL_OVERLAP)
-    return next(share for share in shares if share is not None)
+    """`audio.share` of what Python was given; UserError out of range."""
+    if given is not None and not 0 <= given <= MOST_OVERLAP:
+        raise UserError(f"window_overlap is {given}; expected a share from 0 to {MOST_OVERLAP}.")
+    return audio.share(given)
 
 
 def _warn(uid: str, findings: Sequence[SoundFinding]) -> None:

@@ -39,7 +39,7 @@ from ssast.pages.html import write_page
 from ssast.pages.tables import text_table
 from ssast.processors import worker_count
 from ssast.runs.audio_settings import audio_settings
-from ssast.runs.context import say
+from ssast.runs.context import say, words_in
 from ssast.runs.output.folder import fingerprint, open_folder, record_path, versions
 from ssast.runs.paths import Paths
 from ssast.runs.results import RESAMPLES_SEED
@@ -93,7 +93,7 @@ def _columns(asked: str | None, splits: Mapping[str, pd.DataFrame], labels: Sequ
     """The columns that --columns names; None for all that are no label and no subject."""
     if asked is None:
         return None
-    names = list(dict.fromkeys(name.strip() for name in asked.split(",") if name.strip()))
+    names = list(dict.fromkeys(words_in(asked)))
     known = list(dict.fromkeys(str(name) for frame in splits.values() for name in frame.columns))
     for name in names:
         if name in labels:

@@ -9,7 +9,6 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from ssast import redaction
 from ssast.data.storage.atomic_writes import atomic_file, writable_folder
 from ssast.data.tables.label_columns import MEAN, check_label_names, score_table
 from ssast.errors import UserError
@@ -22,6 +21,7 @@ from ssast.model.head import LOSSES
 from ssast.model.label_kinds import LabelKinds
 from ssast.options.options import Options
 from ssast.pages.tables import LEADING, TITLES, number, span, text_table
+from ssast.runs.context import run_names, words_in
 from ssast.runs.wrapping.wrapper import Mode
 from ssast.safe_reading import brief, json_file
 
@@ -50,7 +50,7 @@ def compare(options: Options) -> Path:
 
     Takes the command line's options by name; `runs` holds the folders, with commas between.
     """
-    runs = _same_clips(_read_runs((options.runs or "").split(",")))
+    runs = _same_clips(_read_runs(words_in(options.runs)))
     subjects = next((run.predictions.subjects for run in runs if run.predictions.subjects is not None), None)
     path, lines = writable_folder(options.exp_dir) / "compare.csv", list[_Row]()
     for names in runs[0].kinds.alike().values():
@@ -73,10 +73,9 @@ def compare(options: Options) -> Path:
 
 
 def _read_runs(words: Sequence[str]) -> list[Scored]:
-    folders = [Path(word.strip()) for word in words if word.strip()]
-    names = [folder.resolve().name for folder in folders]
-    unique = len(set(names)) == len(names)
-    return [_read_run(folder, name if unique else str(folder)) for folder, name in zip(folders, names, strict=True)]
+    folders = [Path(word) for word in words]
+    names = run_names([folder.resolve().name for folder in folders], folders)
+    return [_read_run(folder, name) for folder, name in zip(folders, names, strict=True)]
 
 
 def _read_run(folder: Path, name: str) -> Scored:
@@ -100,7 +99,7 @@ def _read_run(folder: Path, name: str) -> Scored:
         list(labels), [score_table], source=path, remedy="fine-tune that model with another name for the label"
     )
     predictions = read_predictions(folder, list(labels), kinds=kinds)
-    return Scored(redaction.shown_name("run", name), kinds, predictions, thresholds)
+    return Scored(name, kinds, predictions, thresholds)
 
 
 def _checked(kinds: LabelKinds) -> LabelKinds:

@@ -24,7 +24,7 @@ from ssast.options.parts import Part
 from ssast.options.record import RunRecord
 from ssast.pages.sound_finding_sentences import KINDS
 from ssast.pages.tables import counted
-from ssast.runs.context import say
+from ssast.runs.context import say, words_in
 from ssast.runs.output.folder import open_folder
 from ssast.runs.output.part_notes import KEY, PartNote
 from ssast.runs.output.score_tables import GROUPS, save_scores
@@ -43,7 +43,7 @@ def merge(options: Options) -> Path:
     Takes the command line's options by name; `runs` holds the folders with parts, with commas between.
     """
     paths = Paths.of(options)
-    folders = [paths.at(word.strip()) for word in (options.runs or "").split(",") if word.strip()]
+    folders = [paths.at(word) for word in words_in(options.runs)]
     tables = _tables(folders)
     for stem, files in tables.items():
         _check_complete(stem, files)

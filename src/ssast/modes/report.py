@@ -14,7 +14,7 @@ from ssast.runs.checklists.probast import PROBAST
 from ssast.runs.checklists.records import read_records
 from ssast.runs.checklists.study_file import STUDY_FILE, Study, read_study, write_template
 from ssast.runs.checklists.tripod import TRIPOD
-from ssast.runs.context import say
+from ssast.runs.context import say, words_in
 from ssast.runs.wrapping.wrapper import Mode
 
 _ALL = (TRIPOD, PROBAST)
@@ -37,7 +37,7 @@ def report(options: Options) -> Path:
         say(f"an empty {folder / STUDY_FILE}; fill in what you know, and give it with --study_file")
         return folder / STUDY_FILE
     study = read_study(options.study_file, _ALL) if options.study_file else Study()
-    records = read_records([word.strip() for word in (options.runs or "").split(",") if word.strip()])
+    records = read_records(words_in(options.runs))
     chosen = [one for one in _ALL if options.checklist in (one.key, "both")]
     sheets = [fill(checklist, records, study) for checklist in chosen]
     notes = [_NOTE, f"Made from {', '.join(run.name for run in records.runs)}."]

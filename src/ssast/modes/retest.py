@@ -7,7 +7,6 @@ from typing import Any
 
 import pandas as pd
 
-from ssast import redaction
 from ssast.data.storage.atomic_writes import atomic_file, writable_folder
 from ssast.errors import UserError
 from ssast.metrics.measures import Floats
@@ -16,7 +15,7 @@ from ssast.options.options import Options
 from ssast.pages.html import write_page
 from ssast.pages.retest_page import retest_page
 from ssast.pages.tables import number, span, text_table
-from ssast.runs.context import needed, say
+from ssast.runs.context import needed, run_names, say, words_in
 from ssast.runs.paths import Paths
 from ssast.runs.results import RESAMPLES_SEED
 from ssast.runs.reviewing.repeated_recordings import Repeats, find_repeats, read_embeddings, read_scores, table_of
@@ -37,7 +36,7 @@ def retest(options: Options) -> Path:
     repeats = find_repeats(paths.at(root))
     for sentence in repeats.sentences():
         say(sentence)
-    tables = [table_of(word.strip()) for word in (options.runs or "").split(",") if word.strip()]
+    tables = [table_of(word) for word in words_in(options.runs)]
     names = _names(tables)
     scores: dict[str, dict[str, Any]] = {}
     embeddings: dict[str, dict[str, Any]] = {}
@@ -58,9 +57,7 @@ def retest(options: Options) -> Path:
 def _names(tables: list[Path]) -> list[str]:
     """What each table is called: its run's folder or its own name, the whole path where two share that."""
     short = [table.parent.resolve().name if table.name == "predictions.csv" else table.stem for table in tables]
-    if len(set(short)) < len(short):
-        short = [str(table) for table in tables]
-    return [redaction.shown_name("run", name) for name in short]
+    return run_names(short, tables)
 
 
 def _enough(values: Floats, table: Path) -> Floats:

@@ -24,7 +24,7 @@ def model_settings(
     model: Model,
     given: frozenset[str] = frozenset(),
     *,
-    overlap: float = 0.5,
+    overlap: float | None = None,
 ) -> AudioSettings:
     """The settings kept with a fine-tuned model, or else those asked for; says which `given` options give way.
 
@@ -46,9 +46,9 @@ def model_settings(
     in_windows = asked if "whole_recording" in given else kept
     if in_windows.window_overlap is None:
         return replace(kept, window_overlap=None)
-    return replace(kept, window_overlap=window_share(kept, given, overlap))
+    return replace(kept, window_overlap=kept.share(overlap))
 
 
-def window_share(audio: AudioSettings, given: frozenset[str], overlap: float) -> float:
-    """The share that windows have in common: what is given, else the model's own, else the usual `overlap`."""
-    return overlap if "window_overlap" in given or audio.window_overlap is None else audio.window_overlap
+def given_overlap(options: Options) -> float | None:
+    """The share of windows that is asked for; None where that is left to the model."""
+    return options.window_overlap if "window_overlap" in options.given else None

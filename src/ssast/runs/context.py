@@ -1,7 +1,10 @@
 """Hold what a running mode needs everywhere: its options, paths, device, and the recordings that it skips."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
+from ssast import redaction
 from ssast.data.storage.location import forget
 from ssast.engine import distributed
 from ssast.engine.hardware import Engine, engine
@@ -44,6 +47,17 @@ def say(text: str) -> None:
     """One line to the user, from the one process that speaks."""
     if distributed.is_main():
         print(text, flush=True)
+
+
+def words_in(text: str | None) -> list[str]:
+    """The words of an option that holds several, with commas between."""
+    return [word.strip() for word in (text or "").split(",") if word.strip()]
+
+
+def run_names(short: Sequence[str], paths: Sequence[Path]) -> list[str]:
+    """What runs are called, by their short names or, where two share one, all by their paths; as it may be shown."""
+    names = short if len(set(short)) == len(short) else map(str, paths)
+    return [redaction.shown_name("run", name) for name in names]
 
 
 def needed(value: str | None, name: str, what: str) -> str:

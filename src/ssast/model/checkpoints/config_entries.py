@@ -29,6 +29,8 @@ _CHOICES: dict[str, Collection[str]] = {
 USUAL = {"fshape": 128, "tshape": 2, "num_mel_bins": 128, "target_length": 1024}
 """What a model is made with where its config says nothing."""
 LONGEST_LABEL = 200
+MOST_OVERLAP = 0.95
+"""The largest share of a window that it has in common with the next."""
 FRONTEND = {
     "sample_rate": ("a whole number from 100 to 1000000", lambda value: _is_count(value) and value >= 100),
     "num_mel_bins": ("a whole number from 1 to 1000000", lambda value: _is_count(value)),
@@ -39,7 +41,10 @@ FRONTEND = {
         lambda value: _is_number(value) and 1 / MOST_OF_ENTRY <= value <= MOST_OF_ENTRY,
     ),
     "reduce": ("true or false", lambda value: isinstance(value, bool)),
-    "window_overlap": ("a share from 0 to 0.95", lambda value: _is_number(value) and 0 <= value <= 0.95),
+    "window_overlap": (
+        f"a share from 0 to {MOST_OVERLAP}",
+        lambda value: _is_number(value) and 0 <= value <= MOST_OVERLAP,
+    ),
     "clip_length": ("a number of seconds, 0 for all", lambda value: _is_number(value) and 0 <= value < MOST_OF_ENTRY),
 }
 

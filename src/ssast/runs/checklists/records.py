@@ -17,6 +17,7 @@ from ssast.options.options import SPECS
 from ssast.options.record import RECORD
 from ssast.options.yaml_file import read_mapping
 from ssast.pages.checklists.sheet import Statement
+from ssast.runs.context import run_names
 from ssast.runs.reviewing.groups import is_harmless
 from ssast.safe_reading import MOST_BYTES, brief, json_file, json_lines, some, text_of
 
@@ -87,9 +88,7 @@ class Records:
 def read_records(words: Sequence[str]) -> Records:
     """The records in these folders; UserError where a folder holds none, or one that cannot be read."""
     folders = [Path(word) for word in words]
-    names = [folder.resolve().name for folder in folders]
-    if len(set(names)) < len(names):
-        names = [str(folder) for folder in folders]
+    names = run_names([folder.resolve().name for folder in folders], folders)
     found = Records([_read(folder, name) for folder, name in zip(folders, names, strict=True)])
     with understood(found):
         for run in found.scored:
@@ -127,7 +126,7 @@ def _read(folder: Path, name: str) -> RunFolder:
         )
     is_training = any(mode in records for mode in _TRAINED) and "log.jsonl" in present
     return RunFolder(
-        name=redaction.shown_name("run", name),
+        name=name,
         records=records,
         files=files,
         log=_log(folder / "log.jsonl") if is_training else [],

@@ -12,7 +12,7 @@ from ssast.data.storage.location import Location
 from ssast.errors import UserError
 from ssast.model.label_kinds import LabelKinds
 from ssast.runs.batches import ClipReader
-from ssast.runs.context import say
+from ssast.runs.context import say, words_in
 from ssast.runs.paths import Paths
 from ssast.runs.rows import Rows, named_recordings, rows
 
@@ -56,7 +56,7 @@ def _by_uid(source: Rows, asked: str | None, max_clips: int) -> pd.DataFrame:
     frame = source.frame
     if asked is None:
         return frame.head(max_clips)
-    uids = list(dict.fromkeys(uid.strip() for uid in asked.split(",") if uid.strip()))
+    uids = list(dict.fromkeys(words_in(asked)))
     missing = [uid for uid in uids if uid not in frame.index]
     if missing or not uids:
         raise UserError(

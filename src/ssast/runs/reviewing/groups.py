@@ -14,6 +14,7 @@ from ssast.data.tables.people import cell_name
 from ssast.errors import UserError
 from ssast.metrics.subgroups import GroupColumn
 from ssast.model.label_kinds import YES_NO
+from ssast.runs.context import words_in
 from ssast.runs.rows import Rows
 from ssast.safe_reading import some
 
@@ -30,7 +31,7 @@ def group_columns(asked: str | None, source: Rows) -> list[GroupColumn]:
     Numbers are cut where it says, else in thirds of the rows at whole numbers. UserError where there is no such column,
     where it has more groups than can be told apart, or where no label is yes or no or a scale with a cut.
     """
-    words = [word.strip() for word in (asked or "").split(",") if word.strip()]
+    words = words_in(asked)
     if words and not any(label.kind == YES_NO or label.is_cut for label in source.kinds.labels):
         raise UserError(
             f"--groups scores yes/no labels, and scales to which labels.yaml gives a cut, but {some(source.labels)} is "
