@@ -13,7 +13,7 @@ import yaml
 from ssast.audio.settings import USUAL_OVERLAP
 from ssast.errors import UserError
 from ssast.help import options_page
-from ssast.model.checkpoints.config_entries import MOST_OVERLAP
+from ssast.model.checkpoints.config_entries import HIGHEST_OVERLAP
 from ssast.options.declaration import specs
 from ssast.options.options import SPECS, Options
 from ssast.options.record import RunRecord
@@ -422,4 +422,4 @@ def test_a_missing_table_is_said_without_opening_a_collection(tmp_path, monkeypa
 
 def test_windows_share_as_much_on_the_command_line_as_in_python_and_in_model_folders():
     asked = SPECS["window_overlap"]
-    assert (asked.default, asked.high) == (USUAL_OVERLAP, MOST_OVERLAP)
+    assert (asked.default, asked.high) == (USUAL_OVERLAP, HIGHEST_OVERLAP)

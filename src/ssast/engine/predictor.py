@@ -38,7 +38,7 @@ from ssast.engine.inference import loader_size, on_device
 from ssast.engine.lengths import Grouping, answers
 from ssast.engine.windows import WINDOW_POOLINGS, Cutter, pool_windows, window_batches, window_rows
 from ssast.errors import AudioError, UserError
-from ssast.model.checkpoints.config_entries import MOST_OVERLAP
+from ssast.model.checkpoints.config_entries import HIGHEST_OVERLAP
 from ssast.model.classification import SSASTForAudioClassification as Classifier
 from ssast.model.encoder import check_choice
 from ssast.model.label_kinds import LabelKinds
@@ -173,8 +173,8 @@ class SSASTForAudioClassification(Classifier):
 
 def usual_share(given: float | None, audio: AudioSettings) -> float:
     """`audio.share` of what Python was given; UserError out of range."""
-    if given is not None and not 0 <= given <= MOST_OVERLAP:
-        raise UserError(f"window_overlap is {given}; expected a share from 0 to {MOST_OVERLAP}.")
+    if given is not None and not 0 <= given <= HIGHEST_OVERLAP:
+        raise UserError(f"window_overlap is {given}; expected a share from 0 to {HIGHEST_OVERLAP}.")
     return audio.share(given)
 
 

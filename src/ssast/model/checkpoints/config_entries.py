@@ -29,7 +29,7 @@ _CHOICES: dict[str, Collection[str]] = {
 USUAL = {"fshape": 128, "tshape": 2, "num_mel_bins": 128, "target_length": 1024}
 """What a model is made with where its config says nothing."""
 LONGEST_LABEL = 200
-MOST_OVERLAP = 0.95
+HIGHEST_OVERLAP = 0.95
 """The largest share of a window that it has in common with the next."""
 FRONTEND = {
     "sample_rate": ("a whole number from 100 to 1000000", lambda value: _is_count(value) and value >= 100),
@@ -42,8 +42,8 @@ FRONTEND = {
     ),
     "reduce": ("true or false", lambda value: isinstance(value, bool)),
     "window_overlap": (
-        f"a share from 0 to {MOST_OVERLAP}",
-        lambda value: _is_number(value) and 0 <= value <= MOST_OVERLAP,
+        f"a share from 0 to {HIGHEST_OVERLAP}",
+        lambda value: _is_number(value) and 0 <= value <= HIGHEST_OVERLAP,
     ),
     "clip_length": ("a number of seconds, 0 for all", lambda value: _is_number(value) and 0 <= value < MOST_OF_ENTRY),
 }
