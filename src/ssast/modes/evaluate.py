@@ -5,7 +5,7 @@ from pathlib import Path
 from ssast.data.tables.label_columns import check_label_names, predictions_table
 from ssast.model.label_kinds import LabelKinds
 from ssast.options.options import Options
-from ssast.runs.audio_settings import audio_settings, given_overlap, model_settings
+from ssast.runs.audio_settings import audio_settings, model_settings
 from ssast.runs.batches import ClipReader
 from ssast.runs.context import RunContext
 from ssast.runs.models import ModelSettings, finetuned_model
@@ -24,7 +24,7 @@ def evaluate(options: Options) -> Path:
     context = RunContext.of(options)
     asked = audio_settings(options)
     model = finetuned_model(context.paths, ModelSettings.of(options), asked, needs_labels=True)
-    audio = model_settings(asked, model, options.given, overlap=given_overlap(options))
+    audio = model_settings(asked, model, options.given, overlap=options.window_overlap)
     remedy = "fine-tune the model with another name for the label"
     check_label_names(model.labels or [], [predictions_table], source="the model", remedy=remedy)
     labels = target_labels(context.paths, model.labels, asked="label_txt" in options.given)

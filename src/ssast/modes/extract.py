@@ -16,7 +16,7 @@ from ssast.engine.windows import Cutter, step_rows, window_batches
 from ssast.model.classification import SSASTForAudioClassification
 from ssast.model.label_kinds import LabelKinds
 from ssast.options.options import Options
-from ssast.runs.audio_settings import audio_settings, given_overlap, model_settings
+from ssast.runs.audio_settings import audio_settings, model_settings
 from ssast.runs.batches import ClipReader, part_bounds, part_key
 from ssast.runs.context import RunContext, say
 from ssast.runs.models import ModelSettings, classification_model, finetuned_model
@@ -103,7 +103,7 @@ def _extraction_model(options: Options, paths: Paths) -> tuple[SSASTForAudioClas
     settings, asked = ModelSettings.of(options), audio_settings(options)
     if options.finetuned_mdl_path:
         model = finetuned_model(paths, settings, asked)
-        return model, model_settings(asked, model, options.given, overlap=given_overlap(options))
+        return model, model_settings(asked, model, options.given, overlap=options.window_overlap)
     return classification_model(paths, settings, LabelKinds.plain("BCE", ["unused"]), asked), asked
 
 

@@ -26,7 +26,7 @@ from ssast.model.label_kinds import CHOICE, SCALE, YES_NO, LabelKind, LabelKinds
 from ssast.options.options import Options
 from ssast.pages.sound_finding_sentences import finding_note
 from ssast.pages.tables import number, text_table
-from ssast.runs.audio_settings import audio_settings, given_overlap, model_settings
+from ssast.runs.audio_settings import audio_settings, model_settings
 from ssast.runs.batches import ClipReader, part_bounds, part_key
 from ssast.runs.context import RunContext, say
 from ssast.runs.models import ModelSettings, finetuned_model
@@ -71,7 +71,8 @@ def predict(options: Options) -> Path:
     used = fingerprint(paths.model_source(paths.finetuned_mdl_path or ""))
     folder = open_folder(context.record, clips={"predict": len(files)}, files=used, trains=False)
     Scorer.of(context, reader).ready(model)
-    predictor = WindowPredictor.of(model, audio, audio.share(given_overlap(options)), reader.device)
+    share = options.window_overlap if "window_overlap" in options.given else None
+    predictor = WindowPredictor.of(model, audio, audio.share(share), reader.device)
     data = FileDataset(files, predictor.conf, librosa=options.lib, hold="windows")
     data.judges = True
     key = f"{sorted(used.values())} {hashlib.sha256(repr(data.uids).encode()).hexdigest()}"

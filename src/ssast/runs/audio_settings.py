@@ -46,9 +46,4 @@ def model_settings(
     in_windows = asked if "whole_recording" in given else kept
     if in_windows.window_overlap is None:
         return replace(kept, window_overlap=None)
-    return replace(kept, window_overlap=kept.share(overlap))
-
-
-def given_overlap(options: Options) -> float | None:
-    """The share of windows that is asked for; None where that is left to the model."""
-    return options.window_overlap if "window_overlap" in options.given else None
+    return replace(kept, window_overlap=kept.share(overlap if _WINDOWS in given else None))
