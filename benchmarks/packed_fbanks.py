@@ -5,7 +5,7 @@
 
 Values are rounded to steps of 1.7 dB, a fifth of the size of half precision. Of what is only probed (the test people,
 the digits) the clips that benchmarks/pretraining.py asks about are kept, and the others are empty. speechocean762's
-training split takes 57 MB, its test people 25 MB and the digits 2 MB: two calls where 64 MB may travel at once.
+training split takes 57 MB, its test people 24 MB and the digits 1 MB: two journeys where 64 MB may travel at once.
 """
 
 import argparse
