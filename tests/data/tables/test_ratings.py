@@ -36,6 +36,13 @@ def test_raters_stand_in_for_a_label_that_has_no_column_of_its_own():
     assert with_raters(named, ["rough"], kept=False).labels[0].raters == ()
 
 
+def test_another_table_may_have_more_or_fewer_numbered_raters_than_training():
+    trained = with_raters(LabelKinds((SCALE,)), ["rough_r1", "rough_r2"])
+    for columns in (["rough_r1", "rough_r2", "rough_r3"], ["rough_r2"], ["rough_r2", "rough_r4"]):
+        assert with_raters(trained, columns, kept=False).labels[0].raters == tuple(columns)
+    assert with_raters(trained, ["rough", "rough_r2", "rough_r3"], kept=False).labels[0].raters == ()
+
+
 def test_ratings_of_several_columns_and_of_one_cell_are_the_same():
     raters = LabelKind("rough", "ordinal", SCALE.levels, raters=("rough_r1", "rough_r2", "rough_r3"))
     apart = of(raters, rough_r1=[3, 1, GAP], rough_r2=[4, GAP, GAP], rough_r3=[3, 2, GAP])

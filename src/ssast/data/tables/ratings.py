@@ -45,8 +45,10 @@ def with_raters(kinds: LabelKinds, columns: Sequence[str], *, kept: bool = True)
 
     def found(label: LabelKind) -> dict[str, tuple[str, ...]]:
         there = [name for name in label.raters if name in columns]
-        if label.raters and (kept or len(there) == len(label.raters)):
-            return {"raters": label.raters}
+        if not kept and there and rater_columns(label.raters, label.name) == list(label.raters):
+            there = rater_columns(columns, label.name)  # in another table they may be more
+        if label.raters and (kept or set(label.raters) <= set(there)):
+            return {"raters": label.raters if kept else tuple(there)}
         return {"raters": () if label.name in columns else tuple(there or rater_columns(columns, label.name))}
 
     return kinds.changed(found)
