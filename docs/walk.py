@@ -23,6 +23,8 @@ from ssast.audio.synthetic_corpus import write_corpus
 PACKAGE = Path(ssast.__file__).resolve().parent
 KINDS = "model/label_kinds.py"
 """Where `loss` is the name of one, not its value."""
+IMPORTS = "__init__.py"
+"""Whom Python's own import asks for modules that moved."""
 
 
 class Walk:
@@ -42,7 +44,8 @@ class Walk:
             self._loading += 1 if event == "call" else -1
         elif event == "call" and not self._loading:
             place = Path(code.co_filename).relative_to(PACKAGE).as_posix()
-            self.first_calls.setdefault(place, code.co_qualname)
+            if place != IMPORTS:
+                self.first_calls.setdefault(place, code.co_qualname)
             self.is_over = code.co_name == "loss" and place != KINDS
 
 

@@ -6,7 +6,7 @@ import torch
 from ssast.model import reference
 from ssast.model.checkpoints.torch_file import load_tensors
 from ssast.model.encoder import SIZES
-from ssast.model.positions import fit_positions
+from ssast.model.patch_grid import fit_positions
 
 
 def fitted(case):

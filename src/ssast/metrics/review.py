@@ -15,16 +15,17 @@ from ssast.metrics.estimates import Estimate, auc_of, people_with
 from ssast.metrics.intervals import number_subjects
 from ssast.metrics.measures import Floats
 from ssast.metrics.predictions import Predictions
-from ssast.metrics.score_entries import Metrics
+from ssast.metrics.score_entries import Metrics, kind_of
 from ssast.metrics.threshold_rules import DEFAULT_THRESHOLD
 from ssast.metrics.usefulness import DECISION_THRESHOLDS, net_benefit, predictive
+from ssast.model.label_kinds import YES_NO
 
 _DIGITS = 6
 
 
 def is_yes_no(metrics: Mapping[str, Any], label: str) -> bool:
     """Whether a label of metrics.json is answered by yes or no."""
-    return bool(metrics["labels"][label].get("kind", metrics["loss"]) == "BCE")
+    return kind_of(metrics, label) == YES_NO
 
 
 def add_review(

@@ -140,10 +140,15 @@ def parts_of(metrics: Mapping[str, Any]) -> list[Mapping[str, Any]]:
     ]
 
 
+def kind_of(metrics: Mapping[str, Any], label: str) -> str:
+    """What a label of `metrics.json` is: its own kind, or that of all."""
+    return str(metrics["labels"][label].get("kind", metrics["loss"]))
+
+
 def kinds_of(metrics: Mapping[str, Any]) -> LabelKinds:
     """What the labels of `metrics.json` are."""
     labels = metrics["labels"]
-    entries = [{**own, "kind": own.get("kind", metrics["loss"])} for own in labels.values()]
+    entries = [{**own, "kind": kind_of(metrics, name)} for name, own in labels.items()]
     return LabelKinds.of_entries(metrics["loss"], list(labels), entries)
 
 

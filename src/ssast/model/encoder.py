@@ -17,8 +17,7 @@ from torch.nn import functional as F
 
 from ssast.errors import UserError
 from ssast.model.blocks import EPS, Block, PatchEmbed
-from ssast.model.patch_grid import patch_grid, rounded_length
-from ssast.model.positions import first_columns, sinusoids
+from ssast.model.patch_grid import first_columns, patch_grid, rounded_length, sinusoids
 
 DEPTH = 12
 NUM_STATES = DEPTH + 2

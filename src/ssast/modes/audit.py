@@ -81,7 +81,7 @@ def audit(options: Options) -> Path:
     found = audit_clips(clips, loss=loss, resamples=options.resamples, seed=RESAMPLES_SEED, progress=_progress)
     remarks = findings(heard, splits, labels, loss=loss)
     found |= {"leaks": _leaks(remarks), "not_read": _not_read(heard), "doubts": _sound_findings(heard)}
-    seen = Seen(splits, labels, remarks, *_of_model(paths, told_by), known.rows, known.note)
+    seen = Seen(splits, labels, remarks, *_of_model(paths, told_by), known.rows, known.reason)
     found["taxonomy"] = leak_rows(found, seen)
     name = data_name(options.dataset, options.data_split_root, next(iter(places.values())))
     _write(folder, found, clips, f"Audit of {name}", _facts(folder))
@@ -145,9 +145,9 @@ def _pretraining(paths: Paths, address: str | None) -> Trained:
             path=address,
         )
     found = trained_rows(paths, place.path)
-    reason = found.note.partition(", since ")[2]
-    note = f"{reason}; --pretraining takes its csv too" if reason else ""
-    return Trained(found.rows, note if note or found.rows else "the folder does not say what it was trained on")
+    if found.reason:
+        return Trained(found.rows, f"{found.reason}; --pretraining takes its csv too")
+    return found if found.rows else Trained([], "the folder does not say what it was trained on")
 
 
 def _progress(labels: Sequence[str]) -> Iterable[str]:

@@ -14,7 +14,7 @@ from ssast.data.tables.label_columns import MEAN
 from ssast.metrics.measures import SOFT_POSITIVE, Floats
 from ssast.metrics.predictions import Predictions
 from ssast.metrics.score_entries import kinds_of, parts_of
-from ssast.model.label_kinds import LabelKind, LabelKinds
+from ssast.model.label_kinds import CHOICE, NUMBER, SCALE, YES_NO, LabelKind, LabelKinds
 from ssast.pages.external.place_section import place_section
 from ssast.pages.external.sites_section import sites_section
 from ssast.pages.flow_figure import flow_section
@@ -125,15 +125,15 @@ def hardest(predictions: Predictions, loss: str, most: int = HARD_CLIPS) -> list
 
 def _wrongness(predictions: Predictions, label: int, kind: LabelKind) -> Floats:
     """How far on the wrong side each clip lies (N,); -1 without a target."""
-    targets_N, scores_N = predictions.targets[:, label], predictions.answers[:, label].astype(np.float64)
+    targets_N, scores_N = predictions.targets[:, label], kind.answers(predictions.of_label(label))
     has_N = ~np.isnan(targets_N)
     wrong_N = np.full(len(targets_N), -1.0)
-    if kind.kind == "CE":
+    if kind.kind == CHOICE:
         own_nK = kind.level_chances(predictions.of_label(label))[has_N]
         own_n = own_nK[range(len(own_nK)), targets_N[has_N].astype(np.intp)]
         wrong_N[has_N] = np.where((scores_N == targets_N)[has_N], 0, 1 - own_n)
         return wrong_N
-    if kind.kind != "BCE":
+    if kind.kind != YES_NO:
         spread = float(np.std(targets_N[has_N])) if has_N.any() else 0.0
         wrong_N[has_N] = np.abs(scores_N - targets_N)[has_N] / (spread or 1.0)
         return wrong_N
@@ -146,12 +146,13 @@ def _wrongness(predictions: Predictions, label: int, kind: LabelKind) -> Floats:
 
 
 def _how_wrong(predictions: Predictions, row: int, label: int, kind: LabelKind) -> str:
-    score, target = float(predictions.answers[row, label]), float(predictions.targets[row, label])
-    if kind.kind == "CE":
+    score = float(kind.answers(predictions.of_label(label)[[row]])[0])
+    target = float(predictions.targets[row, label])
+    if kind.kind == CHOICE:
         return f"called {kind.levels[int(score)]}, in truth {kind.levels[int(target)]}"
-    if kind.kind == "ordinal":
+    if kind.kind == SCALE:
         return f"expected level {number(score, 2)}, truth {number(target, 2)}"
-    if kind.kind == "MSE":
+    if kind.kind == NUMBER:
         return f"value {number(score)}, truth {number(target)}"
     has = "has the label" if target >= SOFT_POSITIVE else "does not have the label"
     return f"{has}, score {number(score)}"

@@ -22,10 +22,16 @@ from ssast.safe_reading import MOST_BYTES, brief
 
 @dataclass(frozen=True)
 class Trained:
-    """The rows that a model was trained on and chosen by, as far as they can be read; else the note that says why."""
+    """The rows that a model was trained on and chosen by, as far as they can be read; else the reason why not."""
 
     rows: list[pd.DataFrame]
-    note: str = ""
+    reason: str = ""
+
+    @property
+    def note(self) -> str:
+        """What scores of the model do not know for this reason; empty where there is none."""
+        about = "note: it is not known whether the model was trained on these clips or people, since"
+        return f"{about} {self.reason}" if self.reason else ""
 
 
 def trained_rows(paths: Paths, home: Path) -> Trained:
@@ -42,23 +48,21 @@ def trained_rows(paths: Paths, home: Path) -> Trained:
     try:
         root, place = _recorded_root(paths, home / "run.yaml")
     except UserError as error:
-        return Trained(found, _note(redaction.redacted_error(error).rstrip(".")))
+        return Trained(found, redaction.redacted_error(error).rstrip("."))
     if place is None:
         return Trained(found)
     shown = "its table" if redaction.redaction_in_use() else brief(root)
     if not is_named(paths, place, home):
         return Trained(
             found,
-            _note(
-                f"{shown}, named in its run.yaml, is not opened: this command names neither it nor a folder around it"
-            ),
+            f"{shown}, named in its run.yaml, is not opened: this command names neither it nor a folder around it",
         )
     try:
         collection = opened_anew(place)
         table = find_split(place, "train") if collection is None else table_named(collection, "train")
         return Trained([*found, read_split(table)])
     except UserError:
-        return Trained(found, _note(f"train.csv of {shown}, which its run.yaml names, cannot be read"))
+        return Trained(found, f"train.csv of {shown}, which its run.yaml names, cannot be read")
 
 
 def _recorded_root(paths: Paths, record: Path) -> tuple[str, Location | None]:
@@ -76,10 +80,6 @@ def _recorded_root(paths: Paths, record: Path) -> tuple[str, Location | None]:
     if isinstance(prefix, str) and prefix:
         return prefix, locate(prefix, None, paths.bucket_name, paths.project_name, paths.cache_gb)
     return "", None
-
-
-def _note(reason: str) -> str:
-    return f"note: it is not known whether the model was trained on these clips or people, since {reason}"
 
 
 def is_named(paths: Paths, place: Location, home: Path | None = None) -> bool:

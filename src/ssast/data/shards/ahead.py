@@ -4,7 +4,7 @@ import threading
 from collections.abc import Callable, Sequence
 from queue import SimpleQueue
 
-from ssast.data.storage.ranges import several
+from ssast.data.storage.threads import in_threads
 
 BLOCKS_AHEAD = 4
 """So many row groups are on their way beside those that are read."""
@@ -49,7 +49,7 @@ class Ahead:
         if places:
             for number in self._order[max(places) + 1 : max(places) + 1 + BLOCKS_AHEAD]:
                 self._later(number)
-        several(self._fetch, now)
+        list(in_threads(self._fetch, now))
 
     def _later(self, number: int) -> None:
         if number in self._asked:

@@ -19,7 +19,8 @@ import pyarrow.parquet as pq
 
 from ssast.data.storage.cache import cache, fingerprint_of
 from ssast.data.storage.location import READ_TRIES, Location
-from ssast.data.storage.ranges import fetch_range, several
+from ssast.data.storage.ranges import fetch_range
+from ssast.data.storage.threads import in_threads
 from ssast.errors import UserError
 from ssast.safe_reading import json_of
 
@@ -278,7 +279,7 @@ def small_parts(file: ShardFile) -> Callable[[int, int], bytes]:
         return partial(_range, file.location)
     edges = [0, *(place for group in range(file.groups) for place in file.sound(group)), file.size]
     wanted = [(begin, end) for begin, end in zip(edges[::2], edges[1::2], strict=True) if end > begin]
-    held = list(zip(wanted, several(lambda one: _range(file.location, *one), wanted), strict=True))
+    held = list(zip(wanted, in_threads(lambda one: _range(file.location, *one), wanted), strict=True))
 
     def read(begin: int, end: int) -> bytes:
         for (first, last), content in held:

@@ -21,7 +21,6 @@ from ssast.data.storage.location import Location
 from ssast.data.storage.threads import in_threads
 from ssast.errors import AudioError, UserError
 
-_AT_ONCE = 8
 SETTLED_SECONDS = 2.0
 """A file that changed no longer ago than this [s] may change again within the same tick of the disk's clock."""
 
@@ -38,7 +37,7 @@ def file_fingerprints(files: Sequence[Location], cache: Cache) -> Iterator[str |
 
 def _each(one: Callable[[Any], str | None], of: Iterable[Any]) -> Iterator[str | None]:
     """In order; several at once, since disks and stores keep one waiting."""
-    return in_threads(one, of, _AT_ONCE)
+    return in_threads(one, of)
 
 
 def _content(root: Location, cache: Cache, uid: str) -> str | None:

@@ -1,15 +1,7 @@
-"""Fetch stretches of a file from a store, each with one request, several at a time."""
-
-from collections.abc import Callable, Iterable
-from concurrent.futures import ThreadPoolExecutor
-from typing import TypeVar
+"""Fetch stretches of a file from a store, each with one request."""
 
 from ssast.data.storage import stores
 from ssast.data.storage.checksums import DamagedError
-
-AT_ONCE = 8
-_One = TypeVar("_One")
-_Made = TypeVar("_Made")
 
 
 def fetch_range(address: str, project: str | None, begin: int, end: int) -> bytes:
@@ -24,9 +16,3 @@ def fetch_range(address: str, project: str | None, begin: int, end: int) -> byte
         return found
 
     return stores.again(once) if end > begin else b""
-
-
-def several(one: Callable[[_One], _Made], of: Iterable[_One]) -> list[_Made]:
-    """What a function gives for each, in their order; AT_ONCE of them at a time, since stores keep one waiting."""
-    with ThreadPoolExecutor(AT_ONCE) as threads:
-        return list(threads.map(one, of))

@@ -12,8 +12,7 @@ from torch import Tensor, nn
 from ssast.errors import UserError
 from ssast.model.encoder import SSASTEncoder
 from ssast.model.finite import check_weights
-from ssast.model.patch_grid import patch_grid
-from ssast.model.positions import fit_positions
+from ssast.model.patch_grid import fit_positions, patch_grid
 from ssast.safe_reading import brief
 
 _HUB_NAME = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")

@@ -6,11 +6,12 @@ Every function takes the records of all runs and gives None where they do not kn
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from ssast.metrics.score_entries import kind_of
 from ssast.pages.external.place_section import place_sentences
 from ssast.pages.rater_section import rater_sentences
 from ssast.pages.sentences import cautions
 from ssast.pages.subgroup_section import gap_sentences
-from ssast.pages.tables import TITLES, counted, number, span
+from ssast.pages.tables import LEADING, TITLES, counted, number, span
 from ssast.runs.checklists.items import Knowledge
 from ssast.runs.checklists.records import Records, RunFolder
 from ssast.safe_reading import brief, some
@@ -189,8 +190,8 @@ def _has_estimates(metrics: _Metrics) -> bool:
 def _performance(metrics: _Metrics) -> list[str]:
     found = []
     for label, own in [*metrics["labels"].items()][:_MOST_LABELS]:
-        name = _leading(own)
-        if name is None:
+        name = LEADING[kind_of(metrics, label)]
+        if name not in own:
             continue
         interval = (own.get("intervals") or {}).get(name)
         shown = f" ({span(interval, 2)})" if interval else ""
@@ -201,11 +202,6 @@ def _performance(metrics: _Metrics) -> list[str]:
     rest = f"; {more} more labels are in the report" if more > 0 else ""
     careful = [brief(metrics["overlap"], 300)] if metrics.get("overlap") else []
     return [*careful, f"{'; '.join(found)}{rest}.", *(gap_sentences(metrics) if metrics.get("groups") else [])]
-
-
-def _leading(entry: Mapping[str, Any]) -> str | None:
-    """What a label is judged by first: kappa of scales, accuracy of kinds, AUC of yes/no labels, a correlation."""
-    return next((name for name in ("qwk", "balanced_accuracy", "auc", "pearson", "mae") if name in entry), None)
 
 
 def judged_known(records: Records) -> Knowledge | None:

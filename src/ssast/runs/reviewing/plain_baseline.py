@@ -23,7 +23,7 @@ from ssast.metrics.beside import leading_beside
 from ssast.metrics.measures import Floats
 from ssast.metrics.plain_model import PlainModel, fit_plain
 from ssast.metrics.predictions import Predictions
-from ssast.metrics.score_entries import Metrics
+from ssast.metrics.score_entries import Metrics, kind_of
 from ssast.model.checkpoints.model_folder import PLAIN_BASELINE
 from ssast.pages.tables import LEADING
 from ssast.runs.batches import ClipReader
@@ -170,9 +170,9 @@ def add_plain_baseline(metrics: Metrics, predictions: Predictions, scores_of: Ma
     above it on the same clips. `scores_of` has a value for each of the predictions' clips."""
     by_kind: dict[str, list[str]] = {}
     for label in predictions.labels:
-        kind = metrics["labels"][label].get("kind", metrics["loss"])
+        kind = kind_of(metrics, label)
         if kind in COMPARED and label in scores_of and np.isfinite(scores_of[label]).all():
-            by_kind.setdefault(str(kind), []).append(label)
+            by_kind.setdefault(kind, []).append(label)
     if not by_kind:
         return
     told: dict[str, Any] = {}
