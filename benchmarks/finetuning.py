@@ -331,6 +331,8 @@ def main() -> None:
     if given.table:
         show(all_probes(given))
         return
+    if given.models is None and set(given.starts) != {"random"}:
+        parser.error("--models, the folder of the pretrained models, is needed for every start but random")
     order = [(seed, share, name) for share in given.shares for seed in given.seeds for name in given.probes]
     several = [Cell(name, share, start, seed) for seed, share, name in order for start in given.starts]
     run(given, [one for one in several if not one.path.exists()])

@@ -8,9 +8,11 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pytest
 import torch
+from statsmodels.stats.proportion import proportion_confint
 
 from ssast import SSASTForPreTraining
 
@@ -72,7 +74,7 @@ def test_a_report_of_twenty_labels_and_four_columns_of_groups_stays_below_5_mb(m
 def scripts(monkeypatch, tmp_path):
     """The scripts of pretraining and fine-tuning as modules, whose results go into a folder of their own."""
     monkeypatch.syspath_prepend(str(ROOT / "benchmarks"))
-    names = ("probes", "published", "pretraining", "finetuning", "packed_fbanks")
+    names = ("probes", "published", "pretraining", "finetuning", "packed_fbanks", "egemaps", "relevance")
     for name in names:
         monkeypatch.delitem(sys.modules, name, raising=False)
     found = {name: importlib.import_module(name) for name in names}
@@ -175,3 +177,27 @@ def test_packed_fbanks_come_back_within_half_a_step_and_keep_what_is_probed(scri
     assert packing.wanted(tmp_path / "voices", "test", []) == set(range(0, 60, 4))
     assert packing.wanted(tmp_path / "digits", "train", []) == set(range(0, 16, 2))
     assert packing.wanted(tmp_path / "digits", "test", []) == {0, 2, 4, 6}
+
+
+def test_functionals_of_another_package_are_asked_for_in_one_sentence_where_it_is_not_installed(
+    scripts, corpus, monkeypatch
+):
+    monkeypatch.setitem(sys.modules, "opensmile", None)
+    egemaps = scripts["egemaps"]
+    with pytest.raises(SystemExit, match=r"^opensmile is not installed; .* `pip install opensmile`\.$"):
+        run(egemaps, corpus, monkeypatch)
+
+
+def test_clips_for_relevance_come_from_all_people_in_turn_and_the_share_has_an_interval(scripts):
+    relevance = scripts["relevance"]
+    table = pd.DataFrame({"speaker": ["a"] * 5 + ["b"] * 2 + ["c"]})
+    assert sorted(relevance.chosen(table, 3)["speaker"]) == ["a", "b", "c"]
+    assert sorted(relevance.chosen(table, 6)["speaker"]) == ["a", "a", "a", "b", "b", "c"]
+    wins = np.arange(100) < 74
+    low, high, by = relevance.interval(wins, np.full(100, "a"))
+    expected = proportion_confint(74, 100, method="wilson")
+    assert (low, high) == pytest.approx(expected, abs=1e-6)
+    assert by == "by clips"
+    low, high, by = relevance.interval(wins, np.repeat(list("abcdefghij"), 10))
+    assert low < 0.5 < 0.74 < high <= 1
+    assert by == "by 10 people"
