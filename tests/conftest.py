@@ -71,11 +71,17 @@ class WarmProcess:
         self._server = subprocess.Popen(command, pass_fds=[theirs.fileno()])
         theirs.close()
 
-    def run(self, code: str, environment: dict[str, str]) -> subprocess.CompletedProcess[str]:
-        """As `subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True)`."""
+    def run(
+        self, code: str, environment: dict[str, str], *, stdout: int | None = None, stderr: int | None = None
+    ) -> subprocess.CompletedProcess[str]:
+        """As `subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True)`.
+
+        Or with the open files of these numbers as streams.
+        """
         asked = json.dumps({"code": code, "environment": environment, "cwd": os.getcwd()}).encode()
         with open(os.devnull) as silence, tempfile.TemporaryFile("w+") as out, tempfile.TemporaryFile("w+") as err:
-            socket.send_fds(self._channel, [asked], [silence.fileno(), out.fileno(), err.fileno()])
+            streams = [out.fileno() if stdout is None else stdout, err.fileno() if stderr is None else stderr]
+            socket.send_fds(self._channel, [asked], [silence.fileno(), *streams])
             code = int(self._channel.recv(100))
             said = [file.read() for file in (out, err) if file.seek(0) == 0]
         return subprocess.CompletedProcess([], code, *said)
@@ -89,6 +95,20 @@ class WarmProcess:
 def warm_classification() -> Iterator[WarmProcess]:
     """Processes with the model imported, and no client of the hub, which reads its settings as it is imported."""
     process = WarmProcess("ssast.model.classification")
+    yield process
+    process.end()
+
+
+@pytest.fixture(scope="session")
+def warm_process() -> type[WarmProcess]:
+    """`WarmProcess`."""
+    return WarmProcess
+
+
+@pytest.fixture(scope="session")
+def warm_check() -> Iterator[WarmProcess]:
+    """Processes with all imported that `ssast check` and `ssast inspect` load."""
+    process = WarmProcess("ssast.modes.check", "ssast.modes.inspect")
     yield process
     process.end()
 

@@ -35,13 +35,17 @@ def test_what_the_user_has_set_stays(name, value, shown):
     assert told(SPIN.format("ssast"), **{name: value})[0] == shown
 
 
-def test_torch_before_ssast_is_said_once_and_only_where_it_matters():
-    code = "import torch; torch.set_num_threads({}); import ssast, ssast.cli; import ssast.model.encoder"
-    said = told(code.format(2))[1]
+def test_torch_before_ssast_is_said_once_and_only_where_it_matters(warm_process):
+    process = warm_process("torch")
+    code = 'import warnings; warnings.simplefilter("default", UserWarning); import torch; '
+    code += "torch.set_num_threads({}); import ssast, ssast.cli; import ssast.model.encoder"
+    said = process.run(code.format(2), BARE).stderr
     assert said.count("torch was imported before ssast") == 1
     assert "import ssast first, or set GOMP_SPINCOUNT=1000" in said
-    assert told(code.format(1))[1] == "", "one thread waits for nobody"
-    assert told(code.format(2), OMP_WAIT_POLICY="PASSIVE")[1] == ""
+    one, passive = process.run(code.format(1), BARE), process.run(code.format(2), BARE | {"OMP_WAIT_POLICY": "PASSIVE"})
+    assert (one.returncode, one.stderr) == (0, ""), "one thread waits for nobody"
+    assert (passive.returncode, passive.stderr) == (0, "")
+    process.end()
 
 
 @pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="only Linux binds processes")

@@ -7,6 +7,7 @@ its `environment` and its folder `cwd`. The child runs the code as `python -c` d
 its interpreter; the exit code goes back over the socket, below 0 for the signal that ended it.
 """
 
+import gc
 import io
 import json
 import os
@@ -17,8 +18,11 @@ from importlib import import_module
 
 def serve(number: int, modules: list[str]) -> dict[str, str] | None:
     """Answer requests until there are no more; in a child, what it was asked to run."""
+    gc.disable()
     for name in modules:
         import_module(name)
+    gc.freeze()  # what is looked over for garbage is copied into each child
+    gc.enable()
     with socket.socket(fileno=number) as channel:
         while True:
             message, streams, _, _ = socket.recv_fds(channel, 1 << 20, 3)
@@ -44,10 +48,11 @@ def begin(request: dict[str, str]) -> None:
     os.environ.update(request["environment"])
     os.chdir(request["cwd"])
     sys.argv = ["-c"]
-    sys.stdin = io.TextIOWrapper(io.BufferedReader(io.FileIO(0, closefd=False)))
-    sys.stdout = io.TextIOWrapper(io.BufferedWriter(io.FileIO(1, "w", closefd=False)))
+    coding = request["environment"].get("PYTHONIOENCODING")
+    sys.stdin = io.TextIOWrapper(io.BufferedReader(io.FileIO(0, closefd=False)), coding)
+    sys.stdout = io.TextIOWrapper(io.BufferedWriter(io.FileIO(1, "w", closefd=False)), coding)
     sys.stderr = io.TextIOWrapper(
-        io.BufferedWriter(io.FileIO(2, "w", closefd=False)), errors="backslashreplace", line_buffering=True
+        io.BufferedWriter(io.FileIO(2, "w", closefd=False)), coding, errors="backslashreplace", line_buffering=True
     )
 
 

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from ssast import cli
+from ssast.modes.check import FAULTY
 from ssast.runs.wrapping.terminal import RobustStream, robust_terminal
 
 FULL = Path("/dev/full")
@@ -24,6 +25,17 @@ def started(words: list[str], **streams) -> subprocess.CompletedProcess:
     return subprocess.run([sys.executable, "-m", "ssast", *words], timeout=120, **streams)
 
 
+@pytest.fixture
+def warm(warm_check):
+    """`ssast WORDS` as `started` begins it, in a process that need not import torch; first it does `before`."""
+
+    def run(words: list[str], before: str = "pass", environment: dict[str, str] | None = None, **streams: int):
+        code = f"import os, sys; {before}; from ssast.cli import main; sys.exit(main({words!r}))"
+        return warm_check.run(code, dict(environment or os.environ), **streams)
+
+    return run
+
+
 def without_reader() -> int:
     """The writing end of a pipe that nobody reads."""
     read, write = os.pipe()
@@ -31,20 +43,20 @@ def without_reader() -> int:
     return write
 
 
-def test_a_mode_that_writes_a_folder_finishes_when_its_reader_goes(data, tmp_path):
+def test_a_mode_that_writes_a_folder_finishes_when_its_reader_goes(data, tmp_path, warm):
     """`ssast finetune ... | true` ended half-way, with exit code 0."""
     write = without_reader()
-    done = started(["check", *data, "-o", str(tmp_path / "out")], stdout=write, stderr=write)
+    done = warm(["check", *data, "-o", str(tmp_path / "out")], stdout=write, stderr=write)
     os.close(write)
     assert done.returncode == 0
     assert {"check.csv", "recordings.csv", "run.yaml"} <= set(os.listdir(tmp_path / "out"))
 
 
-def test_a_mode_keeps_its_own_exit_code_when_its_reader_goes(data, tmp_path):
+def test_a_mode_keeps_its_own_exit_code_when_its_reader_goes(data, tmp_path, warm):
     write = without_reader()
     words = ["check", *data, "-l", str(tmp_path / "labels.txt"), "-o", str(tmp_path / "out")]
     (tmp_path / "labels.txt").write_text("absent\n")
-    assert started(words, stdout=write, stderr=subprocess.PIPE).returncode == started(words).returncode != 0
+    assert warm(words, stdout=write).returncode == warm(words).returncode == FAULTY
     os.close(write)
 
 
@@ -56,11 +68,11 @@ def test_what_only_prints_ends_quietly_with_141_when_its_reader_goes(words):
     assert (done.returncode, done.stderr) == (cli.READER_GONE, b"")
 
 
-def test_inspect_only_prints(published_tiny):
+def test_inspect_only_prints(published_tiny, warm):
     write = without_reader()
-    done = started(["inspect", str(published_tiny)], stdout=write, stderr=subprocess.PIPE)
+    done = warm(["inspect", str(published_tiny)], stdout=write)
     os.close(write)
-    assert (done.returncode, done.stderr) == (cli.READER_GONE, b"")
+    assert (done.returncode, done.stderr) == (cli.READER_GONE, "")
 
 
 @pytest.mark.skipif(not FULL.exists(), reason="only Linux has a disk that is always full")
@@ -75,12 +87,18 @@ def test_a_full_disk_behind_the_output_is_said(data, tmp_path):
     assert shown.stderr.decode().startswith("ssast: the output cannot be written: no space left on device;")
 
 
-@pytest.mark.parametrize("closed", ["<&-", ">&-", "2>&-", "<&- >&- 2>&-"])
-def test_streams_that_were_closed_are_no_traceback_and_no_file_takes_their_number(closed, data, tmp_path):
+CLOSED = ["stdin", "stdout", "stderr"]
+
+
+@pytest.mark.parametrize("closed", [*CLOSED, "all"])
+def test_streams_that_were_closed_are_no_traceback_and_no_file_takes_their_number(closed, data, tmp_path, warm):
     """`ssast inspect X >&-` was a traceback; the next file that was opened could have got what is printed."""
-    words = ["-m", "ssast", "check", *data, "-o", str(tmp_path / "out")]
-    command = f'"$@" {closed}'
-    done = subprocess.run(["sh", "-c", command, "sh", sys.executable, *words], capture_output=True, text=True)
+    words = ["check", *data, "-o", str(tmp_path / "out")]
+    if closed == "all":  # as the shell closes them; what Python then does for one is done for it below
+        command = ["sh", "-c", '"$@" <&- >&- 2>&-', "sh", sys.executable, "-m", "ssast", *words]
+        done = subprocess.run(command, capture_output=True, text=True)
+    else:
+        done = warm(words, before=f"os.close({CLOSED.index(closed)}); sys.{closed} = sys.__{closed}__ = None")
     assert done.returncode == 0
     assert "Traceback" not in done.stderr
     table = (tmp_path / "out" / "check.csv").read_text()
@@ -107,16 +125,16 @@ def test_letters_that_the_screen_lacks_come_as_escapes(coding, text, shown):
     assert raw.getvalue().decode(coding).splitlines() == [shown, shown]
 
 
-def test_a_label_with_an_umlaut_is_counted_on_a_screen_of_ascii(still_corpus, tmp_path):
+def test_a_label_with_an_umlaut_is_counted_on_a_screen_of_ascii(still_corpus, tmp_path, warm):
     for split in ("train", "test"):
         table = (still_corpus.splits / f"{split}.csv").read_text().replace("loud", "tremör", 1)
         (tmp_path / f"{split}.csv").write_text(table, encoding="utf-8")
     (tmp_path / "labels.txt").write_text("high\ntremör\n", encoding="utf-8")
     words = ["check", "-i", str(still_corpus.audio), "-d", str(tmp_path), "-l", str(tmp_path / "labels.txt")]
     screen = os.environ | {"PYTHONIOENCODING": "ascii"}
-    done = started([*words, "-o", str(tmp_path / "out")], env=screen, capture_output=True)
+    done = warm([*words, "-o", str(tmp_path / "out")], environment=screen)
     assert done.returncode == 0, done.stderr
-    assert b"trem\\xf6r" in done.stdout
+    assert "trem\\xf6r" in done.stdout
 
 
 def test_a_terminal_that_is_gone_ends_nothing():
