@@ -7,7 +7,7 @@ import pytest
 from ssast.errors import UserError
 from ssast.metrics.predictions import Predictions
 from ssast.model.checkpoints.model_folder import THRESHOLDS
-from ssast.model.label_kinds import LabelKinds
+from ssast.model.label_kinds import LabelKind, LabelKinds
 from ssast.modes.evaluate import evaluate
 from ssast.modes.finetune import finetune
 from ssast.options.record import RunRecord
@@ -20,7 +20,7 @@ from ssast.runs.output.folder import open_folder
 from ssast.runs.paths import Paths
 from ssast.runs.results import ScoreReport, score_predictions, write_report, write_scores
 from ssast.runs.rows import rows
-from ssast.runs.thresholds import read_thresholds
+from ssast.runs.thresholds import check_yes_no, read_thresholds
 
 RNG = np.random.default_rng(3)
 TINY = {"pretrained_mdl_path": None, "model_size": "tiny", "tshape": 4, "target_length": 40, "device": "cpu", "seed": 5}
@@ -120,3 +120,12 @@ def test_the_report_lets_the_hardest_clips_be_heard_and_shows_the_training_run(t
     assert "The training run" in text
     assert "record.versions.torch" in text
     assert len(text) < 5e6
+
+
+@pytest.mark.parametrize("option", ["sensitivity", "specificity", "prevalence"])
+def test_what_belongs_to_yes_no_labels_is_refused_where_none_is_one(option):
+    kinds = LabelKinds((LabelKind("rough", "ordinal", (0, 1, 2)), LabelKind("age", "MSE")))
+    with pytest.raises(UserError, match=f"--{option} belongs to yes/no labels, but rough, age is none; leave it out"):
+        check_yes_no(kinds, **{option: 0.9})
+    check_yes_no(kinds, **{option: None})
+    check_yes_no(LabelKinds((*kinds.labels, LabelKind("ill"))), **{option: 0.9})

@@ -15,6 +15,7 @@ from ssast.runs.reviewing.groups import group_columns
 from ssast.runs.reviewing.plain_baseline import PlainBaseline
 from ssast.runs.rows import rows, target_labels
 from ssast.runs.scoring import Scorer, evaluate_model
+from ssast.runs.thresholds import check_yes_no
 from ssast.runs.wrapping.wrapper import Mode
 
 
@@ -31,6 +32,7 @@ def evaluate(options: Options) -> Path:
     kinds = model.label_kinds.some(labels) if model.labels else LabelKinds.plain(model.config["loss"], labels)
     test = rows(context.paths, kinds, on_bad_audio=options.on_bad_audio, in_part=True)
     group_columns(options.groups, test)
+    check_yes_no(kinds, prevalence=options.prevalence)
     if elsewhere := ExternalTest.of(context.record.values):
         elsewhere.check(test)
     files = used_files(context.paths, test.source)

@@ -26,6 +26,7 @@ from ssast.runs.reviewing.groups import group_columns
 from ssast.runs.reviewing.plain_baseline import PlainBaseline, save_plain_baseline
 from ssast.runs.rows import Rows, label_kinds, rows, training_rows
 from ssast.runs.scoring import Scorer, evaluate_model, save_thresholds
+from ssast.runs.thresholds import check_yes_no
 from ssast.runs.training import (
     ClipLengths,
     epoch_steps,
@@ -45,6 +46,7 @@ def finetune(options: Options) -> Path:
     context = RunContext.of(options)
     paths, audio = context.paths, audio_settings(options)
     kinds = label_kinds(paths, options.loss, weighs=options.pos_weight or options.balanced)
+    check_yes_no(kinds, sensitivity=options.sensitivity, specificity=options.specificity, prevalence=options.prevalence)
     share, skips, way = options.val_share, options.on_bad_audio, options.raters
     train_rows, held_out = training_rows(
         paths, kinds, val_share=share, seed=options.seed, on_bad_audio=skips, tests=True, raters=way

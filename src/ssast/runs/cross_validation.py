@@ -36,7 +36,7 @@ from ssast.runs.reviewing.sites import add_sites, with_sites
 from ssast.runs.reviewing.whole_review import reviewed_scores
 from ssast.runs.rows import Rows, data_name, label_kinds, split_place
 from ssast.runs.scoring import named_subjects
-from ssast.runs.thresholds import read_thresholds
+from ssast.runs.thresholds import check_yes_no, read_thresholds
 from ssast.safe_reading import json_file
 
 Finetune = Callable[..., Path]
@@ -71,6 +71,7 @@ def _over_folds(options: Options, finetune: Finetune) -> Path:
     kinds = kinds_in_table(asked, frame, place)
     source = Rows(frame, kinds.names, place, kinds)
     groups = group_columns(options.groups, source)
+    check_yes_no(kinds, sensitivity=options.sensitivity, specificity=options.specificity, prevalence=options.prevalence)
     sites = _sites(options.folds, source)
     parts, sentence = _split_by_site(sites) if sites else _split_by_people(source, options.folds, options.seed)
     files = used_files(paths, place)

@@ -134,12 +134,14 @@ def test_quantiles_are_hazens_and_never_the_extremes_of_many_people(people):
 
 
 def test_what_a_model_keeps_comes_back_from_its_file_and_holds_no_quantiles_of_few_people():
-    there = developed(np.random.default_rng(4))
+    there = replace(developed(np.random.default_rng(4)), categories={"sex": sexes(np.random.default_rng(4), "fm")})
     back = Development.of_entries(json.loads(json.dumps(there.entries())))
     assert (back.people, back.unit, back.labels["ill"].people_with) == (100, "speaker", there.labels["ill"].people_with)
     for name, own in there.labels["ill"].measures.items():
         assert back.labels["ill"].measures[name].interval() == pytest.approx(own.interval())
     np.testing.assert_allclose(back.properties["loudness"].quantiles, there.properties["loudness"].quantiles)
+    for name, own in there.categories["sex"].values.items():
+        assert back.categories["sex"].values[name].interval() == pytest.approx(own.interval())
     assert Spread.of(np.arange(9.0)).entries() == {"people": 9, "quantiles": None}
 
 
@@ -263,7 +265,7 @@ def test_a_scale_without_a_cut_has_no_call_to_carry_over_and_few_at_its_top_are_
     own = [one for one in metrics["external"]["cannot"] if one.startswith("grade")]
     assert own == [
         "grade: labels.yaml gave the model no cut from which it counts as present, so none is carried over",
-        "grade: fewer than 10 people are at or above 3, or below it, so calibration there is not measured",
+        "grade: fewer than 10 people are on one side of the cut at 3, so calibration there is not measured",
     ]
     assert not [one for one in place_sentences(metrics) if "own cut" in one]
 

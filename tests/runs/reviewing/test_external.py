@@ -33,7 +33,8 @@ def write_site(record, folder: Path, people: int, *, prevalence: float, gain: fl
         sound = level * (tone + 0.1 * rng.normal(size=len(time)))
         uid = f"{folder.name}-{person:03d}"
         record(folder.parent / "audio" / uid, sound.astype(np.float32), 16000)
-        rows.append({"uid": uid, "speaker": uid, "ill": ill, "age": int(rng.integers(30, 80))} | columns)
+        rows.append({"uid": uid, "speaker": uid, "ill": ill, "age": int(rng.integers(30, 80))})
+        rows[-1] |= {name: own[person % len(own)] for name, own in columns.items()}
     folder.mkdir(parents=True, exist_ok=True)
     pd.DataFrame(rows).to_csv(folder / "test.csv", index=False)
     return folder
@@ -43,11 +44,11 @@ def write_site(record, folder: Path, people: int, *, prevalence: float, gain: fl
 def home(tmp_path, record) -> Path:
     """Two sites and a model of the first."""
     home = tmp_path / "sites"
-    own = write_site(record, home / "own", 170, prevalence=0.4, gain=1.0, seed=0)
+    own = write_site(record, home / "own", 170, prevalence=0.4, gain=1.0, seed=0, sex=["F", "M"])
     table = pd.read_csv(own / "test.csv")
     table[:100].to_csv(own / "train.csv", index=False)
     table[100:].to_csv(own / "test.csv", index=False)
-    write_site(record, home / "other", 240, prevalence=0.75, gain=2.0, seed=1)
+    write_site(record, home / "other", 240, prevalence=0.75, gain=2.0, seed=1, gender=["female"] * 9 + ["male"])
     (home / "labels.txt").write_text("ill\n")
     ssast.finetune(
         **TINY,
@@ -197,6 +198,10 @@ def test_a_planted_second_site_is_found_and_recalibration_mends_what_it_can(home
     shifted = {name for name, one in found["inputs"].items() if one["above"]["is_told"]}
     assert "loudness" in shifted
     assert not shifted & {"length", "bandwidth", "age"}
+    assert {name: own["gap"]["is_told"] for name, own in found["categories"]["sex"].items()} == {
+        "female": True,
+        "male": False,  # the same question asked again
+    }
     assert own["measures"]["prevalence"]["gap"]["is_told"]
     assert not own["measures"]["auc"]["gap"]["is_told"]
     ways = own["recalibration"]["ways"]

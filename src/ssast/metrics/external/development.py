@@ -137,7 +137,7 @@ class Development:
         labels = {str(name): LabelSummary.of_entries(own) for name, own in found["labels"].items()}
         properties = {name: own for name, own in spreads.items() if own is not None}
         categories = {str(name): Shares.of_entries(own) for name, own in found.get("categories", {}).items()}
-        return cls(recordings, people, tested, str(found["unit"]), properties, labels, categories)
+        return cls(recordings, people, tested, str(found["unit"]), properties, labels, categories=categories)
 
 
 def person_means(values_n: Floats, subject_n: NDArray[np.intp]) -> Floats:

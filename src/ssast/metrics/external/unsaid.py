@@ -89,7 +89,7 @@ def _of_updates(label: str, own: LabelHere) -> Iterator[str]:
         )
     if lacking := _uncalibrated_cuts(own):
         yield (
-            f"{label}: fewer than {FEW_PEOPLE} people are at or above {lacking}, or below it, so calibration there is "
+            f"{label}: fewer than {FEW_PEOPLE} people are on one side of the cut at {lacking}, so calibration there is "
             "not measured"
         )
 
@@ -100,4 +100,4 @@ def _uncalibrated_cuts(own: LabelHere) -> str:
         return ""
     measured = own.answers.calibration()
     levels = [each for each in own.answers.label.shown_levels[1:] if f"calibration_slope_at_{each}" not in measured]
-    return " or ".join(levels)
+    return " and at ".join(levels)
