@@ -16,7 +16,16 @@ from ssast.data.recordings import check_uid
 from ssast.data.shards.collection import Collection, opened, opened_anew, table_named
 from ssast.data.storage.location import Location
 from ssast.data.tables.label_file import asked_kinds, kinds_in_table, kinds_place
-from ssast.data.tables.ratings import DRAW, MEAN_RATING, SOFT, DrawnRatings, Ratings, columns_of, with_raters
+from ssast.data.tables.ratings import (
+    DRAW,
+    MEAN_RATING,
+    SOFT,
+    DrawnRatings,
+    Ratings,
+    columns_of,
+    likely_codes,
+    with_raters,
+)
 from ssast.data.tables.splits import find_split, read_split, split_validation
 from ssast.data.tables.targets import read_labels
 from ssast.errors import UserError
@@ -147,6 +156,10 @@ def _say_kinds(ratings: Ratings, way: str) -> None:
         whose = f" in {some(label.raters)}" if label.raters else ""
         rated = f", rated{whose} by up to {most} people (--raters {way})" if most > 1 else ""
         say(f"{label.name}: {KIND_WORDS[label.kind]}{levels}{cut}{weight}{rated}")
+    for label, own_RJ in zip(ratings.kinds.labels, ratings.by_label, strict=True):
+        if codes := likely_codes(label, own_RJ):
+            shown = " and ".join(f"{code:g}" for code in codes)
+            say(f"Careful: {shown} counts as a level of {label.name!r}; where it means missing, leave the cells empty.")
 
 
 def rows(paths: Paths, kinds: LabelKinds, *, on_bad_audio: str, in_part: bool = False) -> Rows:

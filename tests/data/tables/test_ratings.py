@@ -2,7 +2,16 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from ssast.data.tables.ratings import DRAW, MEAN_RATING, SOFT, Ratings, levels_in, rater_columns, with_raters
+from ssast.data.tables.ratings import (
+    DRAW,
+    MEAN_RATING,
+    SOFT,
+    Ratings,
+    levels_in,
+    likely_codes,
+    rater_columns,
+    with_raters,
+)
 from ssast.errors import UserError
 from ssast.model.label_kinds import LabelKind, LabelKinds
 
@@ -141,3 +150,21 @@ def test_a_scale_has_every_whole_number_between_its_lowest_and_highest_rating():
     assert levels_in(table(voice=["b;a", "c", None]), LabelKind("voice", "CE"), "train.csv") == ["a", "b", "c"]
     with pytest.raises(UserError, match=r"2\.5.*whole numbers as levels of a scale"):
         levels_in(table(rough=[1, 2.5]), LabelKind("rough", "ordinal"), "train.csv")
+
+
+@pytest.mark.parametrize(
+    ("ratings", "codes"),
+    [
+        ([0, 1, 2, 3], []),
+        ([0, 1, 2, 9], [9]),
+        ([-1, 0, 1, 2], [-1]),
+        ([-9, 1, 2, 99], [-9, 99]),
+        ([-3, -2, -1, 0, 1], []),
+        ([-1, 1], []),
+        (list(range(1, 10)), []),
+        ([7, 8, 9], []),
+    ],
+)
+def test_a_level_at_the_end_of_a_scale_may_be_a_code_of_missing_ratings(ratings, codes):
+    assert likely_codes(SCALE, np.array(ratings, dtype=float)[:, None]) == codes
+    assert likely_codes(LabelKind("age", "MSE"), np.array(ratings, dtype=float)[:, None]) == []
