@@ -42,12 +42,11 @@ def measure(path, hold):
         said = str(error)
     print(json.dumps([path, hold, highest() - before, time.process_time() - begun, said]), flush=True)
 
-for path in sys.argv[2:]:
-    for hold in sys.argv[1].split(","):
-        if not os.fork():
-            measure(path, hold)
-            os._exit(0)
-        os.wait()
+for path, hold in json.loads(sys.argv[1]):
+    if not os.fork():
+        measure(path, hold)
+        os._exit(0)
+    os.wait()
 """
 
 
@@ -95,8 +94,9 @@ def hostile(tmp_path_factory):
     return folder
 
 
-def measured(paths, *holds):
-    run = [sys.executable, "-c", HEARD, ",".join(holds), *map(str, paths)]
+def measured(paths_and_holds):
+    asked = [(str(path), hold) for path, hold in paths_and_holds]
+    run = [sys.executable, "-c", HEARD, json.dumps(asked)]
     done = subprocess.run(run, capture_output=True, text=True, check=True, timeout=250)
     return [json.loads(line) for line in done.stdout.splitlines()]
 
@@ -104,7 +104,7 @@ def measured(paths, *holds):
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="only Linux tells the highest memory of a process")
 def test_what_unfolds_is_refused_or_read_as_far_as_it_is_heard(hostile):
     """72 kB of FLAC took 9 GB, and half an hour among clips of 3 seconds up to 4 GB."""
-    found = measured(sorted(hostile.iterdir()), "heard") + measured([hostile / "five_hours.flac"], "whole")
+    found = measured([*((path, "heard") for path in sorted(hostile.iterdir())), (hostile / "five_hours.flac", "whole")])
     assert len(found) == 9
     for path, hold, megabytes, seconds, said in found:
         assert megabytes < 300, (path, hold, megabytes)
@@ -125,14 +125,20 @@ def make(path, seconds, rate, channels):
             file.write(0.05 + 0.1 * chance.standard_normal((rate, channels)))
 
 
-@pytest.mark.parametrize(("extension", "rate", "channels"), [("flac", 44100, 2), ("wav", 48000, 1), ("wav", 16000, 3)])
-@pytest.mark.parametrize("target_length", [30, 1024])
-def test_what_is_heard_of_a_long_recording_is_what_is_heard_of_the_whole(
-    tmp_path, extension, rate, channels, target_length
-):
-    path = tmp_path / f"long.{extension}"
+@pytest.fixture(
+    scope="module", params=[("flac", 44100, 2), ("wav", 48000, 1), ("wav", 16000, 3)], ids=["flac", "wav", "3 channels"]
+)
+def long(request, tmp_path_factory):
+    """A recording of 150 s, its extension, and what all of it is at 16 kHz."""
+    extension, rate, channels = request.param
+    path = tmp_path_factory.mktemp("long") / f"long.{extension}"
     make(path, 150, rate, channels)
-    whole = conform(decode(path, extension=extension), sample_rate=16000)
+    return path, extension, conform(decode(path, extension=extension), sample_rate=16000)
+
+
+@pytest.mark.parametrize("target_length", [30, 1024])
+def test_what_is_heard_of_a_long_recording_is_what_is_heard_of_the_whole(long, target_length):
+    path, extension, whole = long
     conf = AudioConf.of({"target_length": target_length})
     item = conf.item(lambda: blocks(path, extension=extension), "heard")
     assert item["waveform"].shape[1] == (target_length - 1) * 160 + 400
