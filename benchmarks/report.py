@@ -32,9 +32,8 @@ from ssast.metrics.score_entries import Metrics
 from ssast.model.label_kinds import SCALE, YES_NO, LabelKind, LabelKinds
 from ssast.pages.html import sound_uri, write_page
 from ssast.pages.report_page import hardest, report_page
-from ssast.runs.results import score_predictions
 from ssast.runs.reviewing.groups import group_columns
-from ssast.runs.reviewing.whole_review import add_whole_review
+from ssast.runs.reviewing.whole_review import reviewed_scores
 from ssast.runs.rows import Rows
 
 LEVELS, RATERS = (0, 1, 2, 3), 3
@@ -123,9 +122,8 @@ def scored(labels: int, clips: int, people: int, resamples: int) -> tuple[Rows, 
         for label, own_N in zip(predictions.labels, predictions.targets.T, strict=True)
         if label in thresholds
     }
-    metrics = score_predictions(predictions, rows.kinds.loss, thresholds, resamples)
-    how: dict[str, Any] = {"plain": plain, "groups": group_columns(GROUPS, rows), "reasons": {}}
-    add_whole_review(metrics, predictions, rows, thresholds, prevalence=0.1, **how)
+    how: dict[str, Any] = {"plain": plain, "groups": group_columns(GROUPS, rows), "reasons": {}, "left_out": 0}
+    metrics = reviewed_scores(predictions, rows, thresholds, resamples=resamples, prevalence=0.1, **how)
     _, before = drawn(labels, clips, people, 2)
     summaries = label_summaries(metrics, before, thresholds)
     there = Development(clips, people, people, "speaker", properties(people, 3), summaries)

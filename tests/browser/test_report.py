@@ -1,5 +1,7 @@
 """report.html in a real browser, offline: readable, silent in the console, its sounds play."""
 
+from itertools import pairwise
+
 import numpy as np
 import pytest
 
@@ -46,7 +48,7 @@ def test_what_is_folded_is_printed_too_but_for_asides(report, opened):
     with opened(report) as it:
         it.page.emulate_media(media="print")
         heights = "[...document.querySelectorAll('details:not([open]):not(.aside)')].map(each => each.offsetHeight)"
-        assert min(it.value(heights)) > 60
+        assert min(it.value(heights)) > 45
         wide = "[...document.querySelectorAll('.wide')].every(each => getComputedStyle(each).overflowX == 'visible')"
         assert it.value(wide)
 
@@ -65,3 +67,16 @@ def test_what_is_folded_opens_with_the_keyboard(report, opened):
         summary.focus()
         it.page.keyboard.press("Enter")
         assert it.value("document.activeElement.parentElement.open")
+
+
+def test_the_keyboard_reaches_sections_by_links_and_headings_follow_each_other(report, opened):
+    with opened(report) as it:
+        it.page.keyboard.press("Tab")
+        assert it.value("document.activeElement.closest('nav').ariaLabel") == "Sections"
+        assert it.value("getComputedStyle(document.activeElement).outlineStyle") != "none"
+        it.page.keyboard.press("Enter")
+        it.wait("location.hash == '#section-1'")
+        levels = it.value("[...document.querySelectorAll('h1, h2, h3')].map(each => Number(each.tagName[1]))")
+        assert levels[0] == 1
+        assert all(after <= before + 1 for before, after in pairwise(levels))
+        assert it.value("[...document.querySelectorAll('svg, .wide')].every(each => each.ariaLabel)")

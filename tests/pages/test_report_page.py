@@ -6,6 +6,7 @@ import pytest
 
 from ssast.metrics.predictions import Predictions, pool
 from ssast.metrics.scores import score
+from ssast.model.label_kinds import LabelKind, LabelKinds
 from ssast.pages.report_page import HARD_A_LABEL, HARD_CLIPS, hardest, report_page
 
 RNG = np.random.default_rng(5)
@@ -57,7 +58,7 @@ def made(labels=("ill", "old"), clips=60, loss="BCE", subjects=True, resamples=3
 def shown(predictions, metrics, **more):
     text = report_page("A report", predictions, metrics, **more)
     elements = Elements(text)
-    assert all(address.startswith("data:") for address in elements.addresses)
+    assert all(address.startswith(("data:", "#")) for address in elements.addresses)
     assert not re.search(r"\bnan\b|\bNone\b", " ".join(elements.words))
     return text
 
@@ -157,3 +158,23 @@ def test_f1_and_the_mean_error_have_what_needs_no_model_beside_them():
     assert f"<td>{f1:.3f}</td>" in text
     predictions, metrics = made(loss="MSE")
     assert f"({metrics['labels']['ill']['baseline']['mae']:.3f})</td>" in shown(predictions, metrics)
+
+
+def test_links_lead_to_every_section_and_each_has_a_place_of_its_own():
+    text = shown(*made(), log=LOG, record={"seed": 0})
+    links = re.findall(r'<a href="#(section-\d+)">(.*?)</a>', text)
+    assert links == re.findall(r'<h2 id="(section-\d+)">(.*?)</h2>', text)
+    assert len(links) > 4
+
+
+def test_labels_of_several_kinds_have_a_table_each_and_one_sentence_says_which_are_above_chance():
+    kinds = LabelKinds((LabelKind("ill"), LabelKind("rough", "ordinal", (0, 1, 2))))
+    targets = np.stack([np.arange(60) % 2, np.arange(60) % 3], axis=1).astype(float)
+    own = [targets[:, 0], targets[:, 1] >= 1, targets[:, 1] >= 2]
+    scores = np.stack([0.1 + 0.8 * each for each in own], axis=1)
+    predictions = Predictions([f"u{n}" for n in range(60)], kinds.names, scores, targets, kinds=kinds)
+    metrics = score(targets, scores, kinds.names, loss="mixed", kinds=kinds, resamples=30)
+    text = shown(predictions, metrics | {"unit": "clip", "by_subject": None})
+    assert "Scores by label: yes or no</h2>" in text
+    assert "Scores by label: scales</h2>" in text
+    assert "Above chance: ill, rough." in text

@@ -25,6 +25,9 @@ POLICY = (
 )
 LEVELS = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/"
 SOUND_RATE = 16000  # [Hz] sounds are embedded at this rate at most
+_NAMED, _OPEN_ROWS, _FEW_SECTIONS = 3, 12, 4
+"""Headings of a table that name it; rows of one that is not folded; sections from which links to them help."""
+_SECTION = re.compile("<h2>(.*?)</h2>", re.DOTALL)
 PRIVATE = '<p class="soft">A private page: hashes stand for names, and its sounds are silent.</p>\n'
 
 
@@ -83,7 +86,24 @@ def table(head: Sequence[object], rows: Iterable[Sequence[object]], caption: str
     top = "".join(f'<th scope="col">{escape(name)}</th>' for name in head)
     body = "".join(f"<tr>{''.join(map(_cell, row))}</tr>" for row in rows)
     inside = f"<table>{named}<thead><tr>{top}</tr></thead><tbody>{body}</tbody></table>"
-    return f'<div class="wide" tabindex="0" role="region" aria-label="{escape(caption or "Table")}">{inside}</div>'
+    name = caption or f"Table of {', '.join(str(word) for word in head[:_NAMED] if word)}"
+    return f'<div class="wide" tabindex="0" role="region" aria-label="{escape(name)}">{inside}</div>'
+
+
+def folded(body: str, rows: int, what: str) -> str:
+    """A table as it is, or in a box that opens where it has many rows."""
+    return body if rows <= _OPEN_ROWS else f"<details><summary>{rows} {escape(what)}</summary>{body}</details>"
+
+
+def with_contents(body: str) -> str:
+    """The sections behind links to each of them; `body` has its <h2> without attributes."""
+    names = _SECTION.findall(body)
+    if len(names) < _FEW_SECTIONS:
+        return body
+    places = iter(range(1, len(names) + 1))
+    body = _SECTION.sub(lambda found: f'<h2 id="section-{next(places)}">{found[1]}</h2>', body)
+    links = "".join(f'<a href="#section-{at}">{name}</a>' for at, name in enumerate(names, 1))
+    return f'<nav class="contents" aria-label="Sections">{links}</nav>\n{body}'
 
 
 class Breakable(str):

@@ -35,8 +35,7 @@ def yes_no_figures(targets_N: Floats, scores_N: Floats, entry: Mapping[str, Any]
         decision_curve(review),
         _distributions(positive_n, scores_n, entry["threshold"]),
         _precision_recall(positive_n, scores_n, entry),
-        _confusion(counts),
-        predictive_table(review),
+        f"<div>{_confusion(counts)}{predictive_table(review)}</div>",
     ]
     return f'<p>{escape(label_sentence(entry, counts))}</p><div class="figures">{"".join(figures)}</div>'
 

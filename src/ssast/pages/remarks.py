@@ -21,7 +21,7 @@ TRIVIAL = {
 def remarks(metrics: Mapping[str, Any]) -> list[str]:
     """What to know before reading the scores of metrics.json, a sentence each."""
     trivial = [_trivial(part) for part in parts_of(metrics)]
-    found = (*_of_thresholds(metrics), *trivial, _plain(metrics), _too_few(metrics))
+    found = (_too_few(metrics), *_of_thresholds(metrics), _plain(metrics), *trivial)
     return [sentence for sentence in found if sentence]
 
 

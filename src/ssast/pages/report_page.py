@@ -18,7 +18,7 @@ from ssast.model.label_kinds import CHOICE, NUMBER, SCALE, YES_NO, LabelKind, La
 from ssast.pages.external.place_section import place_section
 from ssast.pages.external.sites_section import sites_section
 from ssast.pages.flow_figure import flow_section
-from ssast.pages.html import Breakable, escape, page, table
+from ssast.pages.html import Breakable, escape, page, table, with_contents
 from ssast.pages.label_figures import level_figures, training_figures, value_figures, yes_no_figures
 from ssast.pages.rater_section import rater_section
 from ssast.pages.remarks import first_epoch
@@ -37,6 +37,7 @@ EVERY_MEASURE = {
     "ordinal": ("qwk", "spearman", "auc", "mae_steps"),
     "CE": ("balanced_accuracy", "auc", "accuracy"),
 }
+_KINDS = {"BCE": "yes or no", "MSE": "numbers", "ordinal": "scales", "CE": "one of several kinds"}
 _READING = {
     "BCE": """AUC: of a clip with the label and one without, how often the first gets the higher score; 0.5 is a coin.
 AP (average precision): how clean the list of clips is when it is sorted by score; a coin gives the prevalence.
@@ -83,8 +84,7 @@ def report_page(
     `careful` are some about the recordings.
     """
     sections = [
-        _opening(title, metrics, remark, [*filter(None, [first_epoch(log)]), *careful]),
-        *(_scores("Scores by label", part) for part in parts_of(metrics)),
+        *_all_scores("Scores by label", metrics),
         place_section(metrics),
         rater_section(metrics),
         plain_section(metrics),
@@ -100,7 +100,9 @@ def report_page(
         f"<h2>How to read the numbers</h2><ul>{_items(_reading(metrics))}</ul>",
         _record(record or {}),
     ]
-    return page(title, "\n".join(filter(None, sections)), styles=("report.css",))
+    first = _opening(title, metrics, remark, [*filter(None, [first_epoch(log)]), *careful])
+    body = with_contents("\n".join(filter(None, sections)))
+    return page(title, f"{first}\n{body}", styles=("report.css",))
 
 
 def hardest(predictions: Predictions, loss: str, most: int = HARD_CLIPS) -> list[Hard]:
@@ -176,6 +178,13 @@ def _items(sentences: Sequence[str]) -> str:
     return "".join(f"<li>{escape(sentence)}</li>" for sentence in sentences)
 
 
+def _all_scores(caption: str, metrics: Mapping[str, Any], counted: str = "clips") -> list[str]:
+    """A table of scores for each kind of labels, which its heading names where there are several."""
+    parts = parts_of(metrics)
+    names = [f"{caption}: {_KINDS[part['loss']]}" if len(parts) > 1 else caption for part in parts]
+    return [_scores(name, part, counted) for name, part in zip(names, parts, strict=True)]
+
+
 def _scores(caption: str, metrics: Mapping[str, Any], counted: str = "clips") -> str:
     """Every measure of every label; intervals below the leading one only, to keep the table readable."""
     leading, names = LEADING[metrics["loss"]], EVERY_MEASURE[metrics["loss"]]
@@ -213,7 +222,7 @@ def _by_subject(metrics: Mapping[str, Any]) -> str:
     found = metrics.get("by_subject")
     if found is None:
         return ""
-    tables = [_scores("Scores by " + found["unit"], part, found["unit"] + "s") for part in parts_of(found)]
+    tables = _all_scores(f"Scores by {found['unit']}", found, f"{found['unit']}s")
     text = (
         f"The scores of a {found['unit']}'s clips are averaged to one score for each of {found['n']} {found['unit']}s."
     )

@@ -1,6 +1,6 @@
 """Explain the scores of `metrics.json` in plain sentences."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from ssast.metrics.curves import Confusion
@@ -37,8 +37,7 @@ def how_sure(metrics: Mapping[str, Any]) -> str:
 def score_summary(metrics: Mapping[str, Any]) -> list[str]:
     """The result in plain sentences, the most important first."""
     parts = parts_of(metrics)
-    found = [_size(metrics), _not_scored(metrics), *map(_average, parts)]
-    found += [sentence for part in parts for sentence in _against_chance(part)]
+    found = [_size(metrics), _not_scored(metrics), *map(_average, parts), *_against_chance(parts)]
     return [sentence for sentence in found if sentence]
 
 
@@ -96,17 +95,16 @@ def _average(metrics: Mapping[str, Any]) -> str:
     return f"{over} {_LEADS[metrics['loss']]} {number(value)} ({TITLES[name]}{sure})."
 
 
-def _against_chance(metrics: Mapping[str, Any]) -> list[str]:
+def _against_chance(parts: Sequence[Mapping[str, Any]]) -> list[str]:
     """Which labels are above chance: beyond the shuffles, and the interval clear of no effect."""
-    if not metrics["resamples"]:
-        return []
-    name, nothing = LEADING[metrics["loss"]], NO_EFFECT[metrics["loss"]]
     above: list[str] = []
     unclear: list[str] = []
-    for label, entry in metrics["labels"].items():
-        if entry[name] is not None and is_told_from_luck(metrics, label):
-            pair, level = entry["intervals"][name], entry["chance"][name]
-            is_above = (level is None or entry[name] > level) and (pair is None or pair[0] > nothing)
-            (above if is_above else unclear).append(label)
+    for metrics in (part for part in parts if part["resamples"]):
+        name, nothing = LEADING[metrics["loss"]], NO_EFFECT[metrics["loss"]]
+        for label, entry in metrics["labels"].items():
+            if entry[name] is not None and is_told_from_luck(metrics, label):
+                pair, level = entry["intervals"][name], entry["chance"][name]
+                is_above = (level is None or entry[name] > level) and (pair is None or pair[0] > nothing)
+                (above if is_above else unclear).append(label)
     sentences = [f"Above chance: {', '.join(above)}."] if above else []
     return sentences + ([f"Not shown to be above chance: {', '.join(unclear)}."] if unclear else [])

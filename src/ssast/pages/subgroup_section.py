@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
-from ssast.pages.html import Breakable, escape, table
+from ssast.pages.html import Breakable, escape, folded, table
 from ssast.pages.review_sections import with_interval
 from ssast.pages.tables import counted, number, span
 
@@ -13,7 +13,6 @@ _NAMES = {
     "calibration_slope": "calibration slope",
     "calibration_intercept": "calibration intercept",
 }
-_OPEN_ROWS = 12
 
 
 def subgroup_section(metrics: Mapping[str, Any]) -> str:
@@ -23,7 +22,7 @@ def subgroup_section(metrics: Mapping[str, Any]) -> str:
         return ""
     parts = ["<h2>Subgroups</h2>", f"<ul>{''.join(f'<li>{escape(line)}</li>' for line in gap_sentences(metrics))}</ul>"]
     for name, column in found["columns"].items():
-        parts.append(f"<h3>{escape(name)}</h3>{_note(column)}{_folded(_scores(column, metrics))}{_every_gap(column)}")
+        parts.append(f"<h3>{escape(name)}</h3>{_note(column)}{_scores(column, metrics)}{_every_gap(column)}")
     return "".join(parts)
 
 
@@ -70,7 +69,7 @@ def _note(column: Mapping[str, Any]) -> str:
     return f'<p class="soft">{escape("; ".join(words))}.</p>' if words else ""
 
 
-def _scores(column: Mapping[str, Any], metrics: Mapping[str, Any]) -> tuple[str, int]:
+def _scores(column: Mapping[str, Any], metrics: Mapping[str, Any]) -> str:
     unit = "people" if metrics.get("unit", "clip") == "clip" else f"{metrics['unit']}s"
     head = ["label", "group", "clips", unit, "events", *_NAMES.values()]
     rows: list[list[Any]] = []
@@ -78,12 +77,7 @@ def _scores(column: Mapping[str, Any], metrics: Mapping[str, Any]) -> tuple[str,
         for group, entry in own["groups"].items():
             scores = [with_interval(entry[name]) if name in entry else "too small" for name in _NAMES]
             rows.append([Breakable(label), group, entry["n"], entry["people"], entry["events"], *scores])
-    return table(head, rows), len(rows)
-
-
-def _folded(shown: tuple[str, int]) -> str:
-    body, rows = shown
-    return body if rows <= _OPEN_ROWS else f"<details><summary>{rows} groups of labels</summary>{body}</details>"
+    return folded(table(head, rows), len(rows), "groups of labels")
 
 
 def _every_gap(column: Mapping[str, Any]) -> str:

@@ -248,8 +248,11 @@ def evaluate_model(
         record,
         test,
         log=home / "log.jsonl",
-        remark=_remark(test, home, careful, trained.note),
-        careful=_heard_sentences(skipped, predictions.uids, also),
+        remark=thresholds_from(home) if _has_thresholds(test) else "",
+        careful=[
+            *_said_doubts(test, home, careful, trained.note),
+            *_heard_sentences(skipped, predictions.uids, also),
+        ],
     )
     write_report(report, scorer.reader, folder, predictions, metrics)
     done.remove()
@@ -264,24 +267,19 @@ def _add_heard(metrics: Metrics, predictions: Predictions, skipped: SkippedRecor
             metrics["unheard"] = unheard.facts
 
 
-def _remark(test: Rows, home: Path, careful: str, note: str) -> str:
-    """Whether the model knows these people, and where its thresholds come from; what is doubtful is also printed.
+def _said_doubts(test: Rows, home: Path, careful: str, note: str) -> list[str]:
+    """Whether the model knows these people, and which labels have no threshold that was chosen; printed, too.
 
     `careful` is what is wrong, else the `note` says why that is not known.
     """
-    has_thresholds = any(label.kind == YES_NO for label in test.kinds.labels)
-    remarks = _threshold_remarks(home, test.labels) if has_thresholds else []
-    if careful or note:
-        say(careful or note)
-    return " ".join(filter(None, [careful, *remarks]))
+    unchosen = unchosen_sentence(read_unchosen(home, test.labels)) if _has_thresholds(test) else ""
+    for sentence in filter(None, [careful or note, unchosen]):
+        say(sentence)
+    return [sentence for sentence in (careful, unchosen) if sentence]
 
 
-def _threshold_remarks(home: Path, labels: list[str]) -> list[str]:
-    """Where the thresholds of a model come from, and why some could not be chosen; the reasons are also printed."""
-    unchosen = unchosen_sentence(read_unchosen(home, labels))
-    if unchosen:
-        say(unchosen)
-    return [thresholds_from(home), unchosen]
+def _has_thresholds(test: Rows) -> bool:
+    return any(label.kind == YES_NO for label in test.kinds.labels)
 
 
 def _heard_sentences(skipped: SkippedRecordings, scored: Sequence[str], also: Sequence[Rows]) -> list[str]:

@@ -1,10 +1,10 @@
 """Show how a model does in a place that it was not developed in, for the screen and for the page."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from ssast.pages.external.sites_section import cannot_list
-from ssast.pages.html import Breakable, escape, table
+from ssast.pages.html import Breakable, escape, folded, table
 from ssast.pages.review_sections import with_interval
 from ssast.pages.tables import UNDEFINED, counted, number, span
 
@@ -42,6 +42,8 @@ _MENDED = ("calibration_slope", "calibration_intercept", "brier", "rps", "mae", 
 _AT = "_at_"
 """Between a measure and the level of a scale's cut."""
 _WAYS = {"before": "as they are", "intercept": "new intercept", "slope and intercept": "new slope and intercept"}
+_OPEN_LABELS = 6
+"""Labels whose sentences stand open."""
 _READING = (
     "Development: recordings are those that the model was trained and chosen on; measures and scores are of the people "
     "of its own test, whom it had not heard. Middle: half of the people lie below it; in brackets, where eight of ten "
@@ -63,11 +65,27 @@ def place_section(metrics: Mapping[str, Any]) -> str:
     found = metrics.get("external")
     if not found:
         return ""
-    items = "".join(f"<li>{escape(sentence)}</li>" for sentence in place_sentences(metrics))
     return (
-        f"<h2>In another place than the model's own</h2><ul>{items}</ul>{_labels(found)}{_inputs(found)}"
+        f"<h2>In another place than the model's own</h2>{_findings(metrics, found)}{_labels(found)}{_inputs(found)}"
         f'{_recalibration(found)}{cannot_list(found["cannot"])}<p class="soft">{escape(_READING)}</p>'
     )
+
+
+def _findings(metrics: Mapping[str, Any], found: Mapping[str, Any]) -> str:
+    """The sentences; of many labels, what each one's threshold and recalibration do is folded behind the others."""
+    said = place_sentences(metrics)
+    own = set()
+    if len(found["labels"]) > _OPEN_LABELS:
+        own = {*_carried_all(found), *_mended(found)}
+    first = _items(line for line in said if line not in own)
+    if not own:
+        return first
+    what = f"What threshold and recalibration do, for each of {len(found['labels'])} labels"
+    return f"{first}<details><summary>{what}</summary>{_items(line for line in said if line in own)}</details>"
+
+
+def _items(sentences: Iterable[str]) -> str:
+    return f"<ul>{''.join(f'<li>{escape(sentence)}</li>' for sentence in sentences)}</ul>"
 
 
 def place_sentences(metrics: Mapping[str, Any]) -> list[str]:
@@ -75,7 +93,7 @@ def place_sentences(metrics: Mapping[str, Any]) -> list[str]:
     found = metrics.get("external")
     if not found:
         return []
-    sentences = [sentence for label, own in found["labels"].items() for sentence in _carried(label, own)]
+    sentences = _carried_all(found)
     if found["development"]:
         named = [*_named_inputs(found), *_named_labels(found)]
         sentences += named or ["Nothing that was looked at differs beyond luck, which does not show that nothing does."]
@@ -149,6 +167,10 @@ def _higher(found: Mapping[str, Any]) -> str:
         return UNDEFINED
     low, high = (f"{100 * end:.3g}" for end in found["interval"])  # 49.8 and 50 are not the same here
     return f"higher in {100 * found['value']:.0f} of 100 ({low} to {high})"
+
+
+def _carried_all(found: Mapping[str, Any]) -> list[str]:
+    return [sentence for label, own in found["labels"].items() for sentence in _carried(label, own)]
 
 
 def _carried(label: str, own: Mapping[str, Any]) -> Iterator[str]:
@@ -232,7 +254,8 @@ def _labels(found: Mapping[str, Any]) -> str:
             cells = [_middle(each["development"]), _middle(each["here"]), _higher(each["above"])]
             rows.append([Breakable(label), _SCORES[name], *(cell.replace(" (", "\n(") for cell in cells)])
     head = ["label", "measure", "development", "here", "difference"]
-    return f"<h3>Measures and scores</h3>{table(head, rows)}" if rows else ""
+    shown = folded(table(head, rows), len(rows), "measures and scores of labels")
+    return f"<h3>Measures and scores</h3>{shown}" if rows else ""
 
 
 def _inputs(found: Mapping[str, Any]) -> str:
@@ -264,7 +287,11 @@ def _recalibration(found: Mapping[str, Any]) -> str:
             tables.setdefault(names, []).append([Breakable(label), _WAYS[way], *cells])
     if not tables:
         return ""
-    made = [table(["label", "scores", *(_MEASURES[name] for name in names)], rows) for names, rows in tables.items()]
+    what = "ways to read the scores of labels"
+    made = [
+        folded(table(["label", "scores", *(_MEASURES[name] for name in names)], rows), len(rows), what)
+        for names, rows in tables.items()
+    ]
     return f'<h3>Recalibration</h3>{"".join(made)}{_at_cuts(found)}<p class="soft">{escape(_MENDING)}</p>'
 
 
