@@ -347,6 +347,7 @@ ELSEWHERE = (
     ("runs/test_killed.py", "SIGKILL at every stage of a run", "runs.resumable_inference"),
     ("runs/test_killed_on_shards.py", "SIGKILL to trainings from shards, one process and several", ""),
     ("browser/test_audit.py", "audit.html in a browser", ""),
+    ("browser/test_checklist.py", "the page of a checklist in a browser", ""),
     ("browser/test_pages.py", "all pages in a browser", ""),
     ("browser/test_report.py", "report.html in a browser", ""),
     ("cloud/test_heard.py", "what the store knows of recordings", ""),

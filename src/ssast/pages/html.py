@@ -90,6 +90,11 @@ def table(head: Sequence[object], rows: Iterable[Sequence[object]], caption: str
     return f'<div class="wide" tabindex="0" role="region" aria-label="{escape(name)}">{inside}</div>'
 
 
+def bullets(sentences: Iterable[str]) -> str:
+    """A list with a point for each sentence."""
+    return f"<ul>{''.join(f'<li>{escape(sentence)}</li>' for sentence in sentences)}</ul>"
+
+
 def folded(body: str, rows: int, what: str) -> str:
     """A table as it is, or in a box that opens where it has many rows."""
     return body if rows <= _OPEN_ROWS else f"<details><summary>{rows} {escape(what)}</summary>{body}</details>"

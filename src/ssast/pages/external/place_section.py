@@ -1,10 +1,10 @@
 """Show how a model does in a place that it was not developed in, for the screen and for the page."""
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from ssast.pages.external.sites_section import cannot_list
-from ssast.pages.html import Breakable, escape, folded, table
+from ssast.pages.html import Breakable, bullets, escape, folded, table
 from ssast.pages.review_sections import with_interval
 from ssast.pages.tables import UNDEFINED, counted, number, span
 
@@ -74,18 +74,12 @@ def place_section(metrics: Mapping[str, Any]) -> str:
 def _findings(metrics: Mapping[str, Any], found: Mapping[str, Any]) -> str:
     """The sentences; of many labels, what each one's threshold and recalibration do is folded behind the others."""
     said = place_sentences(metrics)
-    own = set()
-    if len(found["labels"]) > _OPEN_LABELS:
-        own = {*_carried_all(found), *_mended(found)}
-    first = _items(line for line in said if line not in own)
+    own = {*_carried_all(found), *_mended(found)} if len(found["labels"]) > _OPEN_LABELS else set()
+    first = bullets(line for line in said if line not in own)
     if not own:
         return first
     what = f"What threshold and recalibration do, for each of {len(found['labels'])} labels"
-    return f"{first}<details><summary>{what}</summary>{_items(line for line in said if line in own)}</details>"
-
-
-def _items(sentences: Iterable[str]) -> str:
-    return f"<ul>{''.join(f'<li>{escape(sentence)}</li>' for sentence in sentences)}</ul>"
+    return f"{first}<details><summary>{what}</summary>{bullets(line for line in said if line in own)}</details>"
 
 
 def place_sentences(metrics: Mapping[str, Any]) -> list[str]:
@@ -287,11 +281,10 @@ def _recalibration(found: Mapping[str, Any]) -> str:
             tables.setdefault(names, []).append([Breakable(label), _WAYS[way], *cells])
     if not tables:
         return ""
-    what = "ways to read the scores of labels"
-    made = [
-        folded(table(["label", "scores", *(_MEASURES[name] for name in names)], rows), len(rows), what)
-        for names, rows in tables.items()
-    ]
+    made = []
+    for names, rows in tables.items():
+        head = ["label", "scores", *(_MEASURES[name] for name in names)]
+        made.append(folded(table(head, rows), len(rows), "ways to read the scores of labels"))
     return f'<h3>Recalibration</h3>{"".join(made)}{_at_cuts(found)}<p class="soft">{escape(_MENDING)}</p>'
 
 
