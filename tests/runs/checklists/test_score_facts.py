@@ -5,12 +5,12 @@ import pytest
 from ssast.runs.checklists import group_facts, model_facts, score_facts
 from ssast.runs.checklists.records import Records, RunFolder
 
-SCALE = {"qwk": 0.5, "mae_steps": 0.4, "intervals": {"qwk": [0.3, 0.7]}, "n": 9}
+SCALE = {"kind": "ordinal", "qwk": 0.5, "mae_steps": 0.4, "intervals": {"qwk": [0.3, 0.7]}, "n": 9}
 RATED = SCALE | {"raters": {"alpha": {"value": 0.61, "interval": [0.5, 0.7]}, "measure": "qwk"}}
 
 
 def records(metrics=None, config=None):
-    found = {"labels": {}, "resamples": 20, "subjects": 5, "unit": "speaker"} | (metrics or {})
+    found = {"loss": "BCE", "labels": {}, "resamples": 20, "subjects": 5, "unit": "speaker"} | (metrics or {})
     files = {"metrics.json": found, "config.json": config or {}}
     run = RunFolder("run", {"finetune": {"mode": "finetune"}}, files, [], None, frozenset())
     return Records([run])
