@@ -1,11 +1,13 @@
 """What a large run asks for, by a small model whose constants are measured here and checked against whole runs.
 
     python benchmarks/scale.py constants                  # two minutes: what one clip costs, by itself
-    python benchmarks/scale.py runs [1000 10000 100000]   # extractions of short clips, folders and shards: 20 minutes
+    python benchmarks/scale.py runs [1000 10000 100000]   # extractions of short clips, folders and shards: 15 minutes
     python benchmarks/scale.py table [--clips 2300000 --seconds 10 --epochs 8 --gpu_clips 1186]
-    python benchmarks/scale.py page                       # puts what runs were said and measured into docs/scale.md
+    python benchmarks/scale.py page                       # puts both tables into docs/scale.md
 
-The first two keep what they find in benchmarks/scale_results/ as JSON; the machine should have nothing else to do. The
+The first two keep what they find in benchmarks/scale_results/ as JSON; the machine should have nothing else to do.
+`runs` keeps each as soon as it is known and does none again that is kept (`--again` does): started anew it goes on.
+Shards are written at once; folders, of which 100,000 take longer to make than to read, are measured up to 10,000. The
 third prints what the model says of a pretraining of that size, and how its word for the measured runs came out. Prices
 are in units of one hour of a large GPU; their ratios differ between providers, so give your own (--help).
 """
@@ -23,16 +25,22 @@ from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
+from gpu_rates import H100_CLIPS, H100_LATE_CLIPS
+from short_shards import short_shards
+
 RESULTS = Path(__file__).parent / "scale_results"
 PAGE = Path(__file__).parents[1] / "docs" / "scale.md"
-BEGINS, ENDS = "<!-- measured: begin -->", "<!-- measured: end -->"
+MARKS = {name: (f"<!-- {name}: begin -->", f"<!-- {name}: end -->") for name in ("demands", "measured")}
+"""What stands between them on the page is written by `page`."""
 FEW, MORE = 64, 1064
 """What one short clip costs is the difference of two extractions, over the clips between."""
 ROW_GROUP = 64e6
 SHORT_SECONDS = 0.25
 ROWS = 200_000
-CLIPS_A_FILE = 10_000
-"""Short clips are links to a few files: so many to one, fewer than a disk allows."""
+MOST_FOLDERS = 10_000
+"""So many folders are made at most; their clips are links to one file, fewer than a disk allows."""
+ASKING_AT_ONCE = 8 * 8
+"""Eight processes that load, each with eight requests on their way."""
 PEAK = """
 import resource, sys, time
 began = time.perf_counter()
@@ -106,50 +114,44 @@ def lines(program: str, *words: object) -> list[float]:
     return [float(word) for word in done.stdout.splitlines()[-1].split()]
 
 
-def short_clips(folder: Path, clips: int) -> Path:
-    """The table of so many clips of a quarter of a second, in folders as all modes read them."""
+def short_clips(folder: Path, clips: int) -> list[str]:
+    """So many clips of a quarter of a second in folders; the options that give them."""
     import numpy as np
     import soundfile
 
     (folder / "audio").mkdir(parents=True)
-    rng = np.random.default_rng(0)
+    first = folder / "audio" / "0000000"
     for number in range(clips):
         home = folder / "audio" / f"{number:07d}"
         home.mkdir()
-        first = folder / "audio" / f"{number - number % CLIPS_A_FILE:07d}"
-        if home == first:
-            soundfile.write(home / "waveform.wav", 0.1 * rng.standard_normal(int(16000 * SHORT_SECONDS)), 16000)
-            (home / "metadata.json").write_text('{"encoding": "WAV", "sample_rate_hz": 16000}')
+        if number:
+            for name in ("waveform.wav", "metadata.json"):
+                os.link(first / name, home / name)
             continue
-        for name in ("waveform.wav", "metadata.json"):
-            os.link(first / name, home / name)
+        noise = 0.1 * np.random.default_rng(0).standard_normal(int(16000 * SHORT_SECONDS))
+        soundfile.write(home / "waveform.wav", noise, 16000)
+        (home / "metadata.json").write_text('{"encoding": "WAV", "sample_rate_hz": 16000}')
     (folder / "test.csv").write_text("uid\n" + "".join(f"{number:07d}\n" for number in range(clips)))
-    return folder / "test.csv"
+    return ["-i", str(folder / "audio"), "-d", str(folder / "test.csv")]
 
 
-def short_shards(folder: Path, table: Path) -> Path:
-    """The same clips as `ssast pack` writes them."""
-    words = ["-i", folder / "audio", "-d", table, "-o", folder / "shards", "--num_workers", os.cpu_count() or 1]
-    lines(PEAK, "pack", *words)
-    return folder / "shards"
+def packed_clips(folder: Path, clips: int) -> list[str]:
+    """So many in shards; the options that give them."""
+    return ["-i", str(short_shards(folder / "shards", clips, SHORT_SECONDS))]
 
 
-def extracted(clips: int) -> dict[str, dict[str, float]]:
-    """Peak memory [bytes] and time [s] of extractions from so many short clips, in folders and in shards.
+SOURCES = {"folders": short_clips, "shards": packed_clips}
 
-    Tiny model, each in its own process.
-    """
-    found = {}
+
+def extracted(source: str, clips: int) -> dict[str, float]:
+    """Peak memory [bytes] and time [s] of an extraction from so many short clips: tiny model, a process of its own."""
     with TemporaryDirectory() as name:
         folder = Path(name)
-        table = short_clips(folder, clips)
-        sources = {"folders": ["-i", folder / "audio", "-d", table], "shards": ["-i", short_shards(folder, table)]}
-        for source, words in sources.items():
-            how = ["--pretrained_mdl_path", "none", "--model_size", "tiny", "--target_length", 24, "--device", "cpu"]
-            how += ["--embedding_type", "pt", "--threads", 1, "--batch_size", 64, "-o", folder / f"out-{source}"]
-            peak, seconds = lines(PEAK, "extract", *words, *how)
-            found[source] = {"bytes": peak * 1024, "seconds": seconds}
-    return found
+        words = SOURCES[source](folder, clips)
+        how = ["--pretrained_mdl_path", "none", "--model_size", "tiny", "--target_length", 24, "--device", "cpu"]
+        how += ["--embedding_type", "pt", "--threads", 1, "--batch_size", 64, "-o", folder / "out"]
+        peak, seconds = lines(PEAK, "extract", *words, *how)
+    return {"bytes": peak * 1024, "seconds": seconds}
 
 
 def constants() -> Constants:
@@ -170,7 +172,7 @@ def constants() -> Constants:
         for place, rows in ((few, 10), (many, ROWS)):
             place.write_text("uid,label\n" + "".join(f"{number:010d},{number % 2}\n" for number in range(rows)))
         table_bytes = lines(MEMORY, few, many)[0]
-    few, more = extracted(FEW), extracted(MORE)
+    few, more = ({source: extracted(source, clips) for source in SOURCES} for clips in (FEW, MORE))
     a_clip = {source: (more[source]["seconds"] - few[source]["seconds"]) / (MORE - FEW) for source in few}
     start = few["folders"] | {"seconds": few["folders"]["seconds"] - FEW * a_clip["folders"]}
     state, width = lines(STATE)
@@ -210,18 +212,16 @@ def demands(run: Run, of: Constants, prices: Prices) -> Iterator[tuple[str, str,
     yield "storage, flac", f"{size / 1e9:,.0f} GB", size / 1e9 * max(months, 1) * prices.gb_month
     yield "requests of one epoch, folders", f"{folders:,.0f}", folders * run.epochs / 1000 * prices.thousand_reads
     yield "requests of one epoch, shards", f"{groups:,.0f}", groups * run.epochs / 1000 * prices.thousand_reads
-    yield (
-        "waiting in one epoch at 50 ms a request, folders",
-        f"{folders * 0.05 / 3600:,.0f} h, shared by all readers",
-        0.0,
-    )
+    waiting = folders * 0.05 / 3600
+    shared = f"{waiting:,.0f} h, with {ASKING_AT_ONCE} requests at once {waiting / ASKING_AT_ONCE:.1f}"
+    yield "waiting in one epoch at 50 ms a request, folders", shared, 0.0
     yield "waiting in one epoch at 50 ms a request, shards", f"{groups * 0.05 / 3600:.2f} h", 0.0
     yield "decoding, all epochs", f"{core_hours:,.0f} core-hours", core_hours * prices.core_hour
-    cores = run.gpu_clips * of.decode_seconds * run.seconds / 10
-    yield "cores that decode for one GPU", f"{cores:.1f}", 0.0
-    yield "reading for one GPU", f"{run.gpu_clips * size / run.clips / 1e6:,.0f} MB/s", 0.0
+    for how, rate in (("", run.gpu_clips), (" with `--mask_layer 10`", run.gpu_clips * H100_LATE_CLIPS / H100_CLIPS)):
+        yield f"cores that decode for one GPU{how}", f"{rate * of.decode_seconds * run.seconds / 10:.1f}", 0.0
+        yield f"reading for one GPU{how}", f"{rate * size / run.clips / 1e6:,.0f} MB/s", 0.0
     yield "steps", f"{seen / run.batch:,.0f} of {run.batch} clips", 0.0
-    yield "one GPU", f"{gpu_hours:,.1f} h", gpu_hours
+    yield f"one GPU, {run.gpu_clips:,.0f} clips a second", f"{gpu_hours:,.1f} h", gpu_hours
     yield "table in memory, each process", f"{run.clips * of.table_bytes / 1e9:.1f} GB", 0.0
     yield "a checkpoint, base", f"{of.state_bytes / 1e9:.1f} GB", 0.0
     yield "embeddings of all clips, base", f"{run.clips * of.width * 4 / 1e9:,.1f} GB", 0.0
@@ -249,15 +249,17 @@ def kept(name: str) -> dict:
     return json.loads(place.read_text(encoding="utf-8")) if place.exists() else {}
 
 
-def measure_runs(sizes: list[int]) -> None:
-    """Measure the extractions and keep each as soon as it is known."""
+def measure_runs(sizes: list[int], *, again: bool) -> None:
+    """Measure the extractions that are not kept, and keep each as soon as it is known."""
     for clips in sizes:
-        began, found = time.perf_counter(), kept("runs")
-        for source, measured in extracted(clips).items():
-            found.setdefault(source, {})[str(clips)] = measured
-            print(f"{source}, {clips} clips: {measured}", flush=True)
-        keep("runs", found)
-        print(f"{time.perf_counter() - began:.0f} s in all, with making and packing the clips", flush=True)
+        for source in SOURCES if clips <= MOST_FOLDERS else ("shards",):
+            began, found = time.perf_counter(), kept("runs")
+            known = found.setdefault(source, {}).get(str(clips))
+            if known is None or again:
+                found[source][str(clips)] = known = extracted(source, clips)
+                keep("runs", found)
+            taken = time.perf_counter() - began
+            print(f"{source}, {clips} clips: {known}; {taken:.0f} s with making them", flush=True)
 
 
 def comparison(of: Constants) -> str:
@@ -267,51 +269,65 @@ def comparison(of: Constants) -> str:
     return f"{head}\n{rows}"
 
 
-def write_page() -> None:
-    """Put the comparison between its marks on the page."""
+def needs(run: Run, of: Constants, prices: Prices) -> str:
+    """What a run asks for, as a table."""
+    rows = [
+        f"| {what} | {much} |{f' {units:.2f}' if units else ''} |" for what, much, units in demands(run, of, prices)
+    ]
+    return "\n".join(["| what | how much | units |", "|---|---|---|", *rows])
+
+
+def write_page(run: Run, prices: Prices) -> None:
+    """Put both tables between their marks on the page."""
     if not kept("constants") or not kept("runs"):
         raise SystemExit("nothing is measured yet: run `constants` and `runs` first")
     of = Constants(**kept("constants"))
-    before, rest = PAGE.read_text(encoding="utf-8").split(BEGINS)
-    after = rest.split(ENDS)[1]
+    told = f"Constants of {of.machine}; decoding takes {1000 * of.decode_seconds:.1f} ms a clip of 10 s on one core:"
     said = f"On {of.machine}; clips of {SHORT_SECONDS:g} s, tiny model, one process:"
-    PAGE.write_text(f"{before}{BEGINS}\n{said}\n\n{comparison(of)}\n{ENDS}{after}", encoding="utf-8")
+    text = PAGE.read_text(encoding="utf-8")
+    for name, content in {
+        "demands": f"{told}\n\n{needs(run, of, prices)}",
+        "measured": f"{said}\n\n{comparison(of)}",
+    }.items():
+        begins, ends = MARKS[name]
+        before, rest = text.split(begins)
+        text = f"{before}{begins}\n{content}\n{ends}{rest.split(ends)[1]}"
+    PAGE.write_text(text, encoding="utf-8")
 
 
 def print_table(run: Run, prices: Prices) -> None:
     known = kept("constants")
     of = Constants(**known) if known else KNOWN
     print(f"{run.clips:,} clips of {run.seconds:g} s, {run.epochs} epochs; constants of {of.machine}\n")
-    print("| what | how much | units |\n|---|---|---|")
-    for what, much, units in demands(run, of, prices):
-        print(f"| {what} | {much} | {f'{units:.2f}' if units else ''} |")
-    if not known:
-        return
-    print(f"\n{comparison(of)}")
+    print(needs(run, of, prices))
+    if known:
+        print(f"\n{comparison(of)}")
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("what", choices=("constants", "runs", "table", "page"))
     parser.add_argument("sizes", nargs="*", type=int, help="clips of the runs (1000 10000 100000)")
+    parser.add_argument("--again", action="store_true", help="measure runs that are kept, too")
     parser.add_argument("--clips", type=int, default=2_300_000)
     parser.add_argument("--seconds", type=float, default=10.0)
     parser.add_argument("--epochs", type=int, default=8)
     parser.add_argument("--batch", type=int, default=128)
-    parser.add_argument("--gpu_clips", type=float, default=1186.0, help="clips a second that one GPU trains on")
+    parser.add_argument("--gpu_clips", type=float, default=H100_CLIPS, help="clips a second that one GPU trains on")
     parser.add_argument("--core_hour", type=float, default=0.01, help="units for an hour of one core")
     parser.add_argument("--gb_month", type=float, default=0.005, help="units for a month of one GB in a bucket")
     parser.add_argument("--thousand_reads", type=float, default=0.0001, help="units for a thousand reads of a bucket")
     asked = parser.parse_args()
+    run = Run(asked.clips, asked.seconds, asked.epochs, asked.batch, asked.gpu_clips)
+    prices = Prices(asked.core_hour, asked.gb_month, asked.thousand_reads)
     if asked.what == "constants":
         keep("constants", vars(constants()))
     elif asked.what == "runs":
-        measure_runs(asked.sizes or [1000, 10_000, 100_000])
+        measure_runs(asked.sizes or [1000, 10_000, 100_000], again=asked.again)
     elif asked.what == "page":
-        write_page()
+        write_page(run, prices)
     else:
-        run = Run(asked.clips, asked.seconds, asked.epochs, asked.batch, asked.gpu_clips)
-        print_table(run, Prices(asked.core_hour, asked.gb_month, asked.thousand_reads))
+        print_table(run, prices)
 
 
 if __name__ == "__main__":

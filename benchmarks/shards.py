@@ -24,6 +24,7 @@ import pyarrow.parquet as pq
 import soundfile
 import torch
 from fsspec.implementations.local import LocalFileSystem
+from gpu_rates import H100_LATE_CLIPS
 from torch.utils.data import Dataset
 
 import ssast
@@ -129,7 +130,8 @@ def decoding(folder: Path, shards: Path, workers: int, rounds: int) -> None:
     first, second = (clips / statistics.median(times) for times in zip(*pairs, strict=True))
     ratio = statistics.median(one / other for one, other in pairs)
     print(f"decoding alone {first:.0f} clips/s, from shards {second:.0f} clips/s, {workers} workers: {ratio:.3f}")
-    print(f"16 such workers on cores of their own would give {16 * second / workers:.0f} clips/s; an H100 takes 3,184")
+    rate = 16 * second / workers
+    print(f"16 such workers on cores of their own would give {rate:.0f} clips/s; an H100 takes {H100_LATE_CLIPS:,.0f}")
 
 
 def late(folder: Path, shards: Path, rounds: int) -> None:

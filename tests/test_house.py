@@ -284,7 +284,6 @@ ELSEWHERE = (
     ("dataset_audit/test_sentences.py", "the words of a page", "dataset_audit.practical dataset_audit.terms"),
     ("modes/test_audit.py", "the page of a whole audit", "dataset_audit.page dataset_audit.figures"),
     ("modes/test_audit.py", "and its audit.json", "dataset_audit.audit_results"),
-    ("dataset_audit/test_survey.py", "what is heard of each recording", "dataset_audit.listening"),
     ("data/tables/test_people.py", "the people of tables", "dataset_audit.people_check"),
     ("engine/test_train.py", "the loop as a whole", "engine.averages engine.checkpoint engine.training_run"),
     ("modes/test_sweep.py", "heads side by side are heads alone", "engine.parallel_heads"),

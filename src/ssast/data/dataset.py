@@ -26,6 +26,7 @@ from ssast.data.shards.collection import keep_open, opened_anew
 from ssast.data.storage.location import Address, forget, locate
 from ssast.data.tables.splits import find_split, read_split, split_validation
 from ssast.data.tables.targets import check_targets, label_list, read_labels, targets
+from ssast.data.tables.uid_list import UidList
 from ssast.errors import AudioError, UserError
 
 __all__ = [
@@ -92,7 +93,7 @@ class AudioDataset(Judged, Dataset[ClipItem]):
         hold: str = "whole",
     ):
         frame = annotations_df.set_index("uid") if "uid" in annotations_df.columns else annotations_df
-        self.uids = [str(uid) for uid in frame.index]
+        self.uids = UidList(str(uid) for uid in frame.index)
         for uid in self.uids:
             check_uid(uid)
         self.labels = label_list(target_labels)

@@ -70,10 +70,11 @@ class Judged:
 
     def is_new(self, index: int) -> bool:
         """Whether a recording is to be judged now."""
-        known: set[int] = self.__dict__.setdefault("judged", set())
-        if not self.judges or index in known:
+        known: bytearray = self.__dict__.setdefault("judged", bytearray())
+        known.extend(bytes(max(0, index + 1 - len(known))))
+        if not self.judges or known[index]:
             return False
-        known.add(index)
+        known[index] = True
         return True
 
 

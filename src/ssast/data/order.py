@@ -1,5 +1,6 @@
 """Say in which order the clips of an epoch come, and in which batches and pieces they go through a model."""
 
+from array import array
 from collections.abc import Iterator, Sequence
 from itertools import islice
 
@@ -111,15 +112,17 @@ class EpochSampler(Sampler[Key]):
         return max(0, self.stop - self.start)
 
     def __iter__(self) -> Iterator[Key]:
-        order, generator = list(range(self.size)), None
+        order: Sequence[int] = range(self.size)
+        generator = None
         if self.shuffle_seed is not None:
             generator = _generator(self.shuffle_seed, self.epoch)
-            order = self._drawn(generator).tolist()
+            order = array("q", self._drawn(generator).numpy().tobytes())
         if self.lengths is not None:
             span = self._span()
             parts = [order[first : first + span] for first in range(0, len(order), span)]
             order = [clip for part in parts for clip in gathered(part, self.lengths, self.batch_size, generator)]
-        return iter([(index, self.epoch) for index in order[self.start : self.stop]])
+        epoch = self.epoch  # it may be another one before the last key is taken
+        return ((index, epoch) for index in order[self.start : self.stop])
 
     def _span(self) -> int:
         """How many clips are put together by their lengths: about those of a window of blocks, in whole batches."""

@@ -4,11 +4,12 @@ Shapes: C channels, S samples.
 """
 
 import hashlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 from torch.utils.data import Dataset
 
 from ssast import redaction
@@ -18,6 +19,7 @@ from ssast.audio.sound_findings import WRONGS, SoundFinding, Still, clipped_shar
 from ssast.data.dataset import AudioConf
 from ssast.data.recordings import find_recording, load_recording
 from ssast.data.storage.location import Location
+from ssast.data.tables.uid_list import UidList
 from ssast.data.workers import Workers, killed
 from ssast.dataset_audit.acoustics import Sound, bandwidth, device
 from ssast.errors import AudioError, UserError
@@ -154,3 +156,99 @@ def listen_to_all(
         for one in heard:
             redaction.know(one.names)
             yield one
+
+
+_WHOLE, _PARTS = ("sample_rate", "channels"), ("seconds", "peak", "offset", "clipped", "bandwidth_hz")
+_NUMBERS = np.dtype(
+    [
+        *((name, np.int64) for name in _WHOLE),
+        *((name, np.float64) for name in (*_PARTS, "heard_seconds")),
+        ("digest", np.uint8, 32),
+    ]
+)
+_LEVELS = np.dtype([*((name, np.float64) for name in ("loudness_db", "noise_db", "bandwidth_hz")), ("kind", np.int32)])
+_Rest = tuple[str, str, tuple[SoundFinding, ...], Mapping[str, tuple[str, ...]], Still | None]
+_AS_MOST: _Rest = ("", "", (), _NONE, None)
+
+
+class HeardRecordings(Mapping[str, ListenedRecording]):
+    """What was heard of each recording, by uid; of millions each takes some 100 bytes beside its uid.
+
+    Numbers are columns, the plain values of metadata.json are held once for all that have the same, and what only few
+    recordings have, such as findings, is held by itself.
+    """
+
+    def __init__(self, uids: Iterable[str], heard: Iterable[ListenedRecording]):
+        self._uids, self._next = UidList(uids), 0
+        self._numbers: NDArray[np.void] = np.zeros(len(self._uids), _NUMBERS)
+        self._levels: NDArray[np.void] | None = None
+        self._rest = dict[int, _Rest]()
+        self._kinds: list[tuple[str, Mapping[str, Any]]] = [("", _NONE)]
+        self._kind_numbers = dict[str, int]()
+        for row, one in enumerate(heard):
+            self._keep(row, one)
+
+    def __len__(self) -> int:
+        return len(self._uids)
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._uids)
+
+    def __contains__(self, uid: object) -> bool:
+        return self._row(uid) is not None
+
+    def __getitem__(self, uid: str) -> ListenedRecording:
+        row = self._row(uid)
+        if row is None:
+            raise KeyError(uid)
+        own = self._numbers[row]
+        finding, reason, findings, names, still = self._rest.get(row, _AS_MOST)
+        digest = own["digest"].tobytes()
+        found = ListenedRecording(
+            uid,
+            finding,
+            reason,
+            **{name: own[name].item() for name in (*_WHOLE, *_PARTS)},
+            digest=digest.hex() if any(digest) else "",
+            sound_findings=findings,
+            still=still or Still(0.0, 0.0, 0.0, own["heard_seconds"].item()),
+            names=names,
+        )
+        kind = 0 if self._levels is None else self._levels[row]["kind"]
+        if self._levels is None or not kind:
+            return found
+        levels = Sound(*(self._levels[row][name].item() for name in _LEVELS.names[:3]))
+        container, metadata = self._kinds[kind]
+        return replace(found, container=container, sound=levels, metadata=metadata)
+
+    def _row(self, uid: object) -> int | None:
+        """The row of a recording; mostly they are asked for one after the other."""
+        row: int | None = self._next
+        if self._next >= len(self) or self._uids[self._next] != uid:
+            row = self._uids.row(uid)
+        self._next = self._next if row is None else row + 1
+        return row
+
+    def _keep(self, row: int, one: ListenedRecording) -> None:
+        digest = np.frombuffer(bytes.fromhex(one.digest).ljust(32, b"\0"), np.uint8)
+        numbers = (getattr(one, name) for name in (*_WHOLE, *_PARTS))
+        self._numbers[row] = (*numbers, one.still.whole, digest)
+        rest: _Rest = (
+            *(one.finding, one.reason, one.sound_findings, one.names),
+            one.still if one.still.seconds else None,
+        )
+        if any(rest):
+            self._rest[row] = rest
+        if one.sound is not None:
+            if self._levels is None:
+                self._levels = np.zeros(len(self), _LEVELS)
+            kind = self._kind(one.container, one.metadata)
+            self._levels[row] = (one.sound.loudness_db, one.sound.noise_db, one.sound.bandwidth_hz, kind)
+
+    def _kind(self, container: str, metadata: Mapping[str, Any]) -> int:
+        """The number of an ending and metadata, the same for those that are alike to the last letter."""
+        told = repr((container, metadata))
+        if told not in self._kind_numbers:
+            self._kind_numbers[told] = len(self._kinds)
+            self._kinds.append((container, metadata))
+        return self._kind_numbers[told]

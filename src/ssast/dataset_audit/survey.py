@@ -3,6 +3,7 @@
 Shapes: R rows of a table, N labels.
 """
 
+from array import array
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -120,7 +121,7 @@ def _of_rates(heard: Mapping[str, ListenedRecording], splits: Mapping[str, pd.Da
 
 def _of_bands(heard: Mapping[str, ListenedRecording], splits: Mapping[str, pd.DataFrame]) -> Iterator[Finding]:
     """Recordings that end far below the others, as telephones and resampled copies do."""
-    bands = [one.bandwidth_hz for one in heard.values() if one.bandwidth_hz]
+    bands = array("d", (one.bandwidth_hz for one in heard.values() if one.bandwidth_hz))
     if len(bands) < FEW_BANDS:
         return
     middle = float(np.median(bands))
@@ -145,9 +146,12 @@ def _shared_uids(splits: Mapping[str, pd.DataFrame]) -> Iterator[Finding]:
 def _shared_sounds(
     heard: Mapping[str, ListenedRecording], splits: Mapping[str, pd.DataFrame], labels: Sequence[str]
 ) -> Iterator[Finding]:
+    several = _more_than_once(one.digest for _, _, one in _rows(heard, splits))
     first_of: dict[str, tuple[str, str]] = {}
-    for split, uid, one in _rows(heard, splits):
-        if not one.digest or any(heard.kind == "silent" for heard in one.sound_findings):
+    for split, uid, one in _rows(heard, splits) if several else ():
+        if hash(one.digest) not in several or not one.digest:
+            continue
+        if any(heard.kind == "silent" for heard in one.sound_findings):
             continue
         other_split, other = first_of.setdefault(one.digest, (split, uid))
         if other == uid:
@@ -160,6 +164,12 @@ def _shared_sounds(
         against = _contradicted(splits[other_split].loc[other], splits[split].loc[uid], labels)
         if against:
             yield Finding(uid, split, "same sound, other labels", f"{', '.join(against)} differ from {other}'s")
+
+
+def _more_than_once(digests: Iterable[str]) -> set[int]:
+    """The hashes of digests that are there twice or more; of millions most are there once, and are not held."""
+    hashes, counts = np.unique(np.fromiter(map(hash, digests), np.int64), return_counts=True)
+    return set(hashes[counts > 1].tolist())
 
 
 def _contradicted(one: Any, other: Any, labels: Sequence[str]) -> list[str]:

@@ -164,12 +164,12 @@ def _clips(
     """The clips that could be read, each once, with everything that is known of them."""
     whole = pd.concat([frame.assign(**{SPLIT: name}) for name, frame in splits.items()])
     whole = whole[~whole.index.duplicated()]
-    rows = whole[[heard[uid].sound is not None and bool(heard[uid].digest) for uid in whole.index]]
+    rows = whole[[bool(one.sound and one.digest) for one in map(heard.__getitem__, whole.index)]]
     if rows.empty:
         first = next(iter(heard.values()))
         said = f"no recording could be read, the first: {first.uid}: {first.reason}; see `ssast check`."
         raise UserError(said, **{**first.names, "uid": (*first.names.get("uid", ()), first.uid)})
-    table, sources = _table([heard[uid] for uid in rows.index], rows, labels, columns)
+    table, sources = _table(heard, rows, labels, columns)
     scores = None
     if told is not None:
         scores = told.reindex(rows.index)[list(labels)].to_numpy(dtype=np.float64)
@@ -198,24 +198,45 @@ SPLIT = "\0split"
 """No csv has a column of this name."""
 
 
+_AMOUNTS = ("duration", "loudness", "noise_floor", "bandwidth", "sample_rate", "channels", "digital_silence")
+
+
+def _measured(one: ListenedRecording) -> tuple[float, ...]:
+    """What was measured of a recording, in the order of _AMOUNTS."""
+    sound = one.sound
+    levels = (0.0, 0.0, 0.0) if sound is None else (sound.loudness_db, sound.noise_db, sound.bandwidth_hz)
+    return one.seconds, *levels, one.sample_rate, one.channels, round(one.still.seconds, 4)
+
+
+def _known(
+    heard: Mapping[str, ListenedRecording], uids: pd.Index
+) -> tuple[dict[str, Sequence[object] | NDArray[Any]], pd.DataFrame]:
+    """What was measured of these recordings, by column, and the fields of their metadata.json.
+
+    As few objects as can be: there may be millions of recordings, most of which have the same fields.
+    """
+    kinds = {name: np.int64 if name in ("sample_rate", "channels") else np.float64 for name in _AMOUNTS}
+    columns = {name: np.empty(len(uids), kind) for name, kind in kinds.items()}
+    containers, fields, field_R = list[str](), dict[int, Mapping[str, Any]](), np.empty(len(uids), np.int64)
+    for at, one in enumerate(map(heard.__getitem__, uids)):
+        for name, value in zip(_AMOUNTS, _measured(one), strict=True):
+            columns[name][at] = value
+        containers.append(one.container)
+        field_R[at] = id(one.metadata)
+        fields[id(one.metadata)] = one.metadata
+    places = {number: place for place, number in enumerate(fields)}
+    told = pd.DataFrame([dict(own) for own in fields.values()])
+    rows = told.iloc[[places[number] for number in field_R.tolist()]]
+    return {**columns, "container": containers}, rows.set_axis(uids)
+
+
 def _table(
-    heard: Sequence[ListenedRecording], rows: pd.DataFrame, labels: Sequence[str], columns: Sequence[str] | None
+    heard: Mapping[str, ListenedRecording], rows: pd.DataFrame, labels: Sequence[str], columns: Sequence[str] | None
 ) -> tuple[pd.DataFrame, dict[str, str]]:
     """What is known of each clip beside its sound, by column, and where each column comes from."""
-    sounds = [one.sound for one in heard if one.sound is not None]
-    own: dict[str, Sequence[object]] = {
-        "duration": [one.seconds for one in heard],
-        "loudness": [sound.loudness_db for sound in sounds],
-        "noise_floor": [sound.noise_db for sound in sounds],
-        "bandwidth": [sound.bandwidth_hz for sound in sounds],
-        "sample_rate": [one.sample_rate for one in heard],
-        "channels": [one.channels for one in heard],
-        "digital_silence": [round(one.still.seconds, 4) for one in heard],
-        "container": [one.container for one in heard],
-    }
+    own, fields = _known(heard, rows.index)
     sources = dict.fromkeys(own, "recording")
     passed = {*labels, SPLIT, *subject_names(rows.columns)}
-    fields = pd.DataFrame([dict(one.metadata) for one in heard], index=rows.index)
     for source, frame in (("csv", rows), ("metadata.json", fields)):
         for name in frame.columns:
             wanted = str(name) in columns if columns is not None else name not in passed

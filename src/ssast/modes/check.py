@@ -1,7 +1,8 @@
 """Examine a data set before a long run: `ssast check`."""
 
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from array import array
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -15,7 +16,7 @@ from ssast.data.storage.atomic_writes import atomic_file
 from ssast.data.storage.location import Location, forget
 from ssast.data.tables.label_file import answered, asked_kinds, needs_answers
 from ssast.data.tables.splits import read_split
-from ssast.dataset_audit.listening import ListenedRecording, listen_to_all
+from ssast.dataset_audit.listening import HeardRecordings, ListenedRecording, listen_to_all
 from ssast.dataset_audit.survey import FAULTS, Finding, findings, label_counts
 from ssast.errors import UserError
 from ssast.metrics.level_measures import truth
@@ -47,6 +48,8 @@ _MEASURES: dict[str, Callable[[ListenedRecording], object]] = {
     "sha256": lambda one: one.digest,
 }
 """What recordings.csv tells of each recording."""
+_ROWS_AT_ONCE = 1000
+"""So many rows of a table are made at a time."""
 
 
 @Mode
@@ -73,8 +76,8 @@ def check(options: Options) -> int:
     heard = listen_as_heard(root, splits, audio, title="check", num_workers=reading, librosa=librosa)
     found = findings(heard, splits, labels, loss=loss, unlisted=_unlisted(root, heard))
     found = broken + unusable + found
-    _write(folder / "check.csv", _findings_table(found))
-    _write(folder / "recordings.csv", _recordings_table(heard, splits))
+    _write(folder / "check.csv", _findings_tables(found))
+    _write(folder / "recordings.csv", _recordings_tables(heard, splits))
     _show(heard, splits, kinds, found, audio)
     faults = sum(one.is_fault for one in found)
     say(f"{faults} faults and {len(found) - faults} notes in {folder / 'check.csv'}")
@@ -143,16 +146,16 @@ def listen_as_heard(
     num_workers: int,
     librosa: bool,
     closely: bool = False,
-) -> dict[str, ListenedRecording]:
+) -> HeardRecordings:
     """Every recording of the splits, judged as a model with these settings hears it."""
     uids = list(dict.fromkeys(uid for frame in splits.values() for uid in frame.index))
     conf = AudioConf.of(audio.conf())
     passing = listen_to_all(root, uids, num_workers=num_workers, conf=conf, use_librosa=librosa, closely=closely)
     with tqdm(passing, total=len(uids), desc=title, unit="clip", dynamic_ncols=True) as bar:
-        return {one.uid: one for one in bar}
+        return HeardRecordings(uids, bar)
 
 
-def _unlisted(root: Location, heard: dict[str, ListenedRecording]) -> list[str]:
+def _unlisted(root: Location, heard: HeardRecordings) -> list[str]:
     """Folders of recordings that no csv names; in a bucket, files are known by their ending, which saves requests."""
     collection = opened(root)
     if collection is not None:
@@ -161,23 +164,22 @@ def _unlisted(root: Location, heard: dict[str, ListenedRecording]) -> list[str]:
     return [place.name for place in others if (place.is_dir() if root.is_local else "." not in place.name)]
 
 
-def _findings_table(found: Sequence[Finding]) -> pd.DataFrame:
-    rows = [
-        (_shown(one.uid), one.split, "fault" if one.is_fault else "note", one.finding, _told(one.detail))
-        for one in found
-    ]
-    return pd.DataFrame(rows, columns=["uid", "split", "weight", "finding", "detail"])
+def _findings_tables(found: Sequence[Finding]) -> Iterator[pd.DataFrame]:
+    for first in range(0, max(1, len(found)), _ROWS_AT_ONCE):
+        rows = [
+            (_shown(one.uid), one.split, "fault" if one.is_fault else "note", one.finding, _told(one.detail))
+            for one in found[first : first + _ROWS_AT_ONCE]
+        ]
+        yield pd.DataFrame(rows, columns=["uid", "split", "weight", "finding", "detail"])
 
 
-def _recordings_table(heard: dict[str, ListenedRecording], splits: dict[str, pd.DataFrame]) -> pd.DataFrame:
-    uids = [uid for frame in splits.values() for uid in frame.index]
-    columns: dict[str, Any] = {
-        "uid": [_shown(uid) for uid in uids],
-        "split": np.repeat(np.array(list(splits), dtype=object), [len(frame) for frame in splits.values()]),
-    }
-    for name, value in _MEASURES.items():
-        columns[name] = pd.array([value(heard[uid]) for uid in uids])  # a table of rows would take ten times as much
-    return pd.DataFrame(columns)
+def _recordings_tables(heard: HeardRecordings, splits: dict[str, pd.DataFrame]) -> Iterator[pd.DataFrame]:
+    for split, frame in splits.items():
+        for first in range(0, len(frame), _ROWS_AT_ONCE):
+            uids = frame.index[first : first + _ROWS_AT_ONCE]
+            own = [heard[uid] for uid in uids]
+            measures = {name: pd.array([value(one) for one in own]) for name, value in _MEASURES.items()}
+            yield pd.DataFrame({"uid": [_shown(uid) for uid in uids], "split": split, **measures})
 
 
 def _shown(uid: str) -> str:
@@ -188,13 +190,15 @@ def _told(detail: str) -> str:
     return redaction.shown(detail, is_sentence=True)
 
 
-def _write(path: Any, table: pd.DataFrame) -> None:
-    with atomic_file(path) as unfinished:
-        table.to_csv(unfinished, index=False)
+def _write(path: Path, tables: Iterable[pd.DataFrame]) -> None:
+    """One csv of tables that follow one another, of which one at a time is held."""
+    with atomic_file(path) as unfinished, open(unfinished, "w", encoding="utf-8", newline="") as file:
+        for number, table in enumerate(tables):
+            table.to_csv(file, index=False, header=number == 0)
 
 
 def _show(
-    heard: dict[str, ListenedRecording],
+    heard: HeardRecordings,
     splits: dict[str, pd.DataFrame],
     kinds: LabelKinds,
     found: Sequence[Finding],
@@ -202,10 +206,9 @@ def _show(
 ) -> None:
     """The data set on the screen: each split, the labels, then each kind of finding with its first one."""
     for split, frame in splits.items():
-        say(_line(split, [heard[uid] for uid in frame.index]))
+        say(_line(split, len(frame), (heard[uid] for uid in frame.index)))
     say(_as_heard(audio))
-    uids = dict.fromkeys(uid for frame in splits.values() for uid in frame.index)
-    if unheard := UnheardSound.of((heard[uid].seconds for uid in uids if heard[uid].digest), audio).sentence:
+    if unheard := UnheardSound.of((one.seconds for one in heard.values() if one.digest), audio).sentence:
         say(unheard)
     labels = kinds.names if kinds.is_plain else kinds.alike().get(YES_NO, [])
     if labels:
@@ -244,15 +247,17 @@ def _as_heard(audio: AudioSettings) -> str:
     )
 
 
-def _line(split: str, heard: list[ListenedRecording]) -> str:
+def _line(split: str, rows: int, heard: Iterable[ListenedRecording]) -> str:
     """How much of a split can be used, and a description of it."""
-    usable = [one for one in heard if one.digest]
-    parts = [f"{split}: {len(heard)} rows, {len(usable)} recordings read"]
-    if usable:
-        seconds = [one.seconds for one in usable]
+    seconds, rates, channels = array("d"), set[int](), set[int]()
+    for one in (one for one in heard if one.digest):
+        seconds.append(one.seconds)
+        rates.add(one.sample_rate)
+        channels.add(one.channels)
+    parts = [f"{split}: {rows} rows, {len(seconds)} recordings read"]
+    if seconds:
         spread = f"{min(seconds):.2f} to {max(seconds):.2f} s (median {np.median(seconds):.2f})"
-        parts += [spread, f"{sum(seconds) / 60:.1f} min in all", _few({one.sample_rate for one in usable}, "Hz")]
-        parts.append(_few({one.channels for one in usable}, "channel(s)"))
+        parts += [spread, f"{sum(seconds) / 60:.1f} min in all", _few(rates, "Hz"), _few(channels, "channel(s)")]
     return ", ".join(parts)
 
 

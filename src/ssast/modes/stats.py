@@ -63,6 +63,7 @@ def stats(options: Options) -> Path:
     Takes the command line's options by name.
     """
     context = RunContext.of(options)
+    context.skipped.keeps_lengths = False
     paths = context.paths
     place = split_place(paths, "train")
     source = Rows(read_split(place), [], place)

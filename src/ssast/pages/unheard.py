@@ -1,6 +1,7 @@
 """Count how much of the sound of long recordings a run does not hear, and say so in one sentence."""
 
 import math
+from array import array
 from collections.abc import Iterable
 from dataclasses import dataclass
 
@@ -34,7 +35,7 @@ class UnheardSound:
         heard, slack = audio.target_length / 100, _SLACK_SECONDS
         if 0 < audio.clip_length < heard:
             heard, slack = audio.clip_length, _CLIP_SLACK_SECONDS
-        known = list(lengths)
+        known = array("d", lengths)
         longer = [length for length in known if length >= heard + slack - 1e-4]
         unheard = math.fsum(length - heard for length in longer)
         return cls(what, heard, len(known), len(longer), math.fsum(known), unheard, each_epoch)

@@ -160,12 +160,9 @@ class Shards:
 
     def sounds(self) -> list[Location]:
         """The file of each recording, by the names that the shards give; no sound is read."""
-        names, firsts = self.index.file_names(), self.uids.rows(self.uids)
-        return [
-            self._file(uid, row, names[row])
-            for row, (uid, first) in enumerate(zip(self.uids, firsts, strict=True))
-            if row == first
-        ]
+        names = self.index.file_names()
+        first = (row for row, uid in enumerate(self.uids) if self.uids.row(uid) == row)
+        return [self._file(self.uids[row], row, names[row]) for row in first]
 
     def _file(self, uid: str, row: int, name: str) -> PackedFile:
         place = f"{self.root}/{uid}/{name}"
@@ -197,7 +194,8 @@ class Shards:
 
     def blocks_of(self, uids: Sequence[str]) -> list[int]:
         """The row group of each of these recordings."""
-        return [0 if row < 0 else self.index.group_of(row) for row in self.uids.rows(uids).tolist()]
+        rows = map(self.uids.row, uids)
+        return [0 if row is None else self.index.group_of(row) for row in rows]
 
     def prefetch(self, uids: Sequence[str], order: Sequence[int]) -> None:
         """Fetch the row groups of these recordings, several at once, and begin with those that come next in `order`."""

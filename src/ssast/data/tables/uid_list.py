@@ -2,46 +2,58 @@
 
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
-from typing import overload
+from itertools import pairwise
+from typing import Any, overload
 
 import numpy as np
-import pyarrow as pa
-import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 _AT_ONCE = 4096
 """So many are made texts at a time."""
+_ANY = "surrogatepass"
 
 
 class UidList(Sequence[str]):
-    """Uids in their order: a text and a number each take 27 bytes beside its letters, in a list and a dict 170."""
+    """Uids in their order: each takes 16 bytes beside its letters, in a list and a dictionary 170."""
 
-    def __init__(self, uids: Iterable[str] | pa.Array):
-        known = isinstance(uids, list | pa.Array)
-        self._texts = pa.array(uids if known else list(uids), pa.large_string())
-        self._sorted: tuple[NDArray[np.int64], NDArray[np.intp]] | None = None
+    def __init__(self, uids: Iterable[str]):
+        texts = [uid.encode("utf-8", _ANY) for uid in uids]
+        ends = np.zeros(len(texts) + 1, np.int64)
+        np.cumsum(np.fromiter(map(len, texts), np.int64, len(texts)), out=ends[1:])
+        self._letters, self._ends = b"".join(texts), _narrow(ends)
+        self._sorted: tuple[NDArray[np.int64], NDArray[Any]] | None = None
 
     def __len__(self) -> int:
-        return len(self._texts)
+        return len(self._ends) - 1
 
     @overload
     def __getitem__(self, at: int) -> str: ...
     @overload
     def __getitem__(self, at: slice) -> list[str]: ...
     def __getitem__(self, at: int | slice) -> str | list[str]:
-        found = self._texts[at]
-        texts: str | list[str] = found.to_pylist() if isinstance(at, slice) else found.as_py()
-        return texts
+        if isinstance(at, slice):
+            return [self[row] for row in range(len(self))[at]]
+        row = range(len(self))[at]
+        return self._letters[self._ends[row] : self._ends[row + 1]].decode("utf-8", _ANY)
 
     def __iter__(self) -> Iterator[str]:
         for first in range(0, len(self), _AT_ONCE):
-            yield from self[first : first + _AT_ONCE]
+            for begin, end in pairwise(self._ends[first : first + _AT_ONCE + 1].tolist()):
+                yield self._letters[begin:end].decode("utf-8", _ANY)
 
     def __contains__(self, uid: object) -> bool:
         return self.row(uid) is not None
 
-    def __reduce__(self) -> tuple[type["UidList"], tuple[pa.Array]]:
-        return UidList, (self._texts,)  # each process hashes texts in its own way
+    def __eq__(self, other: object) -> bool:
+        return list(self) == list(other) if isinstance(other, list | UidList) else NotImplemented
+
+    __hash__ = None  # type: ignore[assignment]
+
+    def __getstate__(self) -> tuple[bytes, NDArray[Any]]:
+        return self._letters, self._ends  # each process hashes texts in its own way
+
+    def __setstate__(self, state: tuple[bytes, NDArray[Any]]) -> None:
+        (self._letters, self._ends), self._sorted = state, None
 
     def row(self, uid: object) -> int | None:
         """The first row with this uid; None where there is none."""
@@ -50,30 +62,22 @@ class UidList(Sequence[str]):
         for at in range(int(hashes.searchsorted(own)), len(hashes)):
             if hashes[at] != own:
                 break
-            if self[int(rows[at])] == uid:
+            if self[rows[at]] == uid:
                 return int(rows[at])
         return None
 
-    def rows(self, uids: Iterable[str]) -> NDArray[np.intp]:
-        """The first row of each of these; -1 where there is none."""
-        asked = pa.array(list(uids), pa.large_string())
-        hashes, rows = self._by_hash()
-        if not len(hashes):
-            return np.full(len(asked), -1)
-        at = np.minimum(np.searchsorted(hashes, _hashes(asked.to_pylist(), len(asked))), len(hashes) - 1)
-        found = rows[at]
-        for other in np.flatnonzero(~pc.equal(self._texts.take(found), asked).to_numpy(zero_copy_only=False)):
-            row = self.row(asked[other].as_py())
-            found[other] = -1 if row is None else row
-        return found
-
-    def _by_hash(self) -> tuple[NDArray[np.int64], NDArray[np.intp]]:
+    def _by_hash(self) -> tuple[NDArray[np.int64], NDArray[Any]]:
         """The hashes in rising order, and whose they are; of equal ones the first row comes first."""
         if self._sorted is None:
             hashes = _hashes(self, len(self))
             rows = np.argsort(hashes, kind="stable")
-            self._sorted = hashes[rows], rows
+            self._sorted = hashes[rows], _narrow(rows)
         return self._sorted
+
+
+def _narrow(numbers: NDArray[Any]) -> NDArray[Any]:
+    """The same numbers, in half the bytes where they are not too large."""
+    return numbers.astype(np.uint32) if numbers.max(initial=0) < 2**32 else numbers
 
 
 def _hashes(uids: Iterable[str], count: int) -> NDArray[np.int64]:

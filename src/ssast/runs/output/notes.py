@@ -46,7 +46,7 @@ def note_recordings(
     """Write and say what was noted of the recordings with these uids, and count it in the run's record."""
     if not distributed.is_main():
         return
-    uids = dict.fromkeys(itertools.chain.from_iterable(sources))
+    uids = sources[0] if len(sources) == 1 else dict.fromkeys(itertools.chain.from_iterable(sources))
     skipped.write(folder, uids)
     unheard = [one for one in listening.unheard(skipped, sources) if one.longer] if listening else []
     for one in unheard:

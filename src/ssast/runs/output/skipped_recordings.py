@@ -28,6 +28,9 @@ class SkippedRecordings:
     `part` of the run that they are of.
     """
 
+    keeps_lengths = True
+    """Whether the seconds of each recording are noted too, for runs that tell how much they do not hear."""
+
     def __init__(self, part: Part = WHOLE) -> None:
         self.bad_table, self.heard_table = part.named(BAD_AUDIO), part.named(HEARD_TABLE)
         self.reasons: dict[str, str] = {}
@@ -49,6 +52,8 @@ class SkippedRecordings:
         """Note the sound findings of a recording that is used."""
         uid = redaction.shown_name("uid", uid)
         for finding in findings:
+            if finding.kind == LENGTH and not self.keeps_lengths:
+                continue
             if uid not in self.findings.get(finding.kind, ()):
                 self.findings.setdefault(finding.kind, {})[uid] = finding.detail
                 self._append(uid, finding.kind, finding.detail)
@@ -112,8 +117,10 @@ class SkippedRecordings:
 
     def of(self, uids: Collection[str]) -> dict[str, dict[str, str]]:
         """The sound findings about these recordings alone, in their order."""
-        shown = [redaction.shown_name("uid", uid) for uid in uids]
-        found = {kind: {uid: own[uid] for uid in shown if uid in own} for kind, own in self.findings.items()}
+        found = {
+            kind: {shown: own[shown] for uid in uids if (shown := redaction.shown_name("uid", uid)) in own}
+            for kind, own in self.findings.items()
+        }
         return {kind: own for kind, own in found.items() if own}
 
     def lengths(self, uids: Collection[str]) -> list[float]:
