@@ -43,17 +43,31 @@ def test_the_script_for_a_gpu_measures_every_part_on_a_processor(tmp_path):
     assert all(f"## {part.capitalize()}" in table for part in found)
 
 
-def test_the_page_of_large_runs_has_the_lines_that_its_script_prints(monkeypatch, capsys, tmp_path):
+def test_the_page_of_large_runs_has_the_lines_that_its_script_prints(monkeypatch, capsys):
+    monkeypatch.syspath_prepend(ROOT / "benchmarks")
     spec = importlib.util.spec_from_file_location("scale", ROOT / "benchmarks" / "scale.py")
     scale = importlib.util.module_from_spec(spec)
     monkeypatch.setitem(sys.modules, "scale", scale)
     spec.loader.exec_module(scale)
-    monkeypatch.setattr(scale, "RESULTS", tmp_path)  # what was measured on one machine is not on the page
     monkeypatch.setattr(sys, "argv", ["scale.py", "table"])
     scale.main()
-    said = [line.replace(" |  |", " | |") for line in capsys.readouterr().out.splitlines() if line.startswith("| ")]
-    assert len(said) == 14
+    said = [line for line in capsys.readouterr().out.splitlines() if line.startswith("| ")]
+    assert len(said) == 17 + sum(map(len, scale.kept("runs").values()))
     assert set(said) <= set((ROOT / "docs" / "scale.md").read_text(encoding="utf-8").splitlines())
+
+
+def test_runs_that_were_measured_are_kept_and_large_ones_have_no_folders(monkeypatch, tmp_path):
+    monkeypatch.syspath_prepend(ROOT / "benchmarks")
+    scale = importlib.import_module("scale")
+    asked = []
+    monkeypatch.setattr(scale, "RESULTS", tmp_path)
+    monkeypatch.setattr(scale, "extracted", lambda *what: asked.append(what) or {"bytes": 1.0, "seconds": 2.0})
+    for _ in range(2):
+        scale.measure_runs([1000, 100_000], again=False)
+    assert asked == [("folders", 1000), ("shards", 1000), ("shards", 100_000)]
+    scale.measure_runs([1000], again=True)
+    assert len(asked) == 5
+    assert sorted(scale.kept("runs")["shards"]) == ["1000", "100000"]
 
 
 @pytest.mark.slow

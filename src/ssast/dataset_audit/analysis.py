@@ -83,24 +83,24 @@ def analyse(
     """
     found, left_out = traits(clips.table, clips.sources)
     subject_N = number_subjects(clips.subjects, len(clips.targets))
-    prepared = {
-        label: _prepare(clips.targets[:, at], found, subject_N, loss, seed) for at, label in enumerate(clips.labels)
-    }
+
+    def prepared(at: int) -> Label:  # one at a time: a label holds several numbers for each clip and trait
+        return _prepare(clips.targets[:, at], found, subject_N, loss, seed)
+
     entries: dict[str, LabelResult] = {}
     chances: dict[str, Luck] = {}
     for at, label in enumerate(progress(list(clips.labels))):
-        own = prepared[label]
         entries[label] = _describe(clips.targets[:, at], loss)
         if entries[label]["reason"] is None and found:
+            own = prepared(at)
             chances[label] = luck(own.guesses, own.target_n, own.subject_n, resamples, [seed, 4, at])
             entries[label]["traits"] = _alone(own, clips.split, chances[label], loss, resamples, seed)
     _correct(entries, chances, found, NO_MEASURE[loss])
-    for at, (label, entry) in enumerate(entries.items()):
+    for at, entry in enumerate(entries.values()):
         score_N = None if clips.scores is None or np.isnan(clips.scores[:, at]).all() else clips.scores[:, at]
-        entry["matched"] = [
-            _match(prepared[label], entry, name, score_N, loss, resamples, seed)
-            for name in _strongest(entry["traits"], found)
-        ]
+        if names := _strongest(entry["traits"], found):
+            own = prepared(at)
+        entry["matched"] = [_match(own, entry, name, score_N, loss, resamples, seed) for name in names]
     return {
         "n": len(clips.targets),
         "splits": {str(name): int((clips.split == name).sum()) for name in dict.fromkeys(clips.split.tolist())},

@@ -169,10 +169,14 @@ def trades(subject_n: _Indices, shuffles: int, seed: Sequence[int]) -> Iterator[
     step = max(1, _CHUNK_CELLS // max(1, len(subject_n)))
     for done in range(0, shuffles, step):
         rows = min(step, shuffles - done)
-        mixed_Rn = np.argsort(rng.random((rows, len(subject_n))) + subject_n, axis=1)
+        drawn_Rn = rng.random((rows, len(subject_n)))
         giver_RS = rng.permuted(np.broadcast_to(np.arange(len(size_S)), (rows, len(size_S))), axis=1)
-        giver_Rn = np.take(giver_RS, subject_n, axis=1)
-        yield np.take_along_axis(mixed_Rn, start_S[giver_Rn] + place_n % size_S[giver_Rn], axis=1)
+        index_Rn = np.empty((rows, len(subject_n)), np.intp)
+        for at in range(rows):  # one by one: all at once would hold five such arrays more
+            giver_n = giver_RS[at][subject_n]
+            index_Rn[at] = np.argsort(drawn_Rn[at] + subject_n)[start_S[giver_n] + place_n % size_S[giver_n]]
+        del drawn_Rn, giver_RS
+        yield index_Rn
 
 
 class Luck(NamedTuple):
