@@ -2,14 +2,18 @@
 
 import json
 import shutil
+import sys
 from pathlib import Path
 
+import pandas as pd
 import pyarrow.parquet as pq
 import pytest
 import torch
 
 import ssast
 from ssast import SSASTForAudioClassification, cli
+from ssast.data.shards import shards
+from ssast.data.shards.row_groups import opened_group
 from ssast.engine import train
 
 pytestmark = pytest.mark.usefixtures("narrow")
@@ -215,3 +219,43 @@ def test_shards_that_cannot_be_used_end_a_mode_in_one_sentence_with_nothing_half
     assert said in sentence
     finished = ("*.safetensors", "*.pqt", "*.csv", "stats.yaml")
     assert not [path for pattern in finished for path in (tmp_path / "out").rglob(pattern)]
+
+
+@pytest.mark.parametrize("mode", ["check", "stats"])
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [(Path.unlink, "does not exist"), (cut_off, "changed while it was read"), (without_sound, "changed while")],
+)
+def test_a_shard_that_changes_during_the_pass_is_named(mode, change, said, still_shards, tmp_path, capsys, monkeypatch):
+    shutil.copytree(still_shards, tmp_path / "shards")
+    place, groups = tmp_path / "shards" / "train-00000-of-00001.parquet", []
+
+    def opened(file, group):
+        if group == 1 and group not in groups:
+            change(place)
+        groups.append(group)
+        return opened_group(file, group)
+
+    monkeypatch.setattr(shards, "opened_group", opened)
+    code = cli.main([mode, "-i", str(tmp_path / "shards"), "-o", str(tmp_path / "out"), "--target_length", "32"])
+    if mode == "check":
+        found = pd.read_csv(tmp_path / "out" / "check.csv", dtype=str)
+        refused = found[found["finding"] == "refused"]
+        assert len(refused) == 8, "all but the first row group of this shard"
+        assert refused["detail"].str.contains(said).all()
+        assert len(pd.read_csv(tmp_path / "out" / "recordings.csv")) == 18
+        return
+    assert code == 2
+    assert said in capsys.readouterr().err.splitlines()[-1]
+    assert not (tmp_path / "out" / "stats.yaml").exists()
+
+
+def test_tables_that_are_written_in_pieces_are_those_written_at_once(still_corpus, still_shards, tmp_path, monkeypatch):
+    options = {"prefix": str(still_shards), "label_txt": str(still_corpus.label_txt), "clip_length": 0.05}
+    ssast.check(**options, exp_dir=str(tmp_path / "once"))
+    monkeypatch.setattr(sys.modules["ssast.modes.check"], "_ROWS_AT_ONCE", 5)
+    ssast.check(**options, exp_dir=str(tmp_path / "pieces"))
+    for name in ("check.csv", "recordings.csv"):
+        text = (tmp_path / "once" / name).read_text()
+        assert (tmp_path / "pieces" / name).read_text() == text
+        assert len(text.splitlines()) == 19

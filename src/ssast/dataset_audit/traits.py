@@ -3,7 +3,7 @@
 Shapes: N clips, G values of a trait.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ssast.dataset_audit.listening import ListenedRecording
 from ssast.metrics.measures import Floats
 
 if TYPE_CHECKING:
@@ -123,3 +124,37 @@ def _amount(name: str, source: str, values: "pd.Series") -> Trait:
     names = [f"{low:.4g} to {high:.4g}" if high > low else f"{low:.4g}" for low, high in pairwise(ends)]
     code_N = np.where(np.isnan(amount_N), len(names), code_N)
     return Trait(name, source, code_N.astype(np.intp), (*names, EMPTY_CELL), amount_N)
+
+
+_AMOUNTS = ("duration", "loudness", "noise_floor", "bandwidth", "sample_rate", "channels", "digital_silence")
+
+
+def _measured(one: ListenedRecording) -> tuple[float, ...]:
+    """What was measured of a recording, in the order of _AMOUNTS."""
+    sound = one.sound
+    levels = (0.0, 0.0, 0.0) if sound is None else (sound.loudness_db, sound.noise_db, sound.bandwidth_hz)
+    return one.seconds, *levels, one.sample_rate, one.channels, round(one.still.seconds, 4)
+
+
+def as_columns(
+    heard: Mapping[str, ListenedRecording], uids: "pd.Index"
+) -> tuple[dict[str, Sequence[object] | NDArray[Any]], "pd.DataFrame"]:
+    """What was measured of these recordings, by column, and the fields of their metadata.json.
+
+    As few objects as can be: there may be millions of recordings, most of which have the same fields.
+    """
+    import pandas as pd
+
+    kinds = {name: np.int64 if name in ("sample_rate", "channels") else np.float64 for name in _AMOUNTS}
+    columns = {name: np.empty(len(uids), kind) for name, kind in kinds.items()}
+    containers, fields, field_R = list[str](), dict[int, Mapping[str, Any]](), np.empty(len(uids), np.int64)
+    for at, one in enumerate(map(heard.__getitem__, uids)):
+        for name, value in zip(_AMOUNTS, _measured(one), strict=True):
+            columns[name][at] = value
+        containers.append(one.container)
+        field_R[at] = id(one.metadata)
+        fields[id(one.metadata)] = one.metadata
+    places = {number: place for place, number in enumerate(fields)}
+    told = pd.DataFrame([dict(own) for own in fields.values()])
+    rows = told.iloc[[places[number] for number in field_R.tolist()]]
+    return {**columns, "container": containers}, rows.set_axis(uids)

@@ -27,6 +27,7 @@ from ssast.dataset_audit.listening import ListenedRecording
 from ssast.dataset_audit.page import audit_page, audit_screen_rows, csv_rows
 from ssast.dataset_audit.sentences import ACROSS, audit_summary
 from ssast.dataset_audit.survey import FAULTS, NOTES, Finding, findings
+from ssast.dataset_audit.traits import as_columns
 from ssast.errors import UserError
 from ssast.metrics.predictions import read_predictions
 from ssast.modes.check import listen_as_heard, split_places
@@ -198,43 +199,11 @@ SPLIT = "\0split"
 """No csv has a column of this name."""
 
 
-_AMOUNTS = ("duration", "loudness", "noise_floor", "bandwidth", "sample_rate", "channels", "digital_silence")
-
-
-def _measured(one: ListenedRecording) -> tuple[float, ...]:
-    """What was measured of a recording, in the order of _AMOUNTS."""
-    sound = one.sound
-    levels = (0.0, 0.0, 0.0) if sound is None else (sound.loudness_db, sound.noise_db, sound.bandwidth_hz)
-    return one.seconds, *levels, one.sample_rate, one.channels, round(one.still.seconds, 4)
-
-
-def _known(
-    heard: Mapping[str, ListenedRecording], uids: pd.Index
-) -> tuple[dict[str, Sequence[object] | NDArray[Any]], pd.DataFrame]:
-    """What was measured of these recordings, by column, and the fields of their metadata.json.
-
-    As few objects as can be: there may be millions of recordings, most of which have the same fields.
-    """
-    kinds = {name: np.int64 if name in ("sample_rate", "channels") else np.float64 for name in _AMOUNTS}
-    columns = {name: np.empty(len(uids), kind) for name, kind in kinds.items()}
-    containers, fields, field_R = list[str](), dict[int, Mapping[str, Any]](), np.empty(len(uids), np.int64)
-    for at, one in enumerate(map(heard.__getitem__, uids)):
-        for name, value in zip(_AMOUNTS, _measured(one), strict=True):
-            columns[name][at] = value
-        containers.append(one.container)
-        field_R[at] = id(one.metadata)
-        fields[id(one.metadata)] = one.metadata
-    places = {number: place for place, number in enumerate(fields)}
-    told = pd.DataFrame([dict(own) for own in fields.values()])
-    rows = told.iloc[[places[number] for number in field_R.tolist()]]
-    return {**columns, "container": containers}, rows.set_axis(uids)
-
-
 def _table(
     heard: Mapping[str, ListenedRecording], rows: pd.DataFrame, labels: Sequence[str], columns: Sequence[str] | None
 ) -> tuple[pd.DataFrame, dict[str, str]]:
     """What is known of each clip beside its sound, by column, and where each column comes from."""
-    own, fields = _known(heard, rows.index)
+    own, fields = as_columns(heard, rows.index)
     sources = dict.fromkeys(own, "recording")
     passed = {*labels, SPLIT, *subject_names(rows.columns)}
     for source, frame in (("csv", rows), ("metadata.json", fields)):

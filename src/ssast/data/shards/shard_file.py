@@ -73,7 +73,8 @@ class Segments(io.RawIOBase):
 class ShardFile:
     """A Parquet file of recordings: where it lies, its size [bytes], and what its footer says.
 
-    `identity` changes with its content. `audio` is the name of the column of bytes and paths, `uid` that of the uids.
+    `identity` changes with its content, `state` with the file on a disk. `audio` is the name of the column of bytes
+    and paths, `uid` that of the uids.
     """
 
     location: Location
@@ -83,6 +84,7 @@ class ShardFile:
     audio: str
     uid: str | None
     columns: dict[str, int] = field(default_factory=dict)
+    state: str = ""
 
     @classmethod
     def opened(cls, location: Location) -> "ShardFile":
@@ -90,7 +92,8 @@ class ShardFile:
         size, identity = _size_and_identity(location)
         footer, whole = _footer(location, size)
         schema = footer.schema.to_arrow_schema()
-        own = cls(location, size, fingerprint_of(identity, whole), footer, _audio_column(schema, location), None)
+        content = fingerprint_of(identity, whole)
+        own = cls(location, size, content, footer, _audio_column(schema, location), None, state=identity)
         own.uid = _uid_column(schema, location)
         first = footer.row_group(0) if footer.num_row_groups else None
         count = footer.num_columns if first is not None else 0
@@ -139,7 +142,11 @@ class ShardFile:
     def with_group(self, group: int, use: Callable[[Path, int], _T]) -> _T:
         """What `use` makes of the file that holds a row group, and of what is to be taken from its places there."""
         if self.location.is_local:
-            return use(self.location.path, 0)
+            with self.location._sentences("read"):
+                if _size_and_identity(self.location)[1] != self.state:
+                    what = f"{self.location} changed while it was read; wait until it is written, and start again."
+                    raise UserError(what, path=self.location)
+                return use(self.location.path, 0)
         begin, end = self.extent(group)
         key = fingerprint_of("row group", self.identity, group)
 
