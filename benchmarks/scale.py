@@ -168,10 +168,10 @@ def constants() -> Constants:
             soundfile.write(place, synthesise(Traits(clip_seconds=10.0), seed=number), 16000)
             sizes.append(place.stat().st_size)
             times += lines(DECODING, place)
-        few, many = folder / "few.csv", folder / "many.csv"
-        for place, rows in ((few, 10), (many, ROWS)):
+        small, large = folder / "few.csv", folder / "many.csv"
+        for place, rows in ((small, 10), (large, ROWS)):
             place.write_text("uid,label\n" + "".join(f"{number:010d},{number % 2}\n" for number in range(rows)))
-        table_bytes = lines(MEMORY, few, many)[0]
+        table_bytes = lines(MEMORY, small, large)[0]
     few, more = ({source: extracted(source, clips) for source in SOURCES} for clips in (FEW, MORE))
     a_clip = {source: (more[source]["seconds"] - few[source]["seconds"]) / (MORE - FEW) for source in few}
     start = few["folders"] | {"seconds": few["folders"]["seconds"] - FEW * a_clip["folders"]}
