@@ -174,8 +174,9 @@ def timed(work: Callable[[], Any], name: str, times: dict[str, float]) -> Any:
 
 def parts_by_size(text: str) -> list[tuple[int, str]]:
     """The sections of a page, the largest first."""
-    sections = text.split("<h2>")[1:]
-    return sorted(((len(part.encode()), part.partition("</h2>")[0]) for part in sections), reverse=True)
+    sections = text.split("<h2 ")[1:]
+    names = (part.partition("</h2>")[0].partition(">")[2] for part in sections)
+    return sorted(zip((len(part.encode()) for part in sections), names, strict=True), reverse=True)
 
 
 def main() -> None:
