@@ -209,8 +209,8 @@ def _answers(kinds: LabelKinds, scores: Sequence[NDArray[np.float32] | None]) ->
     names = score_columns(kinds.names)
     found = pd.concat([answer_table(kinds, values_NW, names), level_table(kinds, values_NW)], axis=1)
     words = {name for name, label in zip(names, kinds.labels, strict=True) if label.kind == CHOICE}
-    columns = {}
-    for name in found:
+    columns: dict[str, pa.Array] = {}
+    for name in found.columns.tolist():
         cells: list[Any] = [None] * len(scores)
         for at, cell in zip(known, found[name].tolist(), strict=True):
             cells[at] = cell

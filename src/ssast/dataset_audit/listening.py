@@ -166,7 +166,8 @@ _NUMBERS = np.dtype(
         ("digest", np.uint8, 32),
     ]
 )
-_LEVELS = np.dtype([*((name, np.float64) for name in ("loudness_db", "noise_db", "bandwidth_hz")), ("kind", np.int32)])
+_OF_SOUND = ("loudness_db", "noise_db", "bandwidth_hz")
+_LEVELS = np.dtype([*((name, np.float64) for name in _OF_SOUND), ("kind", np.int32)])
 _Rest = tuple[str, str, tuple[SoundFinding, ...], Mapping[str, tuple[str, ...]], Still | None]
 _AS_MOST: _Rest = ("", "", (), _NONE, None)
 
@@ -217,7 +218,7 @@ class HeardRecordings(Mapping[str, ListenedRecording]):
         kind = 0 if self._levels is None else self._levels[row]["kind"]
         if self._levels is None or not kind:
             return found
-        levels = Sound(*(self._levels[row][name].item() for name in _LEVELS.names[:3]))
+        levels = Sound(*(self._levels[row][name].item() for name in _OF_SOUND))
         container, metadata = self._kinds[kind]
         return replace(found, container=container, sound=levels, metadata=metadata)
 

@@ -53,7 +53,7 @@ def kind_names(label: LabelKind, numbers_N: NDArray[Any]) -> list[str | None]:
     return [None if number != number else label.levels[int(number)] for number in numbers_N]
 
 
-def kind_numbers(label: LabelKind, names: Iterable[object]) -> list[float]:
+def kind_numbers(label: LabelKind, names: Iterable[Any]) -> list[float]:
     """The numbers of these kinds, NaN for none; KeyError for what is no kind of the label."""
     number = {level: float(at) for at, level in enumerate(label.levels)}
     return [np.nan if pd.isna(name) else number[str(name)] for name in names]

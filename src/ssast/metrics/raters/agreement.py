@@ -74,7 +74,7 @@ def icc_of_raters(weights_RN: Floats, ratings_NJ: Floats) -> Floats:
 
     Source: McGraw and Wong 1996, Psychological Methods 1, ICC(A,1).
     """
-    whole_N = ~np.isnan(ratings_NJ).any(axis=1)
+    whole_N = np.asarray(~np.isnan(ratings_NJ).any(axis=1))
     weights_Rn, ratings_nJ = of_clips(weights_RN, whole_N), ratings_NJ[whole_N]
     raters = ratings_NJ.shape[1]
     if raters < 2 or not len(ratings_nJ):

@@ -19,7 +19,7 @@ from ssast.data.storage.atomic_writes import atomic_file
 from ssast.data.storage.cache import cache
 from ssast.data.storage.fingerprints import fingerprint_of, recording_fingerprints
 from ssast.engine import distributed
-from ssast.metrics.beside import leading_beside
+from ssast.metrics.leading_measure import leading_beside
 from ssast.metrics.measures import Floats
 from ssast.metrics.plain_model import PlainModel, fit_plain
 from ssast.metrics.predictions import Predictions
