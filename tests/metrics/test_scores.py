@@ -130,7 +130,7 @@ def test_scores_that_are_no_probabilities_keep_their_auc_and_lose_their_calibrat
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"loss": "CE"}, "BCE or MSE"),
+        ({"loss": "CE"}, "without the levels"),
         ({"scores": [[np.nan], [0.1]]}, "1 scores are not finite"),
         ({"targets": [[3.0], [0.0]]}, "BCE expects 0 to 1"),
         ({"targets": [[np.inf], [0.0]], "loss": "MSE"}, "infinite target"),
