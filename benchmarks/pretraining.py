@@ -89,7 +89,7 @@ TRIALS = {
     "base 0": Way(0, size="base", rate=2e-4),
     "base 10": Way(size="base", rate=2e-4),
 }
-UNTRAINED = {"random": Way(), "base random": Way(size="base")}
+UNTRAINED = {"random": Way(), "published random": Way(0, is_published=True), "base random": Way(size="base")}
 SEEDS = (0, 1, 2)
 RESULTS = Path(__file__).with_name("pretraining_results")
 SPLITS = ("train", "test")

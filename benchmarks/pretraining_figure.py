@@ -21,6 +21,7 @@ WAYS = {
     "fbank": ("fbank, mean and deviation", GREY),
     "egemaps": ("eGeMAPS, 88 functionals", GREY),
     "random": ("random weights", GREY),
+    "published_random": ("random, published code's", GREY),
     "published": ("published way, 10 min", GREEN),
     "0": ("N = 0, 10 min", BLUE),
     "0_x4": ("N = 0, 40 min", BLUE),
@@ -37,6 +38,7 @@ TITLES = {
     "digit": "digit (share right)",
 }
 COURSES = {"N = 0": (BLUE, ["random", "0", "0_x4", "0_x16"]), "N = 10": (ORANGE, ["random", "10", "10_x4", "10_x16"])}
+BESIDE = {"fbank": "fbank", "egemaps": "eGeMAPS", "published_random": "published random"}
 TIMES = ("random weights", "10 min", "40 min", "160 min")
 LEFT, PANEL, GAP, ROW, TOP = 190, 122, 30, 21, 40
 WIDTH = LEFT + 5 * PANEL + 4 * GAP + 12
@@ -134,7 +136,7 @@ def course(left: float, name: str, found: Mapping[str, Estimate]) -> list[str]:
         drawn += [text(left - 6, down(value) + 4, f"{value:.1f}", "end", "s")]
     for at, words in enumerate(TIMES):
         drawn += [text(left + step * at, COURSE_TOP + COURSE_HEIGHT + 16, words, "middle", "s")]
-    beside, free = {way: name for way, name in (("fbank", "fbank"), ("egemaps", "eGeMAPS")) if way in found}, 0.0
+    beside, free = {way: name for way, name in BESIDE.items() if way in found}, 0.0
     for way in sorted(beside, key=lambda way: -found[way][0]):
         y = down(found[way][0])
         free = max(y, free + 12)  # where its name stands, clear of the one above

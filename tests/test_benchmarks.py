@@ -88,12 +88,12 @@ def test_a_report_of_twenty_labels_and_four_columns_of_groups_stays_below_5_mb(m
 def scripts(monkeypatch, tmp_path):
     """The scripts of pretraining and fine-tuning as modules, whose results go into a folder of their own."""
     monkeypatch.syspath_prepend(str(ROOT / "benchmarks"))
-    names = ("probes", "published", "pretraining", "finetuning", "packed_fbanks", "egemaps", "relevance")
+    names = ("probes", "published", "pretraining", "finetuning", "confirming", "packed_fbanks", "egemaps", "relevance")
     for name in names:
         monkeypatch.delitem(sys.modules, name, raising=False)
     found = {name: importlib.import_module(name) for name in names}
     monkeypatch.setattr(found["pretraining"], "LOOKED_AT", found["pretraining"].BATCH)
-    for name in ("pretraining", "finetuning"):
+    for name in ("pretraining", "finetuning", "confirming"):
         monkeypatch.setattr(found[name], "RESULTS", tmp_path / f"{name}_results")
         (tmp_path / f"{name}_results").mkdir()
     (tmp_path / "pretraining_results" / "steps.json").write_text('{"seconds": 1, "10": 2}')
@@ -174,6 +174,35 @@ def test_fine_tuning_goes_on_with_the_cells_that_are_missing_and_reproduces_thei
     said = capsys.readouterr().out.splitlines()
     assert [row.split(" | ")[0].strip("| ") for row in said[2:]] == [task for task in tasks for _ in range(2)]
     assert " to " in said[3]
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("narrow")
+def test_models_are_probed_once_on_a_corpus_that_chose_nothing(scripts, monkeypatch, tmp_path, capsys):
+    script, generator = scripts["confirming"], torch.Generator().manual_seed(0)
+    monkeypatch.setattr(script, "SEEDS", (0,))
+    rows = [{"uid": f"{n}_{k}", "speaker": f"S{n}", "female": n % 2, "k": k % 4} for n in range(15) for k in range(8)]
+    table = pd.DataFrame(rows)
+    for number, emotion in enumerate(script.EMOTIONS):
+        table[emotion] = (table["k"] == number).astype(int)
+    (tmp_path / "urdu" / "splits").mkdir(parents=True)
+    for split, own in (("train", table[:80]), ("test", table[80:])):
+        own.drop(columns="k").to_csv(tmp_path / "urdu" / "splits" / f"{split}.csv", index=False)
+        sounds = [3.0 * number + torch.randn(40, 128, generator=generator) for number in own["k"]]
+        torch.save([sound.half() for sound in sounds], tmp_path / "urdu" / f"{split}.fbanks.pt")
+    SSASTForPreTraining("tiny", target_length=script.LENGTH, seed=1).save_pretrained(tmp_path / "models" / "10-0")
+    words = [str(tmp_path / "urdu"), "--models", str(tmp_path / "models")]
+    first = run(script, words, monkeypatch)
+    assert sorted(first) == ["10-0.json", "fbank-0.json", "published_random-0.json", "random-0.json"]
+    scores = {name: one["score"] for name, one in json.loads(first["fbank-0.json"]).items()}
+    assert scores["emotion"] > 0.9, "each emotion has a level of its own"
+    assert scores["speaker"] < 0.5, "and no speaker has"
+    capsys.readouterr()
+    assert run(script, words, monkeypatch) == first
+    assert not capsys.readouterr().out, "nothing is made twice"
+    run(script, [*words, "--table"], monkeypatch)
+    said = [line.split(" | ")[0].strip("| ") for line in capsys.readouterr().out.splitlines()[2:]]
+    assert said == ["10", "fbank", "published_random", "random"]
 
 
 def test_packed_fbanks_come_back_within_half_a_step_and_keep_what_is_probed(scripts, corpus, monkeypatch, tmp_path):

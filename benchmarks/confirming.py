@@ -1,0 +1,107 @@
+"""Probe models on a corpus that nothing was chosen by: talk shows in Urdu, by people whom none has heard.
+
+    python benchmarks/corpora.py urdu CLONE URDU
+    python benchmarks/pretraining.py CORPUS --ways 0 10 --times 16 --models MODELS ...   # makes the models
+    python benchmarks/confirming.py URDU --models MODELS
+    python benchmarks/confirming.py URDU --table
+
+The probes (benchmarks/probes.py): who speaks, which of four emotions, and sex. MODELS holds WAY-SEED.safetensors files
+or folders as pretraining.py keeps them. Random weights of three seeds, ours and those of the published code, and mean
+and deviation of the fbank stand beside. Each result is a small file in confirming_results/, and is not made twice.
+"""
+
+import argparse
+import json
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from pretraining import LENGTH, SEEDS, SPLITS, UNTRAINED, Training, fbanks
+from probes import Probe, fbank_statistics, interval, probe, probes_of, scored_probe, states
+from safetensors.torch import load_file
+from torch import Tensor
+
+from ssast import SSASTForPreTraining
+from ssast.engine.hardware import engine
+
+RESULTS = Path(__file__).with_name("confirming_results")
+EMOTIONS = ["angry", "happy", "neutral", "sad"]
+
+
+def questions(root: Path) -> tuple[list[Tensor], dict[str, Probe]]:
+    """The fbanks of all clips, and the probes on them."""
+    table = pd.concat([pd.read_csv(root / "splits" / f"{split}.csv", dtype={"speaker": str}) for split in SPLITS])
+    table = table.assign(emotion=table[EMOTIONS].idxmax(axis=1))
+    clips = [clip for split in SPLITS for clip in fbanks(root, split)]
+    return clips, probes_of(table, ["female"], ["emotion"])
+
+
+def kept_model(place: Path) -> SSASTForPreTraining:
+    """A pretrained tiny model from its file or folder."""
+    weights = load_file(place / "model.safetensors" if place.is_dir() else place)
+    model = SSASTForPreTraining("tiny", target_length=LENGTH, seed=0)
+    model.load_state_dict({name: value.float() for name, value in weights.items()})
+    return model.eval()
+
+
+def models(folder: Path | None) -> Iterator[tuple[str, Callable[[], SSASTForPreTraining | None]]]:
+    """The name of each result, and what makes its model; None is the fbank."""
+    yield "fbank-0", lambda: None
+    for name, way in UNTRAINED.items():
+        for seed in SEEDS if way.size == "tiny" else ():
+            yield (
+                f"{name.replace(' ', '_')}-{seed}",
+                lambda way=way, seed=seed: Training(way, seed, [], engine("cpu"), 0).model.eval(),
+            )
+    for place in sorted(folder.iterdir()) if folder else ():
+        yield place.stem, lambda place=place: kept_model(place)
+
+
+def results() -> dict[str, list[Mapping[str, Any]]]:
+    """The results of each way, one a seed."""
+    found: dict[str, list[Mapping[str, Any]]] = {}
+    for path in sorted(RESULTS.glob("*.json")):
+        found.setdefault(path.stem.rpartition("-")[0], []).append(json.loads(path.read_text()))
+    return found
+
+
+def show(probes: Mapping[str, Probe], against: str) -> None:
+    """Mean scores of each way, and in brackets the interval of what lies over one of the ways."""
+    ways = results()
+    print("| way | seeds | " + " | ".join(probes) + " |")
+    print("|---" * (2 + len(probes)) + "|")
+    for way, rows in ways.items():
+        cells = [way, str(len(rows))]
+        for name, asked in probes.items():
+            ours, others = ([row[name]["answers"] for row in several] for several in (rows, ways[against]))
+            score = f"{np.mean([row[name]['score'] for row in rows]):.3f}"
+            _, low, high = interval(scored_probe(asked), ours, others)
+            cells.append(score if way == against else f"{score} ({low:+.3f} to {high:+.3f})")
+        print(f"| {' | '.join(cells)} |", flush=True)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("corpus", type=Path)
+    parser.add_argument("--models", type=Path, help="folder of pretrained tiny models")
+    parser.add_argument("--table", action="store_true")
+    parser.add_argument("--against", default="random", metavar="WAY", help="what the table's intervals are over")
+    given = parser.parse_args()
+    clips, probes = questions(given.corpus)
+    if given.table:
+        show(probes, given.against)
+        return
+    RESULTS.mkdir(exist_ok=True)
+    for name, make in models(given.models):
+        path = RESULTS / f"{name}.json"
+        if not path.exists():
+            model = make()
+            found = probe(fbank_statistics(clips) if model is None else states(model, clips), probes)
+            path.write_text(json.dumps(found) + "\n")
+            print(name, {asked: round(one["score"], 3) for asked, one in found.items()}, flush=True)
+
+
+if __name__ == "__main__":
+    main()
