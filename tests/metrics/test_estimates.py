@@ -78,3 +78,17 @@ def test_intervals_keep_to_their_scale_and_narrow_with_more_people_and_widen_wit
     assert width == sorted(width)
     assert Estimate(0.0, pulls, 1).interval() is None
     assert Estimate(float("nan"), pulls, 9).interval() is None
+
+
+@pytest.mark.parametrize("yes", [0, 1, 9, 30])
+def test_the_score_interval_of_independent_people_is_that_of_statsmodels(yes):
+    from statsmodels.stats.proportion import proportion_confint
+
+    is_yes = np.arange(30) < yes
+    share = share_of(is_yes, np.ones(30, bool), np.arange(30), 30)
+    people = 30 if yes in (0, 30) else 29  # the standard error has one degree of freedom less
+    expected = proportion_confint(yes / 30 * people, people, method="wilson")
+    assert share.score_interval(0.95, freedom=1e12) == pytest.approx(expected, abs=1e-9)
+    low, high = share.score_interval(0.95, freedom=10)
+    assert low <= expected[0] + 1e-12
+    assert high >= expected[1] - 1e-12

@@ -52,6 +52,20 @@ class Estimate:
         reach = float(stdtrit(people - 1 if freedom is None else freedom, (1 + level) / 2)) * self.error / times**0.5
         return [float(end) for end in self._around(reach)] if np.isfinite(reach) else None
 
+    def score_interval(self, level: float, freedom: float) -> list[float]:
+        """Wilson's interval of a share (Wilson 1927, JASA 22), with Student's t.
+
+        As many independent people are assumed as give the standard error; where all answers are alike, all people.
+        """
+        from scipy.special import stdtrit
+
+        square = float(stdtrit(freedom, (1 + level) / 2)) ** 2
+        spread = self.value * (1 - self.value)
+        people = spread / self.error**2 if spread > 0 and self.error > 0 else self.bearing
+        centre = self.value + square / (2 * people)
+        reach = (square * (spread / people + square / (4 * people**2))) ** 0.5
+        return [float((centre + side * reach) / (1 + square / people)) for side in (-1, 1)]
+
     def _around(self, reach: float) -> tuple[float, float]:
         if self.scale == PLAIN:
             return self.value - reach, self.value + reach

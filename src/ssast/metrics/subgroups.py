@@ -187,12 +187,15 @@ def gap_interval(own: Estimate, other: Estimate, level: float) -> list[float] | 
     """The interval of own less other, of two groups of different people (MOVER, Zou and Donner 2008).
 
     It is put together from the intervals of both, which keep to the scales of their measures, with Welch's degrees of
-    freedom.
+    freedom. Those of shares are Wilson's: on the scale of log-odds a gap of two shares of few people is too wide.
     """
     if own.interval(level) is None or other.interval(level) is None:
         return None
     freedom = _freedom(own, other)
-    pair, beside = (each.interval(level, freedom=freedom) or [] for each in (own, other))
+    if own.scale == SHARE:
+        pair, beside = (each.score_interval(level, freedom) for each in (own, other))
+    else:
+        pair, beside = (each.interval(level, freedom=freedom) or [] for each in (own, other))
     gap = own.value - other.value
     low = gap - float(np.hypot(own.value - pair[0], beside[1] - other.value))
     high = gap + float(np.hypot(pair[1] - own.value, other.value - beside[0]))
