@@ -29,6 +29,8 @@ MEASURES = ("Spearman", "QWK", "MAE (steps)", f"AUC at {CUT}")
 FINETUNING: dict[str, Any] = {
     "model_size": "tiny",
     "target_length": 400,
+    "fstride": 16,
+    "tstride": 16,
     "task": "ft_avgtok",
     "freeze": False,
     "batch_size": 16,
