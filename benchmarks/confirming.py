@@ -11,15 +11,12 @@ and deviation of the fbank stand beside. Each result is a small file in confirmi
 """
 
 import argparse
-import json
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from typing import Any
 
-import numpy as np
 import pandas as pd
-from pretraining import LENGTH, SEEDS, SPLITS, UNTRAINED, Training, fbanks
-from probes import Probe, fbank_statistics, interval, probe, probes_of, scored_probe, states
+from pretraining import LENGTH, SEEDS, SPLITS, UNTRAINED, Training, fbanks, results, shown, write
+from probes import Probe, fbank_statistics, probe, probes_of, states
 from safetensors.torch import load_file
 from torch import Tensor
 
@@ -59,26 +56,13 @@ def models(folder: Path | None) -> Iterator[tuple[str, Callable[[], SSASTForPreT
         yield place.stem, lambda place=place: kept_model(place)
 
 
-def results() -> dict[str, list[Mapping[str, Any]]]:
-    """The results of each way, one a seed."""
-    found: dict[str, list[Mapping[str, Any]]] = {}
-    for path in sorted(RESULTS.glob("*.json")):
-        found.setdefault(path.stem.rpartition("-")[0], []).append(json.loads(path.read_text()))
-    return found
-
-
 def show(probes: Mapping[str, Probe], against: str) -> None:
     """Mean scores of each way, and in brackets the interval of what lies over one of the ways."""
-    ways = results()
+    ways = results(RESULTS)
     print("| way | seeds | " + " | ".join(probes) + " |")
     print("|---" * (2 + len(probes)) + "|")
     for way, rows in ways.items():
-        cells = [way, str(len(rows))]
-        for name, asked in probes.items():
-            ours, others = ([row[name]["answers"] for row in several] for several in (rows, ways[against]))
-            score = f"{np.mean([row[name]['score'] for row in rows]):.3f}"
-            _, low, high = interval(scored_probe(asked), ours, others)
-            cells.append(score if way == against else f"{score} ({low:+.3f} to {high:+.3f})")
+        cells = [way, str(len(rows)), *(shown(probes, name, rows, ways[against]) for name in probes)]
         print(f"| {' | '.join(cells)} |", flush=True)
 
 
@@ -99,8 +83,7 @@ def main() -> None:
         if not path.exists():
             model = make()
             found = probe(fbank_statistics(clips) if model is None else states(model, clips), probes)
-            path.write_text(json.dumps(found) + "\n")
-            print(name, {asked: round(one["score"], 3) for asked, one in found.items()}, flush=True)
+            write(path, {"probes": found})
 
 
 if __name__ == "__main__":

@@ -19,10 +19,8 @@ benchmarks/packed_fbanks.py makes the corpora small enough to travel (57 and 25 
 import argparse
 import json
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
-from functools import partial
-from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
@@ -30,7 +28,7 @@ import numpy as np
 import pandas as pd
 import torch
 from numpy.typing import NDArray
-from pretraining import LENGTH, TRAITS, Questions, all_probes, device_name, fbanks, next_of, test_people
+from pretraining import LENGTH, TRAITS, Questions, all_probes, device_name, fbanks, run, test_people
 from probes import Probe, interval, scored_probe, stretch
 from safetensors import safe_open
 from safetensors.torch import load_file
@@ -258,33 +256,13 @@ class Cell:
         return (np.asarray(classes)[values_AN.argmax(axis=1)] == lesson.truth[asked]).astype(float)
 
 
-def work(given: argparse.Namespace, todo: Any, until: float) -> None:
+def work(given: argparse.Namespace, next_cell: Callable[[], Cell | None], until: float) -> None:
     """Take cells until none is left, or no time to begin another; a task without labels is left out."""
     torch.set_num_threads(1 if given.processes > 1 else torch.get_num_threads())
     machine, tasks = engine(given.device), lessons(given, Questions.of(given))
-    while time.time() < until and (one := todo()) is not None:
+    while time.time() < until and (one := next_cell()) is not None:
         if one.name in tasks:
             one.run(tasks[one.name], given.models, machine)
-
-
-def run(given: argparse.Namespace, several: list[Cell]) -> None:
-    """Every cell, one after the other or by several processes."""
-    until = time.time() + 60 * given.minutes
-    if given.processes <= 1:
-        left = iter(several)
-        work(given, lambda: next(left, None), until)
-        return
-    context = get_context("spawn")
-    queue = context.Queue()
-    for one in several:
-        queue.put(one)
-    workers = [
-        context.Process(target=work, args=(given, partial(next_of, queue), until)) for _ in range(given.processes)
-    ]
-    for one in workers:
-        one.start()
-    for one in workers:
-        one.join()
 
 
 def results() -> dict[tuple[str, int, str], list[dict[str, Any]]]:
@@ -335,7 +313,7 @@ def main() -> None:
         parser.error("--models, the folder of the pretrained models, is needed for every start but random")
     order = [(seed, share, name) for share in given.shares for seed in given.seeds for name in given.probes]
     several = [Cell(name, share, start, seed) for seed, share, name in order for start in given.starts]
-    run(given, [one for one in several if not one.path.exists()])
+    run(given, [one for one in several if not one.path.exists()], work)
 
 
 if __name__ == "__main__":

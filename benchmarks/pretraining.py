@@ -414,7 +414,7 @@ def work(given: argparse.Namespace, next_cell: Callable[[], Cell | None], until:
             model.cpu().save_pretrained(given.models / one.path.stem)
 
 
-def next_of(queue: Any) -> Cell | None:
+def next_of(queue: Any) -> Any:
     """The next cell of a queue that several processes share."""
     from queue import Empty
 
@@ -424,8 +424,8 @@ def next_of(queue: Any) -> Cell | None:
         return None
 
 
-def run(given: argparse.Namespace, several: list[Cell]) -> None:
-    """Every cell, one after the other or by several processes."""
+def run(given: argparse.Namespace, several: list[Any], work: Callable[..., None]) -> None:
+    """Every cell by `work`, one after the other or by several processes."""
     until = time.time() + 60 * given.minutes
     if given.processes <= 1:
         left = iter(several)
@@ -443,17 +443,17 @@ def run(given: argparse.Namespace, several: list[Cell]) -> None:
         one.join()
 
 
-def results() -> dict[str, list[Mapping[str, Any]]]:
-    """The results of each way, one a seed."""
+def results(folder: Path) -> dict[str, list[Mapping[str, Any]]]:
+    """The results of each way in a folder, one a seed."""
     found: dict[str, list[Mapping[str, Any]]] = {}
-    for path in sorted(RESULTS.glob("*-*.json")):
+    for path in sorted(folder.glob("*-*.json")):
         found.setdefault(path.stem.rpartition("-")[0], []).append(json.loads(path.read_text()))
     return found
 
 
 def show(probes: Mapping[str, Probe], against: str) -> None:
     """All results as a Markdown table: mean scores, and in brackets the interval of what lies over one of the ways."""
-    ways = results()
+    ways = results(RESULTS)
     print("| way | seeds | steps | loss | accuracy | " + " | ".join(probes) + " |")
     print("|---" * (5 + len(probes)) + "|")
     for way, rows in ways.items():
@@ -461,14 +461,14 @@ def show(probes: Mapping[str, Probe], against: str) -> None:
         pretext = [_mean([one[name] for one in last if name in one]) for name in ("loss", "accuracy")]
         line = [way, str(len(rows)), str(rows[0]["steps"]), *pretext]
         others = ways["base_random" if way.startswith("base") and against == "random" else against]
-        print(f"| {' | '.join([*line, *(_shown(probes, name, rows, others) for name in probes)])} |", flush=True)
+        print(f"| {' | '.join([*line, *(shown(probes, name, rows, others) for name in probes)])} |", flush=True)
 
 
 def _mean(values: list[float]) -> str:
     return f"{np.mean(values):.3f}" if values else ""
 
 
-def _shown(probes: Mapping[str, Probe], name: str, rows: list[Mapping], others: list[Mapping]) -> str:
+def shown(probes: Mapping[str, Probe], name: str, rows: list[Mapping], others: list[Mapping]) -> str:
     score = _mean([row["probes"][name]["score"] for row in rows])
     if rows is others:
         return score
@@ -508,7 +508,7 @@ def main() -> None:
         return
     if not path.exists():
         write(path, {"steps": 0, "probes": Questions.of(given).ask(None)})
-    run(given, cells(given))
+    run(given, cells(given), work)
 
 
 if __name__ == "__main__":

@@ -12,7 +12,7 @@ from html import escape
 from pathlib import Path
 
 import numpy as np
-from pretraining import all_probes, results
+from pretraining import RESULTS, all_probes, results
 from probes import RESAMPLES, Probe, scored_probe
 
 PICTURE = Path(__file__).resolve().parents[1] / "docs" / "pretraining.svg"
@@ -64,7 +64,7 @@ def estimate(scored: Probe, several: Iterable[list[float]]) -> Estimate:
 
 def estimates(probes: Mapping[str, Probe]) -> dict[str, dict[str, Estimate]]:
     """By probe and way, of what the picture shows."""
-    ways = results()
+    ways = results(RESULTS)
     return {
         name: {
             way: estimate(scored_probe(one), [row["probes"][name]["answers"] for row in ways[way]])

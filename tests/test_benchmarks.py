@@ -194,7 +194,7 @@ def test_models_are_probed_once_on_a_corpus_that_chose_nothing(scripts, monkeypa
     words = [str(tmp_path / "urdu"), "--models", str(tmp_path / "models")]
     first = run(script, words, monkeypatch)
     assert sorted(first) == ["10-0.json", "fbank-0.json", "published_random-0.json", "random-0.json"]
-    scores = {name: one["score"] for name, one in json.loads(first["fbank-0.json"]).items()}
+    scores = {name: one["score"] for name, one in json.loads(first["fbank-0.json"])["probes"].items()}
     assert scores["emotion"] > 0.9, "each emotion has a level of its own"
     assert scores["speaker"] < 0.5, "and no speaker has"
     capsys.readouterr()

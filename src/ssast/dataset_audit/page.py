@@ -13,7 +13,7 @@ from ssast.dataset_audit.sentences import HOW_TO_READ, audit_summary, direction,
 from ssast.dataset_audit.terms import MEASURE_NAMES, flagged
 from ssast.dataset_audit.traits import Trait, traits
 from ssast.metrics.measures import Floats
-from ssast.pages.html import escape, page, table
+from ssast.pages.html import bullets, escape, page, table
 from ssast.pages.tables import number, span
 
 _MOST_LABELS = 60
@@ -100,20 +100,16 @@ def audit_page(title: str, audit: AuditResults, clips: Clips, facts: Sequence[tu
     sections = [
         f"<h1>{escape(title)}</h1>",
         f'<p class="soft">Is it the voice, or the recording?</p><div class="note">{first}</div>',
-        f"<h2>What to do next</h2><ul>{_items(next_steps(audit))}</ul>",
+        f"<h2>What to do next</h2>{bullets(next_steps(audit))}",
         _leaks(audit),
         _ways_to_leak(audit),
         _overview(audit),
         _labels(audit, clips),
-        f"<h2>How to read the numbers, and how not to</h2><ul>{_items([HOW_TO_READ[audit['measure']], *reading])}</ul>",
+        f"<h2>How to read the numbers, and how not to</h2>{bullets([HOW_TO_READ[audit['measure']], *reading])}",
         _left_out(audit),
         f"<details><summary>What made this page</summary>{table(['what', 'value'], facts)}</details>" if facts else "",
     ]
     return page(title, "\n".join(filter(None, sections)), styles=("report.css", "checklist.css"))
-
-
-def _items(sentences: Sequence[str]) -> str:
-    return "".join(f"<li>{escape(sentence)}</li>" for sentence in sentences)
 
 
 def _leaks(audit: AuditResults) -> str:

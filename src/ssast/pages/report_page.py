@@ -18,7 +18,7 @@ from ssast.model.label_kinds import CHOICE, NUMBER, SCALE, YES_NO, LabelKind, La
 from ssast.pages.external.place_section import place_section
 from ssast.pages.external.sites_section import sites_section
 from ssast.pages.flow_figure import flow_section
-from ssast.pages.html import Breakable, escape, page, table, with_contents
+from ssast.pages.html import Breakable, bullets, escape, page, table, with_contents
 from ssast.pages.label_figures import level_figures, training_figures, value_figures, yes_no_figures
 from ssast.pages.rater_section import rater_section
 from ssast.pages.remarks import first_epoch
@@ -97,7 +97,7 @@ def report_page(
         _labels(predictions, metrics),
         _training(log),
         _hardest(predictions, metrics, sounds or {}),
-        f"<h2>How to read the numbers</h2><ul>{_items(_reading(metrics))}</ul>",
+        f"<h2>How to read the numbers</h2>{bullets(_reading(metrics))}",
         _record(record or {}),
     ]
     first = _opening(title, metrics, remark, [*filter(None, [first_epoch(log)]), *careful])
@@ -162,7 +162,7 @@ def _how_wrong(predictions: Predictions, row: int, label: int, kind: LabelKind) 
 
 def _opening(title: str, metrics: Mapping[str, Any], remark: str, more: Sequence[str]) -> str:
     warnings = [*cautions(metrics), *more]
-    careful = f"<h2>Be careful</h2><ul>{_items(warnings)}</ul>" if warnings else ""
+    careful = f"<h2>Be careful</h2>{bullets(warnings)}" if warnings else ""
     last = f'<p class="soft">{escape(how_sure(metrics))} {escape(remark)}</p>'
     first = "".join(f"<p>{escape(sentence)}</p>" for sentence in score_summary(metrics))
     return f'<h1>{escape(title)}</h1><div class="note">{first}</div>{careful}{last}'
@@ -172,10 +172,6 @@ def _reading(metrics: Mapping[str, Any]) -> list[str]:
     is_reviewed = any("review" in entry for entry in metrics["labels"].values())
     lines = [line for part in parts_of(metrics) for line in _READING[part["loss"]].splitlines()]
     return [*lines, *(READING if is_reviewed else ())]
-
-
-def _items(sentences: Sequence[str]) -> str:
-    return "".join(f"<li>{escape(sentence)}</li>" for sentence in sentences)
 
 
 def _all_scores(caption: str, metrics: Mapping[str, Any], counted: str = "clips") -> list[str]:

@@ -7,7 +7,7 @@ import numpy as np
 
 from ssast.metrics.measures import Floats
 from ssast.pages.figures import Plot
-from ssast.pages.html import Breakable, escape, page, table
+from ssast.pages.html import Breakable, bullets, escape, page, table
 from ssast.pages.review_sections import with_interval
 from ssast.pages.tables import UNDEFINED, number
 
@@ -55,8 +55,7 @@ def retest_page(
     if embeddings:
         head = ["embeddings", "people", "dimensions", "ICC(2,1), median", "deciles", "ICC(3,1), median", "deciles"]
         parts.append(f"<h2>Embeddings</h2>{table(head, [_embedding(*each) for each in embeddings.items()])}")
-    items = "".join(f"<li>{escape(line)}</li>" for line in _READING)
-    parts.append(f"<h2>How to read the numbers</h2><ul>{items}</ul>")
+    parts.append(f"<h2>How to read the numbers</h2>{bullets(_READING)}")
     return page(title, "\n".join(parts), styles=("report.css",))
 
 

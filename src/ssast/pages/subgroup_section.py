@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
-from ssast.pages.html import Breakable, escape, folded, table
+from ssast.pages.html import Breakable, bullets, escape, folded, table
 from ssast.pages.review_sections import with_interval
 from ssast.pages.tables import counted, number, span
 
@@ -20,7 +20,7 @@ def subgroup_section(metrics: Mapping[str, Any]) -> str:
     found = metrics.get("groups")
     if not found:
         return ""
-    parts = ["<h2>Subgroups</h2>", f"<ul>{''.join(f'<li>{escape(line)}</li>' for line in gap_sentences(metrics))}</ul>"]
+    parts = ["<h2>Subgroups</h2>", bullets(gap_sentences(metrics))]
     for name, column in found["columns"].items():
         parts.append(f"<h3>{escape(name)}</h3>{_note(column)}{_scores(column, metrics)}{_every_gap(column)}")
     return "".join(parts)

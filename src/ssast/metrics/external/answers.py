@@ -22,7 +22,6 @@ from ssast.metrics.estimates import (
     slope_of,
 )
 from ssast.metrics.external.development import LabelSummary, Spread, person_means
-from ssast.metrics.external.kept import counted_people
 from ssast.metrics.external.recalibrating import (
     Update,
     Updates,
@@ -132,8 +131,7 @@ class YesNoAnswers(Answers):
         own = self.positive, self.scores[:, 0]
         found = _calibration(*own, self.subject)
         found["brier"] = mean_of((own[1] - own[0]) ** 2, self.subject, self.subjects)
-        told = told_apart(*own, self.threshold, self.subject)
-        return found | {name: told[name] for name in ("sensitivity", "specificity")}
+        return found | _of_calls(own[1] >= self.threshold, own[0], self.subject)
 
     def fit(self) -> Updates:
         """By logistic regression."""
@@ -151,9 +149,9 @@ class ScaleAnswers(Answers):
     @property
     def at_cut(self) -> tuple[NDArray[np.bool_], Floats] | None:
         """Who is at the scale's own cut or above, and the probability of that; None without one."""
-        if self.label.cut is None:
+        if not self.label.is_cut:
             return None
-        place = self.label.levels.index(self.label.cut) - 1
+        (place,) = self.label.asked
         return self.reached[:, place], self.scores[:, place]
 
     @property
@@ -185,8 +183,7 @@ class ScaleAnswers(Answers):
         missed_n = ((self.scores - self.reached) ** 2).mean(axis=1)
         found = self._together() | {"rps": mean_of(missed_n, self.subject, self.subjects), "mae_steps": self._off()}
         if self.at_cut:
-            told = told_apart(*self.at_cut, CALLED, self.subject)
-            found |= {name: told[name] for name in ("sensitivity", "specificity")}
+            found |= _of_calls(self.at_cut[1] >= CALLED, self.at_cut[0], self.subject)
         for at, level in enumerate(self.label.shown_levels[1:]):
             own = self.reached[:, at], self.scores[:, at]
             if bearing_people(own[0], self.subject) >= FEW_PEOPLE:
@@ -275,10 +272,17 @@ def told_apart(
     positive_n: NDArray[np.bool_], scores_n: Floats, threshold: float, subject_n: NDArray[np.intp]
 ) -> Estimates:
     """The share of recordings with the label, and how scores and calls tell them from the others."""
-    subjects, everybody_n, called_n = int(subject_n.max()) + 1, np.ones(len(positive_n), bool), scores_n >= threshold
+    subjects, everybody_n = int(subject_n.max()) + 1, np.ones(len(positive_n), bool)
     return {
         "prevalence": share_of(positive_n, everybody_n, subject_n, subjects),
         "auc": auc_of(positive_n, scores_n, subject_n, subjects, bearing_people(positive_n, subject_n)),
+        **_of_calls(scores_n >= threshold, positive_n, subject_n),
+    }
+
+
+def _of_calls(called_n: NDArray[np.bool_], positive_n: NDArray[np.bool_], subject_n: NDArray[np.intp]) -> Estimates:
+    subjects = int(subject_n.max()) + 1
+    return {
         "sensitivity": share_of(called_n, positive_n, subject_n, subjects),
         "specificity": share_of(~called_n, ~positive_n, subject_n, subjects),
     }
@@ -287,14 +291,3 @@ def told_apart(
 def _calibration(positive_n: NDArray[np.bool_], scores_n: Floats, subject_n: NDArray[np.intp]) -> Estimates:
     fit = recalibration(positive_n, scores_n, subject_n, int(subject_n.max()) + 1)
     return {"calibration_slope": fit.slope, "calibration_intercept": fit.intercept}
-
-
-def too_few(label: LabelKind, counts: tuple[int, int | None]) -> str:
-    """How many people there are of what it takes ten of each, in words."""
-    if counts[1] is None:
-        return f"{counted_people(counts[0])} with a target"
-    if label.kind == SCALE and label.cut is None:
-        return f"{counted_people(counts[0])} above the lowest level and {counts[1]} below the highest"
-    if label.kind == SCALE:
-        return f"{counted_people(counts[0])} at least at {label.cut:g} and {counts[1]} below it"
-    return f"{counted_people(counts[0])} with it and {counts[1]} without it"

@@ -18,7 +18,7 @@ from ssast.metrics.review import described
 from ssast.metrics.score_entries import Metrics
 from ssast.metrics.subgroups import FEW_PEOPLE
 from ssast.metrics.threshold_rules import DEFAULT_THRESHOLD
-from ssast.model.label_kinds import CALLED, CHOICE, SCALE, YES_NO, LabelKinds
+from ssast.model.label_kinds import CALLED, CHOICE, YES_NO, LabelKinds
 
 _RANGE = (0.1, 0.5, 0.9)
 _Entry = dict[str, object]
@@ -137,7 +137,7 @@ def _label(own: LabelHere, looks: Mapping[str, Look], level: float) -> _Entry:
         found["kind"] = label.kind
     if label.kind == YES_NO:
         found["threshold"] = own.answers.threshold
-    elif label.kind == SCALE and label.cut is not None:
+    elif label.is_cut:
         found |= {"cut": label.cut, "threshold": CALLED}
     return {
         **found,

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ssast.metrics.calibration import log_odds
-from ssast.metrics.estimates import logistic, people_with
+from ssast.metrics.estimates import logistic, people_with, slope_of
 from ssast.metrics.external.kept import counted_people
 from ssast.metrics.measures import Floats
 from ssast.metrics.subgroups import FEW_PEOPLE
@@ -100,6 +100,5 @@ def fit_number_updates(targets_n: Floats, scores_n: Floats, subject_n: NDArray[n
     large = Update(float((targets_n - scores_n).mean()), 1.0)
     if np.ptp(scores_n) == 0:
         return Updates(people, None, large, reason="the scores do not vary, so no slope can be fitted")
-    away_n = scores_n - scores_n.mean()
-    slope = float(away_n @ targets_n) / float(away_n @ away_n)
+    slope = slope_of(scores_n, targets_n, subject_n, int(subject_n.max()) + 1).value
     return Updates(people, None, large, Update(float(targets_n.mean() - slope * scores_n.mean()), slope))

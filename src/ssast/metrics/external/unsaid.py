@@ -3,14 +3,15 @@
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
-from ssast.metrics.external.answers import Answers, too_few
+from ssast.metrics.external.answers import Answers
 from ssast.metrics.external.categories import Shares
 from ssast.metrics.external.development import Development, LabelSummary, Spread
 from ssast.metrics.external.kept import counted_people
 from ssast.metrics.external.recalibrating import Updates
+from ssast.metrics.level_measures import AT
 from ssast.metrics.subgroups import FEW_PEOPLE
 from ssast.metrics.threshold_rules import DEFAULT_THRESHOLD
-from ssast.model.label_kinds import CHOICE, NUMBER, SCALE, YES_NO
+from ssast.model.label_kinds import CHOICE, NUMBER, SCALE, YES_NO, LabelKind
 
 
 @dataclass(frozen=True)
@@ -65,13 +66,13 @@ def unsaid_of_label(
         yield f"{label}: it is one kind of several, so no threshold is carried over and nothing recalibrated"
     of_each = "" if own.summary.people_without is None else " of each"
     if not own.summary.measures:
-        people = too_few(kind, own.summary.counts)
+        people = _too_few(kind, own.summary.counts)
         yield f"{label}: {people} here are too few to say how well it is told; it takes {FEW_PEOPLE}{of_each}"
     if is_developed and own.there is None:
         yield f"{label}: development keeps no measures of it to hold these against"
     elif own.there is not None and not own.there.measures:
         yield (
-            f"{label}: {too_few(kind, own.there.counts)} in the model's own test were too few to hold these measures "
+            f"{label}: {_too_few(kind, own.there.counts)} in the model's own test were too few to hold these measures "
             f"against; it takes {FEW_PEOPLE}{of_each}"
         )
     yield from _of_updates(label, own)
@@ -99,5 +100,16 @@ def _uncalibrated_cuts(own: LabelHere) -> str:
     if own.answers.label.kind != SCALE or not own.summary.measures:
         return ""
     measured = own.answers.calibration()
-    levels = [each for each in own.answers.label.shown_levels[1:] if f"calibration_slope_at_{each}" not in measured]
+    levels = [each for each in own.answers.label.shown_levels[1:] if f"calibration_slope{AT}{each}" not in measured]
     return " and at ".join(levels)
+
+
+def _too_few(label: LabelKind, counts: tuple[int, int | None]) -> str:
+    """How many people there are of what it takes ten of each, in words."""
+    if counts[1] is None:
+        return f"{counted_people(counts[0])} with a target"
+    if label.kind == SCALE and label.cut is None:
+        return f"{counted_people(counts[0])} above the lowest level and {counts[1]} below the highest"
+    if label.kind == SCALE:
+        return f"{counted_people(counts[0])} at least at {label.cut:g} and {counts[1]} below it"
+    return f"{counted_people(counts[0])} with it and {counts[1]} without it"

@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from ssast.metrics.level_measures import AT
 from ssast.pages.external.sites_section import cannot_list
 from ssast.pages.html import Breakable, bullets, escape, folded, table
 from ssast.pages.review_sections import with_interval
@@ -39,8 +40,6 @@ _SCORES = {
 }
 _CARRIED = ("sensitivity", "specificity")
 _MENDED = ("calibration_slope", "calibration_intercept", "brier", "rps", "mae", "rmse", "mae_steps", *_CARRIED)
-_AT = "_at_"
-"""Between a measure and the level of a scale's cut."""
 _WAYS = {"before": "as they are", "intercept": "new intercept", "slope and intercept": "new slope and intercept"}
 _OPEN_LABELS = 6
 """Labels whose sentences stand open."""
@@ -135,7 +134,7 @@ def _measure(name: str, own: Mapping[str, Any]) -> str:
     """A measure of a label in words; of a scale those who are at its cut or above have the label."""
     if name == "prevalence" and "cut" in own:
         return f"share at least at {own['cut']:g}"
-    base, _, level = name.partition(_AT)
+    base, _, level = name.partition(AT)
     return f"{_MEASURES[base]} at least {level}" if level else _MEASURES[name]
 
 
@@ -293,8 +292,8 @@ def _at_cuts(found: Mapping[str, Any]) -> str:
     names, rows = ("calibration_slope", "calibration_intercept"), []
     for label, own in found["labels"].items():
         for way, measures in ((own["recalibration"] or {}).get("ways") or {}).items():
-            levels = [name.partition(_AT)[2] for name in measures if name.startswith(f"{names[0]}{_AT}")]
+            levels = [name.partition(AT)[2] for name in measures if name.startswith(f"{names[0]}{AT}")]
             for level in levels:
-                cells = [with_interval(measures[f"{name}{_AT}{level}"]) for name in names]
+                cells = [with_interval(measures[f"{name}{AT}{level}"]) for name in names]
                 rows.append([Breakable(f"{label} at least {level}"), _WAYS[way], *cells])
     return table(["cut", "scores", *(_MEASURES[name] for name in names)], rows) if rows else ""

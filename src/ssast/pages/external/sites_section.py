@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
-from ssast.pages.html import Breakable, escape, table
+from ssast.pages.html import Breakable, bullets, escape, table
 from ssast.pages.tables import number, span
 
 _MOST_ON_SCREEN = 24
@@ -44,8 +44,8 @@ def sites_section(metrics: Mapping[str, Any]) -> str:
 
 def cannot_list(sentences: list[str]) -> str:
     """What cannot be said, under a heading of its own; empty where there is nothing."""
-    items = "".join(f"<li>{escape(sentence)}.</li>" for sentence in sentences)
-    return f"<h3>What cannot be said</h3><ul>{items}</ul>" if items else ""
+    shown = bullets(f"{sentence}." for sentence in sentences)
+    return f"<h3>What cannot be said</h3>{shown}" if sentences else ""
 
 
 def site_rows(metrics: Mapping[str, Any]) -> list[list[str]]:
