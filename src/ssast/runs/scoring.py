@@ -151,7 +151,7 @@ class Scorer:
             return None
         rows = [row for table in done.tables() for row in table.to_pylist()]
         if not rows:
-            self.reader.skipped.write(folder)
+            self.reader.skipped.write(folder, list(source.frame.index))
             raise UserError(
                 f"no recording of {source.source} could be used; bad_audio.csv in {folder} says why.",
                 path=[source.source, folder],

@@ -141,6 +141,19 @@ def test_a_journal_that_no_run_wrote_is_passed_over(tmp_path, pipe):
     assert noted.findings == {}
 
 
+def test_recordings_are_listed_in_the_order_of_the_run_whoever_met_them_first(tmp_path):
+    """Two processes note in one journal, in the order in which they come: the tables of a run once told it."""
+    noted, other = SkippedRecordings(), SkippedRecordings()
+    for each in (noted, other):
+        each.remember(tmp_path / JOURNAL)
+    noted("3", "no sound")
+    other("1", "cut off")
+    other("elsewhere", "no row of this run")
+    noted("2", "no sound")
+    noted.write(tmp_path, ["1", "2", "3", "4"])
+    assert pd.read_csv(tmp_path / "bad_audio.csv", dtype=str)["uid"].tolist() == ["1", "2", "3", "elsewhere"]
+
+
 def test_what_was_noted_of_many_recordings_is_taken_up_in_little_memory(tmp_path):
     """Asked for all at once, a file took the memory of the largest that it might have been: 64 MB."""
     count, noted = 5_000, SkippedRecordings()

@@ -135,11 +135,16 @@ class SkippedRecordings:
     def write(self, folder: Path, uids: Collection[str] = ()) -> None:
         """bad_audio.csv (uid, reason) and heard.csv (uid, finding, detail) in `folder`, and sentences on the screen.
 
-        There is no such file where there is nothing to tell. `uids` are all recordings of the run, in their order.
+        There is no such file where there is nothing to tell. `uids` are all recordings of the run, in their order: the
+        tables have it too, whichever process or worker met a recording first; what is not among them comes last.
         """
         if not distributed.is_main():
             return
         self.gather()
+        if self.reasons:
+            shown = (redaction.shown_name("uid", uid) for uid in uids)
+            ordered = {uid: self.reasons[uid] for uid in shown if uid in self.reasons}
+            self.reasons = ordered | self.reasons
         _write(folder / self.bad_table, self.reasons.items(), ["uid", "reason"])
         if self.reasons:
             print(f"{counted(len(self.reasons), 'recording')} left out: {folder / self.bad_table} says why", flush=True)
