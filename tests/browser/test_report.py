@@ -53,6 +53,14 @@ def test_what_is_folded_is_printed_too_but_for_asides(report, opened):
         assert it.value(wide)
 
 
+def test_folded_figures_are_printed_side_by_side_like_open_ones(report, opened):
+    with opened(report) as it:
+        it.page.evaluate("document.querySelectorAll('details').forEach(each => each.open = false)")
+        it.page.emulate_media(media="print")
+        widths = it.value("[...document.querySelectorAll('details > .figures svg')].map(each => each.clientWidth)")
+        assert max(widths) < 0.5 * it.value("document.querySelector('main').clientWidth")
+
+
 def test_the_hardest_clips_can_be_heard(report, opened):
     with opened(report) as it:
         it.wait("document.querySelector('audio').readyState >= 1")

@@ -1,5 +1,6 @@
 import numpy as np
 import pytest
+from scipy import stats
 
 from ssast.metrics.usefulness import net_benefit, predictive
 
@@ -55,6 +56,24 @@ def test_the_interval_of_a_likelihood_ratio_is_the_usual_one_on_the_log_scale_wh
     got = predictive(POSITIVE, called, 0.3, np.arange(200), 200).lr_positive
     expected = np.sqrt(missed / found / (found + missed) + spared / false / (false + spared))
     assert np.sqrt((got.pulls**2).sum()) / got.value == pytest.approx(expected, rel=1e-9)
+
+
+def test_the_interval_of_a_likelihood_ratio_has_the_degrees_of_freedom_of_both_shares_together():
+    called, alone = SCORES >= 0.4, np.arange(200)
+    got = predictive(POSITIVE, called, 0.3, alone, 200)
+    parts = []
+    for among in (POSITIVE, ~POSITIVE):
+        share, people = called[among].mean(), among.sum()
+        parts.append(((1 - share) / share / (people - 1), people - 1))
+    variance = sum(square for square, _ in parts)
+    freedom = variance**2 / sum(square**2 / own for square, own in parts)
+    rarer = min(own for _, own in parts)
+    assert rarer < freedom < 198
+    pulled = np.square(got.lr_positive.pulls / got.lr_positive.value).sum() * (rarer + 1) / rarer
+    reach = stats.t.ppf(0.975, freedom) * np.sqrt(pulled)
+    low, high = got.lr_positive.interval()
+    assert (low, high) == pytest.approx(got.lr_positive.value * np.exp([-reach, reach]), rel=1e-9)
+    assert predictive(POSITIVE, called, 0.3, np.zeros(200, int), 1).lr_positive.interval() is None
 
 
 def test_calls_that_are_never_wrong_have_a_ppv_and_no_ratio_and_no_calls_have_neither():

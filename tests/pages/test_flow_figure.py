@@ -10,4 +10,4 @@ def test_a_diagram_of_many_labels_and_long_names_stays_one_picture_and_breaks_th
     assert "and 60 labels more" in text
     assert text.count("<svg") == 1
     lines = [part.split("</text>")[0] for part in text.split("<text")[1:]]
-    assert max(len(line.split(">")[1]) for line in lines) <= 56
+    assert max(len(line.split(">")[1]) for line in lines) <= 54

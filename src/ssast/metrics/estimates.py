@@ -4,6 +4,7 @@ Clips of one person are alike, so what they add is summed by person first (the c
 Shapes: n clips, S subjects, K coefficients.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -20,12 +21,16 @@ _STEPS, _FAR = 50, 30.0
 
 @dataclass(frozen=True)
 class Estimate:
-    """A measure, how far each subject pulls it (S,), and how many subjects bear on it; undefined where NaN."""
+    """A measure, how far each subject pulls it (S,), and how many subjects bear on it; undefined where NaN.
+
+    `freedom` are the degrees of freedom of its error where they are not those subjects less 1.
+    """
 
     value: float
     pulls: Floats
     bearing: int
     scale: str = PLAIN
+    freedom: float | None = None
 
     @property
     def error(self) -> float:
@@ -37,7 +42,7 @@ class Estimate:
     def interval(self, level: float = LEVEL, *, times: float = 1.0, freedom: float | None = None) -> list[float] | None:
         """Low and high at this level; None where it cannot be said.
 
-        `times` as many people as there are; `freedom` are the degrees of freedom where they are not the people less 1.
+        `times` as many people as there are; `freedom` in the place of the measure's own.
         """
         people = self.bearing * times
         if not np.isfinite(self.value) or people < 2:
@@ -49,7 +54,8 @@ class Estimate:
             return None
         from scipy.special import stdtrit
 
-        reach = float(stdtrit(people - 1 if freedom is None else freedom, (1 + level) / 2)) * self.error / times**0.5
+        own = people - 1 if self.freedom is None else self.freedom * times
+        reach = float(stdtrit(own if freedom is None else freedom, (1 + level) / 2)) * self.error / times**0.5
         return [float(end) for end in self._around(reach)] if np.isfinite(reach) else None
 
     def score_interval(self, level: float, freedom: float) -> list[float]:
@@ -78,6 +84,12 @@ class Estimate:
         odds, away = np.log(self.value / (1 - self.value)), reach / (self.value * (1 - self.value))
         low, high = (1 / (1 + np.exp(-np.clip(odds + side * away, -700, 700))) for side in (-1, 1))
         return low, high
+
+
+def welch_freedom(squares: Sequence[float], freedoms: Sequence[float]) -> float:
+    """Degrees of freedom of a sum of independent estimates with these squared errors (Welch 1947, Biometrika 34)."""
+    below = sum(square**2 / freedom for square, freedom in zip(squares, freedoms, strict=True))
+    return float(sum(squares) ** 2 / below) if below > 0 else float(sum(freedoms))
 
 
 def undefined(subjects: int, scale: str = PLAIN) -> Estimate:

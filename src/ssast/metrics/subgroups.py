@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ssast.metrics.calibration import bearing_people, recalibration
-from ssast.metrics.estimates import SHARE, Estimate, auc_of, people_with, share_of
+from ssast.metrics.estimates import SHARE, Estimate, auc_of, people_with, share_of, welch_freedom
 from ssast.metrics.intervals import LEVEL, number_subjects
 from ssast.metrics.measures import SOFT_POSITIVE, Floats
 from ssast.metrics.predictions import Predictions
@@ -191,7 +191,7 @@ def gap_interval(own: Estimate, other: Estimate, level: float) -> list[float] | 
     """
     if own.interval(level) is None or other.interval(level) is None:
         return None
-    freedom = _freedom(own, other)
+    freedom = welch_freedom([own.error**2, other.error**2], [own.bearing - 1, other.bearing - 1])
     if own.scale == SHARE:
         pair, beside = (each.score_interval(level, freedom) for each in (own, other))
     else:
@@ -200,13 +200,6 @@ def gap_interval(own: Estimate, other: Estimate, level: float) -> list[float] | 
     low = gap - float(np.hypot(own.value - pair[0], beside[1] - other.value))
     high = gap + float(np.hypot(pair[1] - own.value, other.value - beside[0]))
     return [low, high] if own.scale != SHARE else [max(low, -1.0), min(high, 1.0)]
-
-
-def _freedom(own: Estimate, other: Estimate) -> float:
-    """Welch's degrees of freedom of a difference."""
-    parts = [own.error**2, other.error**2]
-    below = sum(part**2 / (each.bearing - 1) for part, each in zip(parts, (own, other), strict=True))
-    return float(sum(parts) ** 2 / below) if below > 0 else float(own.bearing + other.bearing - 2)
 
 
 def _described(column: GroupColumn, labels: Mapping[str, Known], level: float) -> dict[str, Any]:

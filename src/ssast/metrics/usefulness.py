@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ssast.metrics.calibration import bearing_people
-from ssast.metrics.estimates import RATIO, SHARE, Estimate, mean_of, share_of, undefined
+from ssast.metrics.estimates import RATIO, SHARE, Estimate, mean_of, share_of, undefined, welch_freedom
 from ssast.metrics.measures import Floats
 
 DECISION_THRESHOLDS = tuple(round(0.05 * step, 2) for step in range(1, 20))
@@ -71,13 +71,21 @@ def predictive(
 
 
 def _quotient(above: Estimate, below: Estimate) -> Estimate:
-    """The ratio of two shares; its relative error is that of both, which one person may move together."""
+    """The ratio of two shares; its relative error is that of both, which one person may move together.
+
+    The log method of Simel and others (1991, Journal of Clinical Epidemiology 44), with Welch's degrees of freedom.
+    """
     if not (above.value > 0 and below.value > 0):
         value = 0.0 if above.value == 0 and below.value > 0 else float("nan")
         return Estimate(value, np.zeros_like(above.pulls), 0, RATIO)
     value = above.value / below.value
     pulls_S = value * (above.pulls / above.value - below.pulls / below.value)
-    return Estimate(value, pulls_S, min(above.bearing, below.bearing), RATIO)
+    bearing = min(above.bearing, below.bearing)
+    if bearing < 2:
+        return Estimate(value, pulls_S, bearing, RATIO)
+    squares = [(share.error / share.value) ** 2 for share in (above, below)]
+    freedom = welch_freedom(squares, [above.bearing - 1, below.bearing - 1])
+    return Estimate(value, pulls_S, bearing, RATIO, freedom)
 
 
 def _after(right: float, wrong: float, ratio: Estimate, *, turned: bool = False) -> Estimate:
@@ -89,4 +97,5 @@ def _after(right: float, wrong: float, ratio: Estimate, *, turned: bool = False)
         return Estimate(value, np.zeros_like(ratio.pulls), 0, SHARE)
     # The log-odds of a predictive value move as the logarithm of the likelihood ratio does.
     sign = -1.0 if turned else 1.0
-    return Estimate(value, sign * value * (1 - value) * ratio.pulls / ratio.value, ratio.bearing, SHARE)
+    pulls_S = sign * value * (1 - value) * ratio.pulls / ratio.value
+    return Estimate(value, pulls_S, ratio.bearing, SHARE, ratio.freedom)

@@ -8,7 +8,7 @@ from ssast.pages.html import escape
 from ssast.pages.tables import counted
 
 _WIDTH, _LINE, _PAD, _GAP, _INSET = 360, 15, 8, 22, 40
-_LETTERS = 56
+_LETTERS = 54
 _MOST_LABELS = 30
 
 

@@ -1,6 +1,6 @@
 """Write the parts of the report that reviewers of clinical models ask for: as html, from metrics.json."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from ssast.pages.figures import Plot
@@ -112,7 +112,24 @@ def predictive_table(review: Mapping[str, Any]) -> str:
     rows = [[words, with_interval(found[name]).replace("\n", "  ")] for name, words in _PREDICTIVE.items()]
     body = table(["at the threshold", "value and 95 % interval"], rows)
     caption = f"For a prevalence of {number(found['prevalence'])}, {whose}"
-    return f"<figure><figcaption>{escape(caption)}</figcaption>{body}</figure>"
+    why = "".join(f'<p class="soft">{escape(sentence)}.</p>' for sentence in _unknown(found))
+    return f"<figure><figcaption>{escape(caption)}</figcaption>{body}{why}</figure>"
+
+
+def _unknown(found: Mapping[str, Any]) -> Iterator[str]:
+    """Why a predictive value or a likelihood ratio has no value or no interval."""
+    value = {name: found[name]["value"] for name in _PREDICTIVE}
+    if value["ppv"] is None:
+        yield "Nothing is called, so there are no PPV and no likelihood ratio of a call"
+    elif value["ppv"] in (0, 1):
+        yield f"Every call is {'right' if value['ppv'] else 'wrong'} here, so there is no interval of a call"
+    if value["npv"] is None:
+        yield "Everything is called, so there are no NPV and no likelihood ratio of no call"
+    elif value["npv"] in (0, 1):
+        what = "No clip with the label is missed" if value["npv"] else "Every clip that is not called has the label"
+        yield f"{what}, so there is no interval of no call"
+    if 0 < (value["ppv"] or 0) < 1 and found["ppv"]["interval"] is None:
+        yield "Only one person has the label, or lacks it, so there is no interval"
 
 
 def decision_curve(review: Mapping[str, Any]) -> str:
@@ -127,8 +144,10 @@ def decision_curve(review: Mapping[str, Any]) -> str:
     plot = Plot((0, 1), (lowest, highest), x_name="threshold", y_name="net benefit")
     if known:
         plot.band([x for x, _, _ in known], *(_cut(known, end, lowest) for end in (1, 2)))
-    plot.line([0, 1], [0, 0], "soft").line(*_above(at, found["everybody"], lowest), "second")
-    plot.line(*_above(at, model, lowest))
+    plot.line([0, 1], [0, 0], "soft")
+    for kind, benefit in (("second", found["everybody"]), ("first", model)):
+        for piece in _above(at, benefit, lowest):
+            plot.line(*piece, kind)
     caption = "Net benefit along the threshold, with its 95 % interval"
     keys = [("first", "model"), ("second", "call everybody"), ("soft", "call nobody")]
     return plot.figure("Net benefit", caption, keys)
@@ -138,11 +157,19 @@ def _cut(known: list[tuple[float, float, float]], end: int, lowest: float) -> li
     return [max(point[end], lowest) for point in known]
 
 
-def _above(x: list[float], y: list[float], lowest: float) -> tuple[list[float], list[float]]:
-    """The points of a line as far as it stays in the figure, its last one on the edge."""
-    shown = [(a, b) for a, b in zip(x, y, strict=True) if b >= lowest]
-    left = next(((a, b) for a, b in zip(x, y, strict=True) if b < lowest), None)
-    if shown and left and left[0] > shown[-1][0]:
-        (a, b), (c, d) = shown[-1], left
-        shown.append((a + (c - a) * (b - lowest) / (b - d), lowest))
-    return [a for a, _ in shown], [b for _, b in shown]
+def _above(x: list[float], y: list[float], lowest: float) -> Iterator[tuple[list[float], list[float]]]:
+    """The pieces of a line that stay in the figure; where it leaves or comes back, an end lies on the edge."""
+    piece: list[tuple[float, float]] = []
+    last = None
+    for point in zip(x, y, strict=True):
+        if last is not None and (last[1] < lowest) != (point[1] < lowest):
+            (a, b), (c, d) = last, point
+            piece.append((a + (c - a) * (b - lowest) / (b - d), lowest))
+        if point[1] >= lowest:
+            piece.append(point)
+        elif piece:
+            yield [a for a, _ in piece], [b for _, b in piece]
+            piece = []
+        last = point
+    if piece:
+        yield [a for a, _ in piece], [b for _, b in piece]

@@ -13,6 +13,8 @@ _NAMES = {
     "calibration_slope": "calibration slope",
     "calibration_intercept": "calibration intercept",
 }
+_PRINTED_ROWS = 40
+"""Gaps of a column; more of them are not printed."""
 
 
 def subgroup_section(metrics: Mapping[str, Any]) -> str:
@@ -90,4 +92,5 @@ def _every_gap(column: Mapping[str, Any]) -> str:
         return ""
     body = table(["label", "groups", "measure", "gap"], rows)
     told = f"<summary>{counted(len(rows), 'gap')} with corrected intervals</summary>"
-    return f'<details class="aside">{told}{body}</details>'
+    beside = ' class="aside"' if len(rows) > _PRINTED_ROWS else ""
+    return f"<details{beside}>{told}{body}</details>"

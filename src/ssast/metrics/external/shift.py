@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 
 import numpy as np
 
-from ssast.metrics.estimates import SHARE, Estimate
+from ssast.metrics.estimates import SHARE, Estimate, welch_freedom
 from ssast.metrics.external.development import LABEL_MEASURES, SCORES_OF, LabelSummary, Spread
 from ssast.metrics.external.looks import Look, gap
 from ssast.metrics.subgroups import FEW_PEOPLE
@@ -26,8 +26,7 @@ def above(here: Spread, there: Spread) -> Look | None:
     parts = [float(higher_QQ.mean(axis).var()) / count for axis, count in zip((1, 0), counts, strict=True)]
     pull = (sum(parts) * min(counts) / (min(counts) + 1)) ** 0.5
     found = Estimate(float(higher_QQ.mean()), np.array([pull]), min(counts) + 1, SHARE)
-    below = sum(part**2 / count for part, count in zip(parts, counts, strict=True))
-    freedom = sum(parts) ** 2 / below if below > 0 else float(sum(counts))
+    freedom = welch_freedom(parts, counts)
     return Look(found.value, lambda level: found.interval(level, freedom=freedom), 0.5)
 
 
