@@ -30,11 +30,10 @@ from ssast import SSASTForAudioClassification, sweep
 from ssast.engine.train import train
 from ssast.model.label_kinds import LabelKinds
 from ssast.options.resolve import resolve
-from ssast.runs.audio_settings import audio_settings
 from ssast.runs.batches import ClipReader
 from ssast.runs.context import RunContext
 from ssast.runs.features import Pooler, own_states, pooled_training_batches
-from ssast.runs.models import ModelSettings, classification_model
+from ssast.runs.models import ModelSettings, audio_settings, classification_model
 from ssast.runs.rows import training_rows
 from ssast.runs.training import training_batches, training_settings
 

@@ -11,8 +11,7 @@ import pytest
 from ssast import __version__, cli
 from ssast.errors import UserError
 from ssast.options.options import SPECS
-from ssast.options.records import MODES
-from ssast.options.spellings import ALIASES
+from ssast.options.records import ALIASES, MODES
 
 ROOT = Path(__file__).resolve().parents[1]
 DATA = ["-i", "audio", "-d", "splits"]

@@ -11,8 +11,7 @@ from typing import Any, NoReturn
 from ssast.errors import UserError
 from ssast.options.declaration import OptionGroup, Spec
 from ssast.options.options import SPECS
-from ssast.options.records import MODES
-from ssast.options.spellings import ALIASES
+from ssast.options.records import ALIASES, MODES
 
 TITLE = "Pretrain, fine-tune, evaluate and look inside the Self-Supervised Audio Spectrogram Transformer (SSAST)."
 HELP = {"-h", "--help", "--help-all"}

@@ -87,7 +87,7 @@ def test_a_model_is_fine_tuned_and_its_card_says_of_what(arranged, tmp_path):
         (
             "pretrain",
             ["--mask_patch", "4"],
-            "pretrain needs sound, and these recordings are spectrograms; extract, finetune, evaluate",
+            "pretrain needs sound, and these recordings are spectrograms; finetune, evaluate, extract",
         ),
         ("finetune", ["--gauss", "0.5"], "--gauss alters sound, and these recordings are spectrograms"),
     ],

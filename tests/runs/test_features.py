@@ -25,11 +25,10 @@ from ssast.options.declaration import option
 from ssast.options.options import SPECS, Options
 from ssast.options.resolve import resolve
 from ssast.runs import features
-from ssast.runs.audio_settings import audio_settings
 from ssast.runs.batches import ClipReader
 from ssast.runs.context import RunContext
 from ssast.runs.features import Pooler, own_states
-from ssast.runs.models import ModelSettings, classification_model
+from ssast.runs.models import ModelSettings, audio_settings, classification_model
 from ssast.runs.paths import Paths
 from ssast.runs.rows import Rows
 

@@ -13,14 +13,14 @@ from ssast.modes.finetune import finetune
 from ssast.options.record import RunRecord
 from ssast.options.resolve import resolve
 from ssast.pages.sentences import how_sure
-from ssast.runs.audio_settings import audio_settings
 from ssast.runs.batches import ClipReader
 from ssast.runs.context import RunContext
+from ssast.runs.models import audio_settings
 from ssast.runs.output.folder import open_folder
 from ssast.runs.paths import Paths
 from ssast.runs.results import ScoreReport, score_predictions, write_report, write_scores
-from ssast.runs.rows import rows
-from ssast.runs.thresholds import check_yes_no, read_thresholds
+from ssast.runs.rows import check_yes_no, rows
+from ssast.runs.thresholds import read_thresholds
 
 RNG = np.random.default_rng(3)
 TINY = {"pretrained_mdl_path": None, "model_size": "tiny", "tshape": 4, "target_length": 40, "device": "cpu", "seed": 5}

@@ -4,19 +4,21 @@ A decoder written in C that meets damaged bytes may end its process, and so may 
 """
 
 import multiprocessing
+import os
 import pickle
 import signal
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from itertools import islice
+from multiprocessing import parent_process
+from multiprocessing.connection import wait
 from typing import Any
 
 import torch
 from torch.utils.data import DataLoader, Sampler
 
-from ssast.data.parent_process import end_with_parent
-
 DEATHS = ("exited unexpectedly", "is killed by signal")  # torch's own words
+_POLL_SECONDS = 1.0
 
 
 class _From(Sampler[Any]):
@@ -126,3 +128,21 @@ def killed(name: str, ending: str) -> str:
         f"clip {name}: the process that read it died ({ending}), because a decoder failed on damaged bytes or memory "
         "ran out; get a whole copy or remove it"
     )
+
+
+def end_with_parent(worker: int = 0) -> None:
+    """For DataLoader's `worker_init_fn`: after a kill of the parent a worker would wait for ever to hand over a batch.
+
+    The parent's end of a pipe tells (a handle on Windows). Processes that were forked later may hold that end open, so
+    that the number of the parent is looked at too, which Linux and macOS change.
+    """
+    parent = parent_process()
+    if parent is not None:
+        arguments = (parent.sentinel, os.getppid())
+        threading.Thread(target=_watch, args=arguments, name="parent", daemon=True).start()
+
+
+def _watch(sentinel: int, parent: int) -> None:
+    while not wait([sentinel], timeout=_POLL_SECONDS) and os.getppid() == parent:
+        pass
+    os._exit(1)

@@ -11,12 +11,11 @@ from ssast import redaction
 from ssast.data.audio_files import find_audio
 from ssast.data.layout.bids_names import ASIDE, split_aside, table_of_files
 from ssast.data.layout.file_column import FileColumn, TableOfFiles, name_files
-from ssast.data.layout.filenames import FileNames, is_audio, quoted
+from ssast.data.layout.filenames import File, FileNames, is_audio, quoted
 from ssast.data.layout.joined_tables import read_keys
 from ssast.data.layout.labels import Labels, find_labels, listed
 from ssast.data.layout.people import doubtful, find_person
 from ssast.data.layout.per_recording import Tables, per_recording
-from ssast.data.layout.spectrogram_rows import recordings_of, rows_of
 from ssast.data.layout.uids import Row, name_rows, uid_column
 from ssast.data.spectrograms.power_table import PowerTable
 from ssast.data.storage.atomic_writes import atomic_folder
@@ -40,6 +39,8 @@ from ssast.safe_reading import some
 
 ROW_UID = "row_uid"
 """The table's own column uid where a row has several recordings, which have uids of their own."""
+_RECORDING = "recording"
+"""The column that names the rows of a Parquet file of spectrograms."""
 
 
 @Mode
@@ -111,16 +112,23 @@ def _find(
     of_files = table_of_files(table, names.files) if file_column is None else None
     if power or of_files:
         tables = replace(tables, places=[place, *tables.places])
-        table = recordings_of(power) if power else of_files or table
+        table = {_RECORDING: power.names, **power.keys} if power else of_files or table
     person = find_person(table, subject_column, may_lack=bool(tables.places))
     _hide(table, names, person)
-    first = rows_of(power) if power else name_files(table, names, names.folder, file_column, person)
+    first = _spectrograms(power) if power else name_files(table, names, names.folder, file_column, person)
     joined = per_recording(table, first, names.folder, tables)
     if joined is None:
         return _Found(table, first, person, first, [])
     person = find_person(joined.table, subject_column)
     _hide(joined.table, names, person)
     return _Found(joined.table, joined.named, person, first, joined.told)
+
+
+def _spectrograms(power: PowerTable) -> FileColumn:
+    """The rows of a Parquet file as recordings; each has the name that its `spectrogram.npy` will lie under."""
+    names = power.names
+    files = {row: [File(power.place, (name,))] for row, name in names.items()}
+    return FileColumn(_RECORDING, names, files, {}, {}, [], [], is_of_people=False)
 
 
 def _tables(further: str | None, keys: str | None, paths: Paths) -> Tables:

@@ -39,8 +39,8 @@ from ssast.options.yaml_file import read_mapping
 from ssast.pages.html import write_page
 from ssast.pages.tables import text_table
 from ssast.processors import worker_count
-from ssast.runs.audio_settings import audio_settings
 from ssast.runs.context import say, words_in
+from ssast.runs.models import audio_settings
 from ssast.runs.output.folder import fingerprint, open_folder, record_path, versions
 from ssast.runs.paths import Paths
 from ssast.runs.results import RESAMPLES_SEED

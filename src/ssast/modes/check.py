@@ -25,8 +25,8 @@ from ssast.options.options import Options
 from ssast.options.record import RunRecord
 from ssast.pages.unheard import UnheardSound
 from ssast.processors import worker_count
-from ssast.runs.audio_settings import audio_settings
 from ssast.runs.context import say
+from ssast.runs.models import audio_settings
 from ssast.runs.output.folder import fingerprint, open_folder
 from ssast.runs.paths import Paths
 from ssast.runs.rows import collection_of

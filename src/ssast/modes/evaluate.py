@@ -5,17 +5,15 @@ from pathlib import Path
 from ssast.data.tables.label_columns import check_label_names, predictions_table
 from ssast.model.label_kinds import LabelKinds
 from ssast.options.options import Options
-from ssast.runs.audio_settings import audio_settings, model_settings
 from ssast.runs.batches import ClipReader
 from ssast.runs.context import RunContext
-from ssast.runs.models import ModelSettings, finetuned_model
+from ssast.runs.models import ModelSettings, audio_settings, finetuned_model, model_settings
 from ssast.runs.output.folder import open_folder, used_files
 from ssast.runs.reviewing.external import ExternalTest
 from ssast.runs.reviewing.groups import group_columns
 from ssast.runs.reviewing.plain_baseline import PlainBaseline
-from ssast.runs.rows import rows, target_labels
+from ssast.runs.rows import check_yes_no, rows, target_labels
 from ssast.runs.scoring import Scorer, evaluate_model
-from ssast.runs.thresholds import check_yes_no
 from ssast.runs.wrapping.wrapper import Mode
 
 

@@ -16,10 +16,9 @@ from ssast.engine.windows import Cutter, step_rows, window_batches
 from ssast.model.classification import SSASTForAudioClassification
 from ssast.model.label_kinds import LabelKinds
 from ssast.options.options import Options
-from ssast.runs.audio_settings import audio_settings, model_settings
 from ssast.runs.batches import ClipReader, part_bounds, part_key
 from ssast.runs.context import RunContext, say
-from ssast.runs.models import ModelSettings, classification_model, finetuned_model
+from ssast.runs.models import ModelSettings, audio_settings, classification_model, finetuned_model, model_settings
 from ssast.runs.output.changed_recordings import RememberedRecordings
 from ssast.runs.output.folder import open_folder, used_files
 from ssast.runs.output.notes import Listening, note_recordings

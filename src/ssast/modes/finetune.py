@@ -7,13 +7,13 @@ from ssast.model.classification import SSASTForAudioClassification
 from ssast.model.lora import add_lora, merge_lora
 from ssast.options.options import Options
 from ssast.pages.remarks import best_is_first
-from ssast.runs.audio_settings import audio_settings
 from ssast.runs.batches import ClipReader
 from ssast.runs.context import RunContext, say
 from ssast.runs.cross_validation import repeated
 from ssast.runs.features import Pooler, own_states, pooled_training_batches
 from ssast.runs.models import (
     ModelSettings,
+    audio_settings,
     begin_cuts,
     classification_model,
     compile_blocks,
@@ -24,9 +24,8 @@ from ssast.runs.models import (
 from ssast.runs.overlap import say_overlap
 from ssast.runs.reviewing.groups import group_columns
 from ssast.runs.reviewing.plain_baseline import PlainBaseline, save_plain_baseline
-from ssast.runs.rows import Rows, label_kinds, rows, training_rows
+from ssast.runs.rows import Rows, check_yes_no, label_kinds, rows, training_rows
 from ssast.runs.scoring import Scorer, evaluate_model, save_thresholds
-from ssast.runs.thresholds import check_yes_no
 from ssast.runs.training import (
     ClipLengths,
     epoch_steps,

@@ -26,10 +26,9 @@ from ssast.model.label_kinds import CHOICE, SCALE, YES_NO, LabelKind, LabelKinds
 from ssast.options.options import Options
 from ssast.pages.sound_finding_sentences import finding_note
 from ssast.pages.tables import number, text_table
-from ssast.runs.audio_settings import audio_settings, model_settings
 from ssast.runs.batches import ClipReader, part_bounds, part_key
 from ssast.runs.context import RunContext, say
-from ssast.runs.models import ModelSettings, finetuned_model
+from ssast.runs.models import ModelSettings, audio_settings, finetuned_model, model_settings
 from ssast.runs.output.changed_recordings import RememberedRecordings
 from ssast.runs.output.folder import fingerprint, open_folder
 from ssast.runs.output.notes import note_recordings

@@ -7,10 +7,9 @@ from ssast.model.label_kinds import LabelKinds
 from ssast.model.masking import check_mask_patch
 from ssast.options.options import Options
 from ssast.pages.remarks import best_is_first
-from ssast.runs.audio_settings import audio_settings
 from ssast.runs.batches import ClipReader
 from ssast.runs.context import RunContext, say
-from ssast.runs.models import ModelSettings, compile_blocks, piece_size, pretraining_model, save
+from ssast.runs.models import ModelSettings, audio_settings, compile_blocks, piece_size, pretraining_model, save
 from ssast.runs.output.notes import Listening, note_recordings
 from ssast.runs.rows import training_rows
 from ssast.runs.training import (

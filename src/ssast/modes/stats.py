@@ -15,9 +15,9 @@ from ssast.data.tables.splits import read_split
 from ssast.errors import UserError
 from ssast.options.options import SPECS, Options
 from ssast.options.yaml_file import write_mapping
-from ssast.runs.audio_settings import audio_settings
 from ssast.runs.batches import ClipReader
 from ssast.runs.context import RunContext, say
+from ssast.runs.models import audio_settings
 from ssast.runs.output.folder import fingerprint, open_folder
 from ssast.runs.output.notes import note_recordings
 from ssast.runs.rows import Rows, split_place

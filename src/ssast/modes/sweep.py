@@ -33,12 +33,11 @@ from ssast.model.head import POOLINGS
 from ssast.model.label_kinds import MIXED, NUMBER, LabelKinds
 from ssast.options.options import SPECS, Options
 from ssast.pages.tables import SWEPT, TITLES, number, text_table
-from ssast.runs.audio_settings import audio_settings
 from ssast.runs.batches import ClipReader
 from ssast.runs.context import RunContext, say
 from ssast.runs.cross_validation import spread
 from ssast.runs.features import Pooler, all_states, check_some, own_states, pooled_scores, pooled_table, with_pooled
-from ssast.runs.models import ModelSettings, begin_cuts, classification_model
+from ssast.runs.models import ModelSettings, audio_settings, begin_cuts, classification_model
 from ssast.runs.output.folder import open_folder, used_files
 from ssast.runs.output.notes import Listening, note_recordings
 from ssast.runs.rows import Rows, label_kinds, training_rows

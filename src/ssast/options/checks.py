@@ -7,8 +7,8 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from ssast.options.tasks import FINETUNING_TASKS, PRETEXT_TASKS
-
+PRETEXT_TASKS = ("pretrain_mpc", "pretrain_mpg", "pretrain_joint")
+FINETUNING_TASKS = ("ft_cls", "ft_avgtok")
 _WINDOW_SECONDS = 0.025
 LEAST_SHUFFLES = 100
 
@@ -229,14 +229,15 @@ CHECK_WORK = (_task, check_sources, _model, _training, check_cloud, _spectrogram
 """What is checked where a model works on recordings."""
 
 
-READ_SPECTROGRAMS = ("extract", "finetune", "evaluate")
+def check_spectrograms(
+    mode: str, readers: Sequence[str], values: Mapping[str, object], altering: Sequence[str]
+) -> Iterator[str]:
+    """Whether recordings that are power spectrograms will do; `altering` are the augmentations that need sound.
 
-
-def check_spectrograms(mode: str, values: Mapping[str, object], altering: Sequence[str]) -> Iterator[str]:
-    """Whether recordings that are power spectrograms will do; `altering` are the augmentations that need sound."""
-    if mode not in READ_SPECTROGRAMS:
-        readers = ", ".join(READ_SPECTROGRAMS)
-        yield f"{mode} needs sound, and these recordings are spectrograms; {readers} read them"
+    `readers` are the modes that read them.
+    """
+    if mode not in readers:
+        yield f"{mode} needs sound, and these recordings are spectrograms; {', '.join(readers)} read them"
     for name in altering:
         if values[name]:
             yield f"--{name} alters sound, and these recordings are spectrograms; leave it out"

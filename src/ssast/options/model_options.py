@@ -3,9 +3,9 @@
 from dataclasses import dataclass
 
 from ssast.options.audio_options import AudioOptions
+from ssast.options.checks import FINETUNING_TASKS, PRETEXT_TASKS
 from ssast.options.declaration import OptionGroup, option
-from ssast.options.spellings import SPELLINGS
-from ssast.options.tasks import FINETUNING_TASKS, PRETEXT_TASKS
+from ssast.options.records import SPELLINGS
 
 RUN = OptionGroup("Run mode")
 MODEL = OptionGroup("Model")

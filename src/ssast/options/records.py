@@ -19,8 +19,8 @@ class ModeRecord:
     `options` are the names of those that its help shows. `words` names the options that bare words on the command line
     fill: one each, and all that are left one with `...`. `checks` give a sentence for each thing that is wrong among
     options, as far as that can be told without a file or a model. One that `only_prints` may end where nobody reads on.
-    `lock` says where the lock of its folder lies, if it makes one; what `sends` results does so where a bucket is
-    named; what `tidies` takes its first files away where it fails; what is `shared` several processes do together.
+    `lock` says where the lock of its folder lies, if it makes one; what `tidies` takes its first files away where it
+    fails; what is `shared` several processes do together; what `reads_spectrograms` takes them in place of sound.
     """
 
     summary: str
@@ -31,9 +31,14 @@ class ModeRecord:
     words: str = ""
     only_prints: bool = False
     lock: str = INSIDE
-    sends: bool = False
     tidies: bool = False
     shared: bool = False
+    reads_spectrograms: bool = False
+
+    @property
+    def sends(self) -> bool:
+        """Whether the mode sends its results to a bucket where one is named."""
+        return "cloud" in self.options
 
 
 def _names(*parts: str) -> tuple[str, ...]:
@@ -78,7 +83,6 @@ MODES = {
             _CLIPS, _NEW_MODEL, _TRAINING, _CHECKPOINTS, AUGMENTATIONS, "crop task mask_patch cluster_factor mask_layer"
         ),
         checks=checks.CHECK_WORK,
-        sends=True,
         tidies=True,
         shared=True,
     ),
@@ -92,9 +96,9 @@ MODES = {
             "prevalence groups sensitivity specificity",
         ),
         checks=(*checks.CHECK_WORK, checks.check_scoring),
-        sends=True,
         tidies=True,
         shared=True,
+        reads_spectrograms=True,
     ),
     "evaluate": ModeRecord(
         "score a fine-tuned model on labelled recordings",
@@ -104,9 +108,9 @@ MODES = {
             _CLIPS, _BATCHES, _WINDOWS, "label_txt finetuned_mdl_path resamples prevalence groups external recalibrate"
         ),
         checks=(*checks.CHECK_WORK, checks.check_scoring),
-        sends=True,
         tidies=True,
         shared=True,
+        reads_spectrograms=True,
     ),
     "extract": ModeRecord(
         "write an embedding of every recording",
@@ -117,9 +121,9 @@ MODES = {
             "pretrained_mdl_path finetuned_mdl_path task layer embedding_type over_time part",
         ),
         checks=checks.CHECK_WORK,
-        sends=True,
         tidies=True,
         shared=True,
+        reads_spectrograms=True,
     ),
     "attention": ModeRecord(
         "show what a model looks at in chosen clips, and how far to trust that",
@@ -128,7 +132,6 @@ MODES = {
         _names(_CLIPS, "pretrained_mdl_path finetuned_mdl_path files uids max_clips"),
         checks=checks.CHECK_WORK,
         words="files...",
-        sends=True,
         tidies=True,
     ),
     "predict": ModeRecord(
@@ -141,7 +144,6 @@ MODES = {
         ),
         checks=(checks.check_predict, checks.check_cloud),
         words="finetuned_mdl_path files...",
-        sends=True,
         tidies=True,
     ),
     "merge": ModeRecord(
@@ -151,7 +153,6 @@ MODES = {
         _names(_EVERY, _CLOUD, "cache_gb runs"),
         checks=(checks.check_folders, checks.check_cloud),
         words="runs...",
-        sends=True,
         tidies=True,
     ),
     "stats": ModeRecord(
@@ -160,7 +161,6 @@ MODES = {
         "stats.yaml, to be given to the next run with --config",
         _names(_EVERY, _RECORDINGS, _SOUND, "num_mel_bins on_bad_audio batch_size"),
         checks=(checks.check_sources, checks.check_clip_length, checks.check_cloud),
-        sends=True,
         tidies=True,
     ),
     "check": ModeRecord(
@@ -169,7 +169,6 @@ MODES = {
         "tables of findings and of recordings; exit code 1 where a run would suffer",
         _names(_EVERY, _RECORDINGS, _SOUND, "label_txt loss"),
         checks=(checks.check_sources, checks.check_clip_length, checks.check_cloud),
-        sends=True,
         tidies=True,
     ),
     "sweep": ModeRecord(
@@ -178,7 +177,6 @@ MODES = {
         "sweep.csv: the validation score of a head on each layer, in each pooling",
         _names(_CLIPS, _NEW_MODEL, _TRAINING, _HEAD, _WINDOWS),
         checks=checks.CHECK_WORK,
-        sends=True,
         tidies=True,
     ),
     "audit": ModeRecord(
@@ -188,7 +186,6 @@ MODES = {
         _names(_EVERY, _RECORDINGS, _SOUND, "label_txt finetuned_mdl_path resamples runs columns pretraining"),
         checks=(checks.check_sources, checks.check_audit, checks.check_clip_length, checks.check_cloud),
         words="runs...",
-        sends=True,
         tidies=True,
     ),
     "compare": ModeRecord(
@@ -198,7 +195,6 @@ MODES = {
         _names(_EVERY, _CLOUD, "resamples runs"),
         checks=(checks.check_compare, checks.check_cloud),
         words="runs...",
-        sends=True,
     ),
     "retest": ModeRecord(
         "say how well scores and embeddings repeat in people who were recorded twice",
@@ -207,7 +203,6 @@ MODES = {
         _names(_EVERY, _CLOUD, "data_split_root resamples runs"),
         checks=(checks.check_retest, checks.check_cloud),
         words="runs...",
-        sends=True,
     ),
     "report": ModeRecord(
         "fill the checklists of reviewers, TRIPOD+AI and PROBAST+AI, from the records of runs and from study.yaml",
@@ -216,7 +211,6 @@ MODES = {
         _names(_EVERY, _CLOUD, "runs checklist study_file template"),
         checks=(checks.check_folders, checks.check_cloud),
         words="runs...",
-        sends=True,
     ),
     "inspect": ModeRecord(
         "say what a checkpoint is, what it hears and names, and what can be done with it",
@@ -280,6 +274,10 @@ MODES = {
         tidies=True,
     ),
 }
+
+ALIASES = {"eval": "evaluate", "eval-only": "evaluate", "extraction": "extract", "embed": "extract"}
+"""The seed's other names of modes; it has `train` too, which is pretrain or finetune as the task says."""
+SPELLINGS = ("train", *MODES, *ALIASES)
 
 
 def check_together(options: Any) -> str:

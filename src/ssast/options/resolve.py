@@ -6,13 +6,13 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from ssast.errors import UserError
+from ssast.options.checks import PRETEXT_TASKS
 from ssast.options.declaration import suggestion
 from ssast.options.options import SPECS, Options
 from ssast.options.parts import settled_part
 from ssast.options.privacy import revealed, settled
 from ssast.options.record import GIVEN, RECORD
-from ssast.options.records import MODES, check_together
-from ssast.options.spellings import canonical
+from ssast.options.records import ALIASES, MODES, check_together
 from ssast.options.yaml_file import read_mapping
 
 
@@ -36,7 +36,7 @@ def resolve(options: Options | None = None, /, **overrides: Any) -> Options:
     asked = asked_there | overrides.keys()
     given = base.given | (asked - {"mode", "config"})
     merged = dataclasses.replace(base, **values, given=given)
-    chosen = dataclasses.replace(merged, **_by_mode(canonical(merged.mode, merged.task), given))
+    chosen = dataclasses.replace(merged, **_by_mode(_canonical(merged.mode, merged.task), given))
     if problem := check_together(chosen):
         raise UserError(problem)
     return settled(dataclasses.replace(chosen, part=_part(chosen)))
@@ -67,6 +67,13 @@ def _config(path: str | os.PathLike[str]) -> tuple[dict[str, Any], set[str]]:
 def _known(name: str, sentence: str, names: Iterable[str]) -> None:
     if name not in names:
         raise UserError(f"{sentence} {name}{suggestion(name, names) or '; docs/options.md lists them all'}")
+
+
+def _canonical(mode: str, task: str) -> str:
+    """The mode that a spelling stands for."""
+    if mode == "train":
+        return "pretrain" if task in PRETEXT_TASKS else "finetune"
+    return ALIASES.get(mode, mode)
 
 
 def _by_mode(mode: str, given: frozenset[str]) -> dict[str, Any]:

@@ -24,6 +24,7 @@ from ssast.engine.windows import Cutter, window_batches
 from ssast.errors import UserError
 from ssast.options.checks import check_spectrograms
 from ssast.options.parts import Part
+from ssast.options.records import MODES
 from ssast.processors import worker_count
 from ssast.runs.context import RunContext
 from ssast.runs.output.skipped_recordings import SkippedRecordings
@@ -105,7 +106,8 @@ class ClipReader:
         recordings = paths.recordings if paths.prefix else paths.at("")
         if paths.prefix and marker_of(recordings):
             sound_alone = [*(each.name for each in ALTERATIONS), "mixup"]
-            if wrong := next(check_spectrograms(options.mode, context.record.values, sound_alone), None):
+            readers = [name for name, record in MODES.items() if record.reads_spectrograms]
+            if wrong := next(check_spectrograms(options.mode, readers, context.record.values, sound_alone), None):
                 raise UserError(f"{wrong}.")
             audio = replace(audio, spectrograms=True)
         return cls(

@@ -23,9 +23,9 @@ from ssast.model.label_kinds import YES_NO, LabelKinds
 from ssast.options.options import Options
 from ssast.options.record import RunRecord
 from ssast.pages.tables import LEADING, TITLES, number, text_table
-from ssast.runs.audio_settings import audio_settings
 from ssast.runs.batches import ClipReader
 from ssast.runs.context import RunContext, say
+from ssast.runs.models import audio_settings
 from ssast.runs.output.folder import open_folder, used_files
 from ssast.runs.output.skipped_recordings import read_reasons
 from ssast.runs.paths import Paths
@@ -34,9 +34,9 @@ from ssast.runs.reviewing.groups import group_columns, value_column
 from ssast.runs.reviewing.plain_baseline import read_plain_scores
 from ssast.runs.reviewing.sites import add_sites, with_sites
 from ssast.runs.reviewing.whole_review import reviewed_scores
-from ssast.runs.rows import Rows, data_name, label_kinds, split_place
+from ssast.runs.rows import Rows, check_yes_no, data_name, label_kinds, split_place
 from ssast.runs.scoring import named_subjects
-from ssast.runs.thresholds import check_yes_no, read_thresholds
+from ssast.runs.thresholds import read_thresholds
 from ssast.safe_reading import json_file
 
 Finetune = Callable[..., Path]

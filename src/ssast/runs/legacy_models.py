@@ -11,8 +11,8 @@ from ssast.errors import UserError
 from ssast.model.checkpoints.config_entries import check_labels
 from ssast.model.checkpoints.legacy import ARGUMENTS, read_arguments, read_legacy
 from ssast.model.classification import SSASTForAudioClassification
+from ssast.options.checks import FINETUNING_TASKS
 from ssast.options.options import SPECS
-from ssast.options.tasks import FINETUNING_TASKS
 
 _MODEL = ("task", "layer", "weighted", "freeze", "activation", "final_dropout", "loss", "mask_padding")
 PATCHES = ("fstride", "tstride", "target_length", "num_mel_bins")

@@ -243,6 +243,13 @@ def label_kinds(paths: Paths, loss: str, *, weighs: bool = False) -> LabelKinds:
     return kinds
 
 
+def check_yes_no(kinds: LabelKinds, **asked: float | None) -> None:
+    """UserError where an option that only yes/no labels can follow is given, and no label is one."""
+    given = [f"--{name}" for name, value in asked.items() if value is not None]
+    if given and all(label.kind != YES_NO for label in kinds.labels):
+        raise UserError(f"{given[0]} belongs to yes/no labels, but {some(kinds.names)} is none; leave it out.")
+
+
 def target_labels(paths: Paths, own: list[str] | None = None, *, asked: bool = True) -> list[str]:
     """The labels of --label_txt; for a fine-tuned model its own, of which a file that was asked for may name some."""
     path = paths.label_txt

@@ -6,16 +6,8 @@ from pathlib import Path
 
 from ssast.errors import UserError
 from ssast.model.checkpoints.model_folder import THRESHOLDS
-from ssast.model.label_kinds import YES_NO, LabelKinds
 from ssast.model.thresholds import thresholds_of
-from ssast.safe_reading import brief, json_of, some, text_of
-
-
-def check_yes_no(kinds: LabelKinds, **asked: float | None) -> None:
-    """UserError where an option that only yes/no labels can follow is given, and no label is one."""
-    given = [f"--{name}" for name, value in asked.items() if value is not None]
-    if given and all(label.kind != YES_NO for label in kinds.labels):
-        raise UserError(f"{given[0]} belongs to yes/no labels, but {some(kinds.names)} is none; leave it out.")
+from ssast.safe_reading import brief, json_of, text_of
 
 
 def read_thresholds(model_folder: str | Path | None) -> dict[str, float]:

@@ -69,7 +69,7 @@ def calls(monkeypatch) -> Counter[str]:
 
     for name in ("check_together", "settled"):
         watch(resolve, name)
-    for name in ("robust_terminal", "check_environment", "held", "uploading"):
+    for name in ("robust_terminal", "check_environment", "_held", "uploading"):
         watch(wrapper, name)
     for name in ("robust_terminal", "check_environment"):
         watch(cli, name)
@@ -147,7 +147,7 @@ def test_options_are_checked_once_from_python_and_from_the_command_line(mode, in
     assert cli.main(command(mode)) == 0
     assert from_python == calls
     assert (calls["check_together"], calls["settled"], calls["robust_terminal"], calls["check_environment"]) == (1,) * 4
-    assert calls["held"] == bool(MODES[mode].lock)
+    assert calls["_held"] == bool(MODES[mode].lock)
 
 
 def test_a_mode_runs_behind_a_screen_that_ends_nothing(instead):
@@ -219,7 +219,7 @@ def test_modes_within_a_mode_open_neither_the_screen_nor_the_bucket_again(calls,
     nested()(**asked("finetune", seeds=3, bucket_name="bucket", pretrained_mdl_path="none"))
     assert sent == [Path("out")]
     assert (calls["robust_terminal"], calls["check_environment"]) == (1, 1)
-    assert (calls["held"], calls["check_together"]) == (4, 4), "each has a folder, and options, of its own"
+    assert (calls["_held"], calls["check_together"]) == (4, 4), "each has a folder, and options, of its own"
     nested()(**asked("finetune", bucket_name="bucket", pretrained_mdl_path="none"))
     assert len(sent) == 2, "the next run opens them anew"
 
@@ -230,7 +230,7 @@ def test_the_folds_of_a_run_are_modes_within_it(still_corpus, calls):
     small = {"target_length": 32, "model_size": "tiny", "pretrained_mdl_path": "none", "device": "cpu", "resamples": 5}
     small |= {"precision": "fp32", "epochs": 1}
     ssast.finetune(**data, **small, label_txt=str(still_corpus.label_txt), folds=2, exp_dir="out")
-    assert (calls["robust_terminal"], calls["held"], calls["check_together"]) == (1, 3, 3)
+    assert (calls["robust_terminal"], calls["_held"], calls["check_together"]) == (1, 3, 3)
 
 
 def test_a_mode_that_fails_ends_what_surrounds_it(instead, tmp_path):

@@ -9,17 +9,17 @@ from contextvars import ContextVar
 from pathlib import Path
 from typing import Any, Generic, TypeVar
 
-from ssast.data.storage.atomic_writes import at_home
+from ssast.data.storage.atomic_writes import at_home, staying_in, writable_folder
+from ssast.data.storage.folder_lock import LOCK, in_use
 from ssast.data.storage.location import Location
 from ssast.engine import distributed
 from ssast.errors import UserError
 from ssast.options.options import Options
 from ssast.options.parts import Part
-from ssast.options.records import MODES
+from ssast.options.records import BESIDE, MODES, THERE
 from ssast.options.resolve import resolve
 from ssast.runs.context import say
-from ssast.runs.output.earlier_results import left_as_it_was
-from ssast.runs.output.lock import held
+from ssast.runs.output.earlier_results import check_open, left_as_it_was
 from ssast.runs.output.uploads import uploading
 from ssast.runs.paths import Paths
 from ssast.runs.wrapping.environment import check_environment
@@ -84,13 +84,48 @@ def _around(name: str, paths: Paths, *, sends: bool, asked: Mapping[str, object]
     record, folder = MODES[name], Path(paths.exp_dir)
     with contextlib.ExitStack() as stack:
         if record.lock:
-            stack.enter_context(held(paths.exp_dir, name, record.lock, part))
+            stack.enter_context(_held(paths.exp_dir, name, record.lock, part))
         if record.sends and sends and paths.bucket_name:
             stack.enter_context(_sending(folder, paths.results, part))
         if record.tidies:
             stack.enter_context(left_as_it_was(at_home(paths.exp_dir), part))
             stack.enter_context(_enough_memory(name, asked))
         yield
+
+
+@contextlib.contextmanager
+def _held(exp_dir: str, mode: str, lock: str, part: Part) -> Iterator[None]:
+    """Refuse an output folder that another run has; within another mode of the same run it may be had.
+
+    A part of a run has what is its own in the folder, and refuses the same part alone.
+    Of several processes the main one holds the folder for all, until the last has done its share. `lock` says where the
+    lock lies, as in a mode's record.
+    """
+    holding = _locked(exp_dir, mode, lock, part) if distributed.is_main() else contextlib.nullcontext()
+    with staying_in(exp_dir), holding:
+        yield
+        distributed.wait()
+
+
+@contextlib.contextmanager
+def _locked(exp_dir: str, mode: str, lock: str, part: Part) -> Iterator[None]:
+    folder = Path(exp_dir).expanduser().absolute()
+    if "://" in exp_dir or (lock == THERE and not folder.is_dir()):
+        yield  # the mode says what is wrong with it
+        return
+    check_open(folder)
+    home = folder.parent if lock == BESIDE else folder
+    absent = [place for place in (home, *home.parents) if not place.exists()]
+    try:
+        writable_folder(home)
+        name = f".{folder.name}{LOCK}" if lock == BESIDE else f"{LOCK}{part.suffix}"
+        by = mode if part.is_whole else f"{mode} --part {part.number}/{part.count}"
+        with in_use(Path(exp_dir), home / name, by):
+            yield
+    finally:
+        with contextlib.suppress(OSError):  # something lies in it
+            for made in absent:
+                made.rmdir()
 
 
 @contextlib.contextmanager

@@ -5,7 +5,7 @@ from ssast.data.storage.location import Location
 from ssast.metrics.predictions import Predictions
 from ssast.metrics.scores import score
 from ssast.pages.flow_figure import flow_section
-from ssast.runs.reviewing.flow import add_flow
+from ssast.runs.reviewing.whole_review import add_flow
 from ssast.runs.rows import Rows
 
 REASONS = {
