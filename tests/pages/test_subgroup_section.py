@@ -1,4 +1,4 @@
-from ssast.pages.subgroup_section import gap_sentences, subgroup_section
+from ssast.pages.subgroup_section import gap_sentences, said_groups, subgroup_section
 
 VALUE = {"value": 0.8, "interval": [0.7, 0.9]}
 SCORES = dict.fromkeys(("auc", "sensitivity", "calibration_slope", "calibration_intercept"), VALUE)
@@ -29,3 +29,11 @@ def test_the_section_shows_every_group_how_numbers_were_cut_and_who_has_no_group
     assert subgroup_section({}) == ""
     many = subgroup_section(metrics(groups=[f"g{n}" for n in range(20)] + ["a", "b"]))
     assert "<summary>23 groups of labels</summary>" in many
+
+
+def test_the_screen_says_how_groups_were_made_and_which_gaps_there_are():
+    """Who asked for groups saw nothing of them before the page was opened."""
+    first, second, *_ = said_groups(metrics())
+    assert first == "Groups of age: age is cut at 3; 2 clips have no group."
+    assert second.startswith("ill, age: AUC of b differs")
+    assert said_groups({}) == []

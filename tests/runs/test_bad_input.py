@@ -121,6 +121,12 @@ def check_all(cases):
             "2 of the",
         ),
         (
+            "zeros that a spreadsheet ate",
+            ("evaluate",),
+            lambda d: {"data_split_root": d.splits(lambda text: text.replace("\n00", "\n"))},
+            "; import uids as text into a spreadsheet); check --prefix",
+        ),
+        (
             "uid that leads out",
             ALL,
             lambda d: {"data_split_root": d.splits(lambda text: text + "../gone,s,0,1\n")},

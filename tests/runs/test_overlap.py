@@ -78,6 +78,14 @@ def test_people_are_compared_as_they_are_written_whatever_their_column_is_called
     assert bool(said) == bool(told)
 
 
+def test_what_is_found_in_a_part_of_the_training_rows_is_called_the_least():
+    """Of 100 clips of the training it said that 10 were in it: it had opened validation.csv alone."""
+    held_out = people("speaker", "1", "2")
+    assert overlap(held_out, [held_out], is_all=False).startswith("Careful: at least 2 of these 2 clips were used")
+    told = overlap(people("subject", "2", "9"), [held_out], is_all=False)
+    assert told.startswith("Careful: at least 1 of these 2 subjects")
+
+
 def test_two_tables_that_name_nobody_are_passed_over():
     assert overlap(people("age", 1, 2), [people("age", 3, 4)]) == ""
 

@@ -28,6 +28,14 @@ def subgroup_section(metrics: Mapping[str, Any]) -> str:
     return "".join(parts)
 
 
+def said_groups(metrics: Mapping[str, Any]) -> list[str]:
+    """What the screen says of groups: how columns were divided and what has no group, then the gaps."""
+    if not metrics.get("groups"):
+        return []
+    divided = {name: "; ".join(_division(column)) for name, column in metrics["groups"]["columns"].items()}
+    return [*(f"Groups of {name}: {words}." for name, words in divided.items() if words), *gap_sentences(metrics)]
+
+
 def gap_sentences(metrics: Mapping[str, Any]) -> list[str]:
     """Which gaps are told from luck, how many were looked at, and which groups are too small."""
     found = metrics["groups"]
@@ -66,9 +74,15 @@ def _not_looked_at(found: Mapping[str, Any]) -> list[str]:
 
 
 def _note(column: Mapping[str, Any]) -> str:
-    words = [column["note"]] if column["note"] else []
-    words += [f"{column['without']} clips have no group"] if column["without"] else []
+    words = _division(column)
     return f'<p class="soft">{escape("; ".join(words))}.</p>' if words else ""
+
+
+def _division(column: Mapping[str, Any]) -> list[str]:
+    """How a column was made groups of, and how many clips have none."""
+    without = column["without"]
+    lacking = f"{counted(without, 'clip')} {'has' if without == 1 else 'have'} no group"
+    return [*([column["note"]] if column["note"] else []), *([lacking] if without else [])]
 
 
 def _scores(column: Mapping[str, Any], metrics: Mapping[str, Any]) -> str:

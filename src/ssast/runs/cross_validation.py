@@ -122,7 +122,10 @@ def _sites(asked: int | str, source: Rows) -> ValueFolds | None:
     """The folds of a column's values where a column is asked for."""
     if isinstance(asked, int):
         return None
-    return ValueFolds.of(source.frame, asked, value_column(asked, source, "--folds").groups)
+    column = value_column(asked, source, "--folds")
+    if column.note:
+        say(f"{asked}: {column.note}")
+    return ValueFolds.of(source.frame, asked, column.groups)
 
 
 def _split_by_site(sites: ValueFolds) -> tuple[Split, str]:

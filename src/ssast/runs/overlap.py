@@ -12,19 +12,21 @@ def overlap(scored: pd.DataFrame, trained: Sequence[pd.DataFrame], *, is_all: bo
     """What is wrong with scores of these rows of a model trained on those; empty where nothing is.
 
     Where those are none, or not all (`is_all`), nothing is said of a missing column of people: the others may have it.
+    What is found is then said to be the least.
     """
+    least = "" if is_all else "at least "
     known = {uid for frame in trained for uid in frame.index}
     clips = int(scored.index.isin(known).sum())
     if clips:
         return (
-            f"Careful: {clips} of these {len(scored)} clips were used in training, "
+            f"Careful: {least}{clips} of these {len(scored)} clips were used in training, "
             "so the scores do not say how well the model does on new recordings."
         )
     here, *there = find_all_people([scored, *trained])
     named = [people for people in there if people is not None]
     if here is None or not named:
         return _unnamed(here, named) if is_all and trained else ""
-    return _same_people(here, named)
+    return _same_people(here, named, least)
 
 
 def say_overlap(scored: pd.DataFrame, trained: Sequence[pd.DataFrame]) -> None:
@@ -33,7 +35,7 @@ def say_overlap(scored: pd.DataFrame, trained: Sequence[pd.DataFrame]) -> None:
         say(careful)
 
 
-def _same_people(here: People, there: Sequence[People]) -> str:
+def _same_people(here: People, there: Sequence[People], least: str) -> str:
     """Who is among the scored and among the trained, by the same name or by one that may be another spelling of it."""
     trained = {name for people in there for name in people.known}
     shared = here.known & trained
@@ -41,16 +43,16 @@ def _same_people(here: People, there: Sequence[People]) -> str:
     column = f"column {here.column}" if other == here.column else f"column {here.column}, in the training csv {other}"
     if shared:
         return (
-            f"Careful: {len(shared)} of these {len(here.known)} subjects ({column}) were in the training csv too, "
-            "so the scores do not say how well the model does on new people."
+            f"Careful: {least}{len(shared)} of these {len(here.known)} subjects ({column}) were in the training csv "
+            "too, so the scores do not say how well the model does on new people."
         )
     alike = list(across(here.known, trained))
     if not alike:
         return ""
     first, second = alike[0]
     return (
-        f"Careful: {len(alike)} of these {len(here.known)} subjects ({column}) may have been in the training csv too, "
-        f"spelled differently: {first} here, {second} there; `ssast check` names them all."
+        f"Careful: {least}{len(alike)} of these {len(here.known)} subjects ({column}) may have been in the training "
+        f"csv too, spelled differently: {first} here, {second} there; `ssast check` names them all."
     )
 
 

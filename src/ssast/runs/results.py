@@ -26,6 +26,7 @@ from ssast.pages.rater_section import rater_sentences
 from ssast.pages.remarks import remarks
 from ssast.pages.report_page import hardest, report_page
 from ssast.pages.sentences import how_sure
+from ssast.pages.subgroup_section import said_groups
 from ssast.pages.tables import reasons, screen_tables, text_table
 from ssast.runs.batches import ClipReader
 from ssast.runs.context import say
@@ -92,7 +93,8 @@ def write_scores(folder: Path, predictions: Predictions, metrics: Metrics) -> No
         aucs_table(metrics).to_csv(unfinished, index=False)
     for shown in screen_tables(metrics):
         say(shown)
-    for sentence in (*reasons(metrics), *remarks(metrics), *rater_sentences(metrics), how_sure(metrics)):
+    sentences = (*reasons(metrics), *remarks(metrics), *rater_sentences(metrics), *said_groups(metrics))
+    for sentence in (*sentences, how_sure(metrics)):
         say(sentence)
     for rows in (site_rows(metrics), place_rows(metrics)):
         if rows:

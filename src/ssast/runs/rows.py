@@ -16,6 +16,7 @@ from ssast.data.recordings import check_uid
 from ssast.data.shards.collection import Collection, opened, opened_anew, table_named
 from ssast.data.storage.location import Location
 from ssast.data.tables.label_file import asked_kinds, kinds_in_table, kinds_place
+from ssast.data.tables.people import across
 from ssast.data.tables.ratings import (
     DRAW,
     MEAN_RATING,
@@ -204,25 +205,29 @@ def _check_recordings(paths: Paths, frame: pd.DataFrame, source: Location, on_ba
         raise UserError(f"the data folder {root} {what}; check --prefix, --study and --bucket_name.", path=root)
     for uid in frame.index:
         check_uid(uid)
-    missing, what = _not_there(root, collection, list(frame.index))
+    missing, what, there = _not_there(root, collection, list(frame.index))
+    if not missing or (on_bad_audio == "skip" and len(missing) < len(frame)):
+        return
+    pair = next(across(missing, there), ())
+    hint = f" ({pair[0]} may be {pair[1]} there; import uids as text into a spreadsheet)" if pair else ""
     if len(missing) == len(frame):
-        raise UserError(f"no uid of {source} has a {what} in {root}; check --prefix and --study.", path=[source, root])
-    if missing and on_bad_audio == "error":
-        raise UserError(
-            f"{len(missing)} of the {len(frame)} uids of {source} have no {what} in {root}, the first is {missing[0]}; "
-            "put the recordings there, remove the rows, or pass --on_bad_audio skip.",
-            uid=missing,
-            path=[source, root],
-        )
+        whole = f"no uid of {source} has a {what} in {root}{hint}; check --prefix and --study."
+        raise UserError(whole, uid=pair, path=[source, root])
+    raise UserError(
+        f"{len(missing)} of the {len(frame)} uids of {source} have no {what} in {root}, the first is {missing[0]}"
+        f"{hint}; put the recordings there, remove the rows, or pass --on_bad_audio skip.",
+        uid=[*missing, *pair],
+        path=[source, root],
+    )
 
 
-def _not_there(root: Location, collection: Collection | None, uids: list[str]) -> tuple[list[str], str]:
-    """Those of the uids that have no recording, and what they lack: a folder or a row."""
+def _not_there(root: Location, collection: Collection | None, uids: list[str]) -> tuple[list[str], str, set[str]]:
+    """Those of the uids that have no recording, what they lack, a folder or a row, and the uids that are there."""
     if collection is not None:
-        return [uid for uid in uids if uid not in collection], "row"
+        return [uid for uid in uids if uid not in collection], "row", set(collection.uids)
     there = {place.name for place in root.list()}
     # Names may be spelled otherwise on a disk that does not tell capitals from small letters.
-    return [uid for uid in uids if uid not in there and not (root.is_local and (root / uid).exists())], "folder"
+    return [uid for uid in uids if uid not in there and not (root.is_local and (root / uid).exists())], "folder", there
 
 
 def label_kinds(paths: Paths, loss: str, *, weighs: bool = False) -> LabelKinds:

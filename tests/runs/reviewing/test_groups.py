@@ -64,3 +64,29 @@ def test_a_private_run_hides_the_names_of_places_and_shows_the_sexes(monkeypatch
     sex, site = columns("sex,site", sex=["f", "female"], site=["Mayo", "Bern"])
     assert sex.groups == ["f", "female"]
     assert site.groups == ["group-hash", "group-hash"]
+
+
+def test_spellings_in_other_capitals_and_blanks_are_one_group_by_the_commonest():
+    """F and f were two groups, so that none was large enough, and half of a site was left out in its place."""
+    (sex,) = columns("sex", sex=["F", "f", "f", "m", "M ", "Bad  Berka", "bad berka", "bad berka"])
+    assert sex.groups == ["f", "f", "f", "M ", "M ", "bad berka", "bad berka", "bad berka"]
+    assert sex.note == "Bad  Berka counts as bad berka, F counts as f, m counts as M "
+    assert columns("band", band=["<40", ">40"])[0].groups == ["<40", ">40"]
+
+
+def test_a_word_among_numbers_has_no_group_and_leaves_the_others_cut():
+    """One `unknown` made every age a group of its own, and a decimal comma beside it was lost."""
+    ages = [*(str(20 + n) for n in range(10)), "30,5", "unknown", None]
+    (age,) = columns("age", age=ages)
+    assert age.names == ["under 23", "23 to under 27", "27 and over"]
+    assert age.groups[-3:] == ["27 and over", None, None]
+    assert age.note == "age is cut at 23 and 27; 1 cell with text counts as empty"
+    (asked,) = columns("age:25", age=["24,5", "25", "n.k.", "??"])
+    assert asked.groups == ["under 25", "25 and over", None, None]
+    assert asked.note == "age is cut at 25; 2 cells with text count as empty"
+
+
+def test_codes_with_leading_zeros_are_names_however_many_they_are():
+    """Sites 01 to 12 were cut into thirds, as if 12 were more of a site."""
+    (site,) = columns("site", site=[f"{n:02d}" for n in range(1, 13)])
+    assert site.names == [f"{n:02d}" for n in range(1, 13)]

@@ -113,9 +113,7 @@ def numbers_or_text(cells: list[str]) -> pd.Series:
     """Numbers where every filled cell is one and none has leading zeros, else the text; empty cells are NaN."""
     missing = np.array([cell.lower() in NO_VALUE for cell in cells])
     filled = [cell for cell, empty in zip(cells, missing, strict=True) if not empty]
-    # A decimal comma, as spreadsheets of many countries write it.
-    plain = [re.sub(r"^([+-]?\d+),(\d+)$", r"\1.\2", cell) for cell in filled]
-    numbers = pd.to_numeric(pd.Series(plain, dtype=object), errors="coerce")
+    numbers = pd.to_numeric(pd.Series([_with_point(cell) for cell in filled], dtype=object), errors="coerce")
     if filled and not numbers.isna().any() and not any(re.match(r"[+-]?0\d", cell) for cell in filled):
         if not missing.any():
             return numbers
@@ -125,6 +123,16 @@ def numbers_or_text(cells: list[str]) -> pd.Series:
     if not filled:
         return pd.Series(np.full(len(cells), np.nan))
     return text_cells(cells)
+
+
+def _with_point(cell: str) -> str:
+    """A number with a decimal comma, as spreadsheets of many countries write it, with a point."""
+    return re.sub(r"^([+-]?\d+),(\d+)$", r"\1.\2", cell)
+
+
+def number_in(cell: str | None) -> float:
+    """The number that a single cell holds; NaN where it holds none."""
+    return float(pd.to_numeric(_with_point(cell or ""), errors="coerce"))
 
 
 def text_cells(cells: list[str]) -> pd.Series:

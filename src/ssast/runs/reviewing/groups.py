@@ -5,15 +5,20 @@ Shapes: R rows.
 
 import itertools
 import re
+import unicodedata
+from collections import Counter
+from collections.abc import Sequence
 
 import numpy as np
 import pandas as pd
 
 from ssast import redaction
 from ssast.data.tables.people import cell_name
+from ssast.data.tables.targets import number_in
 from ssast.errors import UserError
 from ssast.metrics.subgroups import GroupColumn
 from ssast.model.label_kinds import YES_NO
+from ssast.pages.tables import counted
 from ssast.runs.context import words_in
 from ssast.runs.rows import Rows
 from ssast.safe_reading import some
@@ -28,8 +33,9 @@ _CUT = re.compile(r"under [\d.]+|[\d.]+ to under [\d.]+|[\d.]+ and over")
 def group_columns(asked: str | None, source: Rows) -> list[GroupColumn]:
     """The groups of each row of a table by each column of `asked`, such as `sex,age:40:65`; none where it is empty.
 
-    Numbers are cut where it says, else in thirds of the rows at whole numbers. UserError where there is no such column,
-    where it has more groups than can be told apart, or where no label is yes or no or a scale with a cut.
+    Numbers are cut where it says, else in thirds of the rows at whole numbers; a column of numbers may have cells of
+    another kind, such as `unknown`, which have no group. UserError where there is no such column, where it has more
+    groups than can be told apart, or where no label is yes or no or a scale with a cut.
     """
     words = words_in(asked)
     if words and not any(label.kind == YES_NO or label.is_cut for label in source.kinds.labels):
@@ -42,24 +48,41 @@ def group_columns(asked: str | None, source: Rows) -> list[GroupColumn]:
 
 def _column(word: str, source: Rows) -> GroupColumn:
     name, *cuts = (part.strip() for part in word.split(":"))
-    cells = _cells(name, source, "--groups")
-    numbers = pd.to_numeric(cells, errors="coerce")
-    is_numeric = bool(cells.notna().any() and numbers.notna().eq(cells.notna()).all())
+    cells = [cell_name(cell) for cell in _cells(name, source, "--groups").tolist()]
+    numbers = pd.Series([number_in(cell) for cell in cells], dtype=np.float64)
+    filled, known = sum(cell is not None for cell in cells), int(numbers.notna().sum())
+    # Numbers with leading zeros are codes, of sites for example.
+    is_numeric = 2 * known > filled and not any(re.match(r"[+-]?0\d", cell) for cell in cells if cell is not None)
     if cuts or (is_numeric and numbers.nunique() > FEW_NUMBERS):
-        return _cut(name, numbers.to_numpy(dtype=np.float64, na_value=np.nan), _edges(name, cuts, numbers))
+        return _cut(name, numbers.to_numpy(), _edges(name, cuts, numbers), filled - known)
     return value_column(name, source)
 
 
 def value_column(name: str, source: Rows, option: str = "--groups") -> GroupColumn:
-    """The groups of each row of a table by the values of a column, which `option` names. UserError as above."""
-    groups = [_shown(cell_name(cell)) for cell in _cells(name, source, option).tolist()]
+    """The groups of each row of a table by the values of a column, which `option` names. UserError as above.
+
+    Cells that differ in capital letters and blanks alone are one group: half of Bern is no site of its own.
+    """
+    cells = [cell_name(cell) for cell in _cells(name, source, option).tolist()]
+    one = _one_spelling(cells)
+    groups = [None if cell is None else _shown(one[cell]) for cell in cells]
     found = {group for group in groups if group is not None}
     if len(found) > _MOST_GROUPS:
         raise UserError(
             f"{option} names {name!r}, which has {len(found)} different cells; a column of groups has "
             f"{_MOST_GROUPS} at most."
         )
-    return GroupColumn(name, groups)
+    doubled = [f"{_shown(cell)} counts as {_shown(own)}" for cell, own in sorted(one.items()) if cell != own]
+    return GroupColumn(name, groups, some(doubled))
+
+
+def _one_spelling(cells: Sequence[str | None]) -> dict[str, str]:
+    """What each cell counts as: the commonest of those that differ from it in capital letters and blanks alone."""
+    alike: dict[str, list[str]] = {}
+    for cell, _ in sorted(Counter(cell for cell in cells if cell is not None).items(), key=lambda own: (-own[1], own)):
+        plain = " ".join(unicodedata.normalize("NFKC", cell).casefold().split())
+        alike.setdefault(plain, []).append(cell)
+    return {cell: own[0] for own in alike.values() for cell in own}
 
 
 def _cells(name: str, source: Rows, option: str) -> pd.Series:
@@ -73,10 +96,8 @@ def _cells(name: str, source: Rows, option: str) -> pd.Series:
     return frame[name]
 
 
-def _shown(cell: str | None) -> str | None:
+def _shown(cell: str) -> str:
     """A group's name as it may be shown: a private run hides the names of places, and not those of the sexes."""
-    if cell is None:
-        return None
     cell = cell.removesuffix(".0")
     return cell if is_harmless(cell) else redaction.shown_name("group", cell)
 
@@ -104,11 +125,18 @@ def _edges(name: str, cuts: list[str], numbers: pd.Series) -> list[float]:
     return whole if len(whole) == 2 else sorted({float(f"{edge:.3g}") for edge in thirds})
 
 
-def _cut(name: str, numbers_R: np.ndarray, edges: list[float]) -> GroupColumn:
+def _cut(name: str, numbers_R: np.ndarray, edges: list[float], others: int) -> GroupColumn:
+    """Numbers in the groups between edges; `others` cells hold something else."""
     shown = [f"{edge:g}" for edge in edges]
     names = [f"under {shown[0]}"]
     names += [f"{low} to under {high}" for low, high in itertools.pairwise(shown)]
     names.append(f"{shown[-1]} and over")
     place_R = np.searchsorted(edges, numbers_R, side="right")
     groups = [None if np.isnan(value) else names[at] for value, at in zip(numbers_R, place_R.tolist(), strict=True)]
-    return GroupColumn(name, groups, f"{name} is cut at {' and '.join(shown)}")
+    note = f"{name} is cut at {' and '.join(shown)}"
+    return GroupColumn(
+        name,
+        groups,
+        note
+        + (f"; {counted(others, 'cell')} with text {'counts' if others == 1 else 'count'} as empty" if others else ""),
+    )
