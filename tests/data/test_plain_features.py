@@ -98,8 +98,9 @@ def test_only_what_was_neither_measured_nor_kept_is_read_and_bad_recordings_stay
         plain.take({"c": np.array([5.0, 6], np.float32)})
 
     contents = ["content of a", "content of b", "content of c", None]
-    found = complete(plain, ["a", "b", "c", "bad"], contents, kept, reads)
+    complete(plain, ["a", "b", "c", "bad"], contents, kept, reads)
+    found = plain.values(["a", "b", "c", "bad"])
     np.testing.assert_array_equal(found, [[1, 2], [3, 4], [5, 6], [np.nan, np.nan]])
     assert read == ["c", "bad"]
     np.testing.assert_array_equal(kept.find("content of a"), [1, 2])
-    assert complete(PlainFeatures(), [], [], None, lambda missing: None).shape == (0, 0)
+    assert PlainFeatures().values([]).shape == (0, 0)

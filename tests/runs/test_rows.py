@@ -8,9 +8,13 @@ import pytest
 
 import ssast
 from ssast import cli
+from ssast.data.storage.location import Location
+from ssast.data.tables.ratings import Ratings
 from ssast.metrics.predictions import Predictions, read_predictions
 from ssast.metrics.scores import score
 from ssast.model.classification import SSASTForAudioClassification
+from ssast.model.label_kinds import LabelKinds
+from ssast.runs.rows import Rows
 
 SHAPE = {"model_size": "tiny", "fshape": 32, "tshape": 8, "num_mel_bins": 32, "target_length": 48}
 FRONTEND = {"sample_rate": 16000, "num_mel_bins": 32, "target_length": 48, "mean": -4.0, "std": 4.0}
@@ -123,3 +127,13 @@ def test_such_a_label_is_refused_before_anything_is_done(corpus, tmp_path, capsy
     assert cli.main([mode, *map(str, words)]) == 2
     assert "the label 'high_target' of" in capsys.readouterr().err
     assert not (tmp_path / "out").exists()
+
+
+def test_a_part_of_rows_keeps_what_was_read_of_them_and_says_the_same_as_one_that_is_read_anew():
+    cells = pd.DataFrame({"fluent": ["1;2;3", "4", "2;3", ""]}, index=pd.Index(list("abcd"), name="uid"))
+    kinds, place = LabelKinds.plain("MSE", ["fluent"]), Location("t.csv")
+    part = Rows(cells, ["fluent"], place, kinds, read=Ratings.of(cells, kinds, place)).part(cells.loc[["c", "d", "a"]])
+    assert part.read is not None
+    np.testing.assert_array_equal(part.targets, [[2.5], [np.nan], [2]])
+    np.testing.assert_array_equal(part.targets, Rows(part.frame, ["fluent"], place, kinds).targets)
+    assert part.part(cells.loc[["a"]]).ratings.by_label[0].tolist() == [[1, 2, 3]]

@@ -32,10 +32,14 @@ _QUIET_SHARE, _BAND_DB = 0.1, 60.0
 
 
 class PlainFeatures:
-    """The plain features of the recordings that were prepared so far, by uid; of a windowed one those of its start."""
+    """The plain features of the recordings that were prepared so far, by uid; of a windowed one those of its start.
+
+    `asked` are those that were looked for in the cache, where nobody looks again.
+    """
 
     def __init__(self) -> None:
         self.found: dict[str, NDArray[np.float32]] = {}
+        self.asked: set[str] = set()
 
     def add(self, made: Batch, frontend: Frontend) -> None:
         """Measure those recordings of a prepared batch that were not met before."""
@@ -53,6 +57,12 @@ class PlainFeatures:
     def take(self, found: Mapping[str, NDArray[np.float32]]) -> None:
         """Take what other processes measured, or what was kept."""
         self.found |= found
+
+    def values(self, uids: Sequence[str]) -> Values:
+        """The features of these recordings (R, P), NaN where one cannot be used."""
+        width = len(next(iter(self.found.values()), []))
+        nothing = np.full(width, np.nan, dtype=np.float32)
+        return np.stack([self.found.get(uid, nothing) for uid in uids]) if uids else np.empty((0, width), np.float32)
 
 
 def plain_values(
@@ -133,10 +143,10 @@ def complete(
     contents: Iterable[str | None],
     kept: KeptPlainFeatures | None,
     read: Callable[[list[str]], None],
-) -> Values:
-    """The features of these recordings (R, P), NaN where one cannot be used.
+) -> None:
+    """Find the features of these recordings, and keep what was measured.
 
-    Those that were measured are kept, those that were not are taken from what is `kept`, and the rest is `read`.
+    Those that were not measured are taken from what is `kept`, and the rest is `read`.
     """
     content_of = dict(zip(uids, contents, strict=True))
     known = {uid: kept.find(content_of[uid]) for uid in uids if kept is not None}
@@ -145,6 +155,4 @@ def complete(
     for uid, values in known.items():
         if kept is not None and values is None and uid in plain.found:
             kept.keep(content_of[uid], plain.found[uid])
-    width = len(next(iter(plain.found.values()), []))
-    nothing = np.full(width, np.nan, dtype=np.float32)
-    return np.stack([plain.found.get(uid, nothing) for uid in uids]) if uids else np.empty((0, width), np.float32)
+    plain.asked.update(uids)

@@ -3,7 +3,6 @@
 Each remark is a row of check.csv: uid, split, finding, detail.
 """
 
-import math
 import re
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
@@ -18,6 +17,7 @@ from ssast.data.tables.people import (
     People,
     cell_name,
     find_all_people,
+    number_in,
     person_name,
     plain_name,
     spelled_twice,
@@ -158,7 +158,7 @@ def _against(fact: str, cells: Sequence[tuple[Any, str, str]]) -> list[tuple[Any
 
 
 def _differ(fact: str, one: Any, other: Any) -> bool:
-    numbers = _number(one), _number(other)
+    numbers = number_in(one), number_in(other)
     if None not in numbers:
         apart = abs(float(numbers[0] or 0) - float(numbers[1] or 0))
         return apart > _OLDER if fact == "age" else apart > 0
@@ -166,15 +166,7 @@ def _differ(fact: str, one: Any, other: Any) -> bool:
     return words[0] != words[1]
 
 
-def _number(cell: Any) -> float | None:
-    try:
-        number = float(cell)
-    except (TypeError, ValueError):
-        return None
-    return number if math.isfinite(number) else None
-
-
 def _shown(cell: Any) -> str:
-    if isinstance(cell, str) and _number(cell) is None:
+    if isinstance(cell, str) and number_in(cell) is None:
         return redaction.shown_name("cell", cell)
     return f"{cell:g}" if isinstance(cell, float) else str(cell)

@@ -1,7 +1,7 @@
 """Write an embedding of every recording, or of every step of its time: `ssast extract`."""
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 import pyarrow as pa
@@ -41,7 +41,7 @@ def extract(options: Options) -> Path:
     every = rows(paths, LabelKinds(()), on_bad_audio=options.on_bad_audio)
     reader = ClipReader.of(context, audio)
     bounds = part_bounds(context.part, len(every.frame), reader, blocks_of(paths, every))
-    source = replace(every, frame=every.frame.iloc[slice(*bounds)])
+    source = every.part(every.frame.iloc[slice(*bounds)])
     layer = model.layer if "layer" not in options.given else options.layer
     task = model.task if "task" not in options.given else options.task
     wanted = Wanted(options.embedding_type, layer, task)

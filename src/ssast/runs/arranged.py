@@ -14,7 +14,7 @@ from ssast.data.layout.file_column import FileColumn
 from ssast.data.layout.filenames import in_formats, printable, quoted
 from ssast.data.layout.held_out import choose_test
 from ssast.data.layout.labels import MOST_LABEL_VALUES, Labels, nearly_answers
-from ssast.data.tables.people import ENOUGH_SUBJECTS, NO_VALUE, grouped, people_in, spelled_twice
+from ssast.data.tables.people import ENOUGH_SUBJECTS, NO_VALUE, grouped, number_in, people_in, spelled_twice
 from ssast.errors import UserError
 from ssast.metrics.measures import SOFT_POSITIVE
 from ssast.pages.tables import counted
@@ -174,15 +174,8 @@ def _told(label: str, made: Mapping[str, tuple[str, str]]) -> str:
 def _has_groups(cells: Sequence[str]) -> bool:
     """Whether words of a column stand for groups of rows."""
     words = {cell for cell in cells if cell.lower() not in NO_VALUE}
-    return 2 <= len(words) <= min(MOST_LABEL_VALUES, len(cells) / 2) and not all(map(_is_number, words))
-
-
-def _is_number(word: str) -> bool:
-    try:
-        float(word.replace(",", "."))
-    except ValueError:
-        return False
-    return True
+    are_numbers = all(number_in(word) is not None for word in words)
+    return 2 <= len(words) <= min(MOST_LABEL_VALUES, len(cells) / 2) and not are_numbers
 
 
 def tell_files(named: FileColumn, kept: int, files: int, folder: Path) -> None:

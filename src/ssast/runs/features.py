@@ -132,7 +132,7 @@ class Pooler:
 
     def judge(self, uids: list[str], source: Rows) -> Iterator[tuple[str, dict[str, str]]]:
         """The uid and the findings of recordings that are read for nothing else."""
-        data = self._dataset(replace(source, frame=source.frame.loc[uids]))
+        data = self._dataset(source.part(source.frame.loc[uids]))
         for batch in self.reader.load(data, batch_size=JUDGED_AT_ONCE, is_part=True):
             yield from ((uid, self.reader.skipped.about(uid)) for uid in batch["uid"])
 
@@ -198,7 +198,7 @@ def _computed(pooler: Pooler, rows: Rows, missing: list[str]) -> Iterator[tuple[
     bad, size = pooler.reader.skipped, pooler.reader.loader_size
 
     def compute(own: list[str]) -> Iterator[tuple[str, Values, dict[str, str]]]:
-        for uid, values_KND in pooler.compute(replace(rows, frame=rows.frame.loc[own])):
+        for uid, values_KND in pooler.compute(rows.part(rows.frame.loc[own])):
             yield uid, values_KND, bad.about(uid)
 
     return _in_shares(missing, compute, size)

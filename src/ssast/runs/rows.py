@@ -1,7 +1,7 @@
 """Read the rows that a mode works on, with the labels that are asked of them."""
 
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
@@ -40,7 +40,8 @@ from ssast.safe_reading import some
 class Rows:
     """The rows of a csv that a mode works on, with the labels that are asked of them.
 
-    `asked` says what the labels are, numbers where it is left out; `way` what is made of several raters' answers.
+    `asked` says what the labels are, numbers where it is left out; `way` what is made of several raters' answers;
+    `read` is what the rows say of them, where that was read before.
     """
 
     frame: pd.DataFrame
@@ -48,6 +49,12 @@ class Rows:
     source: Location
     asked: LabelKinds | None = None
     way: str = MEAN_RATING
+    read: Ratings | None = None
+
+    def part(self, frame: pd.DataFrame) -> "Rows":
+        """Some of the rows, with what was read of them."""
+        read = self.read and self.read.at(self.frame.index.get_indexer(frame.index))
+        return replace(self, frame=frame, read=read)
 
     @property
     def kinds(self) -> LabelKinds:
@@ -57,7 +64,7 @@ class Rows:
     @cached_property
     def ratings(self) -> Ratings:
         """What the rows say of the labels, every rater's word."""
-        return Ratings.of(self.frame, self.kinds, self.source)
+        return self.read or Ratings.of(self.frame, self.kinds, self.source)
 
     @property
     def targets(self) -> NDArray[np.float64]:
@@ -117,8 +124,8 @@ def training_rows(
     train, held_out, sentence = split_validation(frame, val_share, seed)
     say(sentence)
     _say_kinds(ratings, raters)
-    labels = kinds.names
-    return Rows(train, labels, place, kinds, raters), Rows(held_out, labels, place, kinds, raters)
+    whole = Rows(frame, kinds.names, place, kinds, raters, ratings)
+    return whole.part(train), whole.part(held_out)
 
 
 def split_place(paths: Paths, name: str) -> Location:
@@ -173,8 +180,7 @@ def rows(paths: Paths, kinds: LabelKinds, *, on_bad_audio: str, in_part: bool = 
     kinds = with_raters(kinds, [str(column) for column in frame.columns], kept=False)
     if in_part:
         kinds = kinds.some(_labels_there(frame, kinds, place))
-    found = Rows(frame, kinds.names, place, kinds)
-    found.ratings  # noqa: B018 - a cell that cannot be meant is known now
+    found = Rows(frame, kinds.names, place, kinds, read=Ratings.of(frame, kinds, place))
     _check_recordings(paths, frame, place, on_bad_audio)
     return found
 

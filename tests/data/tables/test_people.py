@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 
 from ssast.data.tables.folds import assign_folds
-from ssast.data.tables.people import across, find_all_people, find_people, spelled_twice
+from ssast.data.tables.people import across, find_all_people, find_people, number_in, spelled_twice
 from ssast.data.tables.splits import read_split, split_validation
 from ssast.data.tables.targets import check_targets, label_values, targets
 from ssast.dataset_audit.people_check import people_remarks
@@ -212,3 +212,8 @@ def test_a_label_of_words_is_refused_with_the_numbers_to_write(tables, words):
         targets(table, ["y"])
     with pytest.raises(UserError, match="expected a number;"):
         targets(tables(train=f"uid,y\na,{yes}\nb,perhaps\n")["train"], ["y"])
+
+
+def test_a_number_has_a_point_or_a_comma_and_is_finite():
+    assert [number_in(cell) for cell in ("2.5", "2,5", " -3 ", 4, 0.5)] == [2.5, 2.5, -3, 4, 0.5]
+    assert {number_in(cell) for cell in ("", "visit 2", "1_2", "inf", "nan", "1.234,5", None, float("nan"))} == {None}

@@ -7,12 +7,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from unicodedata import normalize
 
-import numpy as np
-
 from ssast.data.layout.file_column import TableOfFiles, check_column
 from ssast.data.layout.filenames import filled, printable, quoted
 from ssast.data.tables.label_columns import check_label_names
-from ssast.data.tables.people import NO_VALUE, answer_of
+from ssast.data.tables.people import NO_VALUE, answer_of, number_in
 from ssast.errors import UserError
 from ssast.safe_reading import some
 
@@ -112,11 +110,7 @@ def _number(cell: str) -> float | None:
         return _NOTHING
     if (answer := answer_of(cell)) is not None:
         return answer
-    try:
-        number = float(cell.replace(",", "."))
-    except ValueError:
-        return None
-    return number if np.isfinite(number) and "_" not in cell else None
+    return number_in(cell)
 
 
 def _words(table: TableOfFiles, column: str) -> list[str]:

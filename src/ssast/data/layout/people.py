@@ -8,7 +8,7 @@ import pandas as pd
 
 from ssast.data.layout.file_column import TableOfFiles, check_column
 from ssast.data.layout.filenames import filled
-from ssast.data.tables.people import find_people
+from ssast.data.tables.people import find_people, number_in
 from ssast.safe_reading import some
 
 APART_YEARS = 5.0
@@ -59,11 +59,8 @@ def _differing(kind: str, cells: Mapping[int, str], lines: list[int]) -> str:
     """The values of a trait that one person cannot have all, with `and` between them."""
     values = list(dict.fromkeys(cell for line, cell in filled(cells).items() if line in lines))
     if kind == "age":
-        try:
-            years = [float(value.replace(",", ".")) for value in values]
-        except ValueError:
-            return ""
-        if not years or max(years) - min(years) <= APART_YEARS:
+        years = [year for value in values if (year := number_in(value)) is not None]
+        if len(years) < max(1, len(values)) or max(years) - min(years) <= APART_YEARS:
             return ""
     elif len({value.casefold() for value in values}) < 2:
         return ""

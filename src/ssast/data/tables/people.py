@@ -3,6 +3,7 @@
 Whether a column tells people apart is decided over all tables of a run together. Shapes: R rows of a table.
 """
 
+import math
 import re
 import unicodedata
 from collections.abc import Iterable, Iterator, Sequence
@@ -75,6 +76,16 @@ def is_naming(values: Iterable[Any]) -> bool:
     """Whether these tell people apart: a column `patient` may also say yes for patients and no for others."""
     plain = {str(value).strip().lower().removesuffix(".0") for value in values}
     return any(answer_of(value) is None and value not in NO_VALUE for value in plain)
+
+
+def number_in(cell: Any) -> float | None:
+    """The number that a cell holds, with a decimal point or comma; None for anything else, infinity among it."""
+    text = str(cell)
+    try:
+        number = float(text.replace(",", "."))
+    except ValueError:
+        return None
+    return number if math.isfinite(number) and "_" not in text else None
 
 
 def is_empty(cell: Any) -> bool:

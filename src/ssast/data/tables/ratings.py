@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
 from ssast.data.tables.people import is_empty, number_for
 from ssast.data.tables.targets import answer_cells, check_targets, label_values, refuse_cells
@@ -86,6 +87,10 @@ class Ratings:
         for label in kinds.labels:
             _check_columns(frame, label, source)
         return cls(kinds, [_ratings(frame, label, source) for label in kinds.labels], len(frame))
+
+    def at(self, rows: NDArray[np.intp]) -> "Ratings":
+        """Those of some of the rows."""
+        return Ratings(self.kinds, [own_RJ[rows] for own_RJ in self.by_label], len(rows))
 
     @property
     def most(self) -> list[int]:

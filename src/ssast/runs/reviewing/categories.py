@@ -6,7 +6,7 @@ import pandas as pd
 
 from ssast import redaction
 from ssast.data.tables.label_columns import UID
-from ssast.data.tables.people import cell_name, plain_name, subject_names
+from ssast.data.tables.people import cell_name, number_in, plain_name, subject_names
 from ssast.data.tables.ratings import columns_of, rater_columns
 from ssast.metrics.external.categories import LONGEST_CATEGORY, MOST_CATEGORIES, Shares
 from ssast.metrics.intervals import number_subjects
@@ -53,7 +53,7 @@ def _groups(cells: pd.Series, *, is_sex: bool) -> list[str | None] | None:
     """The category of each row, None where it is not known; None where the column has too many of them."""
     groups = [_group(cell, is_sex=is_sex) for cell in cells.tolist()]
     names = {group for group in groups if group is not None}
-    most = FEW_NUMBERS if all(_is_number(name) for name in names) else MOST_CATEGORIES
+    most = FEW_NUMBERS if all(number_in(name) is not None for name in names) else MOST_CATEGORIES
     is_category = 0 < len(names) <= most and all(len(name) <= LONGEST_CATEGORY for name in names)
     return groups if is_category else None
 
@@ -64,14 +64,6 @@ def _group(cell: object, *, is_sex: bool) -> str | None:
         return None
     plain = name.strip().removesuffix(".0").casefold()
     return _SEXES.get(plain, plain) if is_sex else plain
-
-
-def _is_number(name: str) -> bool:
-    try:
-        float(name)
-    except ValueError:
-        return False
-    return True
 
 
 def shown_categories(found: Mapping[str, Shares]) -> dict[str, Shares]:

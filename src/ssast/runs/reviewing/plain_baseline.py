@@ -5,7 +5,7 @@ Shapes: R rows, P plain features.
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -46,8 +46,6 @@ class PlainBaseline:
     plain: PlainFeatures
     cache_gb: float
     keeps: bool
-    done: set[str] = field(default_factory=set)
-    """The recordings that were asked for before: they are not looked for in the cache again."""
 
     @classmethod
     def of(cls, reader: ClipReader, cache_gb: float, *, keeps: bool = True) -> "PlainBaseline":
@@ -63,8 +61,8 @@ class PlainBaseline:
         """The same, with the recordings' noise and bandwidth behind them."""
         self._share()
         uids = list(source.frame.index)
-        self._complete(source, [uid for uid in uids if uid not in self.done])
-        return self._with_whole_lengths(complete(self.plain, uids, [None] * len(uids), None, lambda _: None), uids)
+        self._complete(source, [uid for uid in uids if uid not in self.plain.asked])
+        return self._with_whole_lengths(self.plain.values(uids), uids)
 
     def _complete(self, source: Rows, uids: list[str]) -> None:
         """Find what was measured of these recordings, in this run or in one before, and measure the others."""
@@ -77,10 +75,9 @@ class PlainBaseline:
 
         def read(missing: list[str]) -> None:
             usable = [uid for uid in missing if not self.reader.skipped.has(uid)]
-            self._read(replace(source, frame=source.frame.loc[usable]))
+            self._read(source.part(source.frame.loc[usable]))
 
         complete(self.plain, uids, contents, kept, read)
-        self.done.update(uids)
 
     def _share(self) -> None:
         if distributed.size() > 1:

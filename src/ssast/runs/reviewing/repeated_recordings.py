@@ -13,7 +13,7 @@ import pandas as pd
 
 from ssast import redaction
 from ssast.data.storage.location import Location
-from ssast.data.tables.people import cell_name, find_people, plain_name
+from ssast.data.tables.people import cell_name, find_people, number_in, plain_name
 from ssast.data.tables.splits import read_split
 from ssast.errors import UserError
 from ssast.metrics.measures import Floats
@@ -111,10 +111,8 @@ def _place(session: str) -> tuple[float, list[str | float]]:
     """Numbers come by their size, then names by the alphabet, and by the numbers in them: visit 2 before visit 10."""
     parts = re.split(r"(\d+)", session.casefold())
     inside: list[str | float] = [float(part) if at % 2 else part for at, part in enumerate(parts)]
-    try:
-        return float(session), inside
-    except ValueError:
-        return float("inf"), inside
+    number = number_in(session)
+    return float("inf") if number is None else number, inside
 
 
 def _checked_order(sessions: Iterable[str], place: Location) -> list[str]:
@@ -128,12 +126,9 @@ def _checked_order(sessions: Iterable[str], place: Location) -> list[str]:
             cell=dates[0],
         )
     words = {re.sub(r"[\W\d_]+", " ", name.casefold()).strip() for name in names}
-    is_plain = len(words) == 1 and (words != {""} or all(_DAY.fullmatch(name) or _is_number(name) for name in names))
+    are_numbers = all(_DAY.fullmatch(name) or number_in(name) is not None for name in names)
+    is_plain = len(words) == 1 and (words != {""} or are_numbers)
     return [] if is_plain else names
-
-
-def _is_number(session: str) -> bool:
-    return _place(session)[0] < float("inf")
 
 
 def table_of(word: str) -> Path:
