@@ -25,7 +25,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from gpu_rates import H100_CLIPS, H100_LATE_CLIPS
 from short_shards import short_shards
 
 RESULTS = Path(__file__).parent / "scale_results"
@@ -41,6 +40,10 @@ MOST_FOLDERS = 10_000
 """So many folders are made at most; their clips are links to one file, fewer than a disk allows."""
 ASKING_AT_ONCE = 8 * 8
 """Eight processes that load, each with eight requests on their way."""
+H100_CLIPS = 1186.0
+"""Clips of 10 s a second in the joint step of base, 128 clips, compiled: docs/performance.md, by `gpu.py`."""
+H100_LATE_CLIPS = 3184.0
+"""The same with `--mask_layer 10`."""
 PEAK = """
 import resource, sys, time
 began = time.perf_counter()

@@ -24,7 +24,7 @@ import pyarrow.parquet as pq
 import soundfile
 import torch
 from fsspec.implementations.local import LocalFileSystem
-from gpu_rates import H100_LATE_CLIPS
+from scale import H100_LATE_CLIPS
 from torch.utils.data import Dataset
 
 import ssast

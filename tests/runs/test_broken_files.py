@@ -45,7 +45,6 @@ def one_sentence(error):
 
 
 WAV = sound()
-FINITE = sound(subtype="FLOAT")
 
 
 def with_value(value):

@@ -40,10 +40,6 @@ def tensor(size, count=b"K\x01"):
     return named("torch._utils._rebuild_tensor_v2") + b"(" + storage(count) + b"K\x00" + rest + b"tR"
 
 
-def keyed(names, value):
-    return b"}(" + b"".join(name + value for name in names) + b"u"
-
-
 PICKLES = {
     "a name that doubles": DOUBLED + b"X\x01\0\0\0x\x93.",
     "a module that doubles": DOUBLED + b"q\x40X\x01\0\0\0xh\x40\x93.",

@@ -23,7 +23,6 @@ from ssast.model.label_kinds import CALLED
 FEW_PEOPLE = 10
 """A group with fewer people with the label, or fewer without it, is too small for anything to be said of it."""
 GAP_MEASURES = ("auc", "sensitivity", "calibration_slope", "calibration_intercept")
-_ENDS = {"auc": (-1.0, 1.0), "sensitivity": (-1.0, 1.0)}
 
 
 @dataclass(frozen=True)

@@ -31,7 +31,7 @@ def resolve(options: Options | None = None, /, **overrides: Any) -> Options:
     for name in overrides:
         _known(name, "there is no option", SPECS)
     base = Options() if options is None else options
-    file, asked_there = _config(overrides["config"]) if overrides.get("config") else ({}, set())
+    file, asked_there = load_config(overrides["config"]) if overrides.get("config") else ({}, set())
     values = {**file, **overrides}
     asked = asked_there | overrides.keys()
     given = base.given | (asked - {"mode", "config"})
@@ -42,13 +42,8 @@ def resolve(options: Options | None = None, /, **overrides: Any) -> Options:
     return settled(dataclasses.replace(chosen, part=_part(chosen)))
 
 
-def load_config(path: str | os.PathLike[str]) -> dict[str, Any]:
-    """The options in a YAML file, checked one by one; the block `record`, which a run adds, holds none."""
-    return _config(path)[0]
-
-
-def _config(path: str | os.PathLike[str]) -> tuple[dict[str, Any], set[str]]:
-    """The options in a YAML file, and the names of those that were asked for.
+def load_config(path: str | os.PathLike[str]) -> tuple[dict[str, Any], set[str]]:
+    """The options in a YAML file, checked one by one, and the names of those that were asked for.
 
     A run's record holds every option: asked for are those that differ from their default, or that it names under
     `record: given:`.

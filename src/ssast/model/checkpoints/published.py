@@ -17,9 +17,8 @@ from ssast.model.checkpoints.torch_file import load_tensors
 from ssast.model.encoder import SIZES, SSASTEncoder
 from ssast.safe_reading import brief
 
-IMAGENET_CLASSES = (
-    1000  # Published: the heads of the image model that the encoder was made from stay in the file, unused
-)
+# Published: the heads of the image model that the encoder was made from stay in the file, unused.
+IMAGENET_CLASSES = 1000
 _FRAGMENTS = ("v.head.", "v.head_dist.", "p_input_")
 PUBLISHED_ENDING = ".pth"
 
@@ -31,7 +30,6 @@ class Published:
     model_size: str
     fshape: int
     tshape: int
-    best_for: str
     where: str
 
     def address(self, name: str) -> str:
@@ -42,19 +40,19 @@ class Published:
 # Source: the tables of github.com/YuanGongND/ssast. The number in a name counts the hidden patches of pretraining; the
 # audio_model_* are those of the paper's ablation study (table 2), each unlike SSAST-Base-Patch-400 in one thing.
 PUBLISHED = {
-    "SSAST-Base-Frame-400": Published("base", 128, 2, "speech", "nx6nl4d4bl71sm8"),
-    "SSAST-Base-Patch-400": Published("base", 16, 16, "sounds of all kinds", "ewrzpco95n9jdz6"),
-    "SSAST-Base-Frame-250": Published("base", 128, 2, "analysis: fewer patches hidden", "4e6l7ulhwrfoana"),
-    "SSAST-Base-Patch-250": Published("base", 16, 16, "analysis: fewer patches hidden", "mxrm9qog6aj8hif"),
-    "SSAST-Small-Patch-400": Published("small", 16, 16, "less memory", "i24w446rl9pkf05"),
-    "SSAST-Tiny-Frame-400": Published("tiny", 128, 2, "speech, on little memory", "rx7g60ruzawffzv"),
-    "SSAST-Tiny-Patch-400": Published("tiny", 16, 16, "least memory", "fkbtf78y94113wz"),
-    "audio_model_100m": Published("base", 16, 16, "ablation: 100 patches hidden", "0oyrtfbjzkwho2p"),
-    "audio_model_dis": Published("base", 16, 16, "ablation: telling patches apart only", "znuzgwf2zvrpjkr"),
-    "audio_model_gen": Published("base", 16, 16, "ablation: drawing patches only", "u6ws5fjrid10x4p"),
-    "audio_model_as20k": Published("base", 16, 16, "ablation: from AudioSet-20K", "y6x2ck2ca3tb7d9"),
-    "audio_model_as": Published("base", 16, 16, "ablation: from AudioSet-2M alone", "m9p782df3faql1q"),
-    "audio_model_librispeech": Published("base", 16, 16, "ablation: from Librispeech alone", "f4bn2qelu3m8ksu"),
+    "SSAST-Base-Frame-400": Published("base", 128, 2, "nx6nl4d4bl71sm8"),
+    "SSAST-Base-Patch-400": Published("base", 16, 16, "ewrzpco95n9jdz6"),
+    "SSAST-Base-Frame-250": Published("base", 128, 2, "4e6l7ulhwrfoana"),
+    "SSAST-Base-Patch-250": Published("base", 16, 16, "mxrm9qog6aj8hif"),
+    "SSAST-Small-Patch-400": Published("small", 16, 16, "i24w446rl9pkf05"),
+    "SSAST-Tiny-Frame-400": Published("tiny", 128, 2, "rx7g60ruzawffzv"),
+    "SSAST-Tiny-Patch-400": Published("tiny", 16, 16, "fkbtf78y94113wz"),
+    "audio_model_100m": Published("base", 16, 16, "0oyrtfbjzkwho2p"),
+    "audio_model_dis": Published("base", 16, 16, "znuzgwf2zvrpjkr"),
+    "audio_model_gen": Published("base", 16, 16, "u6ws5fjrid10x4p"),
+    "audio_model_as20k": Published("base", 16, 16, "y6x2ck2ca3tb7d9"),
+    "audio_model_as": Published("base", 16, 16, "m9p782df3faql1q"),
+    "audio_model_librispeech": Published("base", 16, 16, "f4bn2qelu3m8ksu"),
 }
 
 
