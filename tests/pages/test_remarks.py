@@ -5,6 +5,7 @@ import pytest
 
 from ssast.metrics.measures import SOFT_POSITIVE
 from ssast.metrics.scores import choose_thresholds, score, unchosen_thresholds
+from ssast.model.label_kinds import SCALE, LabelKind, LabelKinds
 from ssast.pages.remarks import first_epoch, remarks, unchosen_sentence
 from ssast.pages.sentences import cautions, score_summary
 from ssast.pages.tables import screen_rows
@@ -113,3 +114,21 @@ def test_a_best_epoch_that_is_the_first_is_told(losses, is_told):
     assert bool(first_epoch(log)) == is_told
     if is_told:
         assert "The best of 3 epochs by validation loss is the first" in first_epoch([{"hardware": "cpu"}, *log])
+
+
+def test_a_scale_that_is_always_the_same_is_not_above_chance_and_its_missing_interval_is_named():
+    """Kappa was 0 and the level of chance -1e-17, so it was said to be above chance."""
+    scores = np.sort(np.random.default_rng(0).random((60, 3)))[:, ::-1]
+    kinds = LabelKinds((LabelKind("x", SCALE, (0, 1, 2, 3)),))
+    found = score(np.full((60, 1), 2.0), scores, ["x"], resamples=50, kinds=kinds) | {"by_subject": None}
+    found |= {"unit": "clip", "kinds": kinds.entries()}
+    told = " ".join(score_summary(found))
+    assert "Not shown to be above chance: x." in told
+    assert "at 0.000 (QWK; no interval)." in told
+    assert any(one.startswith("No interval can be given for the score of x: too few") for one in cautions(found))
+
+
+def test_a_single_speaker_is_counted_in_the_singular():
+    found = scored([1, 0] * 10, np.linspace(1, 0, 20), subjects=["a"] * 20)
+    assert score_summary(found)[0] == "20 clips of 1 speaker were scored for 1 label."
+    assert "Only 1 speaker was tested: take every number as a first look." in cautions(found)

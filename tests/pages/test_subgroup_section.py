@@ -22,6 +22,16 @@ def test_a_gap_beyond_luck_is_a_sentence_with_its_interval_and_small_groups_are_
     assert gap_sentences(metrics(is_told=False))[0].startswith("No gap is told from luck")
 
 
+def test_where_no_two_groups_are_large_enough_no_gap_is_said_to_have_been_looked_at():
+    found = metrics(is_told=False)
+    found["groups"] |= {"looked_at": 0}
+    first, *rest = gap_sentences(found)
+    assert first == "No gap can be looked at: that takes two groups of a column that are large enough."
+    assert not any("Bonferroni" in one for one in rest)
+    found["groups"] |= {"looked_at": 1}
+    assert any(one.startswith("1 gap to the largest group was looked at.") for one in gap_sentences(found))
+
+
 def test_the_section_shows_every_group_how_numbers_were_cut_and_who_has_no_group():
     text = subgroup_section(metrics())
     for words in ("age is cut at 3; 2 clips have no group.", "too small", "&lt;c&gt;", "b - a", "1 gap with corrected"):

@@ -119,6 +119,11 @@ def share_of(
     return Estimate(value, pulls_S, people_with(among_n, subject_n), SHARE)
 
 
+def is_flat(values_n: Floats) -> bool:
+    """Whether values differ by no more than their rounding."""
+    return bool(np.ptp(values_n) <= 1e-12 * np.abs(values_n).max())
+
+
 def mean_of(values_n: Floats, subject_n: NDArray[np.intp], subjects: int, scale: str = PLAIN) -> Estimate:
     """The mean over clips."""
     value = float(values_n.mean())
@@ -137,7 +142,7 @@ def slope_of(scores_n: Floats, values_n: Floats, subject_n: NDArray[np.intp], su
     """The slope of the line of least squares that tells values from scores; undefined where these do not vary."""
     away_n = scores_n - scores_n.mean()
     spread = float(away_n @ away_n)
-    if np.ptp(scores_n) == 0:
+    if is_flat(scores_n):
         return undefined(subjects)
     slope = float(away_n @ values_n) / spread
     rest_n = values_n - values_n.mean() - slope * away_n
@@ -147,7 +152,7 @@ def slope_of(scores_n: Floats, values_n: Floats, subject_n: NDArray[np.intp], su
 
 def correlation_of(scores_n: Floats, values_n: Floats, subject_n: NDArray[np.intp], subjects: int) -> Estimate:
     """Pearson's correlation, its error from what each clip adds (its influence), summed by subject."""
-    if np.ptp(scores_n) == 0 or np.ptp(values_n) == 0:
+    if is_flat(scores_n) or is_flat(values_n):
         return undefined(subjects, BOTH_WAYS)
     one_n, two_n = ((each - each.mean()) / each.std() for each in (scores_n, values_n))
     value = float(np.clip((one_n * two_n).mean(), -1, 1))

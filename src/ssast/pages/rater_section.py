@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from ssast.pages.html import Breakable, escape, table
-from ssast.pages.tables import number, span
+from ssast.pages.tables import counted, number, span, with_span
 
 _TITLES = {"qwk": "kappa with quadratic weights", "kappa": "Cohen's kappa", "ccc": "concordance (CCC)"}
 _ROWS = {
@@ -15,6 +15,8 @@ _ROWS = {
     "model_with_rater": "the model with a rater",
     "difference": "the model minus a rater",
 }
+_SAME = "all ratings of clips that several people rated are the same, so nothing says how far they agree beyond luck"
+_NOTHING: Mapping[str, Any] = {"value": None}
 
 
 def rater_sentences(metrics: Mapping[str, Any]) -> list[str]:
@@ -23,18 +25,29 @@ def rater_sentences(metrics: Mapping[str, Any]) -> list[str]:
 
 
 def _sentence(label: str, found: Mapping[str, Any]) -> str:
-    agree = [f"alpha {_cell(found['alpha'])}", f"ICC(2,1) {_cell(found['icc_2_1'])}" if "icc_2_1" in found else ""]
-    sentence = f"{label}: its raters agree with each other at {', '.join(filter(None, agree))}"
-    if "rater_with_rater" not in found:
+    if found["alpha"]["value"] is None:
+        return f"{label}: {_SAME}"
+    is_icc = found.get("icc_2_1", _NOTHING)["value"] is not None
+    agree = f"alpha {with_span(found['alpha'])}" + (f", ICC(2,1) {with_span(found['icc_2_1'])}" if is_icc else "")
+    sentence = f"{label}: its raters agree with each other at {agree}{_alone(found)}"
+    if found.get("rater_with_rater", _NOTHING)["value"] is None:
         return sentence
-    pairs = f"a rater with another {_cell(found['rater_with_rater'])}, the model with a rater"
-    ceiling = f"a rater with the others' mean {_cell(found['rater_with_mean'])}, " if "rater_with_mean" in found else ""
-    return f"{sentence}; {_TITLES[found['measure']]}: {ceiling}{pairs} {_cell(found['model_with_rater'])}"
+    pairs = f"a rater with another {with_span(found['rater_with_rater'])}, the model with a rater"
+    own = found.get("rater_with_mean", _NOTHING)
+    ceiling = "" if own["value"] is None else f"a rater with the others' mean {with_span(own)}, "
+    return f"{sentence}; {_TITLES[found['measure']]}: {ceiling}{pairs} {with_span(found['model_with_rater'])}"
 
 
-def _cell(estimate: Mapping[str, Any]) -> str:
-    interval = estimate["interval"]
-    return number(estimate["value"]) + (f" ({span(interval, 2)})" if interval else "")
+def _alone(found: Mapping[str, Any]) -> str:
+    return " (of a single clip that two people rated)" if found["n"] == 1 else ""
+
+
+def _unsaid(found: Mapping[str, Any]) -> list[str]:
+    """Why a measure has no value."""
+    if found["alpha"]["value"] is None:
+        return [f"{_SAME[0].upper()}{_SAME[1:]}."]
+    lacks_icc = "icc_2_1" in found and found["icc_2_1"]["value"] is None
+    return ["ICC(2,1) takes two clips that all of them rated, and ratings that differ."] if lacks_icc else []
 
 
 def rater_section(metrics: Mapping[str, Any]) -> str:
@@ -58,9 +71,9 @@ def _of_label(label: str, found: Mapping[str, Any]) -> str:
         for name, title in _ROWS.items()
         if name in found
     ]
-    text = (
-        f"{found['n']} clips with two ratings or more, {found['most']} at most; pairs by {_TITLES[found['measure']]}."
-    )
+    rated = f"{counted(found['n'], 'clip')} with two ratings or more, {found['most']} at most"
+    text = f"{rated}; pairs by {_TITLES[found['measure']]}."
+    why = "".join(f'<p class="soft">{escape(sentence)}</p>' for sentence in _unsaid(found))
     each = [[name, number(own["model"]), number(own["others"])] for name, own in found.get("each", {}).items()]
     single = table(["with", "the model", "the other raters, mean"], each) if each else ""
-    return f'{table(head, rows)}<p class="soft">{escape(text)}</p>{single}'
+    return f'{table(head, rows)}<p class="soft">{escape(text)}</p>{why}{single}'

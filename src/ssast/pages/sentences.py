@@ -6,13 +6,16 @@ from typing import Any
 from ssast.metrics.curves import Confusion
 from ssast.metrics.score_entries import parts_of
 from ssast.pages.remarks import is_told_from_luck, remarks
-from ssast.pages.tables import LEADING, TITLES, number, reasons, span
+from ssast.pages.tables import LEADING, TITLES, counted, number, reasons, span, were
 
 _FEW_SUBJECTS = 10
 _FEW_CLIPS = 10
 NO_EFFECT = {"BCE": 0.5, "MSE": 0.0, "ordinal": 0.0, "CE": 0.0}
 """What the leading measure is where score and truth have nothing to do with each other; of CE its level of chance
 says so, since it depends on the number of kinds."""
+_NOISE = 1e-9
+"""What two ways of adding the same numbers up may differ by."""
+_WITHOUT = "too few bear on it, the answers do not vary, or they agree with the truth without an exception"
 _LEADS = {
     "MSE": "the values correlate with the truth at",
     "ordinal": "the levels agree with the truth, beyond chance, at",
@@ -45,7 +48,10 @@ def cautions(metrics: Mapping[str, Any]) -> list[str]:
     """What speaks against leaning on the numbers, a sentence each."""
     found = [*(f"{sentence}." for sentence in reasons(metrics)), *remarks(metrics)]
     if metrics["subjects"] is not None and metrics["subjects"] < _FEW_SUBJECTS:
-        found.append(f"Only {metrics['subjects']} {metrics['unit']}s were tested: take every number as a first look.")
+        tested = f"{counted(metrics['subjects'], metrics['unit'])} {were(metrics['subjects'])} tested"
+        found.append(f"Only {tested}: take every number as a first look.")
+    if unsure := _without_interval(metrics):
+        found.append(f"No interval can be given for the score of {', '.join(unsure)}: {_WITHOUT}.")
     rare = [label for label, entry in metrics["labels"].items() if _is_rare(entry)]
     if rare:
         found.append(f"Fewer than {_FEW_CLIPS} clips with or without the label: {', '.join(rare)}.")
@@ -70,11 +76,11 @@ def _is_rare(entry: Mapping[str, Any]) -> bool:
 
 def _size(metrics: Mapping[str, Any]) -> str:
     labels = f"{len(metrics['labels'])} label{'s' if len(metrics['labels']) != 1 else ''}"
-    whose = f" of {metrics['subjects']} {metrics['unit']}s" if metrics["subjects"] is not None else ""
+    whose = f" of {counted(metrics['subjects'], metrics['unit'])}" if metrics["subjects"] is not None else ""
     without = (
         f"; {metrics['left_out']} of the csv could not be used and were left out" if metrics.get("left_out") else ""
     )
-    return f"{metrics['n']} clips{whose} were scored for {labels}{without}."
+    return f"{counted(metrics['n'], 'clip')}{whose} {were(metrics['n'])} scored for {labels}{without}."
 
 
 def _not_scored(metrics: Mapping[str, Any]) -> str:
@@ -87,12 +93,29 @@ def _average(metrics: Mapping[str, Any]) -> str:
     value = metrics["mean"][name]
     if value is None:
         return f"No label allows {TITLES[name]} to be computed."
-    sure = f"; 95 % interval {span(metrics['mean']['intervals'][name])}" if metrics["resamples"] else ""
+    sure = _interval(metrics["mean"]["intervals"][name]) if metrics["resamples"] else ""
     over = "On average over the labels" if len(metrics["labels"]) > 1 else "For it"
     if metrics["loss"] == "BCE":
         pairs = f"a clip with the label gets a higher score than one without it in {100 * value:.0f} of 100 pairs"
         return f"{over} {pairs} (AUC {number(value)}{sure})."
     return f"{over} {_LEADS[metrics['loss']]} {number(value)} ({TITLES[name]}{sure})."
+
+
+def _interval(pair: list[float] | None) -> str:
+    return "; no interval" if pair is None else f"; 95 % interval {span(pair)}"
+
+
+def _without_interval(metrics: Mapping[str, Any]) -> list[str]:
+    """The labels that have a score, but no interval of it."""
+    if not metrics["resamples"]:
+        return []
+    leading = {label: LEADING[part["loss"]] for part in parts_of(metrics) for label in part["labels"]}
+    entries = metrics["labels"]
+    return [
+        label
+        for label, name in leading.items()
+        if entries[label][name] is not None and entries[label]["intervals"][name] is None
+    ]
 
 
 def _against_chance(parts: Sequence[Mapping[str, Any]]) -> list[str]:
@@ -104,7 +127,8 @@ def _against_chance(parts: Sequence[Mapping[str, Any]]) -> list[str]:
         for label, entry in metrics["labels"].items():
             if entry[name] is not None and is_told_from_luck(metrics, label):
                 pair, level = entry["intervals"][name], entry["chance"][name]
-                is_above = (level is None or entry[name] > level) and (pair is None or pair[0] > nothing)
+                is_beyond = entry[name] > max(nothing, nothing if level is None else level) + _NOISE
+                is_above = is_beyond and (pair is None or pair[0] > nothing)
                 (above if is_above else unclear).append(label)
     sentences = [f"Above chance: {', '.join(above)}."] if above else []
     return sentences + ([f"Not shown to be above chance: {', '.join(unclear)}."] if unclear else [])

@@ -5,7 +5,7 @@ from typing import Any
 
 from ssast.pages.html import Breakable, bullets, escape, folded, table
 from ssast.pages.review_sections import with_interval
-from ssast.pages.tables import counted, number, span
+from ssast.pages.tables import counted, number, span, were
 
 _NAMES = {
     "auc": "AUC",
@@ -47,11 +47,14 @@ def gap_sentences(metrics: Mapping[str, Any]) -> list[str]:
         for gap in own["gaps"]
         if gap["is_told"]
     ]
+    rest = [*_too_small(found), *_not_looked_at(found)]
+    if not found["looked_at"]:
+        return ["No gap can be looked at: that takes two groups of a column that are large enough.", *rest]
     looked_at = counted(found["looked_at"], "gap")
     correction = "Their intervals are Bonferroni's: luck alone names any of them in at most 5 of 100 sets."
     first = told or ["No gap is told from luck, which does not show that there is none."]
-    count = f"{looked_at} to the largest group were looked at. {correction}"
-    return [*first, count, *_too_small(found), *_not_looked_at(found)]
+    count = f"{looked_at} to the largest group {were(found['looked_at'])} looked at. {correction}"
+    return [*first, count, *rest]
 
 
 def _too_small(found: Mapping[str, Any]) -> list[str]:

@@ -64,9 +64,19 @@ def counted(count: int, what: str) -> str:
     return f"{count} {what}{'' if count == 1 else 's'}"
 
 
+def were(count: int) -> str:
+    """The verb of so many: `was`, `were`."""
+    return "was" if count == 1 else "were"
+
+
 def span(pair: list[float] | None, digits: int = 3) -> str:
     """An interval as `0.812 to 0.901`."""
     return UNDEFINED if pair is None else f"{number(pair[0], digits)} to {number(pair[1], digits)}"
+
+
+def with_span(found: Mapping[str, Any]) -> str:
+    """A value, and its interval in brackets where it has one."""
+    return number(found["value"]) + (f" ({span(found['interval'], 2)})" if found["interval"] else "")
 
 
 def screen_tables(metrics: Mapping[str, Any]) -> list[str]:
@@ -120,7 +130,7 @@ def _with_column(rows: list[list[str]], title: str, found: Mapping[str, Any]) ->
     cells = [title]
     for label, *_ in rows[1:]:
         own = found.get(label)
-        cells.append("" if own is None else f"{number(own['value'])} ({span(own['interval'], 2)})")
+        cells.append("" if own is None else with_span(own))
     return [[*row, cell] for row, cell in zip(rows, cells, strict=True)]
 
 

@@ -1,6 +1,7 @@
 import numpy as np
 import pytest
 
+from ssast.metrics.estimates import correlation_of, slope_of
 from ssast.metrics.external.answers import NumberAnswers, ScaleAnswers, YesNoAnswers
 from ssast.metrics.external.recalibrating import fit_number_updates, fit_scale_updates, fit_updates
 from ssast.model.label_kinds import NUMBER, SCALE, LabelKind
@@ -164,3 +165,15 @@ def test_scales_and_numbers_of_too_few_people_or_one_score_are_not_fitted():
     still = fit_number_updates(truth, np.full(len(truth), 3.0), whose)
     assert (still.both, still.reason) == (None, "the scores do not vary, so no slope can be fitted")
     assert still.intercept.intercept == pytest.approx(truth.mean() - 3)
+
+
+def test_a_truth_that_never_varies_has_no_slope_and_scores_that_differ_by_rounding_do_not_vary():
+    """A slope of 0 was fitted, and the calibration slope after it was -9e15."""
+    scores, subject = np.random.default_rng(0).normal(size=40), np.arange(40)
+    found = fit_number_updates(np.full(40, 0.5), scores, subject)
+    assert found.both is None
+    assert found.reason == "the values of the truth do not vary, so no slope can be fitted"
+    rounded = 0.5 + 1e-16 * np.arange(40)
+    assert np.ptp(rounded) > 0
+    assert np.isnan(slope_of(rounded, scores, subject, 40).value)
+    assert np.isnan(correlation_of(rounded, scores, subject, 40).value)

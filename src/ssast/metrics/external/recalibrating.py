@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ssast.metrics.calibration import log_odds
-from ssast.metrics.estimates import logistic, people_with, slope_of
+from ssast.metrics.estimates import is_flat, logistic, people_with, slope_of
 from ssast.metrics.external.kept import counted_people
 from ssast.metrics.measures import Floats
 from ssast.metrics.subgroups import FEW_PEOPLE
@@ -98,7 +98,8 @@ def fit_number_updates(targets_n: Floats, scores_n: Floats, subject_n: NDArray[n
         why = f"{counted_people(people)} with a value are too few to recalibrate on"
         return Updates(people, None, reason=f"{why}; it takes {FEW_PEOPLE}, so give a larger share")
     large = Update(float((targets_n - scores_n).mean()), 1.0)
-    if np.ptp(scores_n) == 0:
-        return Updates(people, None, large, reason="the scores do not vary, so no slope can be fitted")
+    for what, values_n in (("scores", scores_n), ("values of the truth", targets_n)):
+        if is_flat(values_n):
+            return Updates(people, None, large, reason=f"the {what} do not vary, so no slope can be fitted")
     slope = slope_of(scores_n, targets_n, subject_n, int(subject_n.max()) + 1).value
     return Updates(people, None, large, Update(float(targets_n.mean() - slope * scores_n.mean()), slope))

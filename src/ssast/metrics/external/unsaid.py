@@ -67,13 +67,16 @@ def unsaid_of_label(
     of_each = "" if own.summary.people_without is None else " of each"
     if not own.summary.measures:
         people = _too_few(kind, own.summary.counts)
-        yield f"{label}: {people} here are too few to say how well it is told; it takes {FEW_PEOPLE}{of_each}"
+        verb = "is" if own.summary.counts == (1, None) else "are"
+        yield f"{label}: {people} here {verb} too few to say how well it is told; it takes {FEW_PEOPLE}{of_each}"
     if is_developed and own.there is None:
         yield f"{label}: development keeps no measures of it to hold these against"
     elif own.there is not None and not own.there.measures:
+        people = _too_few(kind, own.there.counts)
+        verb = "was" if own.there.counts == (1, None) else "were"
         yield (
-            f"{label}: {_too_few(kind, own.there.counts)} in the model's own test were too few to hold these measures "
-            f"against; it takes {FEW_PEOPLE}{of_each}"
+            f"{label}: {people} in the model's own test {verb} too few to hold these measures against; "
+            f"it takes {FEW_PEOPLE}{of_each}"
         )
     yield from _of_updates(label, own)
 

@@ -7,7 +7,7 @@ from ssast.metrics.level_measures import AT
 from ssast.pages.external.sites_section import cannot_list
 from ssast.pages.html import Breakable, bullets, escape, folded, table
 from ssast.pages.review_sections import with_interval
-from ssast.pages.tables import UNDEFINED, counted, number, span
+from ssast.pages.tables import UNDEFINED, counted, number, span, were
 
 _PROPERTIES = {
     "loudness": "loudness [dB]",
@@ -43,6 +43,7 @@ _MENDED = ("calibration_slope", "calibration_intercept", "brier", "rps", "mae", 
 _WAYS = {"before": "as they are", "intercept": "new intercept", "slope and intercept": "new slope and intercept"}
 _OPEN_LABELS = 6
 """Labels whose sentences stand open."""
+_SAME = "Nothing that was looked at differs beyond luck, which does not show that nothing does."
 _READING = (
     "Development: recordings are those that the model was trained and chosen on; measures and scores are of the people "
     "of its own test, whom it had not heard. Middle: half of the people lie below it; in brackets, where eight of ten "
@@ -89,11 +90,11 @@ def place_sentences(metrics: Mapping[str, Any]) -> list[str]:
     sentences = _carried_all(found)
     if found["development"]:
         named = [*_named_inputs(found), *_named_labels(found)]
-        sentences += named or ["Nothing that was looked at differs beyond luck, which does not show that nothing does."]
+        sentences += named or [_SAME if found["looked_at"] else "Nothing can be held against development here."]
         there = found["development"]
         sentences.append(
             f"{counted(found['looked_at'], 'comparison')} with development ({there['recordings']} recordings of "
-            f"{there['people']} {there['unit']}s, {there['tested']} in its test) were looked at."
+            f"{there['people']} {there['unit']}s, {there['tested']} in its test) {were(found['looked_at'])} looked at."
         )
     if found["recalibrated_on"]:
         sentences += [_whom(found["recalibrated_on"]), *_mended(found)]
