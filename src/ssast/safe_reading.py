@@ -13,7 +13,7 @@ import re
 import stat
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any, NoReturn, TypeGuard
 
 MOST_BYTES = 8 << 20
 MOST_VALUES, MOST_LISTS, MOST_YAML_EVENTS = 1_000_000, 200_000, 20_000
@@ -227,6 +227,11 @@ def _number(node: Any, read: Any) -> Any:
         return read()
     except (ValueError, IndexError, OverflowError):
         raise ValueError(f"{where}{brief(node.value)!r} is no number or date") from None
+
+
+def is_number(value: object) -> TypeGuard[int | float]:
+    """Whether a value of a file is a number; `true` and `false` are none, though Python counts them among them."""
+    return isinstance(value, int | float) and not isinstance(value, bool)
 
 
 def brief(value: object, most: int = 80) -> str:

@@ -12,9 +12,8 @@ from ssast.dataset_audit.advice import next_steps
 from ssast.dataset_audit.analysis import Clips, analyse
 from ssast.dataset_audit.matched_sentences import matched_sentences, of_model
 from ssast.dataset_audit.page import audit_page, csv_rows
-from ssast.dataset_audit.practical import is_practical
 from ssast.dataset_audit.sentences import audit_summary, direction, told_sentences
-from ssast.dataset_audit.traits import TRAIT_TITLES, traits
+from ssast.dataset_audit.traits import TRAIT_TITLES, is_practical, traits
 
 PEOPLE, CLIPS = 100, 3
 

@@ -92,7 +92,7 @@ def test_states_that_were_kept_before_recordings_were_judged_do_not_hide_them(us
     monkeypatch.setenv("SSAST_CACHE", str(tmp_path / "cache"))
     tune = {**usual, **SMALL, "pretrained_mdl_path": "none"}
     with monkeypatch.context() as patched:
-        patched.setattr("ssast.data.kept_findings.KeptFindings.keep", lambda *_: None)
+        patched.setattr("ssast.data.features.KeptFindings.keep", lambda *_: None)
         ssast.finetune(**tune | {"exp_dir": str(tmp_path / "older")})
     assert both(named(ssast.finetune(**tune))) == ALL
 

@@ -2,15 +2,17 @@
 
 Each recording has a file of its own in the cache, found by what is in the recording and by what made the states, so
 that other splits, seeds and runs find it too. A run reads them from one table, which lasts as long as it does.
-Of a recording that is heard whole there are the states of each of its windows.
+Of a recording that is heard whole there are the states of each of its windows. What was found in its sound is kept too:
+a recording whose states are kept need not be read again.
 Shapes: R rows, W windows of a recording, K poolings, N layers, D width, B clips of a batch.
 """
 
 import hashlib
+import json
 import shutil
 import weakref
 import zlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,8 +28,11 @@ from ssast.data.loader import Loader
 from ssast.data.storage.atomic_writes import first_line
 from ssast.data.storage.cache import Cache, fingerprint_of
 from ssast.errors import UserError
+from ssast.safe_reading import json_file
 
 _FORMAT = "pooled 1"
+_FINDINGS_FORMAT = "doubts 2"
+"""The version of the judgement; it changes whenever recordings are judged otherwise."""
 CHECKSUM_BYTES = 4
 
 Values = NDArray[np.float32]
@@ -119,6 +124,39 @@ class FeatureStore:
 
     def _key(self, content: str, states: States) -> str:
         return fingerprint_of(_FORMAT, self.made_by, content, states.tasks, states.layers, states.width)
+
+
+class KeptFindings:
+    """Sound findings of recordings in the cache, by content; `heard_as` names all else that they depend on."""
+
+    def __init__(self, cache: Cache, heard_as: str):
+        self.cache, self.heard_as = cache, heard_as
+
+    def find(self, content: str | None) -> dict[str, str] | None:
+        """The details by kind, none for a recording without findings; None where it has not been judged."""
+        place = None if content is None else self.cache.find(self._key(content))
+        if place is None:
+            return None
+        with suppress(FileNotFoundError, ValueError):  # another process made room; a disk that failed
+            found = json_file(place)
+            if isinstance(found, dict):
+                return {str(kind): str(detail) for kind, detail in found.items()}
+        place.unlink(missing_ok=True)
+        return None
+
+    def keep(self, content: str | None, details: Mapping[str, str]) -> None:
+        """Keep them, in a file that is complete or not there at all."""
+        if content is None:
+            return
+        text = json.dumps(dict(details))
+
+        def fill(unfinished: Path) -> None:
+            unfinished.write_text(text, encoding="utf-8")
+
+        self.cache.get(self._key(content), len(text), fill)
+
+    def _key(self, content: str) -> str:
+        return fingerprint_of(_FINDINGS_FORMAT, self.heard_as, content)
 
 
 def weights_name(module: nn.Module) -> str:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from ssast.data.storage.location import Location
 from ssast.errors import AudioError, UserError
-from ssast.safe_reading import json_of
+from ssast.safe_reading import is_number, json_of
 
 POWER_SPECTROGRAM = "power_spectrogram"
 """The encoding of what is no sound: `spectrogram.npy` lies there in the place of a waveform."""
@@ -80,7 +80,7 @@ def _rate(value: object) -> int | None:
     """A rate in Hz as a whole number above 0; None where it is not one."""
     if isinstance(value, str) and re.fullmatch(r"\s*\d{1,9}(\.0*)?\s*", value):
         value = float(value)
-    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value < 1e9 or value != int(value):
+    if not is_number(value) or not 0 < value < 1e9 or value != int(value):
         return None
     return int(value)
 

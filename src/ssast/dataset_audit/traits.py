@@ -1,6 +1,6 @@
 """Make traits of what a table knows of each clip beside its sound; a trait may give a label away.
 
-Shapes: N clips, G values of a trait.
+Shapes: N clips, n whose label is known, P with it, Q without it; G values of a trait.
 """
 
 from collections.abc import Mapping, Sequence
@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from ssast.dataset_audit.listening import ListenedRecording
 from ssast.metrics.measures import Floats
+from ssast.safe_reading import is_number
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -52,6 +53,10 @@ FEW_VALUES = 10
 PARTS = 5
 """An amount is also cut into so many equal parts, since what lies in the middle may have the label too."""
 EMPTY_CELL = "(empty)"
+
+LEAST_LEFT = 0.5
+"""A trait is practical where differences above its resolution make at least so much of what it tells."""
+ROUNDING = 1.000001
 
 
 @dataclass(frozen=True)
@@ -111,7 +116,7 @@ def _kinds(name: str, source: str, values: "pd.Series") -> Trait:
 def _shown(value: Any) -> str:
     if value is None or value != value:
         return EMPTY_CELL
-    return f"{value:g}" if isinstance(value, int | float) and not isinstance(value, bool) else str(value)
+    return f"{value:g}" if is_number(value) else str(value)
 
 
 def _amount(name: str, source: str, values: "pd.Series") -> Trait:
@@ -158,3 +163,27 @@ def as_columns(
     told = pd.DataFrame([dict(own) for own in fields.values()])
     rows = told.iloc[[places[number] for number in field_R.tolist()]]
     return {**columns, "container": containers}, rows.set_axis(uids)
+
+
+def is_practical(trait: Trait, has_n: NDArray[np.bool_], *, is_amount: bool) -> bool:
+    """Whether what a trait tells comes from differences larger than its measure's resolution; True without one."""
+    finest = RESOLUTION.get(trait.name, 0.0) if trait.source == "recording" else 0.0
+    if trait.amounts is None or not finest:
+        return True
+    known_n = ~np.isnan(trait.amounts)
+    if not is_amount:
+        low, high = np.quantile(trait.amounts[known_n], (0.1, 0.9))
+        return bool(high - low > finest * ROUNDING)
+    with_P, without_Q = trait.amounts[known_n & has_n], trait.amounts[known_n & ~has_n]
+    plain, coarse = (abs(_lead(with_P, without_Q, least)) for least in (0.0, finest * ROUNDING))
+    return bool(coarse >= LEAST_LEFT * plain)
+
+
+def _lead(with_P: Floats, without_Q: Floats, least: float) -> float:
+    """Of pairs that differ by more than `least`: the share in which the first is larger, less that of the others."""
+    if not len(with_P) or not len(without_Q):
+        return 0.0
+    sorted_Q = np.sort(without_Q)
+    larger = np.searchsorted(sorted_Q, with_P - least, side="left").mean()
+    smaller = len(sorted_Q) - np.searchsorted(sorted_Q, with_P + least, side="right").mean()
+    return float(larger - smaller) / len(sorted_Q)

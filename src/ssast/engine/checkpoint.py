@@ -15,6 +15,7 @@ from ssast.data.storage.atomic_writes import UNFINISHED, atomic_file
 from ssast.errors import UserError
 from ssast.model.checkpoints.torch_outline import check_torch_file
 from ssast.model.finite import LARGEST_WEIGHT, fault
+from ssast.safe_reading import is_number
 
 
 @dataclass
@@ -97,7 +98,7 @@ def check_like(own: Any, found: Any, name: str = "state") -> None:
 
 def _kind(value: Any) -> type:
     """Its type; all numbers count as one."""
-    return float if isinstance(value, int | float) and not isinstance(value, bool) else type(value)
+    return float if is_number(value) else type(value)
 
 
 def load_optimiser(optimizer: torch.optim.Optimizer, state: Any) -> None:

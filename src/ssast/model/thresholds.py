@@ -1,14 +1,14 @@
 """Read the thresholds that travel with a model."""
 
 from ssast.errors import UserError
-from ssast.safe_reading import brief, json_of
+from ssast.safe_reading import brief, is_number, json_of
 
 
 def thresholds_of(text: str, source: str) -> dict[str, float]:
     """The threshold of each label, from 0 to 1; UserError for anything else."""
     try:
         found = json_of(text)["thresholds"]
-        wrong = {label: value for label, value in found.items() if not _is_share(value)}
+        wrong = {label: value for label, value in found.items() if not (is_number(value) and 0 <= value <= 1)}
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         reason = brief(str(error), 200) if isinstance(error, ValueError) else "it names no thresholds by label"
         raise UserError(
@@ -21,7 +21,3 @@ def thresholds_of(text: str, source: str) -> dict[str, float]:
             path=source,
         )
     return {label: float(value) for label, value in found.items()}
-
-
-def _is_share(value: object) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value <= 1

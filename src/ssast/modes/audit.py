@@ -42,9 +42,9 @@ from ssast.processors import worker_count
 from ssast.runs.context import say, words_in
 from ssast.runs.models import audio_settings
 from ssast.runs.output.folder import fingerprint, open_folder, record_path, versions
-from ssast.runs.paths import Paths
+from ssast.runs.paths import Paths, collection_in
 from ssast.runs.results import RESAMPLES_SEED
-from ssast.runs.rows import collection_of, data_name
+from ssast.runs.rows import data_name
 from ssast.runs.training_rows import Trained, trained_rows
 from ssast.runs.wrapping.wrapper import Mode
 from ssast.safe_reading import some
@@ -62,8 +62,7 @@ def audit(options: Options) -> Path:
     forget()
     paths, audio = Paths.of(options), audio_settings(options)
     root = paths.recordings
-    if collection_of(paths) is None and not root.is_dir():
-        raise UserError(f"the data folder {root} does not exist; check --prefix, --study and --bucket_name.", path=root)
+    collection_in(paths)
     places = split_places(paths)
     label_txt = paths.at(paths.label_txt or "")
     splits = {name: read_split(place) for name, place in places.items()}

@@ -28,8 +28,7 @@ from ssast.processors import worker_count
 from ssast.runs.context import say
 from ssast.runs.models import audio_settings
 from ssast.runs.output.folder import fingerprint, open_folder
-from ssast.runs.paths import Paths
-from ssast.runs.rows import collection_of
+from ssast.runs.paths import Paths, collection_in, collection_of
 from ssast.runs.wrapping.wrapper import Mode
 
 FAULTY = 1
@@ -61,8 +60,7 @@ def check(options: Options) -> int:
     forget()
     paths, audio = Paths.of(options), audio_settings(options)
     root = paths.recordings
-    if collection_of(paths) is None and not root.is_dir():
-        raise UserError(f"the data folder {root} does not exist; check --prefix, --study and --bucket_name.", path=root)
+    collection_in(paths)
     places = split_places(paths)
     splits, broken = _read(places)
     named = "label_txt" in options.given and options.label_txt

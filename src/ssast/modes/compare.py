@@ -23,7 +23,7 @@ from ssast.options.options import Options
 from ssast.pages.tables import LEADING, TITLES, number, span, text_table
 from ssast.runs.context import run_names, words_in
 from ssast.runs.wrapping.wrapper import Mode
-from ssast.safe_reading import brief, json_file
+from ssast.safe_reading import brief, is_number, json_file
 
 
 @dataclass(frozen=True)
@@ -86,7 +86,7 @@ def _read_run(folder: Path, name: str) -> Scored:
         metrics = json_file(path)
         labels = metrics["labels"]
         thresholds = {label: entry["threshold"] for label, entry in labels.items() if entry.get("threshold")}
-        if metrics["loss"] not in LOSSES or not labels or not all(map(_is_threshold, thresholds.values())):
+        if metrics["loss"] not in LOSSES or not labels or not all(map(is_number, thresholds.values())):
             raise ValueError("it names no loss, no labels, or thresholds that are no numbers")
         kinds = _checked(kinds_of(metrics))
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
@@ -109,10 +109,6 @@ def _checked(kinds: LabelKinds) -> LabelKinds:
         if wrong := entry_fault(entry) or lacks_levels(entry):
             raise ValueError(f"it says of a label {wrong}")
     return kinds
-
-
-def _is_threshold(value: object) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool)
 
 
 def _same_clips(runs: list[Scored]) -> list[Scored]:

@@ -30,8 +30,7 @@ from ssast.processors import worker_count
 from ssast.runs.context import say
 from ssast.runs.output.folder import fingerprint, versions
 from ssast.runs.output.skipped_recordings import JOURNAL, SkippedRecordings
-from ssast.runs.paths import Paths
-from ssast.runs.rows import collection_of
+from ssast.runs.paths import Paths, collection_in
 from ssast.runs.wrapping.wrapper import Mode
 
 _FOUND_SECONDS = 3.0
@@ -69,8 +68,7 @@ def pack(options: Options) -> str:
     forget()
     paths, bad = Paths.of(options), SkippedRecordings()
     root, target = paths.recordings, paths.at(options.exp_dir)
-    if collection_of(paths) is None and not root.is_dir():
-        raise UserError(f"the data folder {root} does not exist; check --prefix, --study and --bucket_name.", path=root)
+    collection_in(paths)
     places = split_places(paths)
     how = (options.on_bad_audio, options.lib)
     job = _planned(root, places, how, group_mb=options.row_group_mb, shard_mb=options.shard_mb)

@@ -20,7 +20,8 @@ from ssast.runs.context import RunContext, say
 from ssast.runs.models import audio_settings
 from ssast.runs.output.folder import fingerprint, open_folder
 from ssast.runs.output.notes import note_recordings
-from ssast.runs.rows import Rows, split_place
+from ssast.runs.paths import split_place
+from ssast.runs.rows import Rows
 from ssast.runs.wrapping.wrapper import Mode
 
 STATS = "stats.yaml"

@@ -28,13 +28,13 @@ from ssast.runs.context import RunContext, say
 from ssast.runs.models import audio_settings
 from ssast.runs.output.folder import open_folder, used_files
 from ssast.runs.output.skipped_recordings import read_reasons
-from ssast.runs.paths import Paths
+from ssast.runs.paths import Paths, split_place
 from ssast.runs.results import ScoreReport, write_report, write_scores
 from ssast.runs.reviewing.groups import group_columns, value_column
 from ssast.runs.reviewing.plain_baseline import read_plain_scores
 from ssast.runs.reviewing.sites import add_sites, with_sites
 from ssast.runs.reviewing.whole_review import reviewed_scores
-from ssast.runs.rows import Rows, check_yes_no, data_name, label_kinds, split_place
+from ssast.runs.rows import Rows, check_yes_no, data_name, label_kinds
 from ssast.runs.scoring import named_subjects
 from ssast.runs.thresholds import read_thresholds
 from ssast.safe_reading import json_file

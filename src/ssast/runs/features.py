@@ -21,8 +21,7 @@ from ssast.audio.settings import AudioSettings
 from ssast.audio.sound_findings import SoundFinding
 from ssast.data.batch import Batch
 from ssast.data.dataset import AudioDataset
-from ssast.data.features import FeatureStore, PooledBatches, States, StatesTable, Values, weights_name
-from ssast.data.kept_findings import KeptFindings
+from ssast.data.features import FeatureStore, KeptFindings, PooledBatches, States, StatesTable, Values, weights_name
 from ssast.data.loader import Loader
 from ssast.data.prepare import Prepare
 from ssast.data.storage.cache import cache, fingerprint_of

@@ -8,8 +8,10 @@ from pathlib import Path
 
 from tqdm import tqdm
 
+from ssast.data.shards.collection import Collection, opened_anew, table_named
 from ssast.data.storage.download import weights_file
 from ssast.data.storage.location import Location, bucket_address, locate
+from ssast.data.tables.splits import find_split
 from ssast.errors import UserError
 from ssast.model.checkpoints.legacy import ARGUMENTS
 from ssast.model.checkpoints.model_folder import CONFIG, PLAIN_BASELINE, THRESHOLDS, WEIGHTS
@@ -117,3 +119,30 @@ class Paths:
         """The folder of the fine-tuned model: the one that is named, else the run's own."""
         path = Path(self.model_path(self.finetuned_mdl_path)) if self.finetuned_mdl_path else folder
         return path if path.is_dir() else path.parent
+
+
+def split_place(paths: Paths, name: str) -> Location:
+    """The csv of a split: that of --data_split_root, or the table that lies with the recordings in their shards.
+
+    UserError where neither has it.
+    """
+    if paths.data_split_root:
+        return find_split(paths.at(paths.data_split_root), name)
+    collection = collection_of(paths)
+    if collection is None:
+        raise UserError(f"--data_split_root is missing; give a folder with {name}.csv, or one csv.")
+    return table_named(collection, name)
+
+
+def collection_of(paths: Paths) -> Collection | None:
+    """The shards that hold the recordings, as their files are now; None where these lie in folders."""
+    return opened_anew(paths.recordings) if paths.prefix else None
+
+
+def collection_in(paths: Paths) -> Collection | None:
+    """The same; UserError where the folder of the recordings is missing."""
+    root, collection = paths.recordings, collection_of(paths)
+    if collection is None and not root.is_dir():
+        what = "is a file, not a folder" if root.exists() else "does not exist"
+        raise UserError(f"the data folder {root} {what}; check --prefix, --study and --bucket_name.", path=root)
+    return collection

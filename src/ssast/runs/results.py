@@ -32,7 +32,7 @@ from ssast.runs.batches import ClipReader
 from ssast.runs.context import say
 from ssast.runs.output.folder import record_path
 from ssast.runs.rows import Rows, data_name
-from ssast.safe_reading import json_lines
+from ssast.safe_reading import is_number, json_lines
 
 # Apart from --seed, so that `evaluate` of a folder draws what `finetune` drew whatever seed it was trained with.
 RESAMPLES_SEED = 0
@@ -151,14 +151,14 @@ def _log_lines(path: Path | None) -> list[dict[str, object]]:
     except (OSError, ValueError) as error:
         say(f"note: the page leaves the training run out, since {path} cannot be read ({error})")
         return []
-    plain = [line for line in lines if all(value is None or _is_plain(value) for value in line.values())]
+    plain = [line for line in lines if all(map(_is_plain, line.values()))]
     if len(plain) < len(lines):
         say(f"note: the page leaves {len(lines) - len(plain)} lines of {path} out, which hold more than numbers")
     return plain
 
 
 def _is_plain(value: object) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) < 1e300
+    return value is None or (is_number(value) and abs(value) < 1e300)
 
 
 def _shown(record: Mapping[str, object]) -> dict[str, object]:

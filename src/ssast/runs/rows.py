@@ -13,7 +13,7 @@ from torch import Tensor
 from ssast import redaction
 from ssast.data.audio_files import look_for_audio
 from ssast.data.recordings import check_uid
-from ssast.data.shards.collection import Collection, opened, opened_anew, table_named
+from ssast.data.shards.collection import Collection, opened
 from ssast.data.storage.location import Location
 from ssast.data.tables.label_file import asked_kinds, kinds_in_table, kinds_place
 from ssast.data.tables.people import across
@@ -27,12 +27,12 @@ from ssast.data.tables.ratings import (
     likely_codes,
     with_raters,
 )
-from ssast.data.tables.splits import find_split, read_split, split_validation
+from ssast.data.tables.splits import read_split, split_validation
 from ssast.data.tables.targets import read_labels
 from ssast.errors import UserError
 from ssast.model.label_kinds import KIND_WORDS, NUMBER, YES_NO, LabelKinds
 from ssast.runs.context import needed, say
-from ssast.runs.paths import Paths
+from ssast.runs.paths import Paths, collection_in, split_place
 from ssast.safe_reading import some
 
 
@@ -128,25 +128,6 @@ def training_rows(
     return whole.part(train), whole.part(held_out)
 
 
-def split_place(paths: Paths, name: str) -> Location:
-    """The csv of a split: that of --data_split_root, or the table that lies with the recordings in their shards.
-
-    UserError where neither has it.
-    """
-    if paths.data_split_root:
-        return find_split(paths.at(paths.data_split_root), name)
-    collection = collection_of(paths)
-    if collection is None:
-        needed(None, "data_split_root", f"a folder with {name}.csv, or one csv")
-        raise AssertionError
-    return table_named(collection, name)
-
-
-def collection_of(paths: Paths) -> Collection | None:
-    """The shards that hold the recordings, as their files are now; None where these lie in folders."""
-    return opened_anew(paths.recordings) if paths.prefix else None
-
-
 def blocks_of(paths: Paths, source: Rows) -> list[int] | None:
     """The row group of each row's recording; None where recordings lie in folders."""
     collection = opened(paths.recordings)
@@ -205,10 +186,7 @@ def _labels_there(frame: pd.DataFrame, kinds: LabelKinds, place: Location) -> li
 
 def _check_recordings(paths: Paths, frame: pd.DataFrame, source: Location, on_bad_audio: str) -> None:
     """UserError where the folder of recordings, or that of some uid, is missing: known in a moment, before hours."""
-    root, collection = paths.recordings, collection_of(paths)
-    if collection is None and not root.is_dir():
-        what = "is a file, not a folder" if root.exists() else "does not exist"
-        raise UserError(f"the data folder {root} {what}; check --prefix, --study and --bucket_name.", path=root)
+    root, collection = paths.recordings, collection_in(paths)
     for uid in frame.index:
         check_uid(uid)
     missing, what, there = _not_there(root, collection, list(frame.index))

@@ -22,7 +22,7 @@ from ssast.model.label_kinds import (
     LabelKind,
     LabelKinds,
 )
-from ssast.safe_reading import MOST_BYTES, UNSEEN, brief, some, yaml_of
+from ssast.safe_reading import MOST_BYTES, UNSEEN, brief, is_number, some, yaml_of
 
 
 def kinds_place(label_txt: Address) -> Location:
@@ -68,10 +68,7 @@ def _entry(given: Any, loss: str, name: str, place: Location) -> KindEntry:
     given = {} if given is None else {"kind": given} if isinstance(given, str) else given
     entry = {"kind": loss} | dict(given) if isinstance(given, dict) else given
     if isinstance(entry, dict) and isinstance(entry.get("levels"), list) and entry.get("kind") == CHOICE:
-        entry["levels"] = [
-            f"{level:.15g}" if isinstance(level, int | float) and not isinstance(level, bool) else level
-            for level in entry["levels"]
-        ]
+        entry["levels"] = [f"{level:.15g}" if is_number(level) else level for level in entry["levels"]]
     if wrong := entry_fault(entry):
         raise UserError(f"{place} says of the label {brief(name)!r} {wrong}; correct it.", path=place)
     return entry

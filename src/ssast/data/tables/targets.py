@@ -130,11 +130,6 @@ def _with_point(cell: str) -> str:
     return re.sub(r"^([+-]?\d+),(\d+)$", r"\1.\2", cell)
 
 
-def number_in(cell: str | None) -> float:
-    """The number that a single cell holds; NaN where it holds none."""
-    return float(pd.to_numeric(_with_point(cell or ""), errors="coerce"))
-
-
 def text_cells(cells: list[str]) -> pd.Series:
     """The cells as they are written; empty ones are NaN."""
     return pd.Series([None if cell == "" else cell for cell in cells], dtype="str")

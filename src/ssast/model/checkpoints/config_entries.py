@@ -9,7 +9,7 @@ from ssast.model.checkpoints.kind_entries import check_kinds
 from ssast.model.encoder import DEPTH, SIZES
 from ssast.model.head import ACTIVATIONS, HEADS, LOSSES, POOLINGS
 from ssast.model.patch_grid import patch_grid
-from ssast.safe_reading import UNSEEN, brief
+from ssast.safe_reading import UNSEEN, brief, is_number
 
 MOST_OF_ENTRY = 1_000_000
 """Above any size, count or number of labels that a model can have: memory is not asked for what cannot be."""
@@ -153,7 +153,7 @@ def _is_count(value: Any) -> bool:
 
 
 def _is_number(value: Any) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool) and value == value
+    return is_number(value) and value == value
 
 
 def _is_frontend(value: Any) -> bool:

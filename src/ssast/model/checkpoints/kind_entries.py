@@ -16,7 +16,7 @@ from ssast.model.label_kinds import (
     YES_NO,
     LabelKinds,
 )
-from ssast.safe_reading import UNSEEN, brief
+from ssast.safe_reading import UNSEEN, brief, is_number
 
 _MOST_WEIGHT = 1_000_000
 _MOST_RATERS = 1_000
@@ -71,7 +71,7 @@ def _levels(kind: str, levels: Any) -> str:
         return f"levels for kind {kind}, expected them for {SCALE} or {CHOICE} only"
     is_list = isinstance(levels, list | tuple) and 2 <= len(levels) <= MOST_LEVELS
     if kind == SCALE:
-        is_right = is_list and all(map(_is_number, levels)) and all(a < b for a, b in pairwise(levels))
+        is_right = is_list and all(map(_is_bounded, levels)) and all(a < b for a, b in pairwise(levels))
         return "" if is_right else f"levels {brief(levels, 60)}, expected 2 to {MOST_LEVELS} rising numbers"
     is_right = is_list and all(map(_is_name, levels)) and len(set(levels)) == len(levels)
     return (
@@ -87,13 +87,13 @@ def _cut(kind: str, entry: Mapping[str, Any]) -> str:
         return ""
     if kind != SCALE:
         return f"a cut for kind {kind}, expected it for {SCALE} only"
-    if not _is_number(cut) or (levels and cut not in levels[1:]):
+    if not _is_bounded(cut) or (levels and cut not in levels[1:]):
         return f"cut {brief(cut, 40)!r}, expected one of its levels above the lowest"
     return ""
 
 
 def _weight(weight: Any) -> str:
-    is_right = _is_number(weight) and 0 < weight <= _MOST_WEIGHT
+    is_right = _is_bounded(weight) and 0 < weight <= _MOST_WEIGHT
     return "" if is_right else f"weight {brief(weight, 40)!r}, expected a number above 0"
 
 
@@ -103,8 +103,8 @@ def _raters(raters: Any) -> str:
     return "" if is_right else f"raters {brief(raters, 60)}, expected the names of different columns"
 
 
-def _is_number(value: Any) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) <= _BOUND
+def _is_bounded(value: Any) -> bool:
+    return is_number(value) and abs(value) <= _BOUND
 
 
 def _is_name(value: Any) -> bool:

@@ -13,8 +13,7 @@ import numpy as np
 import pandas as pd
 
 from ssast import redaction
-from ssast.data.tables.people import cell_name
-from ssast.data.tables.targets import number_in
+from ssast.data.tables.people import cell_name, number_in
 from ssast.errors import UserError
 from ssast.metrics.subgroups import GroupColumn
 from ssast.model.label_kinds import YES_NO
