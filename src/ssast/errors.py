@@ -16,7 +16,7 @@ class UserError(ValueError):
         self.names: dict[str, tuple[str, ...]] = {kind: _texts(found) for kind, found in names.items()}
 
     def said(self, text: str, **names: object) -> Self:
-        """The same in other words, which hold the same names and these."""
+        """Return the error in other words, which hold the same names and these."""
         other = type(self)(text)
         added = {kind: _texts(found) for kind, found in names.items()}
         other.names = {kind: (*self.names.get(kind, ()), *added.get(kind, ())) for kind in {**self.names, **added}}

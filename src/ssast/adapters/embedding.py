@@ -61,7 +61,7 @@ class Embedding:
         return cls(model, kind, layer, task, audio, overlap if is_whole else None, where, size)
 
     def ready(self, precision: str) -> Self:
-        """The same with the model where it runs, as it runs there."""
+        """Return the extractor with the model on its device, in the arithmetic that it runs in."""
         wants_bf16(self.device, precision)  # a wrong word is said first
         return replace(self, model=in_precision(self.model, precision, self.device).eval().to(self.device))
 

@@ -30,12 +30,12 @@ def load_model(model_file_path: str = "", layer: int = -1, precision: str = "fp3
 
 @torch.no_grad()
 def get_timestamp_embeddings(audio: Tensor, model: HearModel) -> tuple[Tensor, Tensor]:
-    """Of sounds (n, samples): embeddings (n, steps, width) and the middle of each step (n, steps) in milliseconds."""
+    """Return embeddings (n, steps, width) of sounds (n, samples), and each step's middle (n, steps) in milliseconds."""
     states, times = model.steps(list(audio))
     embeddings = torch.stack([one[:, 0] for one in states])
     return embeddings, torch.stack(times).to(embeddings) * 1000
 
 
 def get_scene_embeddings(audio: Tensor, model: HearModel) -> Tensor:
-    """Of sounds (n, samples): the mean of their embeddings over time (n, width)."""
+    """Return the mean over time of the embeddings (n, width) of sounds (n, samples)."""
     return get_timestamp_embeddings(audio, model)[0].mean(dim=1)

@@ -71,7 +71,7 @@ def conformed(blocks: Iterable[Recording], *, sample_rate: int, mono: bool = Tru
 
 
 def _bounded(recording: Recording) -> Recording:
-    """The same; AudioError for samples that no computation can take."""
+    """Return the recording; AudioError for samples that no computation can take."""
     largest = float(recording.waveform.abs().max()) if recording.waveform.numel() else 0.0
     if not largest <= LARGEST_SAMPLE:
         raise AudioError(f"its samples reach {largest:.3g}, expected values from -1 to 1; scale it or get another copy")

@@ -26,7 +26,7 @@ _FRAMES_A_SECOND = POWER_RATE // HOP
 
 
 def check_power(power_NT: Tensor) -> Tensor:
-    """The same as (T, N); AudioError where it is no power spectrogram of 201 bins."""
+    """Return the spectrogram as (T, N); AudioError where it is no power spectrogram of 201 bins."""
     rows, columns = power_NT.shape if power_NT.dim() == 2 else (0, 0)
     if rows != POWER_BINS:
         turned = ", so time and frequency are exchanged: turn it round" if columns == POWER_BINS else ""

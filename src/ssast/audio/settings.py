@@ -55,6 +55,6 @@ class AudioSettings:
         return kind(self.sample_rate, self.num_mel_bins, self.target_length, self.mean, self.std)
 
     def conf(self) -> dict[str, object]:
-        """The same as the seed's `audio_conf`, as data sets take it."""
+        """Return the settings as the seed's `audio_conf`, which data sets take."""
         values = replace(self, window_overlap=None, spectrograms=False).entries()
         return {"resample_rate" if name == "sample_rate" else name: value for name, value in values.items()}

@@ -87,7 +87,7 @@ class Still:
 
     @property
     def share(self) -> float:
-        """The same as a share of the whole."""
+        """Return the stillness as a share of the whole."""
         return self.seconds / self.whole if self.whole else 0.0
 
 

@@ -125,11 +125,11 @@ class _Read(io.RawIOBase):
         self._data, self._at = data, 0
 
     def readable(self) -> bool:
-        """It can be read."""
+        """Say that the file can be read."""
         return True
 
     def seekable(self) -> bool:
-        """It can be sought in."""
+        """Say that the file can be sought in."""
         return True
 
     def readinto(self, buffer: Any) -> int:

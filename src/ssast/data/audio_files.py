@@ -139,7 +139,7 @@ def _on_disk(folder: Location) -> Iterator[Location]:
 
 
 def _in_bucket(folder: Location) -> Iterator[Location]:
-    """The same for an address, one level after the other, several folders at once."""
+    """List every visible file below an address, one level after the other, several folders at once."""
     level = [folder]
     with ThreadPoolExecutor(FRAMES_AT_ONCE) as threads:
         while level:

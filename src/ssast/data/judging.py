@@ -44,7 +44,7 @@ class Blockwise:
         self.found: dict[str, tuple[int, SoundFinding]] = {}
 
     def pass_on(self, blocks: Iterable[Recording]) -> Iterator[Recording]:
-        """The same blocks, each judged by itself."""
+        """Pass the blocks on, each judged by itself."""
         for block in blocks:
             self.count += 1
             heard = conform(block, sample_rate=block.sample_rate, mono=self.mono)

@@ -32,7 +32,7 @@ class LongRecording:
         return cls(opens, sample_rate, mono, sum(block.waveform.shape[1] for block in whole))
 
     def blocks(self) -> Iterator[Tensor]:
-        """Its first channel (S,), block by block."""
+        """Read the first channel (S,), block by block."""
         for block in conformed(self.open(), sample_rate=self.sample_rate, mono=self.mono):
             yield block.waveform[0]
 

@@ -66,7 +66,7 @@ class BlockOrder:
         self._known: tuple[int, list[int]] | None = None
 
     def of(self, epoch: int) -> list[int]:
-        """That of an epoch."""
+        """Return the order of an epoch."""
         if self._known is None or self._known[0] != epoch:
             self._known = epoch, self._found(epoch)
         return self._known[1]

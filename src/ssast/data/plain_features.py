@@ -111,7 +111,7 @@ class MeasuringPrepare(Prepare):
         self.plain, self.alters = plain, alters
 
     def forward(self, batch: Batch, generator: torch.Generator | None = None) -> Batch:
-        """As `Prepare`; a batch that training `alters` is not measured."""
+        """Prepare the batch as `Prepare` does; a batch that training `alters` is not measured."""
         made = super().forward(batch, generator)
         if made["uid"] and not (self.alters and generator is not None):
             self.plain.add(made, self.frontend)

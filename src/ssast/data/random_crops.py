@@ -35,7 +35,7 @@ class RandomCrop:
     most: int = 0
 
     def within(self, whole: int, step: int = 1) -> Span:
-        """Where it begins, at a whole `step`, and where it ends in a recording of so many samples."""
+        """Return where the stretch begins, at a whole `step`, and where it ends in a recording of so many samples."""
         counted = min(whole, self.most) if self.most else whole
         begin = int(self.share * max(1, counted - self.samples + 1)) // step * step
         return begin, min(counted, begin + self.samples)
@@ -58,7 +58,7 @@ class RandomCrop:
         return {"waveform": waveform_CS, "whole_length": min(whole, self.most or whole)}
 
     def _within(self, samples: int, rate: int) -> Span:
-        """As `within`, beginning with a sample that both rates have, for samples at another rate."""
+        """Do what `within` does for samples at another rate, beginning with a sample that both rates have."""
         return self.within(self._resampled(samples, rate), self.sample_rate // math.gcd(rate, self.sample_rate))
 
     def _resampled(self, samples: int, rate: int) -> int:

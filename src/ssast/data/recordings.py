@@ -58,7 +58,7 @@ def load_recording(root: Location, uid: str, *, use_librosa: bool = False) -> Re
 
 
 def recording_blocks(root: Location, uid: str, *, use_librosa: bool = False) -> Iterator[Recording]:
-    """The same block by block, so that memory does not grow with the recording; errors without the uid in front."""
+    """Decode the recording block by block, so that memory does not grow with it; errors without the uid in front."""
     found = _sound(find_recording(root, uid))
     for block in file_blocks(found.location, found.extension, use_librosa=use_librosa):
         yield _rated(block, found)
@@ -76,14 +76,14 @@ def recording_stretch(
 
 
 def _sound(found: FoundRecording) -> FoundRecording:
-    """The same; AudioError where it is a spectrogram."""
+    """Return what was found; AudioError where it is a spectrogram."""
     if found.location.name == f"{SPECTROGRAM_FILE}.npy":
         raise AudioError("it is a spectrogram, not a sound: extract, finetune and evaluate read it, no other mode does")
     return found
 
 
 def _rated(read: Recording, found: FoundRecording) -> Recording:
-    """The same; AudioError where its rate is not that of metadata.json."""
+    """Return what was read; AudioError where its rate is not that of metadata.json."""
     rate, may_be_opus = read.sample_rate, read.codec in OPUS_CODECS or found.extension in OPUS
     if found.sample_rate not in (rate, NOT_TOLD) and not (may_be_opus and rate == OPUS_RATE):
         name = found.location.name

@@ -79,7 +79,7 @@ class Trait:
         return TRAIT_TITLES[self.name] if self.source == "recording" else self.name
 
     def at(self, rows: NDArray[Any]) -> "Trait":
-        """The same of these clips."""
+        """Return the trait of some clips."""
         amount = None if self.amounts is None else self.amounts[rows]
         return Trait(self.name, self.source, self.codes[rows], self.names, amount)
 

@@ -97,7 +97,7 @@ def check_like(own: Any, found: Any, name: str = "state") -> None:
 
 
 def _kind(value: Any) -> type:
-    """Its type; all numbers count as one."""
+    """Return the type of a value; all numbers count as one."""
     return float if is_number(value) else type(value)
 
 

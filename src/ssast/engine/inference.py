@@ -156,7 +156,7 @@ def values(apply: Callable[[Batch], Tensor], batch: Batch, engine: Engine) -> Te
 
 @torch.inference_mode()
 def on_device(apply: Callable[[Batch], Tensor], batch: Batch, device: torch.device) -> Tensor:
-    """As `values`, without an engine; AudioError for a clip whose values are not finite."""
+    """Compute `values` without an engine; AudioError for a clip whose values are not finite."""
     if not batch["uid"]:
         return torch.empty(0, 0)
     if device.type != "cpu":

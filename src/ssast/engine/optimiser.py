@@ -50,7 +50,7 @@ def optimiser(model: nn.Module, settings: TrainingSettings) -> torch.optim.Optim
 
 
 def _light(kind: type[torch.optim.Adam]) -> type[torch.optim.Adam]:
-    """The same optimiser, without what torch wraps around its methods.
+    """Make a class of optimisers without what torch wraps around its methods.
 
     Each wrapper loads torch's compiler, a second at every start, only to tell it that the method is not compiled; here
     no optimiser ever is.

@@ -134,7 +134,7 @@ class _Watch:
         self.run, self.steps, self.waited, self.began = run, 0, 0.0, time.monotonic()
 
     def over(self, steps: Iterator[list[Batch]]) -> Iterator[list[Batch]]:
-        """The same steps."""
+        """Pass the steps on, and watch how long each is waited for."""
         asked = time.monotonic()
         for pieces in steps:
             if self.run.is_idle:

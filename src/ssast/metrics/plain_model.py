@@ -31,7 +31,7 @@ class PlainModel:
     penalty: float
 
     def scores(self, features: Floats) -> Floats:
-        """What it says of recordings (R,): probabilities, or values; NaN where features are."""
+        """Predict for recordings (R,): probabilities, or values; NaN where a feature is."""
         found = ((features - self.mean) / self.scale) @ self.weights + self.constant
         return 1 / (1 + np.exp(-np.clip(found, -_FAR, _FAR))) if self.is_yes_no else found
 

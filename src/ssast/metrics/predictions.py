@@ -93,7 +93,7 @@ class Predictions:
         pq.write_table(table.replace_schema_metadata({"unit": self.unit}), path)
 
     def shown(self) -> "Predictions":
-        """The same with uids and subjects as they may be shown on a page."""
+        """Return the predictions with uids and subjects as they may be shown on a page."""
         whose = self.subjects
         if whose is not None:
             whose = np.array(

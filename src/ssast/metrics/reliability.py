@@ -28,7 +28,7 @@ class MeanSquares:
 
 
 def mean_squares(values: Floats) -> MeanSquares:
-    """Those of values (P, 2) or (P, 2, D); a constant has exactly zero."""
+    """Compute the mean squares of values (P, 2) or (P, 2, D); a constant has exactly zero."""
     people = len(values)
     values = values - values.mean(axis=(0, 1))
     of_people, of_sessions = values.mean(axis=1), values.mean(axis=0)

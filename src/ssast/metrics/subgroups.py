@@ -42,7 +42,7 @@ class GroupColumn:
         return sorted({group for group in self.groups if group is not None}, key=_as_number)
 
     def at(self, rows: Sequence[int]) -> "GroupColumn":
-        """The same of some clips."""
+        """Return the groups of some clips."""
         return GroupColumn(self.name, [self.groups[row] for row in rows], self.note)
 
 

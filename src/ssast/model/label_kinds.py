@@ -113,7 +113,7 @@ class LabelKind:
         return scores.argmax(axis=1).astype(np.float64) if self.kind == CHOICE else scores[:, 0]
 
     def entry(self) -> KindEntry:
-        """As config.json and metrics.json name it; what is as usual is left out."""
+        """Return the label's kind as config.json and metrics.json name it; what is as usual is left out."""
         kept = {"levels": list(self.levels), "cut": self.cut, "weight": self.weight, "raters": list(self.raters)}
         usual = LabelKind("")
         given = {name: value for name, value in kept.items() if value not in ([], getattr(usual, name))}
@@ -138,7 +138,7 @@ class LabelKinds:
 
     @classmethod
     def of_entries(cls, loss: str, names: Sequence[str], entries: Sequence[Mapping[str, Any]] | None) -> "LabelKinds":
-        """Those of a model's config, or of the labels in metrics.json."""
+        """Read the kinds that a model's config, or the labels in metrics.json, have."""
         if entries is None:
             return cls.plain(loss, names)
         made = []
@@ -196,16 +196,16 @@ class LabelKinds:
         return [own.start for label, own in zip(self.labels, self.slices, strict=True) if label.kind == NUMBER]
 
     def entries(self) -> list[KindEntry] | None:
-        """As config.json keeps them; None where nothing is to be kept."""
+        """Return the kinds as config.json keeps them; None where nothing is to be kept."""
         return None if self.is_plain else [label.entry() for label in self.labels]
 
     def some(self, names: Sequence[str]) -> "LabelKinds":
-        """Those of these names, in this order."""
+        """Return the labels of these names, in this order."""
         by_name = {label.name: label for label in self.labels}
         return LabelKinds(tuple(by_name[name] for name in names))
 
     def named(self, names: Sequence[str]) -> "LabelKinds":
-        """The same labels under other names."""
+        """Return the labels under other names."""
         return LabelKinds(tuple(replace(label, name=name) for label, name in zip(self.labels, names, strict=True)))
 
     def alike(self) -> dict[str, list[str]]:
@@ -213,7 +213,7 @@ class LabelKinds:
         return {kind: names for kind in LABEL_KINDS if (names := [own.name for own in self.labels if own.kind == kind])}
 
     def changed(self, change: Callable[[LabelKind], Mapping[str, Any]]) -> "LabelKinds":
-        """The same with what `change` gives of each label."""
+        """Return the labels, each with what `change` gives for it."""
         return LabelKinds(tuple(replace(label, **change(label)) for label in self.labels))
 
     def spread(self, values_NL: Doubles) -> Doubles:

@@ -103,7 +103,7 @@ def _read_run(folder: Path, name: str) -> Scored:
 
 
 def _checked(kinds: LabelKinds) -> LabelKinds:
-    """The same; ValueError where a stranger's file says of a label what cannot be."""
+    """Return the kinds; ValueError where a stranger's file says of a label what cannot be."""
     for label in kinds.labels:
         entry = label.entry()
         if wrong := entry_fault(entry) or lacks_levels(entry):

@@ -82,7 +82,7 @@ class Wanted:
     task: str
 
     def embed_with(self, model: SSASTForAudioClassification) -> Callable[[Batch], Tensor]:
-        """What gives it for a prepared batch: (B, D)."""
+        """Return the function that gives the embeddings (B, D) of a prepared batch."""
 
         def embed(batch: Batch) -> Tensor:
             return model.extract_embedding(

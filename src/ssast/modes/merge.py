@@ -70,13 +70,13 @@ class PartFile:
     note: PartNote
 
     def table(self) -> Iterator[pa.Table]:
-        """Its rows, a few after the other."""
+        """Read the rows, a few after the other."""
         with _named_errors(self.place), self.place.open("rb") as content, pq.ParquetFile(content) as file:
             for rows in file.iter_batches(ROWS_AT_ONCE, use_threads=False):
                 yield pa.Table.from_batches([rows])
 
     def schema(self) -> tuple[pa.Schema, int]:
-        """Its columns without the part's note, and how many rows it has."""
+        """Return the columns without the part's note, and how many rows there are."""
         with _named_errors(self.place), self.place.open("rb") as content, pq.ParquetFile(content) as file:
             facts = {name: value for name, value in (file.schema_arrow.metadata or {}).items() if name != KEY}
             return file.schema_arrow.with_metadata(facts or None), file.metadata.num_rows

@@ -38,7 +38,7 @@ class Moments:
 
     @classmethod
     def of(cls, numbers: torch.Tensor) -> "Moments":
-        """Those of the numbers of a tensor, computed in float64."""
+        """Compute the moments of the numbers of a tensor, in float64."""
         wide = numbers.double()
         return cls(wide.numel(), float(wide.mean()), float(wide.var(correction=0) * wide.numel()))
 

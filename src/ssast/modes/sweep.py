@@ -95,7 +95,7 @@ class Plan:
 
     @property
     def measures(self) -> tuple[str, ...]:
-        """Those of sweep.csv."""
+        """Name the measures of sweep.csv."""
         return SWEPT[self.kinds.loss]
 
 

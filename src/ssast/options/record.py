@@ -28,7 +28,7 @@ class RunRecord:
 
     @classmethod
     def of(cls, options: Options) -> "RunRecord":
-        """That of checked options."""
+        """Return the record of checked options."""
         return cls({name: getattr(options, name) for name in SPECS if name != "config"}, options.given)
 
     @property
@@ -42,7 +42,7 @@ class RunRecord:
         return Part.of(self.values["part"])
 
     def with_values(self, **values: object) -> "RunRecord":
-        """The same run with other values of these options."""
+        """Return the record with other values of these options."""
         return replace(self, values={**self.values, **values})
 
     def key(self, files: Mapping[str, str]) -> str:

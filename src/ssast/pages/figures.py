@@ -101,7 +101,7 @@ class Plot:
 
 
 def _widened(ends: tuple[float, float]) -> tuple[float, float]:
-    """The same ends, apart where they were equal."""
+    """Return the ends, moved apart where they are equal."""
     low, high = ends
     return (low, high) if high > low else (low - 0.5, low + 0.5)
 

@@ -248,7 +248,7 @@ def check_some(skipped: SkippedRecordings, table: StatesTable) -> None:
 
 
 def pooled_rows(pooler: Pooler, source: Rows) -> RowBatches:
-    """As `ClipReader.row_batches`, with pooled states in place of recordings."""
+    """Return the batches of `ClipReader.row_batches` with pooled states in place of recordings."""
     uids = list(source.frame.index)
     table, size = pooled_table(pooler, source), pooler.reader.loader_size
     if pooler.in_windows:

@@ -61,7 +61,7 @@ class ModelSettings:
 
     @classmethod
     def of(cls, options: Options) -> "ModelSettings":
-        """Those of checked options."""
+        """Take the settings from checked options."""
         return cls(**{name: getattr(options, name) for name in cls.__dataclass_fields__})
 
     def values(self, *names: str, only_given: bool = False) -> dict[str, Any]:

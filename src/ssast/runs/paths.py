@@ -60,7 +60,7 @@ class Paths:
 
     @classmethod
     def of(cls, options: Options) -> "Paths":
-        """Those of checked options."""
+        """Take the places from checked options."""
         return cls(**{name: getattr(options, name) for name in cls.__dataclass_fields__})
 
     def at(self, address: str) -> Location:
@@ -140,7 +140,7 @@ def collection_of(paths: Paths) -> Collection | None:
 
 
 def collection_in(paths: Paths) -> Collection | None:
-    """The same; UserError where the folder of the recordings is missing."""
+    """Return what `collection_of` gives; UserError where the folder of the recordings is missing."""
     root, collection = paths.recordings, collection_of(paths)
     if collection is None and not root.is_dir():
         what = "is a file, not a folder" if root.exists() else "does not exist"

@@ -31,7 +31,7 @@ class Passes:
 
     @classmethod
     def of(cls, context: RunContext) -> "Passes":
-        """Those of a mode."""
+        """Take the passes of a mode."""
         record = context.record
         return cls(record.mode, record.key({}), record.values["resume"], context.engine, context.skipped, context.part)
 

@@ -120,7 +120,7 @@ class ClipLengths:
     def of(
         cls, reader: ClipReader, rounding: Callable[[int], int] | None, folder: Path, train: Rows, held_out: Rows
     ) -> "ClipLengths | None":
-        """Those of a run; None where all clips go through at the length of the model's input."""
+        """Take the lengths of a run; None where all clips go through at the length of the model's input."""
         return None if rounding is None else cls(reader, rounding, folder.expanduser(), train, held_out)
 
     @cached_property

@@ -28,12 +28,12 @@ class File:
 
     @property
     def stem(self) -> str:
-        """Its name without the ending."""
+        """Return the file's name without the ending."""
         return bare(self.path[-1])
 
     @property
     def shown(self) -> str:
-        """Its path below the folder of all files, as it may be printed."""
+        """Return the path below the folder of all files, as it may be printed."""
         return printable("/".join(self.path))
 
 

@@ -59,12 +59,12 @@ def name_rows(table: TableOfFiles, named: FileColumn) -> list[Row]:
 
 
 def _path(file: File) -> str:
-    """Its folders and its name without the ending as one name."""
+    """Join the folders and the name of a file, without its ending, to one name."""
     return "-".join((*file.path[:-1], file.stem))
 
 
 def _tidy(name: str) -> str:
-    """As csv files keep it, with accents as keyboards write them and no spaces around it, and as a disk takes it."""
+    """Write a name as csv files and disks keep it: accents as keyboards write them, no spaces around it."""
     return on_disk(normalize("NFC", name).strip().rstrip(". "))
 
 

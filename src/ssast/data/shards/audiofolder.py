@@ -70,22 +70,22 @@ class AudioFolder:
         return self.root.is_local
 
     def try_again(self) -> None:
-        """Nothing is remembered of what could not be read."""
+        """Do nothing: what could not be read is not remembered."""
 
     def content(self, uid: str) -> str | None:
-        """Its file has to tell."""
+        """Return None: the file has to tell."""
         return None
 
     def metadata(self, uid: str) -> bytes:
-        """It has none."""
+        """Return nothing: there is no metadata.json."""
         return b"{}"
 
     def blocks_of(self, uids: Sequence[str]) -> list[int] | None:
-        """Each comes by itself."""
+        """Return None: each recording comes by itself."""
         return None
 
     def prefetch(self, uids: Sequence[str], order: Sequence[int]) -> None:
-        """Nothing is fetched before it is read."""
+        """Do nothing: nothing is fetched before it is read."""
 
     def sounds(self) -> list[Location]:
         """The file of each recording."""

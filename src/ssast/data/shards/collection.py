@@ -26,7 +26,7 @@ class Collection(Protocol):
 
     @property
     def uids(self) -> Sequence[str]:
-        """Its recordings."""
+        """Name the recordings."""
 
     @property
     def stamped(self) -> object:
@@ -87,7 +87,7 @@ def keep_open(root: Location, collection: Collection | None) -> None:
 
 
 def opened_anew(root: Location) -> Collection | None:
-    """The same, but looked for again, since files may have changed."""
+    """Return the collection at an address, looked for again, since files may have changed."""
     known = _opened.pop(root._id, None)
     root.ask_again()
     if known is not None and known.stamped == stamp(root):

@@ -20,7 +20,7 @@ class PackedFile(Location):
 
     @property
     def is_local(self) -> bool:
-        """It is no file of its own."""
+        """Say that this is no file of its own."""
         return False
 
     @property
@@ -34,20 +34,20 @@ class PackedFile(Location):
         return Location(self.address.rsplit("/", 1)[0], self.project, self.cache_gb)
 
     def open(self, mode: str = "rb") -> IO[Any]:
-        """Its bytes, or its text in UTF-8, as an open file."""
+        """Open the bytes, or the text in UTF-8, as a file."""
         held = io.BytesIO(self.content())
         return held if "b" in mode else io.TextIOWrapper(held, encoding="utf-8")
 
     def read_bytes(self, limit: int | None = None) -> bytes:
-        """Its content, at most `limit` bytes of it."""
+        """Return the content, at most `limit` bytes of it."""
         return self.content()[:limit]
 
     def exists(self) -> bool:
-        """It is there."""
+        """Say that the file is there."""
         return True
 
     def is_dir(self) -> bool:
-        """It is a file."""
+        """Say that this is a file."""
         return False
 
     def content_key(self) -> str | None:

@@ -45,11 +45,11 @@ class Segments(io.RawIOBase):
         self._size, self._read, self._at = size, read, 0
 
     def readable(self) -> bool:
-        """It can be read."""
+        """Say that the file can be read."""
         return True
 
     def seekable(self) -> bool:
-        """It can be sought in."""
+        """Say that the file can be sought in."""
         return True
 
     def seek(self, offset: int, whence: int = 0) -> int:

@@ -202,7 +202,7 @@ class Shards:
         self._prefetch(self.blocks_of(uids), order)
 
     def prefetch_rows(self, rows: Sequence[int]) -> None:
-        """The same for recordings by their rows, which are read as they lie."""
+        """Bring recordings to this machine by their rows, which are read as they lie."""
         self._prefetch([self.index.group_of(row) for row in rows], range(len(self.index.groups)))
 
     def _prefetch(self, numbers: Sequence[int], order: Sequence[int]) -> None:

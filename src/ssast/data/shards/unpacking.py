@@ -72,7 +72,7 @@ class PackedShard:
         return count if isinstance(count, int) else 0
 
     def clips(self) -> Iterator[list[PackedClip]]:
-        """Its recordings, some at a time; UserError where they are not those that were packed."""
+        """Read the recordings, some at a time; UserError where they are not those that were packed."""
         digest, row = hashlib.sha256(), 0
         with _whole(self.place):
             for batch in self.file.iter_batches(_ROWS_AT_ONCE, columns=list(OWN_COLUMNS), use_threads=False):
@@ -85,7 +85,7 @@ class PackedShard:
             raise _damaged(self.place, "its recordings are not those that were packed")
 
     def csv_pieces(self) -> Iterator[bytes]:
-        """Its share of the csv, in pieces."""
+        """Read the shard's part of the csv, in pieces."""
         unfold = zlib.decompressobj()
         try:
             packed = base64.b64decode(self.file.metadata.metadata[CSV_KEY.encode()], validate=True)

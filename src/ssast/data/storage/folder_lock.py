@@ -197,7 +197,7 @@ def _read(by: Path) -> Holder | None:
 
 
 def _read_soon(by: Path) -> Holder | None:
-    """The same of one that may have begun this very moment."""
+    """Read who holds a folder, of a run that may have begun this very moment."""
     for _ in range(20):
         if (holder := _read(by)) is not None:
             return holder

@@ -107,7 +107,7 @@ class Location:
             return client.open(path, mode, **({"encoding": encoding} if encoding else {}))
 
     def read_bytes(self, limit: int | None = None) -> bytes:
-        """Its content, at most `limit` bytes of it."""
+        """Read the content, at most `limit` bytes of it."""
         with self.open("rb") as file, self._sentences("read"):
             return file.read(-1 if limit is None else limit)
 

@@ -83,13 +83,13 @@ class Ratings:
 
     @classmethod
     def of(cls, frame: pd.DataFrame, kinds: LabelKinds, source: object = "the csv") -> "Ratings":
-        """Those of the rows of a table; UserError for a column that lacks, and a cell that the label cannot have."""
+        """Read the ratings of a table; UserError for a column that lacks, and a cell that the label cannot have."""
         for label in kinds.labels:
             _check_columns(frame, label, source)
         return cls(kinds, [_ratings(frame, label, source) for label in kinds.labels], len(frame))
 
     def at(self, rows: NDArray[np.intp]) -> "Ratings":
-        """Those of some of the rows."""
+        """Return the ratings of some of the rows."""
         return Ratings(self.kinds, [own_RJ[rows] for own_RJ in self.by_label], len(rows))
 
     @property

@@ -26,7 +26,7 @@ _BOUND = 1e6
 def check_kinds(
     entries: Sequence[Mapping[str, Any]] | None, loss: str, names: Sequence[str], source: str
 ) -> Sequence[Mapping[str, Any]] | None:
-    """The same entries; UserError where one is not as ssast writes it, or does not fit the loss and the labels."""
+    """Return the entries; UserError where one is not as ssast writes it, or does not fit the loss and the labels."""
     if entries is None:
         if loss not in (YES_NO, NUMBER):
             raise UserError(

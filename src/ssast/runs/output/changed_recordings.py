@@ -39,7 +39,7 @@ class RememberedRecordings:
 
     @classmethod
     def of_files(cls, paths: Paths, files: Sequence[Location]) -> "RememberedRecordings":
-        """The same of audio files."""
+        """Take the fingerprints of what these audio files hold now; nothing is decoded."""
         return cls([str(file) for file in files], _names(file_fingerprints(files, cache(paths.cache_gb)), len(files)))
 
     def write(self, place: Path) -> None:

@@ -110,7 +110,7 @@ class Uploads:
         )
 
     def error(self, reason: str) -> UserError:
-        """The same as an error, with the names that it holds."""
+        """Make an error of the sentence, with the names that it holds."""
         return UserError(self.sentence(reason), path=[self.folder, self.target], file=list(self.waiting())[:_NAMED])
 
 

@@ -67,7 +67,7 @@ def _group(cell: object, *, is_sex: bool) -> str | None:
 
 
 def shown_categories(found: Mapping[str, Shares]) -> dict[str, Shares]:
-    """The same with the names of values as they may be shown: a private run hides those of places."""
+    """Return the shares with the names of values as they may be shown: a private run hides those of places."""
     return {
         column: Shares(
             own.people,

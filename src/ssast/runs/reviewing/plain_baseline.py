@@ -58,7 +58,7 @@ class PlainBaseline:
         return self.measured(source)[:, :-PLACE_VALUES]
 
     def measured(self, source: Rows) -> Values:
-        """The same, with the recordings' noise and bandwidth behind them."""
+        """Return the features with the recordings' noise and bandwidth behind them."""
         self._share()
         uids = list(source.frame.index)
         self._complete(source, [uid for uid in uids if uid not in self.plain.asked])
@@ -97,7 +97,7 @@ class PlainBaseline:
         self._share()
 
     def _with_whole_lengths(self, features: Values, uids: Sequence[str]) -> Values:
-        """The same, with the seconds of whole recordings where more than what is heard is known."""
+        """Return the features with the seconds of whole recordings where more than what is heard is known."""
         told = {uid: own[0] for uid in uids if (own := self.reader.skipped.lengths([uid]))}
         seconds_R = np.array([told.get(uid, np.nan) for uid in uids], dtype=np.float32)
         features = np.array(features)
