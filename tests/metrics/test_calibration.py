@@ -47,6 +47,7 @@ def test_the_error_of_the_slope_is_statsmodels_by_subject():
         (np.arange(4) > 1, np.arange(4) / 2, "some scores are not between 0 and 1"),
         (np.arange(4) > 1, np.full(4, 0.3), "the scores do not vary"),
         (np.arange(4) > 1, np.array([0.0, 0.1, 0.9, 1.0]), "the scores part the two classes perfectly"),
+        (np.arange(4) % 3 > 0, 0.3 + 1e-9 * np.arange(4), "the scores hardly vary"),
     ],
 )
 def test_what_cannot_be_calibrated_says_why_and_has_no_slope(positive, scores, reason):

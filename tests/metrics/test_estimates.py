@@ -30,14 +30,25 @@ def test_logistic_regression_and_its_errors_by_subject_equal_those_of_statsmodel
     np.testing.assert_allclose(np.sqrt((fit.pulls**2).sum(axis=0)), expected.bse, rtol=1e-6)
 
 
+@pytest.mark.parametrize("design", [0.05 * ODDS - 6, 1e-3 * ODDS - 9], ids=["close", "closer"])
+def test_scores_that_lie_close_together_have_a_slope(design):
+    """A model that had learned little gave 0.002 to 0.005 to all: its slope of -8 was called a perfect separation."""
+    design = np.column_stack([np.ones(200), design])
+    expected = fitted(POSITIVE, design, SUBJECT)
+    fit = logistic(design, POSITIVE, np.zeros(200), *people())
+    np.testing.assert_allclose(fit.beta, expected.params, rtol=1e-5)
+    np.testing.assert_allclose(np.sqrt((fit.pulls**2).sum(axis=0)), expected.bse, rtol=1e-5)
+
+
 @pytest.mark.parametrize(
     ("positive", "design"),
     [
+        (np.arange(20) >= 10, np.column_stack([np.ones(20), np.arange(20.0) / 1e3 - 7])),
         (np.arange(20) >= 10, np.column_stack([np.ones(20), np.arange(20.0)])),
         (np.arange(20) % 2 == 0, np.ones((20, 2))),
         (np.ones(20, bool), np.ones((20, 1))),
     ],
-    ids=["classes apart", "a column twice", "one class"],
+    ids=["classes apart and close together", "classes apart", "a column twice", "one class"],
 )
 def test_a_regression_without_a_finite_answer_has_none(positive, design):
     assert logistic(design, positive, np.zeros(20), *people(np.arange(20))) is None

@@ -50,6 +50,11 @@ def test_a_threshold_that_calls_all_or_none_is_told():
     assert remarks(scored(truth, [0.2] * 40))[0].startswith("At the threshold no clip is called x")
 
 
+def test_f1_says_nothing_where_nobody_has_the_label():
+    """Always yes was said to do at least as well as the model: 0.000 against 0.000."""
+    assert not any(sentence.startswith("By F1") for sentence in remarks(scored([0] * 40, np.linspace(0, 1, 40))))
+
+
 def test_f1_stands_beside_what_always_yes_reaches():
     truth, scores = [1, 1, 1, 0] * 10, [0.9, 0.1, 0.1, 0.1] * 10
     found = scored(truth, scores)

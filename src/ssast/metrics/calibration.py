@@ -57,8 +57,15 @@ def recalibration(
         return Calibration(nothing, intercept, "the scores do not vary")
     nearly = logistic(np.column_stack([ones_n1, odds_n]), positive_n, np.zeros(len(odds_n)), subject_n, subjects)
     if nearly is None:
-        return Calibration(nothing, intercept, "the scores part the two classes perfectly")
+        return Calibration(nothing, intercept, _no_slope(positive_n, odds_n))
     return Calibration(Estimate(float(nearly.beta[1]), nearly.pulls[:, 1], bearing), intercept)
+
+
+def _no_slope(positive_n: NDArray[np.bool_], odds_n: Floats) -> str:
+    """Why there is no slope: scores that overlap at most at one value part the classes."""
+    with_n, without_n = odds_n[positive_n], odds_n[~positive_n]
+    is_apart = with_n.min() >= without_n.max() or with_n.max() <= without_n.min()
+    return "the scores part the two classes perfectly" if is_apart else "the scores hardly vary"
 
 
 def bearing_people(positive_n: NDArray[np.bool_], subject_n: NDArray[np.intp]) -> int:

@@ -15,8 +15,8 @@ from ssast.metrics.measures import Floats, tie_groups
 
 PLAIN, SHARE, RATIO, BOTH_WAYS = "plain", "share", "ratio", "both ways"
 """On which scale an interval is symmetric: its own, logit (0 to 1), logarithm (above 0), Fisher's z (-1 to 1)."""
-_STEPS, _FAR = 50, 30.0
-"""Steps of Newton's method at most, and how large a log-odds is taken to run off to infinity."""
+_STEPS, _FAR, _ALIKE = 50, 30.0, 1e6
+"""Steps of Newton's method at most, how large a log-odds runs off to infinity, how alike columns tell nothing apart."""
 
 
 @dataclass(frozen=True)
@@ -192,6 +192,24 @@ def logistic(
     design_nK: Floats, positive_n: NDArray[np.bool_], offset_n: Floats, subject_n: NDArray[np.intp], subjects: int
 ) -> Fit | None:
     """Logistic regression without a penalty, by Newton's method; None where no finite answer exists."""
+    if fit := _newton(design_nK, positive_n, offset_n, subject_n, subjects):
+        return fit
+    # Scores that lie close together need large coefficients: those of columns at right angles, of size 1, stay small.
+    angles_nK, turn_KK = np.linalg.qr(design_nK)
+    if np.linalg.cond(turn_KK) > _ALIKE:
+        return None
+    size = len(design_nK) ** 0.5
+    fit = _newton(angles_nK * size, positive_n, offset_n, subject_n, subjects)
+    if fit is None:
+        return None
+    back_KK = np.linalg.inv(turn_KK) * size
+    return Fit(back_KK @ fit.beta, fit.pulls @ back_KK.T)
+
+
+def _newton(
+    design_nK: Floats, positive_n: NDArray[np.bool_], offset_n: Floats, subject_n: NDArray[np.intp], subjects: int
+) -> Fit | None:
+    """The fit with these columns as they are; None where a coefficient runs off, or columns are too much alike."""
     beta_K = np.zeros(design_nK.shape[1])
     for _ in range(_STEPS):
         share_n = _expit(design_nK @ beta_K + offset_n)

@@ -76,9 +76,8 @@ def _trivial(metrics: Mapping[str, Any]) -> str:
     worse = []
     for label, entry in metrics["labels"].items():
         value, without = entry.get(name), (entry.get("baseline") or {}).get(name)
-        is_worse = None not in (value, without) and (
-            value <= without if name in ("f1", "accuracy") else value >= without
-        )
+        is_known = None not in (value, without) and entry.get("n_positive") != 0  # without a yes F1 is 0 for everybody
+        is_worse = is_known and (value <= without if name in ("f1", "accuracy") else value >= without)
         if is_worse:
             worse.append(f"{label} ({number(value)} against {number(without)})")
     return f"By {TITLES[name]} {answer} does at least as well as the model: {', '.join(worse)}." if worse else ""

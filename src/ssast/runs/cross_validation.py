@@ -9,7 +9,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from ssast.data.storage.atomic_writes import atomic_file
-from ssast.data.tables.folds import ValueFolds, assign_folds
+from ssast.data.tables.folds import ValueFolds, assign_folds, people_in_folds
 from ssast.data.tables.label_columns import MEAN
 from ssast.data.tables.label_file import kinds_in_table
 from ssast.data.tables.ratings import Ratings
@@ -76,7 +76,9 @@ def _over_folds(options: Options, finetune: Finetune) -> Path:
     parts, sentence = _split_by_site(sites) if sites else _split_by_people(source, options.folds, options.seed)
     files = used_files(paths, place)
     folder = open_folder(record, clips={"train": len(frame)}, files=files, trains=True)
-    say(sentence)
+    careful = "" if sites else people_in_folds(frame, len(parts))
+    for said in filter(None, [sentence, careful]):
+        say(said)
     homes: list[Path] = []
     label_txt = options.label_txt if kinds.is_plain else _kept_kinds(folder, kinds)
     for fold, (is_train_R, is_test_R) in enumerate(parts, start=1):
@@ -104,10 +106,12 @@ def _over_folds(options: Options, finetune: Finetune) -> Path:
     )
     if sites:
         add_sites(metrics, predictions, sites, source)
+    if careful:
+        metrics["overlap"] = careful
     say(f"all {len(parts)} folds together")
     write_scores(folder, predictions, metrics)
     title = f"Leaving one {sites.column} out" if sites else f"Cross-validation in {len(parts)} folds"
-    report = ScoreReport(record, source, title, remark=OUT_OF_FOLD)
+    report = ScoreReport(record, source, title, remark=OUT_OF_FOLD, careful=[careful] if careful else [])
     reader = ClipReader.of(RunContext.of(options), audio_settings(options))
     write_report(report, reader, folder, predictions, metrics)
     _write_spread(folder / "folds.csv", homes)

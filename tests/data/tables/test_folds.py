@@ -2,7 +2,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from ssast.data.tables.folds import ValueFolds, assign_folds
+from ssast.data.tables.folds import ValueFolds, assign_folds, people_in_folds
 from ssast.errors import UserError
 
 
@@ -46,6 +46,15 @@ def test_rows_are_dealt_out_where_subjects_are_too_few_or_unknown():
     frame.loc[frame.index[:2], "subject"] = None
     fold, _ = assign_folds(frame, np.zeros((12, 0)), 5, seed=0)
     assert set(fold) == set(range(5))
+
+
+def test_fewer_people_than_folds_are_warned_of_and_as_many_are_not():
+    """Each fold said it, and the scores of all folds together did not."""
+    told = people_in_folds(table(subjects=3, clips=4), 4)
+    assert told.startswith("Careful: 4 folds are more than the 3 subjects (column subject), so rows were dealt out")
+    assert told.endswith("Give --folds 3 at most.")
+    assert people_in_folds(table(subjects=4, clips=4), 4) == ""
+    assert people_in_folds(table(subjects=4, clips=4).drop(columns="subject"), 9) == ""
 
 
 def test_no_fold_is_empty_however_unlike_the_subjects_are():

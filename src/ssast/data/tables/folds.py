@@ -73,6 +73,19 @@ def assign_folds(
     return fold_G[group_R], f"{folds} folds of {sizes} rows, {how}, seed {seed}"
 
 
+def people_in_folds(frame: pd.DataFrame, folds: int) -> str:
+    """A warning where people are fewer than folds: rows were dealt out, and models are tested on people they know."""
+    people = find_people(frame, least=2)
+    if people is None or len(people.known) >= folds:
+        return ""
+    count, unit = len(people.known), f"{people.unit}s"
+    return (
+        f"Careful: {folds} folds are more than the {count} {unit} (column {people.column}), so rows were dealt out and "
+        f"{unit} are in training and test: the scores do not say how well the model does on new people. Give --folds "
+        f"{count} at most."
+    )
+
+
 def _groups(frame: pd.DataFrame, people: People | None) -> tuple[NDArray[np.intp], list[str]]:
     """The number of each row's group (R,), and the groups' names; a row of an unknown subject is its own."""
     group_R, unique = pd.factorize(np.asarray(grouped(frame, people), dtype=object))

@@ -18,6 +18,7 @@ from ssast.data.tables.splits import read_split
 from ssast.errors import UserError
 from ssast.metrics.measures import Floats
 from ssast.metrics.reliability import LEAST_PEOPLE, SESSIONS
+from ssast.pages.tables import counted
 from ssast.safe_reading import some
 
 SESSION = "session"
@@ -50,7 +51,7 @@ class Repeats:
         if most > 1:
             told.append(f"A session's value is the mean of its recordings, {most} at most.")
         if self.once:
-            told.append(f"Left out: {self.once} {self.unit}s with one session only.")
+            told.append(f"Left out: {counted(self.once, self.unit)} with one session only.")
         if self.more:
             told.append(f"Of {self.more} {self.unit}s with more than two sessions the first two count.")
         if self.order:
