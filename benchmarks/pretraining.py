@@ -33,7 +33,8 @@ import numpy as np
 import pandas as pd
 import torch
 from probes import Probe, fbank_statistics, interval, probe, probes_of, scored_probe, states, stretch
-from published import our_step, published_start, published_step
+from published import our_step, published_step
+from starts import STARTS
 from torch import Tensor
 
 from ssast import AudioDataset, Frontend, SSASTForPreTraining
@@ -51,7 +52,7 @@ class Way:
 
     `hidden` of 102 patches are hidden, in runs of `run_length` patches. The learning rate is constant, or it rises over
     a tenth of the steps and falls as a cosine (`course`). Stretches are random, or the start. `scaled` brings the fbank
-    of this corpus to mean 0 and deviation 0.5.
+    of this corpus to mean 0 and deviation 0.5. `start` says from which weights (benchmarks/starts.py).
     """
 
     depth: int = 10
@@ -66,10 +67,11 @@ class Way:
     batch: int = BATCH
     crop: str = "random"
     scaled: bool = False
+    start: str = "ours"
 
 
 WAYS = {
-    "published": Way(0, is_published=True),
+    "published": Way(0, is_published=True, start="published"),
     **{str(depth): Way(depth) for depth in (0, 4, 8, 10)},
     "10 mpc": Way(objective="mpc"),
     "10 mpg": Way(objective="mpg"),
@@ -89,7 +91,11 @@ TRIALS = {
     "base 0": Way(0, size="base", rate=2e-4),
     "base 10": Way(size="base", rate=2e-4),
 }
-UNTRAINED = {"random": Way(), "published random": Way(0, is_published=True), "base random": Way(size="base")}
+UNTRAINED = {
+    "random": Way(),
+    "published random": Way(0, is_published=True, start="published"),
+    "base random": Way(size="base"),
+}
 SEEDS = (0, 1, 2)
 RESULTS = Path(__file__).with_name("pretraining_results")
 SPLITS = ("train", "test")
@@ -148,8 +154,7 @@ class Training:
             seed=seed,
         ).train()
         torch.manual_seed(seed)
-        if way.is_published:
-            published_start(self.model)
+        STARTS[way.start].draw(self.model)
         if way.run_length > 1:
             self.model.draw_masks = partial(run_masks, self.model, way.run_length)
         self.model.to(machine.device)

@@ -147,12 +147,15 @@ def stretch(fbank_TF: Tensor, start: int, length: int) -> Tensor:
 
 
 @torch.no_grad()
-def states(model: SSASTForPreTraining, clips: list[Tensor]) -> Values:
-    """Mean and deviation of each state over a clip's own patches: (N, 14, 2 D), of its windows side by side."""
+def states(model: SSASTForPreTraining, clips: list[Tensor], last: int = NUM_STATES - 1) -> Values:
+    """Mean and deviation of each state over a clip's own patches: (N, 14, 2 D), of its windows side by side.
+
+    States after `last` are neither computed nor given.
+    """
     length, width, device = model.v.target_length, model.v.width, model.mask_embed.device
     pieces = [(at, start) for at, clip in enumerate(clips) for start in range(0, len(clip), length)]
     sums_NSD, squares_NSD = (
-        torch.zeros(len(clips), NUM_STATES, width, dtype=torch.float64, device=device) for _ in range(2)
+        torch.zeros(len(clips), last + 1, width, dtype=torch.float64, device=device) for _ in range(2)
     )
     counts_N = torch.zeros(len(clips), dtype=torch.float64, device=device)
     for part in _parts(pieces):
@@ -160,7 +163,7 @@ def states(model: SSASTForPreTraining, clips: list[Tensor]) -> Values:
         frames_B = torch.tensor([min(length, len(clips[at]) - start) for at, start in part], device=device)
         own_BP = (torch.arange(model.v.grid[1], device=device) * model.v.stride[1] < frames_B[:, None]).double()
         windows_BTF = torch.stack([stretch(clips[at], start, length) for at, start in part]).to(device)
-        each = [state[:, model.v.num_prefix :].double() for state in model.v(windows_BTF, frames=frames_B)]
+        each = [state[:, model.v.num_prefix :].double() for state in model.v(windows_BTF, last, frames=frames_B)]
         for sums, power in ((sums_NSD, 1), (squares_NSD, 2)):
             summed = torch.stack([torch.einsum("bpd,bp->bd", state**power, own_BP) for state in each], dim=1)
             sums.index_add_(0, rows_B, summed)

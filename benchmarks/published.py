@@ -13,15 +13,6 @@ from torch.nn import functional as F
 from ssast import SSASTForPreTraining
 
 
-def published_start(model: SSASTForPreTraining) -> None:
-    """The encoder's weights as the published code draws them: everything normal with deviation 0.02."""
-    torch.nn.init.trunc_normal_(model.v.pos_embed, std=0.02)
-    for module in model.v.blocks.modules():
-        if isinstance(module, torch.nn.Linear):
-            torch.nn.init.trunc_normal_(module.weight, std=0.02)
-            torch.nn.init.zeros_(module.bias)
-
-
 def draw_mask(patches: int, count: int) -> Tensor:
     """One clip's masked patches, drawn one after the other."""
     return torch.tensor(random.sample(range(patches), count))

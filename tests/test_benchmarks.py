@@ -87,7 +87,8 @@ def test_a_report_of_twenty_labels_and_four_columns_of_groups_stays_below_5_mb(m
 def scripts(monkeypatch, tmp_path):
     """The scripts of pretraining and fine-tuning as modules, whose results go into a folder of their own."""
     monkeypatch.syspath_prepend(str(ROOT / "benchmarks"))
-    names = ("probes", "published", "pretraining", "finetuning", "confirming", "packed_fbanks", "egemaps", "relevance")
+    names = ("probes", "published", "starts", "pretraining", "finetuning", "confirming", "packed_fbanks", "egemaps")
+    names = (*names, "relevance")
     for name in names:
         monkeypatch.delitem(sys.modules, name, raising=False)
     found = {name: importlib.import_module(name) for name in names}
@@ -202,6 +203,39 @@ def test_models_are_probed_once_on_a_corpus_that_chose_nothing(scripts, monkeypa
     run(script, [*words, "--table"], monkeypatch)
     said = [line.split(" | ")[0].strip("| ") for line in capsys.readouterr().out.splitlines()[2:]]
     assert said == ["10", "fbank", "published_random", "random"]
+
+
+def test_each_start_changes_what_it_names_of_ours_and_is_asked_who_speaks(scripts, corpus, monkeypatch, capsys):
+    script = scripts["starts"]
+    drawn = {name: _new_tiny() for name in script.STARTS}
+    for name, model in drawn.items():
+        torch.manual_seed(1)
+        script.STARTS[name].draw(model)
+    ours = _new_tiny().state_dict()
+
+    def changed(start):
+        return {name for name, value in drawn[start].state_dict().items() if not torch.equal(value, ours[name])}
+
+    ends = {f"v.blocks.{block}.{end}.weight" for block in range(12) for end in ("attn.proj", "mlp.fc2")}
+    assert not changed("ours")
+    assert changed("small outputs") == changed("no outputs") == ends
+    assert changed("positions x 0.3") == changed("published positions") == {"v.pos_embed"}
+    assert changed("high positions in a sixteenth") == {"v.pos_embed"}
+    patches_PD = drawn["high positions in a sixteenth"].state_dict()["v.pos_embed"][0, 2:]
+    assert patches_PD[:, :12].std().item() == pytest.approx(4 * ours["v.pos_embed"][0, 2:].std().item(), rel=0.1)
+    assert not patches_PD[:, 12:].any()
+    narrow = drawn["published"].state_dict()["v.blocks.3.mlp.fc1.weight"]
+    assert narrow.std().item() == pytest.approx(0.02, rel=0.02)
+    words = [script.__file__, corpus[0], "--starts", "ours", "published", "--seeds", "0", "--last", "1"]
+    monkeypatch.setattr(sys, "argv", words)
+    script.main()
+    said = [line.split(" | ") for line in capsys.readouterr().out.splitlines()]
+    assert [row[0] for row in said] == ["| start", "|---|---|---|---|---|---|", "| ours", "| published"]
+    assert all(0 < float(score.strip(" |")) <= 1 for row in said[2:] for score in row[2:])
+
+
+def _new_tiny():
+    return SSASTForPreTraining("tiny", target_length=40, seed=1)
 
 
 def test_packed_fbanks_come_back_within_half_a_step_and_keep_what_is_probed(scripts, corpus, monkeypatch, tmp_path):
