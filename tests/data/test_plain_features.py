@@ -1,3 +1,6 @@
+import contextlib
+import sqlite3
+
 import numpy as np
 import pytest
 import torch
@@ -75,21 +78,21 @@ def test_what_training_alters_is_not_measured_and_the_first_window_of_a_recordin
 
 def test_features_are_kept_by_content_and_damaged_ones_are_measured_again(tmp_path):
     kept = KeptPlainFeatures(Cache(tmp_path, 10**6), "as heard", 3)
-    kept.keep("one", np.array([1.0, 2, 3], np.float32))
-    np.testing.assert_array_equal(kept.find("one"), [1, 2, 3])
-    assert kept.find("two") is None
-    assert kept.find(None) is None
-    assert KeptPlainFeatures(kept.cache, "otherwise", 3).find("one") is None
-    (file,) = [path for path in (tmp_path / "files").rglob("*") if path.is_file()]
-    file.write_bytes(b"x" + file.read_bytes()[1:])
-    assert kept.find("one") is None
-    kept.keep("one", np.array([4.0, 5, 6], np.float32))
-    np.testing.assert_array_equal(kept.find("one"), [4, 5, 6])
+    kept.keep({"one": np.array([1.0, 2, 3], np.float32)})
+    found = kept.find(["one", "two", None])
+    np.testing.assert_array_equal(found.pop("one"), [1, 2, 3])
+    assert found == {}
+    assert KeptPlainFeatures(Cache(tmp_path, 10**6), "otherwise", 3).find(["one"]) == {}
+    with kept.values as values, contextlib.closing(sqlite3.connect(values.place)) as database, database:
+        database.execute("UPDATE kept SET value = x'78' || substr(value, 2)")
+    assert kept.find(["one"]) == {}
+    kept.keep({"one": np.array([4.0, 5, 6], np.float32)})
+    np.testing.assert_array_equal(kept.find(["one"])["one"], [4, 5, 6])
 
 
 def test_only_what_was_neither_measured_nor_kept_is_read_and_bad_recordings_stay_empty(tmp_path):
     kept = KeptPlainFeatures(Cache(tmp_path, 10**6), "as heard", 2)
-    kept.keep("content of b", np.array([3.0, 4], np.float32))
+    kept.keep({"content of b": np.array([3.0, 4], np.float32)})
     plain, read = PlainFeatures(), []
     plain.take({"a": np.array([1.0, 2], np.float32)})
 
@@ -102,5 +105,5 @@ def test_only_what_was_neither_measured_nor_kept_is_read_and_bad_recordings_stay
     found = plain.values(["a", "b", "c", "bad"])
     np.testing.assert_array_equal(found, [[1, 2], [3, 4], [5, 6], [np.nan, np.nan]])
     assert read == ["c", "bad"]
-    np.testing.assert_array_equal(kept.find("content of a"), [1, 2])
+    np.testing.assert_array_equal(kept.find(["content of a"])["content of a"], [1, 2])
     assert PlainFeatures().values([]).shape == (0, 0)

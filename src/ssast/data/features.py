@@ -12,7 +12,7 @@ import json
 import shutil
 import weakref
 import zlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,8 +27,9 @@ from ssast.data.batch import Batch
 from ssast.data.loader import Loader
 from ssast.data.storage.atomic_writes import first_line
 from ssast.data.storage.cache import Cache, fingerprint_of
+from ssast.data.storage.kept_values import KeptValues
 from ssast.errors import UserError
-from ssast.safe_reading import json_file
+from ssast.safe_reading import json_of
 
 _FORMAT = "pooled 1"
 _FINDINGS_FORMAT = "doubts 2"
@@ -61,30 +62,17 @@ class States:
         return [larger.tasks.index(task) for task in self.tasks], [larger.layers.index(one) for one in self.layers]
 
 
-def keep_floats(cache: Cache, key: str, values: Values) -> None:
-    """Keep numbers in the cache with their checksum, complete or not at all."""
+def packed_floats(values: Values) -> bytes:
+    """Numbers with their checksum."""
     raw = np.ascontiguousarray(values, dtype="<f4").tobytes()
-    packed = raw + zlib.crc32(raw).to_bytes(CHECKSUM_BYTES, "little")
-
-    def fill(unfinished: Path) -> None:
-        unfinished.write_bytes(packed)
-
-    cache.get(key, len(packed), fill)
+    return raw + zlib.crc32(raw).to_bytes(CHECKSUM_BYTES, "little")
 
 
-def kept_floats(cache: Cache, key: str, size: int, *, any_number: bool = False) -> Values | None:
-    """The numbers (one axis) that are kept, `size` bytes of them or `any_number` of times that; None where damaged."""
-    place = cache.find(key, None if any_number else size + CHECKSUM_BYTES)
-    if place is None:
-        return None
-    try:
-        packed = place.read_bytes()
-    except FileNotFoundError:  # another process made room
-        return None
+def unpacked_floats(packed: bytes, size: int, *, any_number: bool = False) -> Values | None:
+    """The numbers (one axis), `size` bytes of them or `any_number` of times that; None where they are damaged."""
     raw = packed[:-CHECKSUM_BYTES]
-    checksum = zlib.crc32(raw).to_bytes(CHECKSUM_BYTES, "little")
-    if not raw or len(raw) % size or checksum != packed[-CHECKSUM_BYTES:]:
-        place.unlink(missing_ok=True)
+    is_whole = raw and not len(raw) % size and (any_number or len(raw) == size)
+    if not is_whole or zlib.crc32(raw).to_bytes(CHECKSUM_BYTES, "little") != packed[-CHECKSUM_BYTES:]:
         return None
     return np.frombuffer(raw, dtype="<f4")
 
@@ -114,10 +102,24 @@ class FeatureStore:
         """Keep the states of a recording, complete or not at all; the least recently used go where room is short."""
         if content is None:
             return
-        keep_floats(self.cache, self._key(content, self.states), values)
+        packed = packed_floats(values)
+
+        def fill(unfinished: Path) -> None:
+            unfinished.write_bytes(packed)
+
+        self.cache.get(self._key(content, self.states), len(packed), fill)
 
     def _read(self, content: str, states: States) -> Values | None:
-        found = kept_floats(self.cache, self._key(content, states), states.bytes, any_number=self.in_windows)
+        whole = None if self.in_windows else states.bytes + CHECKSUM_BYTES
+        place = self.cache.find(self._key(content, states), whole)
+        if place is None:
+            return None
+        try:
+            found = unpacked_floats(place.read_bytes(), states.bytes, any_number=self.in_windows)
+        except FileNotFoundError:  # another process made room
+            return None
+        if found is None:
+            place.unlink(missing_ok=True)
         if found is None or not np.isfinite(found).all():  # an older version may have kept what is computed anew
             return None
         return found.reshape((-1, *states.shape) if self.in_windows else states.shape)
@@ -127,36 +129,51 @@ class FeatureStore:
 
 
 class KeptFindings:
-    """Sound findings of recordings in the cache, by content; `heard_as` names all else that they depend on."""
+    """Sound findings of recordings in the cache, by content; `heard_as` names all else that they depend on.
+
+    What is kept is written at the end of a `with`.
+    """
 
     def __init__(self, cache: Cache, heard_as: str):
-        self.cache, self.heard_as = cache, heard_as
+        self.values, self.heard_as = KeptValues(cache), heard_as
 
-    def find(self, content: str | None) -> dict[str, str] | None:
-        """The details by kind, none for a recording without findings; None where it has not been judged."""
-        place = None if content is None else self.cache.find(self._key(content))
-        if place is None:
-            return None
-        with suppress(FileNotFoundError, ValueError):  # another process made room; a disk that failed
-            found = json_file(place)
-            if isinstance(found, dict):
-                return {str(kind): str(detail) for kind, detail in found.items()}
-        place.unlink(missing_ok=True)
-        return None
+    def __enter__(self) -> "KeptFindings":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.values.flush()
+
+    def find(self, contents: Iterable[str | None]) -> dict[str, dict[str, str]]:
+        """The details by kind, none for a recording without findings, of those contents that have been judged."""
+        keys = {self._key(content): content for content in contents if content is not None}
+        found = {keys[key]: _details(value) for key, value in self.values.find(list(keys)).items()}
+        return {content: details for content, details in found.items() if details is not None}
 
     def keep(self, content: str | None, details: Mapping[str, str]) -> None:
-        """Keep them, in a file that is complete or not there at all."""
-        if content is None:
-            return
-        text = json.dumps(dict(details))
-
-        def fill(unfinished: Path) -> None:
-            unfinished.write_text(text, encoding="utf-8")
-
-        self.cache.get(self._key(content), len(text), fill)
+        """Keep those of one recording."""
+        if content is not None:
+            self.values.keep(self._key(content), json.dumps(dict(details)).encode())
 
     def _key(self, content: str) -> str:
         return fingerprint_of(_FINDINGS_FORMAT, self.heard_as, content)
+
+
+def _details(value: bytes) -> dict[str, str] | None:
+    """None where a disk failed."""
+    try:
+        found = json_of(value.decode())
+    except ValueError:
+        return None
+    return {str(kind): str(detail) for kind, detail in found.items()} if isinstance(found, dict) else None
+
+
+def _details(value: bytes) -> dict[str, str] | None:
+    """None where a disk failed."""
+    try:
+        found = json_of(value.decode())
+    except ValueError:
+        return None
+    return {str(kind): str(detail) for kind, detail in found.items()} if isinstance(found, dict) else None
 
 
 def weights_name(module: nn.Module) -> str:

@@ -15,10 +15,11 @@ from torch import Tensor
 
 from ssast.audio.frontend import FLOOR, Frontend
 from ssast.data.batch import Batch
-from ssast.data.features import Values, keep_floats, kept_floats
+from ssast.data.features import Values, packed_floats, unpacked_floats
 from ssast.data.prepare import Prepare
 from ssast.data.storage.cache import Cache
 from ssast.data.storage.fingerprints import fingerprint_of
+from ssast.data.storage.kept_values import KeptValues
 
 _FORMAT = "plain 2"
 _SILENCE = 1e-10
@@ -122,16 +123,20 @@ class KeptPlainFeatures:
     """Plain features of recordings in the cache, by content; `heard_as` names all else that they depend on."""
 
     def __init__(self, cache: Cache, heard_as: str, width: int):
-        self.cache, self.heard_as, self.width = cache, heard_as, width
+        self.values, self.heard_as, self.width = KeptValues(cache), heard_as, width
 
-    def find(self, content: str | None) -> Values | None:
-        """The features (P,) of a recording; None where they are not kept, or were damaged."""
-        return None if content is None else kept_floats(self.cache, self._key(content), 4 * self.width)
+    def find(self, contents: Iterable[str | None]) -> dict[str, Values]:
+        """The features (P,) of those contents of which they are kept."""
+        keys = {self._key(content): content for content in contents if content is not None}
+        packed = self.values.find(list(keys))
+        found = {keys[key]: unpacked_floats(value, 4 * self.width) for key, value in packed.items()}
+        return {content: values for content, values in found.items() if values is not None}
 
-    def keep(self, content: str | None, values: Values) -> None:
-        """Keep the features of a recording, complete or not at all."""
-        if content is not None:
-            keep_floats(self.cache, self._key(content), values)
+    def keep(self, measured: Mapping[str, Values]) -> None:
+        """Keep features by content."""
+        with self.values:
+            for content, values in measured.items():
+                self.values.keep(self._key(content), packed_floats(values))
 
     def _key(self, content: str) -> str:
         return fingerprint_of(_FORMAT, self.heard_as, content)
@@ -149,10 +154,11 @@ def complete(
     Those that were not measured are taken from what is `kept`, and the rest is `read`.
     """
     content_of = dict(zip(uids, contents, strict=True))
-    known = {uid: kept.find(content_of[uid]) for uid in uids if kept is not None}
-    plain.take({uid: values for uid, values in known.items() if values is not None and uid not in plain.found})
+    known = {} if kept is None else kept.find(content_of.values())
+    there = {uid: known[content] for uid, content in content_of.items() if content in known}
+    plain.take({uid: values for uid, values in there.items() if uid not in plain.found})
     read([uid for uid in uids if uid not in plain.found])
-    for uid, values in known.items():
-        if kept is not None and values is None and uid in plain.found:
-            kept.keep(content_of[uid], plain.found[uid])
+    if kept is not None:
+        new = {content: plain.found[uid] for uid, content in content_of.items() if content and uid in plain.found}
+        kept.keep({content: values for content, values in new.items() if content not in known})
     plain.asked.update(uids)

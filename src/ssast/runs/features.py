@@ -158,25 +158,27 @@ def pooled_table(pooler: Pooler, *sources: Rows) -> StatesTable:
     content_of = dict(
         zip(uids, recording_fingerprints(root, uids, disk) if pooler.keeps else [None] * len(uids), strict=True)
     )
-    table, kept_findings = StatesTable(disk, uids, pooler.states), KeptFindings(disk, pooler.heard_as())
+    table = StatesTable(disk, uids, pooler.states)
     missing = _anywhere([uid for uid, content in content_of.items() if not table.put(uid, store.find(content))])
     if pooler.autocast:
         say(_sentence(len(missing), len(uids), disk.folder if pooler.keeps else None))
-    for uid, values_KND, details in _computed(pooler, rows, missing):
-        table.put(uid, values_KND)
-        store.keep(content_of[uid], values_KND)
-        _add_findings(pooler.reader, uid, details)
-        kept_findings.keep(content_of[uid], details)
-    _judge_kept(pooler, rows, {uid: content_of[uid] for uid in uids if uid not in set(missing)}, kept_findings)
+    with KeptFindings(disk, pooler.heard_as()) as kept_findings:
+        for uid, values_KND, details in _computed(pooler, rows, missing):
+            table.put(uid, values_KND)
+            store.keep(content_of[uid], values_KND)
+            _add_findings(pooler.reader, uid, details)
+            kept_findings.keep(content_of[uid], details)
+        computed = set(missing)
+        _judge_kept(pooler, rows, {uid: content_of[uid] for uid in uids if uid not in computed}, kept_findings)
     return table.finish()
 
 
 def _judge_kept(pooler: Pooler, rows: Rows, kept: dict[str, str | None], kept_findings: KeptFindings) -> None:
     """Note the sound findings of recordings whose states are kept; recordings that were never judged are read again."""
-    known = {uid: kept_findings.find(content) for uid, content in kept.items()}
-    for uid, details in known.items():
-        _add_findings(pooler.reader, uid, details or {})
-    unjudged = _anywhere([uid for uid, details in known.items() if details is None])
+    known = kept_findings.find(kept.values())
+    for uid, content in kept.items():
+        _add_findings(pooler.reader, uid, known.get(content or "", {}))
+    unjudged = _anywhere([uid for uid, content in kept.items() if content not in known])
     judged = _in_shares(unjudged, lambda own: pooler.judge(own, rows), JUDGED_AT_ONCE)
     for uid, details in judged:
         _add_findings(pooler.reader, uid, details)

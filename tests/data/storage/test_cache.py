@@ -100,6 +100,29 @@ def test_the_cache_never_grows_over_its_limit(tmp_path):
     assert len(contents(tmp_path)) >= 9
 
 
+def test_all_contents_are_looked_at_only_where_room_is_short(tmp_path, monkeypatch):
+    """Each process looked at them when it first kept something, and each of its threads: of 150,000, 12 s long."""
+    Cache(tmp_path, 1000).get(key(0), 90, filling(bytes(90)))
+    looked = []
+    monkeypatch.setattr(Cache, "_files", lambda self, find=Cache._files: looked.append(1) or find(self))
+    for number in range(1, 11):
+        Cache(tmp_path, 1000).get(key(number), 90, filling(bytes(90)))
+    assert looked == []
+    Cache(tmp_path, 1000).get(key(11), 90, filling(bytes(90)))
+    assert looked == [1]
+    assert len(contents(tmp_path)) == 10
+
+
+@pytest.mark.parametrize("spoilt", ["", "0000", "many\n", "00000000000000000270", "-0000000000000000001\n", None])
+def test_a_count_of_bytes_that_is_lost_or_cut_off_is_made_anew(tmp_path, spoilt):
+    for number in range(3):
+        Cache(tmp_path, 1000).get(key(number), 90, filling(bytes(90)))
+    (note,) = [place for place in (tmp_path / "locks").iterdir() if place.read_text() == f"{270:020d}\n"]
+    note.unlink() if spoilt is None else note.write_text(spoilt)
+    Cache(tmp_path, 1000).get(key(3), 90, filling(bytes(90)))
+    assert note.read_text() == f"{360:020d}\n"
+
+
 def test_a_file_larger_than_the_cache_is_refused_before_it_is_fetched(tmp_path):
     with pytest.raises(UserError, match="does not fit into the cache of 1e-07 GB; give more with --cache_gb"):
         Cache(tmp_path, 100).get(key(1), 101, fail)

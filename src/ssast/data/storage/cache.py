@@ -1,9 +1,10 @@
 """Keep what was fetched or computed on this machine, by a key of its content, for all processes.
 
 The folder is $SSAST_CACHE, else ~/.cache/ssast: `files/` holds the contents, `partial/` what is on its way, `held/`
-what running processes hold under its own name, `locks/` one lock for some of the keys each. Published weights lie
-beside them in `weights/` (download.py), and never make room. Recordings of patients may be among the contents, so
-folders and files are closed to other users, whatever the rights of the folder around them.
+what running processes hold under its own name, `values/` a database of small values (kept_values.py), `locks/` one
+lock for some of the keys each, and how many bytes all contents have. Published weights lie beside them in `weights/`
+(download.py), and never make room. Recordings of patients may be among the contents, so folders and files are closed to
+other users, whatever the rights of the folder around them.
 """
 
 import atexit
@@ -11,6 +12,7 @@ import contextlib
 import errno
 import hashlib
 import os
+import re
 import shutil
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -26,10 +28,9 @@ GB = 10**9
 LOCKS = 256
 SHRINK_TO = 0.9
 """What is kept of a full cache, so that making room is done now and then and not for each file."""
-LOOK_EVERY = 0.02
-"""After how much of the size that it may have the cache is measured again."""
 FULL = OUT_OF_ROOM - {errno.EROFS, errno.EIO}
 SUM = ".crc32"
+_NOTE = re.compile(r"\d{20}\n")
 
 
 @dataclass
@@ -38,7 +39,6 @@ class Cache:
 
     folder: Path
     limit: int
-    unmeasured: int | None = None
 
     def get(self, key: str, size: int | None, fill: Callable[[Path], None]) -> Path:
         """The file of a key; on the first call for it `fill` writes it, complete or not at all, while others wait.
@@ -87,7 +87,7 @@ class Cache:
     def hold(self) -> Path:
         """An empty folder that lasts until this process ends."""
         with self._sentences():
-            folder = self._made("held") / own_name("held")
+            folder = self.closed_folder("held") / own_name("held")
             folder.mkdir()
         atexit.register(shutil.rmtree, folder, ignore_errors=True)
         return folder
@@ -103,20 +103,28 @@ class Cache:
                 shutil.copyfile(file, folder / name)
 
     def _fill(self, place: Path, fill: Callable[[Path], None]) -> None:
+        if self.folder not in _swept:
+            _swept.add(self.folder)
+            self._sweep()
         try:
-            self._fetch(place, fill)
+            added = self._fetch(place, fill)
         except OSError as error:
             if error.errno not in FULL:
                 raise
-            self._shrink(self._size() // 2)  # others may have filled the disk
-            self._fetch(place, fill)
-        if self.unmeasured is None or self.unmeasured > self.limit * LOOK_EVERY:
-            self._shrink(self.limit)
-            self.unmeasured = 0
+            with self._lock("room"):
+                self._shrink(self._size() // 2)  # others may have filled the disk
+            added = self._fetch(place, fill)
+        with self._lock("room"):
+            before = self._noted()
+            if before is None or before + added > self.limit:
+                self._shrink(self.limit)
+            else:
+                self._note(before + added)
 
-    def _fetch(self, place: Path, fill: Callable[[Path], None]) -> None:
-        unfinished = self._made("partial") / own_name(place.name[:16])
-        self._made("files")
+    def _fetch(self, place: Path, fill: Callable[[Path], None]) -> int:
+        """Fill a file and put it into place; its bytes."""
+        unfinished = self.closed_folder("partial") / own_name(place.name[:16])
+        self.closed_folder("files")
         try:
             fill(unfinished)
             place.parent.mkdir(parents=True, exist_ok=True)
@@ -125,25 +133,41 @@ class Cache:
             os.replace(unfinished, place)
         finally:
             unfinished.unlink(missing_ok=True)
-        if self.unmeasured is not None:
-            self.unmeasured += size
+        return size
 
-    def _shrink(self, limit: int) -> None:
-        """Delete what ended processes left, and where there is more than `limit` the least recently used files."""
-        for stray in (*self._made("partial").iterdir(), *self._made("held").iterdir()):
+    def _sweep(self) -> None:
+        """Delete what ended processes left."""
+        for stray in (*self.closed_folder("partial").iterdir(), *self.closed_folder("held").iterdir()):
             if is_orphan(stray.name):
                 shutil.rmtree(stray, ignore_errors=True) if stray.is_dir() else stray.unlink(missing_ok=True)
-        with self._lock("room"):
-            found = sorted(self._files())
-            total = sum(size for _, size, _ in found)
-            if total <= limit:
-                return
-            for _, size, file in found[:-1]:  # the newest is the one that was asked for
-                if total <= limit * SHRINK_TO:
-                    return
-                Path(file).unlink(missing_ok=True)
-                Path(file).with_suffix(SUM).unlink(missing_ok=True)
-                total -= size
+
+    def _shrink(self, limit: int) -> None:
+        """Look at all contents, and where there is more than `limit` delete the least recently used."""
+        found = sorted(self._files())
+        total = sum(size for _, size, _ in found)
+        wanted = total if total <= limit else limit * SHRINK_TO
+        for _, size, file in found[:-1]:  # the newest is the one that was asked for
+            if total <= wanted:
+                break
+            Path(file).unlink(missing_ok=True)
+            Path(file).with_suffix(SUM).unlink(missing_ok=True)
+            total -= size
+        self._note(total)
+
+    def _noted(self) -> int | None:
+        """The bytes of all contents as the last process noted them; None where nobody has, or was cut off."""
+        try:
+            text = self._note_place().read_text(encoding="ascii")
+        except (FileNotFoundError, UnicodeDecodeError):
+            return None
+        return int(text) if _NOTE.fullmatch(text) else None
+
+    def _note(self, total: int) -> None:
+        with contextlib.suppress(OSError):  # the next process then looks at all contents
+            self._note_place().write_text(f"{total:020d}\n", encoding="ascii")
+
+    def _note_place(self) -> Path:
+        return self.closed_folder("locks") / "bytes"
 
     def _size(self) -> int:
         return sum(size for _, size, _ in self._files())
@@ -157,7 +181,7 @@ class Cache:
                         stat = entry.stat()
                         yield stat.st_mtime_ns, stat.st_size, entry.path
 
-    def _made(self, name: str) -> Path:
+    def closed_folder(self, name: str) -> Path:
         """A folder of the cache; nobody else may look in, since recordings lie there."""
         if not self.folder.exists():
             self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -172,7 +196,7 @@ class Cache:
     @contextlib.contextmanager
     def _lock(self, name: str) -> Iterator[None]:
         """Keep every other process and thread out; the system ends it with the process."""
-        with locked(self._made("locks") / name):
+        with locked(self.closed_folder("locks") / name):
             yield
 
     @contextlib.contextmanager
@@ -223,6 +247,7 @@ def fingerprint_of(*parts: Any) -> str:
 
 
 _closed: set[Path] = set()
+_swept: set[Path] = set()
 _caches: dict[tuple[str, int], Cache] = {}
 
 

@@ -8,80 +8,104 @@ import hashlib
 import os
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import suppress
+from dataclasses import dataclass
 from functools import partial
-from pathlib import Path
-from typing import Any
+from itertools import islice
+from typing import Any, cast
 
 from ssast.audio.source import not_plain
 from ssast.data.recordings import find_recording
 from ssast.data.shards.collection import opened
 from ssast.data.storage.cache import Cache, fingerprint_of
+from ssast.data.storage.kept_values import KeptValues
 from ssast.data.storage.location import Location
 from ssast.data.storage.threads import in_threads
 from ssast.errors import AudioError, UserError
 
 SETTLED_SECONDS = 2.0
 """A file that changed no longer ago than this [s] may change again within the same tick of the disk's clock."""
+_AT_ONCE = 256
+"""So many recordings are asked about together."""
+
+
+@dataclass(frozen=True)
+class _Asked:
+    """A recording before its file is read.
+
+    `content` names what is in it where that is known; else `key` is what the name of `file` is kept by. `beside` is
+    what else a recording's name is made of.
+    """
+
+    content: str | None
+    file: Location | None = None
+    key: str = ""
+    changed: float = 0.0
+    beside: tuple[object, ...] | None = None
+
+    def named(self, content: str | None) -> str | None:
+        """The name of the recording whose file holds this."""
+        return content if content is None or self.beside is None else fingerprint_of(content, *self.beside)
 
 
 def recording_fingerprints(root: Location, uids: Sequence[str], cache: Cache) -> Iterator[str | None]:
     """A name for what is in each recording, its metadata.json included; None where it cannot be read."""
-    return _each(partial(_content, root, cache), uids)
+    return _names(partial(_recording, root), uids, cache, FileNotFoundError)
 
 
 def file_fingerprints(files: Sequence[Location], cache: Cache) -> Iterator[str | None]:
     """The same for audio files without metadata.json."""
-    return _each(partial(_file_content, cache), files)
+    return _names(_audio_file, files, cache, OSError)
 
 
-def _each(one: Callable[[Any], str | None], of: Iterable[Any]) -> Iterator[str | None]:
-    """In order; several at once, since disks and stores keep one waiting."""
-    return in_threads(one, of)
+def _names(
+    ask: Callable[[Any], _Asked], of: Iterable[Any], cache: Cache, passed: type[OSError]
+) -> Iterator[str | None]:
+    """In order; several at once, since disks and stores keep one waiting. A `passed` error is said by who reads it."""
+    left = iter(of)
+    with KeptValues(cache) as kept:
+        while some := list(in_threads(ask, islice(left, _AT_ONCE))):
+            known = {key: name.hex() for key, name in kept.find([one.key for one in some if one.file]).items()}
+            read = in_threads(partial(_content, passed), [one for one in some if one.file and one.key not in known])
+            for one in some:
+                content = known.get(one.key, one.content)
+                if one.file and content is None:
+                    content = next(read)
+                    if content and time.time() - one.changed > SETTLED_SECONDS:
+                        kept.keep(one.key, bytes.fromhex(content))
+                yield one.named(content)
 
 
-def _content(root: Location, cache: Cache, uid: str) -> str | None:
+def _recording(root: Location, uid: str) -> _Asked:
     collection = opened(root)
     if collection is not None and (named := collection.content(uid)) is not None:
-        return named
+        return _Asked(named)
     try:
         found = find_recording(root, uid)
-        held = _held(found.location, cache)
+        return _asked(found.location, (found.extension, found.sample_rate))
     except (AudioError, FileNotFoundError):
-        return None  # said when it is read
-    return fingerprint_of(held, found.extension, found.sample_rate)
+        return _Asked(None)  # said when it is read
 
 
-def _file_content(cache: Cache, file: Location) -> str | None:
+def _audio_file(file: Location) -> _Asked:
     try:
-        return _held(file, cache)
+        return _asked(file)
     except (UserError, OSError):
-        return None  # said when it is read
+        return _Asked(None)  # said when it is read
 
 
-def _held(place: Location, cache: Cache) -> str:
-    if place.is_local:
-        return _local_content(place, cache)
-    return place.content_key() or hashlib.sha256(place.read_bytes()).hexdigest()
-
-
-def _local_content(place: Location, cache: Cache) -> str:
+def _asked(place: Location, beside: tuple[object, ...] | None = None) -> _Asked:
+    if not place.is_local:
+        return _Asked(place.content_key() or hashlib.sha256(place.read_bytes()).hexdigest(), beside=beside)
     if odd := not_plain(place.path):
         raise AudioError(f"{place} is {odd}, not a file", path=place)  # opening a pipe would wait for ever
     stat = os.stat(place.path)
-    known = fingerprint_of("content", str(place), stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns, stat.st_ino)
-    size = hashlib.sha256().digest_size * 2
-    kept = cache.find(known, size)
-    with suppress(FileNotFoundError):
-        if kept is not None:
-            return kept.read_text(encoding="ascii")
-    with open(place.path, "rb") as file:
-        name = hashlib.file_digest(file, "sha256").hexdigest()
+    key = fingerprint_of("content", str(place), stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns, stat.st_ino)
+    return _Asked(None, place, key, max(stat.st_mtime, stat.st_ctime), beside)
 
-    def fill(unfinished: Path) -> None:
-        unfinished.write_text(name, encoding="ascii")
 
-    if time.time() - max(stat.st_mtime, stat.st_ctime) > SETTLED_SECONDS:
-        with suppress(UserError):  # a cache that cannot be written costs a second reading, no more
-            cache.get(known, size, fill)
-    return name
+def _content(passed: type[OSError], one: _Asked) -> str | None:
+    try:
+        with open(cast(Location, one.file).path, "rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    except passed:
+        return None
