@@ -168,16 +168,15 @@ def rows(paths: Paths, kinds: LabelKinds, *, on_bad_audio: str, in_part: bool = 
 
 def _labels_there(frame: pd.DataFrame, kinds: LabelKinds, place: Location) -> list[str]:
     """The labels of a model that are columns of the table; names the others on the screen. UserError where none is."""
-    labels = kinds.names
     columns = [str(name) for name in frame.columns]
     there = [label.name for label in kinds.labels if any(name in columns for name in columns_of(label))]
-    if labels and not there:
+    if kinds.names and not there:
         raise UserError(
-            f"none of the model's labels ({some(labels)}) is a column of {place}, "
+            f"none of the model's labels ({some(kinds.names)}) is a column of {place}, "
             f"which has {some(columns) or 'only uid'}; give its columns the names of these labels.",
             path=place,
         )
-    for label in (label for label in labels if label not in there):
+    for label in (label for label in kinds.names if label not in there):
         alike = [name for name in columns if name.casefold() == label.casefold()]
         hint = f" (it has {alike[0]}, which differs in capital letters)" if alike else ""
         say(f"not scored: {label}, since {place} has no such column{hint}")
@@ -255,10 +254,7 @@ def target_labels(paths: Paths, own: list[str] | None = None, *, asked: bool = T
 
 
 def data_name(dataset: str | None, data_split_root: str | None, source: Location) -> str:
-    """--dataset, or the lowest folder of data_split_root, with the file's own name where that is one csv.
-
-    Of shards with their own tables it is the name of their folder.
-    """
+    """--dataset, or the lowest folder of data_split_root and the file's name where that is a csv; of shards theirs."""
     if dataset:
         return dataset
     root = Location(data_split_root) if data_split_root else source.parent
