@@ -167,15 +167,6 @@ def _details(value: bytes) -> dict[str, str] | None:
     return {str(kind): str(detail) for kind, detail in found.items()} if isinstance(found, dict) else None
 
 
-def _details(value: bytes) -> dict[str, str] | None:
-    """None where a disk failed."""
-    try:
-        found = json_of(value.decode())
-    except ValueError:
-        return None
-    return {str(kind): str(detail) for kind, detail in found.items()} if isinstance(found, dict) else None
-
-
 def weights_name(module: nn.Module) -> str:
     """A name for the values of a module's parameters and buffers."""
     digest = hashlib.sha256()
