@@ -15,7 +15,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, NoReturn, TypeGuard
 
-MOST_BYTES = 8 << 20
+MOST_BYTES, MOST_OF_LINES = 8 << 20, 64 << 20
 MOST_VALUES, MOST_LISTS, MOST_YAML_EVENTS = 1_000_000, 200_000, 20_000
 DEEPEST = 20
 MOST_LINES = 50_000
@@ -62,12 +62,12 @@ def json_file(path: str | os.PathLike[str], most: int = MOST_BYTES) -> Any:
     return json_of(text_of(path, most))
 
 
-def json_lines(path: Path, most: int = 8 * MOST_BYTES) -> list[dict[str, object]]:
+def json_lines(path: Path) -> list[dict[str, object]]:
     """The objects among the lines of a file, without those that a kill left unfinished; none where there is no file."""
     if not path.is_file():
         return []
     found = []
-    lines = text_of(path, most).splitlines()
+    lines = text_of(path, MOST_OF_LINES).splitlines()
     if len(lines) > MOST_LINES:
         raise ValueError(f"it holds more than {MOST_LINES:,} lines")
     for line in lines:
@@ -76,13 +76,13 @@ def json_lines(path: Path, most: int = 8 * MOST_BYTES) -> list[dict[str, object]
     return found
 
 
-def noted_lines(path: Path, most: int = 8 * MOST_BYTES) -> Iterator[list[Any]]:
+def noted_lines(path: Path) -> Iterator[list[Any]]:
     """The lists among the lines of a file that a run notes things in; what a kill or a stranger left is passed over.
 
     One after the other: there may be one a recording.
     """
     try:
-        text = text_of(path, most)
+        text = text_of(path, MOST_OF_LINES)
     except (OSError, ValueError):
         return
     for line in re.finditer(r"[^\r\n]+", text):

@@ -119,7 +119,7 @@ class _Held(io.BytesIO):
 
 
 class _Read(io.RawIOBase):
-    """The same for the bytes of a large file."""
+    """The bytes of a large file for libsndfile, which may seek as in `_Held`."""
 
     def __init__(self, data: FileBytes):
         self._data, self._at = data, 0

@@ -23,11 +23,11 @@ class Curve:
     x: Floats
     y: Floats
 
-    def thinned(self, most: int = MOST_POINTS) -> "Curve":
-        """The same curve with at most so many points, its ends among them."""
-        if len(self.x) <= most:
+    def thinned(self) -> "Curve":
+        """Return the curve with at most MOST_POINTS points, its ends among them."""
+        if len(self.x) <= MOST_POINTS:
             return self
-        kept = np.unique(np.linspace(0, len(self.x) - 1, most).round().astype(np.intp))
+        kept = np.unique(np.linspace(0, len(self.x) - 1, MOST_POINTS).round().astype(np.intp))
         return Curve(self.x[kept], self.y[kept])
 
 

@@ -118,8 +118,7 @@ def rounded(values: Any) -> list[float]:
     return [round(float(value), _DIGITS) for value in values]
 
 
-def described(estimate: Estimate, level: float | None = None) -> dict[str, Any]:
+def described(estimate: Estimate) -> dict[str, Any]:
     """A value and its interval, None where they are undefined."""
     is_known = bool(np.isfinite(estimate.value))
-    pair = estimate.interval() if level is None else estimate.interval(level)
-    return {"value": estimate.value if is_known else None, "interval": pair}
+    return {"value": estimate.value if is_known else None, "interval": estimate.interval()}

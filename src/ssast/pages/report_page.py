@@ -105,19 +105,19 @@ def report_page(
     return page(title, f"{first}\n{body}", styles=("report.css",))
 
 
-def hardest(predictions: Predictions, loss: str, most: int = HARD_CLIPS) -> list[Hard]:
+def hardest(predictions: Predictions, loss: str) -> list[Hard]:
     """The clips furthest on the wrong side: of the other class's scores (BCE), or by error in spreads (MSE, scales).
 
     Of a choice they are those whose kind got the lowest probability. Of many labels at most two each, and each clip
     once.
     """
-    a_label = max(HARD_A_LABEL, -(-most // len(predictions.labels)))
+    a_label = max(HARD_A_LABEL, -(-HARD_CLIPS // len(predictions.labels)))
     kinds = LabelKinds.plain(loss, predictions.labels) if predictions.kinds is None else predictions.kinds
     wrong_NL = np.stack([_wrongness(predictions, at, kind) for at, kind in enumerate(kinds.labels)], axis=1)
     chosen: list[Hard] = []
     for place in np.argsort(-wrong_NL, axis=None, kind="stable"):
         row, label = divmod(int(place), wrong_NL.shape[1])
-        if wrong_NL[row, label] <= 0 or len(chosen) == most:
+        if wrong_NL[row, label] <= 0 or len(chosen) == HARD_CLIPS:
             break
         is_full = sum(hard.label == label for hard in chosen) == a_label
         if not is_full and all(hard.row != row for hard in chosen):

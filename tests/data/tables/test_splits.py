@@ -233,8 +233,6 @@ def test_what_cannot_be_split_is_one_sentence():
     for share in (0, 1, float("nan")):
         with pytest.raises(UserError, match="val_share"):
             split_validation(many(3), share, 0)
-    with pytest.raises(UserError, match="'patient'"):
-        split_validation(many(3), 0.1, 0, column="patient")
 
 
 def test_the_real_splits_read_as_their_readme_says(shared):

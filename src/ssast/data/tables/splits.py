@@ -18,7 +18,7 @@ import pandas as pd
 
 from ssast import redaction
 from ssast.data.storage.location import Address, Location, Missing, as_location
-from ssast.data.tables.people import ENOUGH_SUBJECTS, People, cell_name, find_people, grouped, people_in, subject_names
+from ssast.data.tables.people import ENOUGH_SUBJECTS, cell_name, find_people, grouped, subject_names
 from ssast.data.tables.targets import numbers_or_text, text_cells
 from ssast.data.tables.uid_list import named_twice
 from ssast.errors import UserError
@@ -226,19 +226,16 @@ def _check_uids(uids: list[str], lines: "array[int]", place: Location) -> None:
         raise UserError(sentence, uid=twice)
 
 
-def split_validation(
-    frame: pd.DataFrame, share: float, seed: int, *, column: str | None = None
-) -> tuple[pd.DataFrame, pd.DataFrame, str]:
+def split_validation(frame: pd.DataFrame, share: float, seed: int) -> tuple[pd.DataFrame, pd.DataFrame, str]:
     """(train, validation, a sentence that says how), rows in their order; the choice depends on seed and names alone.
 
     No subject is in both parts where a subject or speaker column has at least 10 values; else single rows are drawn.
-    `column` names that column where it is called otherwise.
     """
     if not 0 < share < 1:
         raise UserError(f"val_share is {share}; expected a share between 0 and 1, such as 0.1.")
     if len(frame) < 2:
         raise UserError(f"the training csv has {len(frame)} row(s); at least 2 are needed to hold one out.")
-    people = find_people(frame, least=ENOUGH_SUBJECTS) if column is None else _named_by(frame, column)
+    people = find_people(frame, least=ENOUGH_SUBJECTS)
     groups = [str(uid) for uid in frame.index] if people is None else grouped(frame, people)
     names = sorted(set(groups), key=lambda name: hashlib.blake2b(f"{seed}/{name}".encode()).digest())
     chosen = set(names[: min(max(1, round(share * len(names))), len(names) - 1)])
@@ -246,16 +243,6 @@ def split_validation(
     sentence = f"validation: {int(held.sum())} of {len(frame)} rows of the training csv held out"
     how = f"by {people.column} ({len(chosen)} of {len(names)})" if people else f"row by row ({_why_rows(frame)})"
     return frame[~held], frame[held], f"{sentence}, {how}, seed {seed}"
-
-
-def _named_by(frame: pd.DataFrame, column: str) -> People:
-    """Who speaks, by the column that was asked for; UserError where it does not tell people apart."""
-    if column not in frame.columns:
-        raise UserError(f"the column {column!r} to split by is not in the csv; it has {some(list(frame.columns))}.")
-    people = people_in(frame, column)
-    if len(people.known) < 2:
-        raise UserError(f"the column {column!r} to split by has one value only; name another or leave it out.")
-    return people
 
 
 def _why_rows(frame: pd.DataFrame) -> str:

@@ -132,7 +132,6 @@ def faithfulness(
     *,
     generator: torch.Generator,
     shares: Sequence[float] = SHARES,
-    random_sets: int = RANDOM_SETS,
 ) -> Faithfulness:
     """Take away the top share of a clip's own cells by each map, and as many drawn at random from `generator`.
 
@@ -141,7 +140,7 @@ def faithfulness(
     cells_TF = cells(model.v)
     own_C, maps_MTF = own_cells(cells_TF, frames), maps_MTF.cpu()
     chosen = [top_cells(map_TF, cells_TF, own_C, share) for map_TF in maps_MTF for share in shares]
-    for _ in range(random_sets):
+    for _ in range(RANDOM_SETS):
         order = own_C[torch.randperm(len(own_C), generator=generator)]
         chosen += [order[: _how_many(own_C, share)] for share in shares]
     gone_KC = torch.zeros(len(chosen) + 1, int(cells_TF.max()) + 1, dtype=torch.bool)
