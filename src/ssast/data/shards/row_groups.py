@@ -11,11 +11,9 @@ import numpy as np
 import pyarrow as pa
 
 from ssast.data.shards.pages import Places, value_places
-from ssast.data.shards.shard_file import ShardFile, kept
+from ssast.data.shards.shard_file import METADATA, ShardFile, kept
 from ssast.data.storage.cache import fingerprint_of
 
-METADATA = "ssast_metadata"
-"""The column of the metadata.json of each recording."""
 _MISSING = -1
 
 

@@ -9,9 +9,9 @@ from typing import Any
 
 import pyarrow as pa
 
+from ssast.data.shards.csv_text import csv_share
 from ssast.data.shards.packed_file import PackedFile
-from ssast.data.shards.row_groups import METADATA
-from ssast.data.shards.shard_file import ShardFile, csv_share, small_parts
+from ssast.data.shards.shard_file import METADATA, ShardFile, small_parts
 from ssast.data.storage.location import Location
 from ssast.data.tables.splits import uids_as_written
 from ssast.data.tables.uid_list import named_twice
@@ -75,7 +75,7 @@ class RowIndex:
     def text(self, name: str) -> bytes | None:
         """The csv of a table as the footers of its shards hold it; None where they do not, or lack some of its rows."""
         files = [self.files[at] for at, (table, _) in enumerate(self.named) if table == name]
-        shares = [csv_share(file) for file in files]
+        shares = [csv_share(file.footer.metadata or {}) for file in files]
         return None if None in shares else b"".join(share for share in shares if share is not None)
 
     def _told_uids(self) -> list[str] | None:

@@ -4,15 +4,14 @@ A file on this machine is read where it lies. Of one in a bucket a row group com
 this machine, where every process finds it.
 """
 
-import base64
 import io
 import os
-import zlib
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -21,17 +20,19 @@ from ssast.data.storage.cache import cache, fingerprint_of
 from ssast.data.storage.location import READ_TRIES, Location
 from ssast.data.storage.ranges import fetch_range
 from ssast.data.storage.threads import in_threads
+from ssast.data.storage.unfolding import LEAST_ROW_BYTES, UnfoldingError, bounded_table, chunk_stretch
 from ssast.errors import UserError
-from ssast.safe_reading import json_of
+from ssast.safe_reading import brief
 
 _T = TypeVar("_T")
+METADATA = "ssast_metadata"
+"""The column of the metadata.json of each recording."""
+_TEXTS = (pa.types.is_string, pa.types.is_large_string, pa.types.is_binary, pa.types.is_large_binary)
+MOST_SHARD_COLUMNS = 10_000
 FOOTER_BYTES = 1 << 18
 """So much of a file's end is fetched at once; most footers fit in."""
 _MOST_FOOTER_BYTES = 1 << 30
 _MAGIC = b"PAR1"
-_NOTE_KEY, _CSV_KEY = b"ssast", b"ssast_csv"
-"""Under which `ssast pack` notes what a shard is part of, and its share of the csv."""
-_MOST_CSV_BYTES = 1 << 30
 
 
 class NoSoundError(UserError):
@@ -95,6 +96,8 @@ class ShardFile:
         content = fingerprint_of(identity, whole)
         own = cls(location, size, content, footer, _audio_column(schema, location), None, state=identity)
         own.uid = _uid_column(schema, location)
+        if footer.num_rows > size // LEAST_ROW_BYTES:
+            raise own.damaged(f"it is said to have {footer.num_rows:,} recordings in {size:,} bytes")
         first = footer.row_group(0) if footer.num_row_groups else None
         count = footer.num_columns if first is not None else 0
         own.columns = {first.column(at).path_in_schema: at for at in range(count)} if first is not None else {}
@@ -116,12 +119,12 @@ class ShardFile:
 
     def sound(self, group: int) -> tuple[int, int]:
         """Where the bytes of the recordings of a row group begin and end."""
-        return _stretch(self.footer.row_group(group).column(self.columns[f"{self.audio}.bytes"]))
+        return chunk_stretch(self.footer.row_group(group).column(self.columns[f"{self.audio}.bytes"]))
 
     def extent(self, group: int) -> tuple[int, int]:
         """Where a row group begins and ends. UserError where the file is shorter."""
         row_group = self.footer.row_group(group)
-        places = [_stretch(row_group.column(at)) for at in range(row_group.num_columns)]
+        places = [chunk_stretch(row_group.column(at)) for at in range(row_group.num_columns)]
         begin, end = min(begin for begin, _ in places), max(end for _, end in places)
         if not 0 <= begin <= end <= self.size:
             raise self.damaged(f"row group {group} reaches beyond its end")
@@ -165,11 +168,12 @@ class ShardFile:
         try:
             source = pa.PythonFile(Segments(self.size, read), mode="r")
             with pq.ParquetFile(source, metadata=self.footer) as file:
-                return file.read_row_group(group, columns=list(columns), use_threads=False)
+                return bounded_table(file, group, columns, read)
         except (pa.ArrowException, OSError, ValueError) as error:
             if isinstance(error, UserError):
                 raise
-            raise self.damaged(f"row group {group} cannot be read") from error
+            why = f", {error}" if isinstance(error, UnfoldingError) else ""
+            raise self.damaged(f"row group {group} cannot be read{why}") from error
 
 
 def kept(near: Location, key: str, size: int | None, fill: Callable[[Path], None], use: Callable[[Path], _T]) -> _T:
@@ -183,13 +187,6 @@ def kept(near: Location, key: str, size: int | None, fill: Callable[[Path], None
             if number == READ_TRIES - 1:
                 raise
     raise AssertionError
-
-
-def _stretch(column: Any) -> tuple[int, int]:
-    begin = column.data_page_offset
-    if column.dictionary_page_offset is not None and 0 < column.dictionary_page_offset < begin:
-        begin = column.dictionary_page_offset
-    return begin, begin + column.total_compressed_size
 
 
 def _size_and_identity(location: Location) -> tuple[int, str]:
@@ -234,20 +231,6 @@ def _footer(location: Location, size: int) -> tuple[pq.FileMetaData, bytes]:
         raise wrong from error
 
 
-def csv_share(file: ShardFile) -> bytes | None:
-    """The text of the csv that `ssast pack` put into a footer; None where there is none, or rows were left out."""
-    notes = file.footer.metadata or {}
-    try:
-        note = json_of(notes[_NOTE_KEY].decode())
-        if note.get("left_out") != 0:
-            return None
-        unfold = zlib.decompressobj()
-        text = unfold.decompress(base64.b64decode(notes[_CSV_KEY], validate=True), _MOST_CSV_BYTES)
-        return None if unfold.unconsumed_tail else text
-    except (KeyError, ValueError, AttributeError, zlib.error):
-        return None
-
-
 def holds_recordings(kind: pa.DataType) -> bool:
     """Whether a column of this type holds recordings: a struct of `bytes` and `path`, as Hugging Face writes."""
     if not pa.types.is_struct(kind):
@@ -271,13 +254,29 @@ def _audio_column(schema: pa.Schema, location: Location) -> str:
 
 
 def _uid_column(schema: pa.Schema, location: Location) -> str | None:
-    """The column `uid`, if there is one. UserError where it is no text and no number."""
+    """The column `uid`, if there is one. UserError where it is no text and no number, or two columns share a name."""
+    if len(schema) > MOST_SHARD_COLUMNS:
+        raise UserError(
+            f"{location} has {len(schema):,} columns, expected {MOST_SHARD_COLUMNS:,} at most; leave some out.",
+            path=location,
+        )
+    twice = [name for name, count in Counter(schema.names).items() if count > 1]
+    if twice:
+        raise UserError(f"{location} has more than one column {brief(twice[0])!r}; keep one of them.", path=location)
+    if METADATA in schema.names:
+        _check_kind(schema, METADATA, _TEXTS, location)
     if "uid" not in schema.names:
         return None
-    kind = schema.field("uid").type
-    if not (pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_integer(kind)):
-        raise UserError(f"the column uid of {location} is of the type {kind}; write it as text.", path=location)
+    _check_kind(schema, "uid", (pa.types.is_string, pa.types.is_large_string, pa.types.is_integer), location)
     return "uid"
+
+
+def _check_kind(
+    schema: pa.Schema, name: str, fits: Sequence[Callable[[pa.DataType], bool]], location: Location
+) -> None:
+    kind = schema.field(name).type
+    if not any(is_so(kind) for is_so in fits):
+        raise UserError(f"the column {name} of {location} is of the type {kind}; write it as text.", path=location)
 
 
 def small_parts(file: ShardFile) -> Callable[[int, int], bytes]:

@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -30,6 +30,7 @@ from ssast.data.shards.shard_schema import (
 from ssast.data.shards.shard_writer import PackedClip, told
 from ssast.data.storage.disk_names import REFUSED, RESERVED, on_disk
 from ssast.data.storage.location import Location
+from ssast.data.storage.unfolding import UnfoldingError, bounded_rows
 from ssast.errors import UserError
 from ssast.safe_reading import brief, json_of, some
 
@@ -55,6 +56,12 @@ class PackedShard:
     place: Location
     file: pq.ParquetFile
     note: dict[str, Any]
+    content: IO[bytes]
+
+    def read(self, begin: int, end: int) -> bytes:
+        """The bytes of the file from one place to another."""
+        self.content.seek(begin)
+        return self.content.read(end - begin)
 
     @cached_property
     def csv(self) -> tuple[int, str]:
@@ -75,7 +82,7 @@ class PackedShard:
         """Read the recordings, some at a time; UserError where they are not those that were packed."""
         digest, row = hashlib.sha256(), 0
         with _whole(self.place):
-            for batch in self.file.iter_batches(_ROWS_AT_ONCE, columns=list(OWN_COLUMNS), use_threads=False):
+            for batch in bounded_rows(self.file, OWN_COLUMNS, self.read, _ROWS_AT_ONCE):
                 clips = [_clip(self.place, row + at, cells) for at, cells in enumerate(batch.to_pylist())]
                 for clip in clips:
                     digest.update(told(clip))
@@ -103,7 +110,7 @@ def opened_shard(place: Location) -> Iterator[PackedShard]:
         with _whole(place):
             file = pq.ParquetFile(content, pre_buffer=False, buffer_size=_PIECE)
         with file:
-            yield PackedShard(place, file, _note(place, file))
+            yield PackedShard(place, file, _note(place, file), content)
 
 
 def _note(place: Location, file: pq.ParquetFile) -> dict[str, Any]:
@@ -195,7 +202,8 @@ def _whole(place: Location) -> Iterator[None]:
     except (pa.ArrowException, OSError, ValueError) as error:
         if isinstance(error, UserError):
             raise
-        raise _damaged(place, "it is cut off, or is no Parquet file") from error
+        why = str(error) if isinstance(error, UnfoldingError) else "it is cut off, or is no Parquet file"
+        raise _damaged(place, why) from error
 
 
 def _damaged(place: Location, why: str) -> UserError:

@@ -2,7 +2,8 @@
 
 import itertools
 from bisect import bisect_right
-from collections.abc import Callable, Mapping
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from typing import Any
@@ -14,8 +15,9 @@ import torch
 from torch import Tensor
 
 from ssast.data.storage.location import Location
+from ssast.data.storage.unfolding import LEAST_ROW_BYTES, UnfoldingError, bounded_table
 from ssast.errors import AudioError, UserError
-from ssast.safe_reading import some
+from ssast.safe_reading import brief, some
 
 PARQUETS = (".parquet", ".pqt")
 COLUMN_NAMES = ("spectrogram", "spectrograms")
@@ -41,6 +43,7 @@ class PowerTable:
             return None
         file = _opened(place)
         names = file.schema_arrow.names
+        _check_names(names, place)
         column = next((name for name in COLUMN_NAMES if name in names), None)
         if column is None or not _is_nested(file.schema_arrow.field(column).type):
             raise UserError(
@@ -49,9 +52,16 @@ class PowerTable:
                 path=place,
             )
         sizes = [file.metadata.row_group(at).num_rows for at in range(file.metadata.num_row_groups)]
+        with place.open("rb") as content:
+            size = content.seek(0, 2)
+        if sum(sizes) > size // LEAST_ROW_BYTES:
+            raise UserError(
+                f"{place} is damaged: it is said to have {sum(sizes):,} rows in {size:,} bytes; get a whole copy.",
+                path=place,
+            )
         plain = [name for name in names if _is_plain(file.schema_arrow.field(name).type)]
-        table = file.read(columns=plain)
-        cells = {name: dict(enumerate(map(_text, table[name].to_pylist()), start=1)) for name in plain}
+        tables = [_group(place, at, plain) for at in range(len(sizes))]
+        cells = {name: dict(enumerate(_texts(tables, name), start=1)) for name in plain}
         if not sum(sizes):
             raise UserError(f"{place} has no rows; give a file with one row a recording.", path=place)
         return cls(place, column, cells, [1, *(1 + total for total in itertools.accumulate(sizes))])
@@ -83,15 +93,35 @@ class PowerTable:
         return lru_cache(maxsize=1)(self._read)
 
     def _read(self, at: int) -> Any:
-        file = _opened(self.place)
-        group = file.metadata.row_group(at)
-        if group.total_byte_size > _MOST_GROUP_BYTES:
-            raise UserError(
-                f"{self.place} has row groups of {group.total_byte_size:,} bytes, expected at most "
-                f"{_MOST_GROUP_BYTES:,}; write it with smaller row groups.",
-                path=self.place,
-            )
-        return file.read_row_group(at, columns=[self.column])[self.column].combine_chunks()
+        return _group(self.place, at, [self.column])[self.column].combine_chunks()
+
+
+def _check_names(names: Sequence[str], place: Location) -> None:
+    if twice := [name for name, count in Counter(names).items() if count > 1]:
+        raise UserError(f"{place} has more than one column {brief(twice[0])!r}; keep one of them.", path=place)
+
+
+def _group(place: Location, at: int, columns: Sequence[str]) -> pa.Table:
+    """Some columns of a row group. UserError where it is damaged, or unfolds to more than can be held."""
+
+    def read(begin: int, end: int) -> bytes:
+        content.seek(begin)
+        return content.read(end - begin)  # type: ignore[no-any-return]
+
+    file = _opened(place)
+    size = file.metadata.row_group(at).total_byte_size
+    if size > _MOST_GROUP_BYTES:
+        raise UserError(
+            f"{place} has row groups of {size:,} bytes, expected at most {_MOST_GROUP_BYTES:,}; write it with "
+            "smaller row groups.",
+            path=place,
+        )
+    try:
+        with place.open("rb") as content:
+            return bounded_table(file, at, columns, read)
+    except (pa.ArrowException, OSError, ValueError) as error:
+        why = f"{error}" if isinstance(error, UnfoldingError) else "it cannot be read"
+        raise UserError(f"{place} is damaged: row group {at}, {why}; get a whole copy of it.", path=place) from error
 
 
 def _opened(place: Location) -> pq.ParquetFile:
@@ -104,19 +134,24 @@ def _opened(place: Location) -> pq.ParquetFile:
 def _is_nested(kind: pa.DataType) -> bool:
     if isinstance(kind, pa.ExtensionType):
         kind = kind.storage_type
-    is_list = pa.types.is_list(kind) or pa.types.is_large_list(kind) or pa.types.is_fixed_size_list(kind)
-    return is_list and not _is_plain(kind.value_type)
+    return _is_list(kind) and _is_list(kind.value_type) and _is_number(kind.value_type.value_type)
+
+
+def _is_list(kind: pa.DataType) -> bool:
+    return bool(pa.types.is_list(kind) or pa.types.is_large_list(kind) or pa.types.is_fixed_size_list(kind))
+
+
+def _is_number(kind: pa.DataType) -> bool:
+    return bool(pa.types.is_integer(kind) or pa.types.is_floating(kind))
 
 
 def _is_plain(kind: pa.DataType) -> bool:
     """Whether cells are text, numbers, or yes and no."""
-    types = pa.types
-    plain = (types.is_string, types.is_large_string, types.is_integer, types.is_floating, types.is_boolean)
-    return any(is_so(kind) for is_so in plain)
+    return any(is_so(kind) for is_so in (pa.types.is_string, pa.types.is_large_string, _is_number, pa.types.is_boolean))
 
 
-def _text(value: Any) -> str:
-    return "" if value is None else str(value)
+def _texts(tables: Sequence[pa.Table], name: str) -> list[str]:
+    return ["" if value is None else str(value) for table in tables for value in table[name].to_pylist()]
 
 
 def _numbers(value: Any) -> np.ndarray:

@@ -3,6 +3,7 @@
 import io
 import json
 from pathlib import Path
+from tokenize import TokenError
 
 import numpy as np
 import torch
@@ -61,10 +62,11 @@ def _array(content: bytes) -> np.ndarray:
     try:
         version = np.lib.format.read_magic(file)
         shape, is_fortran, kind = np.lib.format.read_array_header_1_0(file) if version == (1, 0) else ((), False, None)
-    except ValueError as error:
+    except (ValueError, SyntaxError, TokenError, MemoryError, RecursionError) as error:
         raise AudioError("its spectrogram.npy is damaged; arrange the spectrograms anew") from error
     values = content[file.tell() :]
-    is_whole = len(shape) == 2 and shape[0] * shape[1] * 4 == len(values)
+    is_sized = len(shape) == 2 and min(shape) >= 0 and max(shape) <= _MOST_BYTES
+    is_whole = is_sized and shape[0] * shape[1] * 4 == len(values)
     if is_fortran or kind != np.dtype("<f4") or not is_whole:
         raise AudioError(
             f"its spectrogram.npy is not one of {POWER_BINS} x frames float32 numbers; arrange the spectrograms anew"
