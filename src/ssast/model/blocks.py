@@ -27,14 +27,32 @@ def _attend(query_BHLd: Tensor, key_BHLd: Tensor, value_BHLd: Tensor, mask: Tens
     return F.scaled_dot_product_attention(query_BHLd, key_BHLd, value_BHLd, attn_mask=mask)
 
 
+class Linear(nn.Linear):
+    """As torch's, but without first weights on the meta device: a file's follow, and drawing none there is slow."""
+
+    def reset_parameters(self) -> None:
+        """Draw first weights, where there is memory for them."""
+        if not self.weight.is_meta:
+            super().reset_parameters()
+
+
+class LayerNorm(nn.LayerNorm):
+    """As torch's, but without first values on the meta device."""
+
+    def reset_parameters(self) -> None:
+        """Set first values, where there is memory for them."""
+        if not self.weight.is_meta:
+            super().reset_parameters()
+
+
 class Attention(nn.Module):
     """Multi-head self-attention, `qkv` fused; `mask` (B, 1, 1, L) is True where a token may be looked at."""
 
     def __init__(self, width: int, heads: int):
         super().__init__()
         self.heads = heads
-        self.qkv = nn.Linear(width, 3 * width)
-        self.proj = nn.Linear(width, width)
+        self.qkv = Linear(width, 3 * width)
+        self.proj = Linear(width, width)
 
     def _split(self, tokens_BLD: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         batch, length, width = tokens_BLD.shape
@@ -60,8 +78,8 @@ class Attention(nn.Module):
 class _Mlp(nn.Module):
     def __init__(self, width: int):
         super().__init__()
-        self.fc1 = nn.Linear(width, 4 * width)
-        self.fc2 = nn.Linear(4 * width, width)
+        self.fc1 = Linear(width, 4 * width)
+        self.fc2 = Linear(4 * width, width)
 
     def forward(self, tokens_BLD: Tensor) -> Tensor:
         return self.fc2(F.gelu(self.fc1(tokens_BLD)))
@@ -72,9 +90,9 @@ class Block(nn.Module):
 
     def __init__(self, width: int, heads: int):
         super().__init__()
-        self.norm1 = nn.LayerNorm(width, eps=EPS)
+        self.norm1 = LayerNorm(width, eps=EPS)
         self.attn = Attention(width, heads)
-        self.norm2 = nn.LayerNorm(width, eps=EPS)
+        self.norm2 = LayerNorm(width, eps=EPS)
         self.mlp = _Mlp(width)
 
     def forward(self, tokens_BLD: Tensor, mask: Tensor | None, last: int | None = None) -> Tensor:

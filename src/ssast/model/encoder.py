@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ssast.errors import UserError
-from ssast.model.blocks import EPS, Block, PatchEmbed
+from ssast.model.blocks import EPS, Block, LayerNorm, PatchEmbed
 from ssast.model.patch_grid import first_columns, patch_grid, rounded_length, sinusoids
 
 DEPTH = 12
@@ -117,7 +117,7 @@ class SSASTEncoder(nn.Module):
         self.pos_embed = nn.Parameter(torch.empty(1, size.prefix + self.num_patches, size.width))
         self.patch_embed = PatchEmbed(size.width, self.shape, self.stride)
         self.blocks = nn.ModuleList(Block(size.width, size.heads) for _ in range(DEPTH))
-        self.norm = nn.LayerNorm(size.width, eps=EPS)
+        self.norm = LayerNorm(size.width, eps=EPS)
         if not self.pos_embed.is_meta:  # there a file's weights follow; and torch loads its compiler for such sums
             self._initialise()
 
