@@ -23,6 +23,16 @@ def test_the_logistic_baseline_is_scikit_learns_at_its_penalty():
     np.testing.assert_allclose(model.scores(FEATURES), expected.predict_proba(STANDARD)[:, 1], atol=1e-5)
 
 
+@pytest.mark.parametrize("rows", [4, 19, 20, 21])
+def test_of_fewer_rows_than_features_the_logistic_baseline_is_scikit_learns_too(rows):
+    features, truth = np.random.default_rng(rows).normal(3, 2, (rows, 40)), np.arange(rows) % 3 == 0
+    model = fit_plain(features, truth.astype(float), features, truth.astype(float), is_yes_no=True)
+    standard = (features - features.mean(0)) / features.std(0)
+    expected = LogisticRegression(C=1 / model.penalty, tol=1e-12, max_iter=5000).fit(standard, truth)
+    np.testing.assert_allclose(model.weights, expected.coef_[0], atol=1e-6)
+    np.testing.assert_allclose(model.constant, expected.intercept_[0], atol=1e-5)
+
+
 def test_the_baseline_of_numbers_is_scikit_learns_ridge_at_its_penalty():
     model = fitted(NUMBERS, is_yes_no=False)
     expected = Ridge(alpha=model.penalty).fit(STANDARD, NUMBERS)

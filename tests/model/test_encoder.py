@@ -34,6 +34,18 @@ def test_every_size_has_its_width_and_prefix(size):
     assert ("dist_token" in names) == (size != "base_nokd")
 
 
+def test_no_first_weights_are_drawn_where_those_of_a_file_follow(monkeypatch):
+    """Torch draws them by the Python code of its compiler there, which took half of a tiny model's loading."""
+    drawn = []
+    for layer in (torch.nn.Linear, torch.nn.LayerNorm):
+        monkeypatch.setattr(layer, "reset_parameters", lambda self: drawn.append(self))
+    with torch.device("meta"):
+        SSASTEncoder("tiny")
+    assert not drawn
+    SSASTEncoder("tiny")
+    assert len(drawn) == 12 * 6 + 1
+
+
 def test_the_last_state_is_the_norm_of_the_one_before(square, noise):
     states = square(noise(1, 80, 64))
     assert len(states) == 14

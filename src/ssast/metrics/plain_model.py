@@ -105,9 +105,21 @@ def _fit(x: Floats, y: Floats, penalty: float, is_yes_no: bool) -> tuple[Floats,
     beta = np.append(np.zeros(x.shape[1]), np.log(share / (1 - share)))
     for _ in range(_STEPS):
         told = 1 / (1 + np.exp(-np.clip(design @ beta, -_FAR, _FAR)))
-        bend = (design * (told * (1 - told))[:, None]).T @ design + np.diag(held)
-        step = np.linalg.solve(bend, design.T @ (y - told) - held * beta)
+        step = _newton(design, told * (1 - told), design.T @ (y - told) - held * beta, held)
         beta = beta + step
         if np.abs(step).max() < 1e-8:
             break
     return beta[:-1], float(beta[-1])
+
+
+def _newton(design: Floats, weights: Floats, slope: Floats, held: Floats) -> Floats:
+    """Where Newton's method goes from here: the slope over the bend of the rows, weighted, and of what is held small.
+
+    Of few rows a system with a line for each, in place of each feature, gives the same many times as fast
+    (Woodbury's identity).
+    """
+    if 2 * len(design) > design.shape[1]:
+        return np.linalg.solve((design * weights[:, None]).T @ design + np.diag(held), slope)
+    rooted, free = design * np.sqrt(weights)[:, None], slope / held
+    shared = np.eye(len(design)) + (rooted / held) @ rooted.T
+    return free - rooted.T @ np.linalg.solve(shared, rooted @ free) / held
