@@ -7,7 +7,7 @@ from ssast.pages.html import Breakable, bullets, escape, folded, table
 from ssast.pages.review_sections import with_interval
 from ssast.pages.tables import counted, number, span, were
 
-_NAMES = {
+GROUP_TITLES = {
     "auc": "AUC",
     "sensitivity": "sensitivity",
     "calibration_slope": "calibration slope",
@@ -40,7 +40,7 @@ def gap_sentences(metrics: Mapping[str, Any]) -> list[str]:
     """Which gaps are told from luck, how many were looked at, and which groups are too small."""
     found = metrics["groups"]
     told = [
-        f"{label}, {name}: {_NAMES[gap['measure']]} of {gap['group']} differs from that of {own['reference']} by "
+        f"{label}, {name}: {GROUP_TITLES[gap['measure']]} of {gap['group']} differs from that of {own['reference']} by "
         f"{number(gap['value'], 2)} ({span(gap['interval'], 2)})."
         for name, column in found["columns"].items()
         for label, own in column["labels"].items()
@@ -90,18 +90,18 @@ def _division(column: Mapping[str, Any]) -> list[str]:
 
 def _scores(column: Mapping[str, Any], metrics: Mapping[str, Any]) -> str:
     unit = "people" if metrics.get("unit", "clip") == "clip" else f"{metrics['unit']}s"
-    head = ["label", "group", "clips", unit, "events", *_NAMES.values()]
+    head = ["label", "group", "clips", unit, "events", *GROUP_TITLES.values()]
     rows: list[list[Any]] = []
     for label, own in column["labels"].items():
         for group, entry in own["groups"].items():
-            scores = [with_interval(entry[name]) if name in entry else "too small" for name in _NAMES]
+            scores = [with_interval(entry[name]) if name in entry else "too small" for name in GROUP_TITLES]
             rows.append([Breakable(label), group, entry["n"], entry["people"], entry["events"], *scores])
     return folded(table(head, rows), len(rows), "groups of labels")
 
 
 def _every_gap(column: Mapping[str, Any]) -> str:
     rows = [
-        [Breakable(label), f"{gap['group']} - {own['reference']}", _NAMES[gap["measure"]], with_interval(gap)]
+        [Breakable(label), f"{gap['group']} - {own['reference']}", GROUP_TITLES[gap["measure"]], with_interval(gap)]
         for label, own in column["labels"].items()
         for gap in own["gaps"]
     ]

@@ -4,15 +4,10 @@ from collections.abc import Mapping
 from typing import Any
 
 from ssast.pages.html import Breakable, bullets, escape, table
+from ssast.pages.subgroup_section import GROUP_TITLES
 from ssast.pages.tables import number, span
 
 _MOST_ON_SCREEN = 24
-_ON_SCREEN = {
-    "auc": "AUC",
-    "sensitivity": "sensitivity",
-    "calibration_slope": "calibration slope",
-    "calibration_intercept": "calibration intercept",
-}
 
 
 def sites_section(metrics: Mapping[str, Any]) -> str:
@@ -54,10 +49,10 @@ def site_rows(metrics: Mapping[str, Any]) -> list[list[str]]:
     groups = scored["columns"].get(found["column"]) if found and scored else None
     if not found or not groups:
         return []
-    rows = [[found["column"], "label", "clips", "positive", *_ON_SCREEN.values()]]
+    rows = [[found["column"], "label", "clips", "positive", *GROUP_TITLES.values()]]
     for label, own in groups["labels"].items():
         for name, entry in own["groups"].items():
-            scores = [_cell(entry.get(measure)) for measure in _ON_SCREEN]
+            scores = [_cell(entry.get(measure)) for measure in GROUP_TITLES]
             rows.append([name, label, str(entry["n"]), str(entry["events"]), *scores])
     return rows[: _MOST_ON_SCREEN + 1]
 
