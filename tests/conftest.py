@@ -5,6 +5,8 @@ import contextlib
 import gc
 import json
 import os
+import select
+import signal
 import socket
 import subprocess
 import sys
@@ -13,10 +15,10 @@ import zlib
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # tests run side by side
 import ssast  # noqa: F401, I001 - before torch, so that its threads do not spin, here and in what tests start
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 import numpy as np
 import pandas as pd
@@ -61,6 +63,36 @@ def dies(monkeypatch):
     return within
 
 
+class Started:
+    """Processes that a warm one forked; `numbers` are theirs."""
+
+    def __init__(self, answers: TextIO, out: TextIO, err: TextIO):
+        self._answers, self._said = answers, (out, err)
+        self.numbers = [int(word) for word in answers.readline().split()]
+
+    def kill(self) -> None:
+        """SIGKILL to each that is still there, at once: none sees another die."""
+        for what in (signal.SIGSTOP, signal.SIGKILL):
+            for number in self.numbers:
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(number, what)
+
+    def has_ended(self) -> bool:
+        """Whether none of them is at work any more."""
+        return bool(select.select([self._answers], [], [], 0)[0])
+
+    def end(self) -> subprocess.CompletedProcess[str]:
+        """Wait for their end: the exit code of the first that failed, below 0 for a signal, and what they said."""
+        with self._answers:
+            code = int(self._answers.readline())
+        said = []
+        for file in self._said:
+            with file:
+                file.seek(0)
+                said.append(file.read())
+        return subprocess.CompletedProcess([], code, *said)
+
+
 class WarmProcess:
     """Runs code in new processes that have imported some modules already; see warm_process.py."""
 
@@ -72,19 +104,38 @@ class WarmProcess:
         theirs.close()
 
     def run(
-        self, code: str, environment: dict[str, str], *, stdout: int | None = None, stderr: int | None = None
+        self,
+        code: str,
+        environment: Mapping[str, str],
+        *,
+        processes: int = 1,
+        stdout: int | None = None,
+        stderr: int | None = None,
     ) -> subprocess.CompletedProcess[str]:
         """As `subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True)`.
 
-        Or with the open files of these numbers as streams.
+        Or with the open files of these numbers as streams; or as torchrun starts several processes, which end together.
         """
-        asked = json.dumps({"code": code, "environment": environment, "cwd": os.getcwd()}).encode()
-        with open(os.devnull) as silence, tempfile.TemporaryFile("w+") as out, tempfile.TemporaryFile("w+") as err:
+        return self.start(code, environment, processes=processes, stdout=stdout, stderr=stderr).end()
+
+    def start(
+        self,
+        code: str,
+        environment: Mapping[str, str],
+        *,
+        processes: int = 1,
+        stdout: int | None = None,
+        stderr: int | None = None,
+    ) -> "Started":
+        """The same, not waited for."""
+        asked = {"code": code, "environment": dict(environment), "cwd": os.getcwd(), "processes": processes}
+        out, err = (tempfile.TemporaryFile("w+") for _ in range(2))  # noqa: SIM115 - closed where it ends
+        answers, answering = os.pipe()
+        with open(os.devnull) as silence:
             streams = [out.fileno() if stdout is None else stdout, err.fileno() if stderr is None else stderr]
-            socket.send_fds(self._channel, [asked], [silence.fileno(), *streams])
-            code = int(self._channel.recv(100))
-            said = [file.read() for file in (out, err) if file.seek(0) == 0]
-        return subprocess.CompletedProcess([], code, *said)
+            socket.send_fds(self._channel, [json.dumps(asked).encode()], [silence.fileno(), *streams, answering])
+        os.close(answering)
+        return Started(os.fdopen(answers), out, err)
 
     def end(self) -> None:
         self._channel.close()
@@ -95,6 +146,14 @@ class WarmProcess:
 def warm_classification() -> Iterator[WarmProcess]:
     """Processes with the model imported, and no client of the hub, which reads its settings as it is imported."""
     process = WarmProcess("ssast.model.classification")
+    yield process
+    process.end()
+
+
+@pytest.fixture(scope="session")
+def warm_modes() -> Iterator[WarmProcess]:
+    """Processes with all imported that training, scoring and extraction load, one or several together."""
+    process = WarmProcess(*(f"ssast.modes.{name}" for name in ("finetune", "pretrain", "extract", "merge", "check")))
     yield process
     process.end()
 

@@ -10,7 +10,9 @@ import subprocess
 import sys
 import time
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 import pyarrow.parquet as pq
@@ -21,8 +23,11 @@ from ssast import cli
 from ssast.engine import distributed
 from ssast.errors import UserError
 
-TOGETHER = (sys.executable, "-m", "torch.distributed.run", "--nproc_per_node")
+TORCHRUN = [sys.executable, "-m", "torch.distributed.run", "--nproc_per_node", "2"]
 ALONE = {"OMP_NUM_THREADS": "1", "PYTHONWARNINGS": "ignore"}
+NARROW = "from ssast.model.encoder import SIZES, Size\nSIZES['tiny'] = Size(48, 3)"
+"""What the fixture does in this process, for others."""
+pytestmark = pytest.mark.usefixtures("narrow")
 
 
 @pytest.mark.parametrize(
@@ -152,11 +157,10 @@ distributed.leave()
 
 
 @pytest.mark.slow
-def test_a_gradient_that_one_process_of_two_cannot_use_stops_both_before_the_step(tmp_path):
-    (tmp_path / "astray.py").write_text(ASTRAY)
-    words = [*TOGETHER, "2", str(tmp_path / "astray.py"), str(tmp_path)]
-    done = subprocess.run(words, env=os.environ | ALONE, capture_output=True)
-    assert done.returncode == 0, done.stderr.decode()
+def test_a_gradient_that_one_process_of_two_cannot_use_stops_both_before_the_step(warm_modes, tmp_path):
+    code = f"import sys\nsys.argv[1:] = [{str(tmp_path)!r}]\n{ASTRAY}"
+    done = warm_modes.run(code, os.environ | ALONE, processes=2)
+    assert done.returncode == 0, done.stderr
     for rank in "01":
         said = (tmp_path / f"{rank}.txt").read_text()
         assert "the gradient became nan in epoch 1 on the clips a2, b2; lower --learning_rate" in said
@@ -164,17 +168,32 @@ def test_a_gradient_that_one_process_of_two_cannot_use_stops_both_before_the_ste
     assert torch.load(tmp_path / "checkpoints" / "last.pt")["progress"]["step"] == 2
 
 
-def ssast(processes: int, *words: str, check: bool = True, **more: str) -> subprocess.CompletedProcess:
-    """The mode in so many processes; one alone is this one, which has everything loaded."""
-    if processes == 1:
-        return in_this_process(words, more)
-    env = os.environ | ALONE | more
-    done = subprocess.run([*TOGETHER, str(processes), "-m", "ssast", *words], env=env, capture_output=True, text=True)
-    assert not check or done.returncode == 0, done.stderr
-    return done
+@dataclass(frozen=True)
+class Ssast:
+    """`ssast(2, "extract", ...)`: the mode in so many processes; one alone is this one, which has everything loaded."""
+
+    warm: Any
+
+    def __call__(self, processes: int, *words: str, before: str = "", **more: str) -> subprocess.CompletedProcess[str]:
+        if processes == 1:
+            return in_this_process(words, more)
+        done = self.apart(processes, *words, before=before, **more)
+        assert done.returncode == 0, done.stderr
+        return done
+
+    def apart(self, processes: int, *words: str, before: str = "", **more: str) -> subprocess.CompletedProcess[str]:
+        """In processes of their own, which run some code before, and may end as they do."""
+        given = f"import sys\nfrom ssast import cli\nsys.argv[1:] = {list(words)!r}"
+        code = f"{NARROW}\n{before}\n{given}\nsys.exit(cli.main(sys.argv[1:]))"
+        return self.warm.run(code, os.environ | ALONE | more, processes=processes)
 
 
-def in_this_process(words: Sequence[str], more: Mapping[str, str]) -> subprocess.CompletedProcess:
+@pytest.fixture(scope="module")
+def ssast(warm_modes) -> Ssast:
+    return Ssast(warm_modes)
+
+
+def in_this_process(words: Sequence[str], more: Mapping[str, str]) -> subprocess.CompletedProcess[str]:
     said = io.StringIO()
     with pytest.MonkeyPatch.context() as patched, contextlib.redirect_stdout(said):
         for name, value in more.items():
@@ -193,7 +212,7 @@ def losses(folder: Path) -> list[float]:
 
 
 @pytest.mark.slow
-def test_two_processes_train_as_one_does(still_corpus, tmp_path):
+def test_two_processes_train_as_one_does(ssast, still_corpus, tmp_path):
     """Fifty steps with everything that draws chance: dropout, masks, mixup, noise."""
     how = [*data(still_corpus), "-d", str(still_corpus.splits), "--pretrained_mdl_path", "none", "--model_size", "tiny"]
     how += ["--target_length", "32", "--freeze", "False", "--epochs", "17", "--batch_size", "4", "--micro_batch", "2"]
@@ -210,7 +229,7 @@ def test_two_processes_train_as_one_does(still_corpus, tmp_path):
 
 
 @pytest.mark.slow
-def test_two_processes_share_out_the_one_pass_through_a_frozen_base(still_corpus, tmp_path):
+def test_two_processes_share_out_the_one_pass_through_a_frozen_base(ssast, still_corpus, tmp_path):
     how = [*data(still_corpus), "-d", str(still_corpus.splits), "--pretrained_mdl_path", "none", "--model_size", "tiny"]
     how += ["--target_length", "32", "--epochs", "5", "--batch_size", "4", "--micro_batch", "2", "--resamples", "0"]
     for processes in (1, 2):
@@ -227,7 +246,7 @@ def test_two_processes_share_out_the_one_pass_through_a_frozen_base(still_corpus
 
 
 @pytest.fixture(scope="module")
-def model(still_corpus, tmp_path_factory):
+def model(ssast, still_corpus, tmp_path_factory):
     folder = tmp_path_factory.mktemp("model") / "run"
     how = ["--pretrained_mdl_path", "none", "--model_size", "tiny", "--target_length", "32", "--resamples", "0"]
     ssast(1, "finetune", *data(still_corpus), "-d", str(still_corpus.splits), *how, "-o", str(folder))
@@ -239,20 +258,24 @@ def rows(folder: Path) -> list:
 
 
 @pytest.mark.slow
-def test_extraction_by_one_two_and_three_processes_gives_the_same_table(still_corpus, model, tmp_path):
+def test_extraction_by_one_two_and_three_processes_gives_the_same_table(ssast, still_corpus, model, tmp_path):
     how = [*data(still_corpus), "-d", str(still_corpus.splits / "train.csv"), "--finetuned_mdl_path", str(model)]
     for processes in (1, 2, 3):
         ssast(processes, "extract", *how, "--batch_size", "1", "-o", str(tmp_path / str(processes)))
     one, two, three = (rows(tmp_path / str(processes)) for processes in (1, 2, 3))
     assert len(one) == 12
     assert one == two == three
-    ssast(2, "evaluate", *how[:-4], "-d", str(still_corpus.splits), *how[-2:], "-o", str(tmp_path / "scores"))
+    words = ["evaluate", *how[:-4], "-d", str(still_corpus.splits), *how[-2:], "-o", str(tmp_path / "scores")]
+    script = tmp_path / "narrow.py"
+    script.write_text(f"{NARROW}\nimport sys\nfrom ssast import cli\nsys.exit(cli.main(sys.argv[1:]))")
+    done = subprocess.run([*TORCHRUN, str(script), *words], env=os.environ | ALONE, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
     assert (tmp_path / "scores" / "predictions.csv").read_bytes() == (model / "predictions.csv").read_bytes()
 
 
 @pytest.mark.slow
 def test_two_processes_share_a_part_and_the_parts_make_the_table_of_one_run(
-    still_corpus, still_shards, model, tmp_path
+    ssast, still_corpus, still_shards, model, tmp_path
 ):
     """From shards, of which a part ends where a row group does."""
     how = [*data(still_corpus)[2:], "-i", str(still_shards), "--finetuned_mdl_path", str(model), "--dataset", "tones"]
@@ -266,7 +289,7 @@ def test_two_processes_share_a_part_and_the_parts_make_the_table_of_one_run(
 
 
 @pytest.mark.slow
-def test_recordings_that_any_process_left_out_are_written_down(still_corpus, model, tmp_path):
+def test_recordings_that_any_process_left_out_are_written_down(ssast, still_corpus, model, tmp_path):
     shutil.copytree(still_corpus.audio, tmp_path / "audio")
     broken = list(still_corpus.frame().index[[0, -1]])  # one in the share of each process
     for uid in broken:
@@ -283,7 +306,7 @@ def test_recordings_that_any_process_left_out_are_written_down(still_corpus, mod
 
 
 @pytest.mark.slow
-def test_every_recording_that_a_training_left_out_is_written_down_whoever_met_it(still_corpus, tmp_path):
+def test_every_recording_that_a_training_left_out_is_written_down_whoever_met_it(ssast, still_corpus, tmp_path):
     """What the second process met in training was once lost: the scoring that follows has a journal of its own."""
     shutil.copytree(still_corpus.audio, tmp_path / "audio")
     broken = sorted([*still_corpus.frame().index[:6], still_corpus.frame("test").index[0]])
@@ -298,17 +321,14 @@ def test_every_recording_that_a_training_left_out_is_written_down_whoever_met_it
 
 
 LONG_SCORES = """
-import pathlib, sys, time
-from ssast import cli
+import pathlib, time
 from ssast.engine import distributed
 from ssast.runs import scoring
-
-folder = pathlib.Path(__file__).parent
 
 write, leave = scoring.write_scores, distributed.leave
 
 def slowly(*arguments):
-    time.sleep(5)
+    time.sleep(2)
     write(*arguments)
     (folder / "scored").write_text(str(time.time()))
 
@@ -317,46 +337,41 @@ def leaving():
     leave()
 
 scoring.write_scores, distributed.leave = slowly, leaving
-sys.exit(cli.main(sys.argv[1:]))
 """
 
 
 @pytest.mark.slow
-def test_the_others_stay_while_the_first_still_scores(still_corpus, model, tmp_path):
-    (tmp_path / "long.py").write_text(LONG_SCORES)
+def test_the_others_stay_while_the_first_still_scores(ssast, still_corpus, model, tmp_path):
     how = [*data(still_corpus), "-d", str(still_corpus.splits), "--finetuned_mdl_path", str(model), "--resamples", "0"]
-    words = [*TOGETHER, "2", str(tmp_path / "long.py"), "evaluate", *how, "-o", str(tmp_path / "out")]
-    done = subprocess.run(words, env=os.environ | ALONE, capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr
+    before = f"{LONG_SCORES}\nfolder = pathlib.Path({str(tmp_path)!r})"
+    ssast(2, "evaluate", *how, "-o", str(tmp_path / "out"), before=before)
     assert float((tmp_path / "left 1").read_text()) > float((tmp_path / "scored").read_text())
     assert not list((tmp_path / "out").glob(".*"))
 
 
 @pytest.mark.slow
-def test_a_run_that_one_process_began_goes_on_with_two(still_corpus, tmp_path):
+def test_a_run_that_one_process_began_goes_on_with_two(ssast, still_corpus, tmp_path):
     """In the pieces that it began with, although two would take smaller ones."""
     how = [*data(still_corpus), "-d", str(still_corpus.splits), "--pretrained_mdl_path", "none", "--model_size", "tiny"]
     how += ["--target_length", "32", "--freeze", "False", "--epochs", "4", "--batch_size", "4", "--resamples", "0"]
     how += ["--save_every_seconds", "0"]
     ssast(1, "finetune", *how, "-o", str(tmp_path / "whole"))
-    (tmp_path / "killed.py").write_text(
-        "import os, sys\nfrom ssast import cli\nfrom ssast.engine import train\nwhole, done = train.Run.step, []\n"
+    ended = (
+        "import os\nfrom ssast.engine import train\nwhole, done = train.Run.step, []\n"
         "def step(self, *given, **named):\n"
         "    if len(done) == 7:\n        self.checkpoints.flush()\n        os._exit(9)\n"
         "    done.append(1)\n    return whole(self, *given, **named)\n"
-        "train.Run.step = step\ncli.main(sys.argv[1:])\n"
+        "train.Run.step = step"
     )
-    words = [sys.executable, str(tmp_path / "killed.py"), "finetune", *how, "-o", str(tmp_path / "cut")]
-    assert subprocess.run(words, env=os.environ | ALONE, capture_output=True).returncode == 9
+    assert ssast.apart(1, "finetune", *how, "-o", str(tmp_path / "cut"), before=ended).returncode == 9
     done = ssast(2, "finetune", *how, "-o", str(tmp_path / "cut"))
     assert "going on in epoch 3" in done.stdout
     assert "micro_batch: 4\n" in (tmp_path / "cut" / "run.yaml").read_text()
     assert losses(tmp_path / "cut") == pytest.approx(losses(tmp_path / "whole"), rel=1e-4)
 
 
-SLOW = """
-import os, signal, sys
-from ssast import cli
+DYING = """
+import os, signal
 from ssast.engine import distributed, inference
 
 whole, inference.SECONDS_A_PART, done = inference.values, -1.0, []
@@ -368,12 +383,11 @@ def dying(*arguments):
     return whole(*arguments)
 
 inference.values = dying
-sys.exit(cli.main(sys.argv[1:]))
 """
 
 
 @pytest.mark.slow
-def test_what_a_process_that_died_left_is_done_by_the_next_start(still_corpus, model, tmp_path):
+def test_what_a_process_that_died_left_is_done_by_the_next_start(ssast, still_corpus, model, tmp_path):
     uids = [f"{number}-{uid}" for number in range(6) for uid in still_corpus.frame().index]
     for uid in uids:  # further uids, links to the same recordings
         (tmp_path / "audio" / uid).mkdir(parents=True)
@@ -382,9 +396,7 @@ def test_what_a_process_that_died_left_is_done_by_the_next_start(still_corpus, m
     (tmp_path / "all.csv").write_text("\n".join(["uid", *uids]))
     how = [*data(still_corpus), "-d", str(tmp_path / "all.csv"), "--finetuned_mdl_path", str(model)]
     how[1] = str(tmp_path / "audio")
-    (tmp_path / "slow.py").write_text(SLOW)
-    words = [*TOGETHER, "2", str(tmp_path / "slow.py"), "extract", *how, "-o", str(tmp_path / "cut")]
-    assert subprocess.run(words, env=os.environ | ALONE, capture_output=True).returncode != 0
+    assert ssast.apart(2, "extract", *how, "-o", str(tmp_path / "cut"), before=DYING).returncode == -signal.SIGKILL
     parts = list((tmp_path / "cut" / ".parts" / "extract").glob("part-*"))
     assert parts
     assert not list((tmp_path / "cut").glob("*.pqt"))
@@ -395,8 +407,9 @@ def test_what_a_process_that_died_left_is_done_by_the_next_start(still_corpus, m
 
 
 @pytest.mark.slow
-def test_modes_for_one_process_say_so(still_corpus, tmp_path):
-    done = ssast(2, "check", *data(still_corpus), "-d", str(still_corpus.splits), "-o", str(tmp_path), check=False)
+def test_modes_for_one_process_say_so(ssast, still_corpus, tmp_path):
+    done = ssast.apart(2, "check", *data(still_corpus), "-d", str(still_corpus.splits), "-o", str(tmp_path))
+    assert done.returncode == cli.USER_ERROR
     assert "check runs in one process; start it without accelerate launch or torchrun." in done.stderr
 
 
@@ -404,8 +417,9 @@ def test_modes_for_one_process_say_so(still_corpus, tmp_path):
 def test_a_signal_to_one_process_stops_all_with_the_state_saved(still_corpus, tmp_path):
     how = [*data(still_corpus), "-d", str(still_corpus.splits), "--model_size", "tiny", "--target_length", "32"]
     how += ["--mask_patch", "6", "--epochs", "10000", "--batch_size", "2", "-o", str(tmp_path / "run")]
-    words = [*TOGETHER, "2", "-m", "ssast", "pretrain", *how]
-    running = subprocess.Popen(words, env=os.environ | ALONE, stderr=subprocess.PIPE, text=True)
+    running = subprocess.Popen(
+        [*TORCHRUN, "-m", "ssast", "pretrain", *how], env=os.environ | ALONE, stderr=subprocess.PIPE, text=True
+    )
     log = tmp_path / "run" / "log.jsonl"
     while running.poll() is None and not (log.exists() and log.read_text()):
         time.sleep(0.2)

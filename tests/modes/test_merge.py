@@ -2,9 +2,6 @@
 
 import os
 import shutil
-import signal
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -178,34 +175,27 @@ def test_a_folder_without_parts_and_a_damaged_part_are_refused(recordings, model
 
 
 @pytest.mark.slow
-def test_eight_parts_at_once_one_killed_and_started_again_make_the_table_of_one_run(recordings, model_folder, tmp_path):
+def test_eight_parts_at_once_one_killed_and_started_again_make_the_table_of_one_run(
+    recordings, model_folder, tmp_path, warm_modes
+):
     whole = extract(recordings, model_folder, tmp_path / "whole", data_split_root=recordings / "splits" / "train.csv")
     out = tmp_path / "parts"
 
-    def start(number: int) -> subprocess.Popen[bytes]:
-        words = [
-            sys.executable,
-            "-m",
-            "ssast",
-            "extract",
-            "-i",
-            recordings / "audio",
-            "-o",
-            out,
-            "--part",
-            f"{number}/8",
-        ]
-        words += ["-d", recordings / "splits" / "train.csv", "--finetuned_mdl_path", model_folder, "--dataset", "x"]
+    def start(number, before=""):
+        words = ["extract", "-i", recordings / "audio", "-o", out, "--part", f"{number}/8", "--dataset", "x"]
+        words += ["-d", recordings / "splits" / "train.csv", "--finetuned_mdl_path", model_folder]
         words += ["--on_bad_audio", "skip", "--device", "cpu", "--precision", "fp32", "--batch_size", "8"]
-        return subprocess.Popen(list(map(str, words)), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        run = f"import sys\nfrom ssast import cli\nsys.exit(cli.main({list(map(str, words))!r}))"
+        return warm_modes.start(f"{before}\n{run}", os.environ)
 
-    killed = start(5)
+    never = "import time\nfrom ssast.engine import inference\ninference.values = lambda *given: time.sleep(600)"
+    killed = start(5, never)
     while not (out / ".ssast.lock_part-005-of-008").exists():
-        assert killed.poll() is None
-    os.kill(killed.pid, signal.SIGKILL)
-    killed.wait()
+        assert not killed.has_ended()
+    killed.kill()
+    killed.end()
     running = [start(number) for number in range(1, 9)]
-    assert [process.wait(300) for process in running] == [0] * 8
+    assert [process.end().returncode for process in running] == [0] * 8
     merged = ssast.merge(runs=out, exp_dir=tmp_path / "merged")
     assert files(merged) == files(tmp_path / "whole")
     assert whole.name in files(merged)

@@ -247,8 +247,10 @@ def test_what_fails_in_the_background_reaches_who_wants_it_and_the_row_groups_be
     ahead = Ahead(fetch)
     ahead.follow(range(5))
     ahead.want([0])
-    assert sorted(seen.get(timeout=10) for _ in range(5)) == [0, 1, 2, 3, 4]
-    time.sleep(0.2)  # until both have noted what was raised
+    assert sorted(seen.get(timeout=60) for _ in range(5)) == [0, 1, 2, 3, 4]
+    patience = time.monotonic() + 60
+    while len(ahead._errors) < 2 and time.monotonic() < patience:
+        time.sleep(0.01)  # until both have noted what was raised
     with pytest.raises(OSError, match="the disk is full"):
         ahead.want([1])
     with pytest.raises(OSError, match="the disk is full"):

@@ -10,7 +10,6 @@ import socket
 import subprocess
 import sys
 import threading
-import time
 from dataclasses import asdict, replace
 
 import pytest
@@ -44,6 +43,16 @@ def quick(monkeypatch):
     monkeypatch.setattr(module, "_SILENT_SECONDS", 0.5)
 
 
+@pytest.fixture
+def at_once(monkeypatch):
+    """Nobody is listened for: that takes seconds."""
+
+    def listen(by):
+        raise AssertionError("it waits for a sign of life")
+
+    monkeypatch.setattr(module, "_beats", listen)
+
+
 @pytest.fixture(params=["locks", "no locks"])
 def disk(request, monkeypatch, quick):
     """A disk that locks, and one that says that it does not (Lustre without flock, some FUSE)."""
@@ -66,11 +75,9 @@ def other(tmp_path):
     process.wait()
 
 
-def test_the_second_process_is_refused_in_one_sentence_that_names_the_first(tmp_path, other):
-    began = time.monotonic()
+def test_the_second_process_is_refused_in_one_sentence_that_names_the_first(tmp_path, other, at_once):
     with pytest.raises(UserError) as caught, enter(tmp_path):
         pass
-    assert time.monotonic() - began < 2
     expected = (
         rf"{re.escape(str(tmp_path))} is in use by finetune on {re.escape(socket.gethostname())}, process {other.pid}, "
         r"since \d{4}-\d\d-\d\d \d\d:\d\d:\d\d; wait until that has ended, stop it, or give another --exp_dir\."
@@ -78,13 +85,12 @@ def test_the_second_process_is_refused_in_one_sentence_that_names_the_first(tmp_
     assert re.fullmatch(expected, str(caught.value))
 
 
-def test_a_run_that_was_killed_keeps_nobody_out_and_leaves_no_file(tmp_path, other):
+def test_a_run_that_was_killed_keeps_nobody_out_and_leaves_no_file(tmp_path, other, at_once):
     other.send_signal(signal.SIGKILL)
     other.wait()
     assert (tmp_path / LOCK).exists()
-    began = time.monotonic()
     with enter(tmp_path):
-        assert time.monotonic() - began < 2
+        pass
     assert not list(tmp_path.iterdir())
 
 
@@ -145,32 +151,28 @@ def test_a_run_of_another_machine_that_is_silent_has_ended(tmp_path, disk):
         assert json.loads((tmp_path / BY).read_text())["process"] == os.getpid()
 
 
-def test_a_run_of_another_machine_that_goes_on_is_heard_where_locks_do_not_reach(tmp_path, disk):
+def test_a_run_of_another_machine_that_goes_on_is_heard_where_locks_do_not_reach(tmp_path, disk, monkeypatch):
     """Locks of some network disks hold on one machine only."""
     left(tmp_path, host="another")
-    ended = threading.Event()
+    wait = module.time.sleep
 
-    def beat():
-        while not ended.wait(0.02):
-            os.utime(tmp_path / BY)
+    def beating(seconds):
+        wait(seconds)
+        os.utime(tmp_path / BY)
 
-    thread = threading.Thread(target=beat)
-    thread.start()
+    monkeypatch.setattr(module.time, "sleep", beating)
     with pytest.raises(UserError, match="in use by pretrain on another, process"), enter(tmp_path):
         pass
-    ended.set()
-    thread.join()
 
 
-def test_a_process_of_this_machine_that_ended_is_not_waited_for_without_locks(tmp_path, monkeypatch):
+def test_a_process_of_this_machine_that_ended_is_not_waited_for_without_locks(tmp_path, monkeypatch, at_once):
     """With the usual times, ten seconds of silence."""
     monkeypatch.setattr(fcntl, "flock", lambda *_: (_ for _ in ()).throw(OSError(errno.EOPNOTSUPP, "not supported")))
     process = subprocess.Popen([sys.executable, "-c", ""])
     process.wait()
     left(tmp_path, process=process.pid)
-    began = time.monotonic()
     with enter(tmp_path):
-        assert time.monotonic() - began < 3
+        pass
 
 
 def test_the_number_of_an_ended_process_that_another_got_keeps_nobody_out(tmp_path, quick):
