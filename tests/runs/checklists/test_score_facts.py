@@ -9,10 +9,10 @@ SCALE = {"kind": "ordinal", "qwk": 0.5, "mae_steps": 0.4, "intervals": {"qwk": [
 RATED = SCALE | {"raters": {"alpha": {"value": 0.61, "interval": [0.5, 0.7]}, "measure": "qwk"}}
 
 
-def records(metrics=None, config=None):
+def records(metrics=None, config=None, **options):
     found = {"loss": "BCE", "labels": {}, "resamples": 20, "subjects": 5, "unit": "speaker"} | (metrics or {})
     files = {"metrics.json": found, "config.json": config or {}}
-    run = RunFolder("run", {"finetune": {"mode": "finetune"}}, files, [], None, frozenset())
+    run = RunFolder("run", {"finetune": {"mode": "finetune"} | options}, files, [], None, frozenset())
     return Records([run])
 
 
@@ -38,6 +38,22 @@ def test_what_a_model_gives_follows_from_the_kinds_of_its_labels():
     said = texts(model_facts.output_known(records(config=config)))
     assert said.startswith("For each label the model gives a probability from 0 to 1 or the probability of each level")
     assert "gives a number." in texts(model_facts.output_known(records(config={"num_labels": 1, "loss": "MSE"})))
+
+
+@pytest.mark.parametrize(("begun", "words"), [(None, "its base of random weights"), ("a.pth", "its pretrained base")])
+def test_a_base_that_was_never_pretrained_is_called_random(begun, words):
+    """A model that began with `--pretrained_mdl_path none` was said to keep its pretrained base."""
+    known = records(config={"model_size": "tiny", "labels": ["a"]}, pretrained_mdl_path=begun)
+    assert f"{words} kept as it was, with a head of 1 answer" in texts(model_facts.building_known(known))
+
+
+def test_the_size_of_each_group_stands_apart_from_its_name():
+    """Group 0 of 21 people read `0 21 speakers`."""
+    entry = {"people": 21, "events": 4, "n": 40}
+    own = {"reference": None, "groups": {"0": entry}, "gaps": []}
+    groups = {"columns": {"sex": {"note": "", "without": 0, "labels": {"ill": own}}}}
+    known = group_facts.group_sizes_known(records({"groups": groups}))
+    assert texts(known) == "By sex: 0: 21 speakers with 4 events of ill."
 
 
 @pytest.mark.parametrize(("column", "is_place"), [("Site", True), ("ward", False), ("hospital", True)])

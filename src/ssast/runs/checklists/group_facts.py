@@ -40,7 +40,7 @@ def _sizes(metrics: _Metrics) -> Iterator[str]:
     for name, column in metrics["groups"]["columns"].items():
         label, own = next(iter(column["labels"].items()))
         shown = [
-            f"{brief(group)} {entry['people']:d} {unit_of(metrics)}, {entry['events']:d} events of {brief(label)}"
+            f"{brief(group)}: {entry['people']:d} {unit_of(metrics)} with {entry['events']:d} events of {brief(label)}"
             for group, entry in own["groups"].items()
         ]
         yield f"By {brief(name)}: {some(shown, _MOST_LABELS)}."

@@ -161,8 +161,9 @@ def _built(run: RunFolder) -> str:
     base = "kept as it was" if options["freeze"] else "trained on with the head"
     if options["freeze"] and _is_partly_trained(options):
         base = "trained in part"
+    begun = "base of random weights" if options["pretrained_mdl_path"] is None else "pretrained base"
     return (
-        f"A Self-Supervised Audio Spectrogram Transformer ({brief(config['model_size'])}), its pretrained base {base}, "
+        f"A Self-Supervised Audio Spectrogram Transformer ({brief(config['model_size'])}), its {begun} {base}, "
         f"with a head of {counted(len(_label_names(run)), 'answer')}; trained with {brief(options['optim'])}, rate "
         f"{options['learning_rate']:g}, {counted(options['epochs'], 'epoch')}, loss {brief(options['loss'])}, "
         f"seed {options['seed']:d}."
