@@ -25,6 +25,7 @@ from ssast.data.tables.ratings import (
     Ratings,
     columns_of,
     likely_codes,
+    unseen_ends,
     with_raters,
 )
 from ssast.data.tables.splits import read_split, split_validation
@@ -118,7 +119,7 @@ def training_rows(
     kinds = kinds_in_table(kinds, frame, place)
     ratings = Ratings.of(frame, kinds, place)
     for label, value_R in zip(kinds.labels, ratings.values.T, strict=True):
-        if label.kind != NUMBER and len(np.unique(value_R[~np.isnan(value_R)])) == 1:
+        if len(np.unique(value_R[~np.isnan(value_R)])) == 1:
             say(f"Careful: the label {label.name!r} has one answer in every row of {place}, so it cannot be learned.")
     _check_recordings(paths, frame, place, on_bad_audio)
     train, held_out, sentence = split_validation(frame, val_share, seed)
@@ -149,6 +150,9 @@ def _say_kinds(ratings: Ratings, way: str) -> None:
         if codes := likely_codes(label, own_RJ):
             shown = " and ".join(f"{code:g}" for code in codes)
             say(f"Careful: {shown} counts as a level of {label.name!r}; where it means missing, leave the cells empty.")
+        if unseen := unseen_ends(label, own_RJ):
+            shown = some([f"{level:g}" for level in unseen])
+            say(f"Careful: no row of the training csv rates {label.name!r} as {shown}, so that is not learned.")
 
 
 def rows(paths: Paths, kinds: LabelKinds, *, on_bad_audio: str, in_part: bool = False) -> Rows:

@@ -10,6 +10,7 @@ from ssast.data.tables.ratings import (
     levels_in,
     likely_codes,
     rater_columns,
+    unseen_ends,
     with_raters,
 )
 from ssast.errors import UserError
@@ -168,3 +169,12 @@ def test_a_scale_has_every_whole_number_between_its_lowest_and_highest_rating():
 def test_a_level_at_the_end_of_a_scale_may_be_a_code_of_missing_ratings(ratings, codes):
     assert likely_codes(SCALE, np.array(ratings, dtype=float)[:, None]) == codes
     assert likely_codes(LabelKind("age", "MSE"), np.array(ratings, dtype=float)[:, None]) == []
+
+
+def test_levels_beyond_all_ratings_are_not_learned_and_those_between_are():
+    """A scale of 0 to 3 whose 3 nobody had in training was scored on it without a word."""
+    ratings = np.array([[0.0, 2.0], [np.nan, 2.0]])
+    scale = LabelKind("rough", "ordinal", (0, 1, 2, 3))
+    assert unseen_ends(scale, ratings) == [3]
+    assert unseen_ends(LabelKind("rough", "ordinal", (-1, 0, 2)), ratings) == [-1]
+    assert unseen_ends(scale, np.full((2, 1), np.nan)) == unseen_ends(LabelKind("age", "MSE"), ratings) == []

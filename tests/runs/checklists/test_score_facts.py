@@ -6,7 +6,7 @@ from ssast.runs.checklists import group_facts, model_facts, score_facts
 from ssast.runs.checklists.records import Records, RunFolder
 
 SCALE = {"kind": "ordinal", "qwk": 0.5, "mae_steps": 0.4, "intervals": {"qwk": [0.3, 0.7]}, "n": 9}
-RATED = SCALE | {"raters": {"alpha": {"value": 0.61, "interval": [0.5, 0.7]}, "measure": "qwk"}}
+RATED = SCALE | {"raters": {"alpha": {"value": 0.61, "interval": [0.5, 0.7]}, "measure": "qwk", "n": 9}}
 
 
 def records(metrics=None, config=None, **options):

@@ -248,6 +248,14 @@ def likely_codes(label: LabelKind, own_RJ: Doubles) -> list[float]:
     return [level for level, is_code in ((found[0], is_low), (found[-1], is_high)) if is_code]
 
 
+def unseen_ends(label: LabelKind, own_RJ: Doubles) -> list[float]:
+    """Levels of a scale below all ratings, or above them; between two that were given a scale knows its place."""
+    seen = own_RJ[~np.isnan(own_RJ)]
+    if label.kind != SCALE or not len(seen):
+        return []
+    return [float(level) for level in label.levels if level < seen.min() or level > seen.max()]
+
+
 def levels_in(frame: pd.DataFrame, label: LabelKind, source: object) -> list[float] | list[str]:
     """The levels of a scale, every whole number between the lowest and the highest rating, or the kinds of a choice.
 
