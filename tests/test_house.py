@@ -342,7 +342,6 @@ ELSEWHERE = (
     ("modes/test_report.py", "checklists filled from real runs", "pages.checklists.sheet pages.checklists.sheet_page"),
     ("modes/test_report.py", "checklists filled from real runs", "runs.checklists.records runs.checklists.items"),
     ("modes/test_report.py", "what the runs know", "runs.checklists.audit_facts runs.checklists.model_facts"),
-    ("modes/test_report.py", "what the runs know", "runs.checklists.group_facts"),
     ("runs/checklists/test_study_file.py", "keys of items", "runs.checklists.probast runs.checklists.tripod"),
     ("runs/test_killed.py", "SIGKILL at every stage of a run", "runs.resumable_inference"),
     ("runs/output/test_lock.py", "one run at a time in a folder", ""),

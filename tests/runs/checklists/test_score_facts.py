@@ -2,7 +2,7 @@
 
 import pytest
 
-from ssast.runs.checklists import group_facts, model_facts, score_facts
+from ssast.runs.checklists import model_facts, people_facts, score_facts
 from ssast.runs.checklists.records import Records, RunFolder
 
 SCALE = {"kind": "ordinal", "qwk": 0.5, "mae_steps": 0.4, "intervals": {"qwk": [0.3, 0.7]}, "n": 9}
@@ -59,12 +59,12 @@ def test_the_size_of_each_group_stands_apart_from_its_name():
 @pytest.mark.parametrize(("column", "is_place"), [("Site", True), ("ward", False), ("hospital", True)])
 def test_groups_that_are_places_are_clusters(column, is_place):
     groups = {"looked_at": 0, "few_people": 10, "columns": {column: {"note": "", "without": 0, "labels": {}}}}
-    assert (group_facts.clusters_known(records({"groups": groups})) is not None) == is_place
+    assert (people_facts.clusters_known(records({"groups": groups})) is not None) == is_place
 
 
 def test_leaving_one_place_out_makes_its_column_a_cluster_whatever_it_is_called():
     groups = {"looked_at": 0, "few_people": 10, "columns": {"ward": {"note": "", "without": 0, "labels": {}}}}
-    known = group_facts.clusters_known(records({"groups": groups, "sites": {"column": "ward"}}))
+    known = people_facts.clusters_known(records({"groups": groups, "sites": {"column": "ward"}}))
     assert "trained without it" in texts(known)
 
 

@@ -1,6 +1,6 @@
 """List the items of TRIPOD+AI: their numbers, paraphrases of ours, and who can answer them."""
 
-from ssast.runs.checklists import group_facts, model_facts, part_facts, score_facts
+from ssast.runs.checklists import model_facts, people_facts, score_facts
 from ssast.runs.checklists.items import Checklist, Origin, chapters
 
 _ITEMS = """
@@ -83,22 +83,22 @@ _SOURCES = {
     "12a": Origin(model_facts.partition_known, alone=True),
     "12b": Origin(model_facts.handling_known, alone=True),
     "12c": Origin(model_facts.building_known),
-    "12d": Origin(group_facts.clusters_known, alone=True, hint=_BY_SITE),
+    "12d": Origin(people_facts.clusters_known, alone=True, hint=_BY_SITE),
     "12e": Origin(score_facts.measures_known, alone=True),
     "12f": Origin(score_facts.updating_known, alone=True),
     "12g": Origin(model_facts.calculation_known, alone=True),
     "13": Origin(model_facts.imbalance_known, alone=True),
-    "14": Origin(group_facts.groups_known, hint="ssast evaluate --groups sex,age"),
+    "14": Origin(people_facts.groups_known, hint="ssast evaluate --groups sex,age"),
     "15": Origin(model_facts.output_known),
     "16": Origin(score_facts.shift_known, hint="ssast evaluate --external True"),
     "18f": Origin(model_facts.versions_known),
     "20a": Origin(score_facts.flow_known),
-    "20b": Origin(group_facts.group_sizes_known),
+    "20b": Origin(people_facts.group_sizes_known),
     "20c": Origin(score_facts.shift_known, alone=True, hint="ssast evaluate --external True"),
-    "21": Origin(part_facts.numbers_known, alone=True),
+    "21": Origin(people_facts.numbers_known, alone=True),
     "22": Origin(model_facts.files_known),
     "23a": Origin(score_facts.performance_known, alone=True),
-    "23b": Origin(group_facts.clusters_known, alone=True, hint=_BY_SITE),
+    "23b": Origin(people_facts.clusters_known, alone=True, hint=_BY_SITE),
     "24": Origin(score_facts.updating_known, alone=True),
     "26": Origin(score_facts.limits_known),
     "27a": Origin(score_facts.poor_recordings_known),

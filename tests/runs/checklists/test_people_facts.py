@@ -1,6 +1,6 @@
 from dataclasses import replace
 
-from ssast.runs.checklists import part_facts
+from ssast.runs.checklists import people_facts
 from ssast.runs.checklists.records import Records, RunFolder
 
 
@@ -21,14 +21,14 @@ def test_people_and_events_of_each_part_are_told_and_an_older_model_leaves_the_i
     labels = {"a": yes_no, "rough": {"known": 9, "levels": {"1": 4, "2": 5}}, "age": {"known": 7}}
     part = {"recordings": 20, "people": 4, "labels": labels}
     kept = {"unit": "speaker", "recordings": 25, "people": 5, "parts": {"training": part}}
-    known = part_facts.numbers_known(Records([replace(run, files=run.files | {"development.json": kept})]))
+    known = people_facts.numbers_known(Records([replace(run, files=run.files | {"development.json": kept})]))
     assert known.lacks == ""
     assert said(known).startswith(
         "Training: 20 recordings of 4 speakers. Answers: a 8 of 20 with the label (1 speaker with it, 3 without), "
         "rough 9 (1: 4, 2: 5), age 7. In the table 40 recordings of 9 speakers"
     )
     del kept["parts"]
-    older = part_facts.numbers_known(Records([replace(run, files=run.files | {"development.json": kept})]))
+    older = people_facts.numbers_known(Records([replace(run, files=run.files | {"development.json": kept})]))
     assert "Trained and chosen on 25 recordings of 5 speakers." in said(older)
     assert older.lacks.startswith("Not known: people and events of training")
-    assert part_facts.numbers_known(Records([a_run(None)])) is None
+    assert people_facts.numbers_known(Records([a_run(None)])) is None
