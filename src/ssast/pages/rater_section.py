@@ -39,7 +39,7 @@ def _sentence(label: str, found: Mapping[str, Any]) -> str:
 
 
 def _alone(found: Mapping[str, Any]) -> str:
-    return " (of a single clip that two people rated)" if found["n"] == 1 else ""
+    return " (of a single clip that two people rated)" if found.get("n") == 1 else ""
 
 
 def _unsaid(found: Mapping[str, Any]) -> list[str]:
