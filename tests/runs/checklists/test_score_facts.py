@@ -52,7 +52,7 @@ def test_the_size_of_each_group_stands_apart_from_its_name():
     entry = {"people": 21, "events": 4, "n": 40}
     own = {"reference": None, "groups": {"0": entry}, "gaps": []}
     groups = {"columns": {"sex": {"note": "", "without": 0, "labels": {"ill": own}}}}
-    known = group_facts.group_sizes_known(records({"groups": groups}))
+    known = people_facts.group_sizes_known(records({"groups": groups}))
     assert texts(known) == "By sex: 0: 21 speakers with 4 events of ill."
 
 
