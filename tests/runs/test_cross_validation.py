@@ -8,6 +8,7 @@ from ssast.data.tables.splits import read_split
 from ssast.errors import UserError
 from ssast.metrics.predictions import read_predictions
 from ssast.modes.finetune import finetune
+from ssast.runs import cross_validation
 from ssast.runs.thresholds import read_thresholds
 
 pytestmark = pytest.mark.usefixtures("narrow")
@@ -86,3 +87,15 @@ def test_seeds_repeat_the_run_and_their_spread_is_left(still_corpus, tmp_path):
 def test_one_fold_is_refused(still_corpus, tmp_path):
     with pytest.raises(UserError, match="--folds 1 leaves nothing to train on"):
         tuned(still_corpus, tmp_path, folds=1)
+
+
+def test_a_fold_in_which_a_label_has_no_score_is_named_beside_the_spread(tmp_path, capsys):
+    for name, auc in (("fold-1", 0.8), ("fold-2", None), ("fold-3", 0.6)):
+        entry = {"auc": auc, "intervals": {"auc": None}, "n": 5}
+        (tmp_path / name).mkdir()
+        found = {"loss": "BCE", "labels": {"ill": entry}, "mean": entry}
+        (tmp_path / name / "metrics.json").write_text(json.dumps(found))
+    cross_validation._write_spread(tmp_path / "folds.csv", [tmp_path / f"fold-{at}" for at in (1, 2, 3)])
+    said = capsys.readouterr().out
+    assert "ill has no AUC in fold-2, so its mean is that of the other 2" in said
+    assert pd.read_csv(tmp_path / "folds.csv")["mean"].tolist() == pytest.approx([0.7, 0.7])

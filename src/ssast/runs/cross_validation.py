@@ -210,6 +210,11 @@ def _write_spread(path: Path, homes: Sequence[Path]) -> None:
         shown = [row for row in rows if row["measure"] == leading and row["label"] in own]
         head = [f"{TITLES[leading]} over {len(homes)} runs", "mean", "standard deviation", "lowest", "highest"]
         say(text_table([head, *([row["label"], *(number(row[name]) for name in names)] for row in shown)]))
+        for row in shown:
+            lacking = [name for name in found if row[name] is None]
+            if 0 < len(lacking) < len(found):
+                which = f"{row['label']} has no {TITLES[leading]} in {', '.join(lacking)}"
+                say(f"{which}, so its mean is that of the other {len(found) - len(lacking)}")
     say(f"every measure of every run in {path}")
 
 

@@ -1,5 +1,7 @@
 """What is said of scores follows from metrics.json, of whatever kind the labels are."""
 
+from dataclasses import replace
+
 import pytest
 
 from ssast.runs.checklists import model_facts, people_facts, score_facts
@@ -37,6 +39,11 @@ def test_what_a_model_gives_follows_from_the_kinds_of_its_labels():
     }
     said = texts(model_facts.output_known(records(config=config)))
     assert said.startswith("For each label the model gives a probability from 0 to 1 or the probability of each level")
+    finetuned = {"freeze": True, "unfreeze_last": 0, "lora_rank": 0, "optim": "adam", "learning_rate": 0.01}
+    finetuned |= {"epochs": 3, "loss": "BCE", "seed": 0}
+    (run,) = records(config=config | {"model_size": "tiny"}).runs
+    run = replace(run, records={"finetune": {"mode": "finetune"} | finetuned})
+    assert "loss BCE and ordinal, seed 0." in texts(model_facts.building_known(Records([run])))
     assert "gives a number." in texts(model_facts.output_known(records(config={"num_labels": 1, "loss": "MSE"})))
 
 

@@ -184,11 +184,18 @@ class ScaleAnswers(Answers):
         found = self._together() | {"rps": mean_of(missed_n, self.subject, self.subjects), "mae_steps": self._off()}
         if self.at_cut:
             found |= _of_calls(self.at_cut[1] >= CALLED, self.at_cut[0], self.subject)
+        unknown = self.uncalibrated()
         for at, level in enumerate(self.label.shown_levels[1:]):
-            own = self.reached[:, at], self.scores[:, at]
-            if bearing_people(own[0], self.subject) >= FEW_PEOPLE:
-                found |= {f"{name}{AT}{level}": each for name, each in _calibration(*own, self.subject).items()}
+            if level not in unknown:
+                own = _calibration(self.reached[:, at], self.scores[:, at], self.subject)
+                found |= {f"{name}{AT}{level}": each for name, each in own.items()}
         return found
+
+    def uncalibrated(self) -> list[str]:
+        """The levels at whose cuts there are too few people on one side."""
+        bearing = [bearing_people(reached_n, self.subject) for reached_n in self.reached.T]
+        levels = self.label.shown_levels[1:]
+        return [level for level, people in zip(levels, bearing, strict=True) if people < FEW_PEOPLE]
 
     def fit(self) -> Updates:
         """By logistic regression of all cuts."""

@@ -3,12 +3,11 @@
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
-from ssast.metrics.external.answers import Answers
+from ssast.metrics.external.answers import Answers, ScaleAnswers
 from ssast.metrics.external.categories import Shares
 from ssast.metrics.external.development import Development, LabelSummary, Spread
 from ssast.metrics.external.kept import counted_people
 from ssast.metrics.external.recalibrating import Updates
-from ssast.metrics.level_measures import AT
 from ssast.metrics.subgroups import FEW_PEOPLE
 from ssast.metrics.threshold_rules import DEFAULT_THRESHOLD
 from ssast.model.label_kinds import CHOICE, NUMBER, SCALE, YES_NO, LabelKind
@@ -100,11 +99,9 @@ def _of_updates(label: str, own: LabelHere) -> Iterator[str]:
 
 def _uncalibrated_cuts(own: LabelHere) -> str:
     """The levels of a scale at whose cuts there are too few people, in words."""
-    if own.answers.label.kind != SCALE or not own.summary.measures:
+    if not isinstance(own.answers, ScaleAnswers) or not own.summary.measures:
         return ""
-    measured = own.answers.calibration()
-    levels = [each for each in own.answers.label.shown_levels[1:] if f"calibration_slope{AT}{each}" not in measured]
-    return " and at ".join(levels)
+    return " and at ".join(own.answers.uncalibrated())
 
 
 def _too_few(label: LabelKind, counts: tuple[int, int | None]) -> str:

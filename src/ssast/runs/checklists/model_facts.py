@@ -165,8 +165,8 @@ def _built(run: RunFolder) -> str:
     return (
         f"A Self-Supervised Audio Spectrogram Transformer ({brief(config['model_size'])}), its {begun} {base}, "
         f"with a head of {counted(len(_label_names(run)), 'answer')}; trained with {brief(options['optim'])}, rate "
-        f"{options['learning_rate']:g}, {counted(options['epochs'], 'epoch')}, loss {brief(options['loss'])}, "
-        f"seed {options['seed']:d}."
+        f"{options['learning_rate']:g}, {counted(options['epochs'], 'epoch')}, loss "
+        f"{' and '.join(_kinds(run).alike())}, seed {options['seed']:d}."
     )
 
 
@@ -245,14 +245,18 @@ def output_known(records: Records) -> Knowledge | None:
 
 
 def _given(run: RunFolder) -> str:
-    config, chosen = run.file("config.json"), run.file("thresholds.json")
-    kinds = LabelKinds.of_entries(config.get("loss", YES_NO), _label_names(run), config.get("kinds"))
-    text = f"For each label the model gives {' or '.join({_ANSWERS[label.kind]: None for label in kinds.labels})}."
+    chosen = run.file("thresholds.json")
+    text = f"For each label the model gives {' or '.join({_ANSWERS[kind]: None for kind in _kinds(run).alike()})}."
     if rule := chosen.get("rule"):
         text += f" Thresholds: {brief(rule, 300)}."
     if unchosen := chosen.get("unchosen"):
         text += f" None could be chosen for {some([brief(name) for name in unchosen])}."
     return text
+
+
+def _kinds(run: RunFolder) -> LabelKinds:
+    config = run.file("config.json")
+    return LabelKinds.of_entries(config.get("loss", YES_NO), _label_names(run), config.get("kinds"))
 
 
 def calculation_known(records: Records) -> Knowledge | None:
