@@ -5,6 +5,7 @@ here answers within a second and a few times the memory of the text, or raises a
 """
 
 import contextlib
+import copy
 import functools
 import json
 import math
@@ -22,7 +23,7 @@ MOST_LINES = 50_000
 """Of a training's log, which has a few an epoch."""
 MOST_DIGITS = 40
 MOST_KEY = 200
-_PIECE = 1 << 20
+_PIECE, _MOST_REMEMBERED = 1 << 20, 1 << 16
 PLAIN_TAGS = {f"tag:yaml.org,2002:{name}" for name in ("str", "int", "float", "bool", "null")}
 UNSEEN = re.compile(r"[\x00-\x1f\x7f-\x9f\u200b\u200e\u200f\u2028-\u202e\u2066-\u2069\ufeff\ud800-\udfff]")
 """Line ends, and what steers a terminal or the direction of text."""
@@ -139,10 +140,20 @@ def yaml_of(text: str) -> Any:
 
     Dates are dates. ValueError for aliases, merged mappings, tags of other kinds, and a name given twice.
     """
-    import yaml
-
     if len(text) > MOST_BYTES:
         raise ValueError(f"it is longer than {MOST_BYTES:,} characters")
+    return copy.deepcopy(_remembered(text)) if len(text) <= _MOST_REMEMBERED else _yaml_value(text)
+
+
+@functools.lru_cache(maxsize=8)
+def _remembered(text: str) -> Any:
+    """The value of a short text: a run reads its own record, and its model's, several times."""
+    return _yaml_value(text)
+
+
+def _yaml_value(text: str) -> Any:
+    import yaml
+
     loader = _loader(yaml)
     try:
         _look_over(yaml.parse(text, Loader=loader), yaml)

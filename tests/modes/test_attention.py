@@ -59,6 +59,12 @@ def undrawn(monkeypatch):
     monkeypatch.setattr("ssast.modes.attention.can_draw", lambda: False)
 
 
+@pytest.fixture
+def hardly_drawn(monkeypatch):
+    """PNG files without a picture: for tests that look at the names of files alone."""
+    monkeypatch.setattr("ssast.modes.attention.clip_figure", lambda clip, panels: b"")
+
+
 def test_a_fine_tuned_model_gets_a_page_pictures_and_values(looked):
     uids = ["0012", "0013", "0014"]
     assert looked.name == "attention"
@@ -148,6 +154,7 @@ def test_a_recording_that_cannot_be_used_is_left_out_and_named(corpus, finetuned
     assert "0012" in (tmp_path / "b" / "bad_audio.csv").read_text()
 
 
+@pytest.mark.usefixtures("hardly_drawn")
 def test_uids_that_differ_in_capitals_do_not_overwrite_one_another(tmp_path, record, finetuned, capsys):
     """On disks that take A.npz and a.npz for one, the second once replaced the first."""
     rng = np.random.default_rng(0)
@@ -164,17 +171,18 @@ def test_uids_that_differ_in_capitals_do_not_overwrite_one_another(tmp_path, rec
     assert "the files of 1 clip are not called as the clip" in capsys.readouterr().out
 
 
-@pytest.mark.parametrize(("uid", "stem"), [("CON", "CON_"), ("nul.left", "nul_.left"), ("COM1", "COM1_")])
-def test_uids_that_windows_keeps_for_devices_get_other_file_names_there(
-    uid, stem, tmp_path, record, finetuned, monkeypatch
-):
-    record(tmp_path / "audio" / uid, 0.1 * np.random.default_rng(0).standard_normal(8000), 16000)
-    pd.DataFrame({"uid": [uid]}).to_csv(tmp_path / "some.csv", index=False)
+@pytest.mark.usefixtures("hardly_drawn")
+def test_uids_that_windows_keeps_for_devices_get_other_file_names_there(tmp_path, record, finetuned, monkeypatch):
+    stems = {"CON": "CON_", "nul.left": "nul_.left", "COM1": "COM1_"}
+    for uid in stems:
+        record(tmp_path / "audio" / uid, 0.1 * np.random.default_rng(0).standard_normal(8000), 16000)
+    pd.DataFrame({"uid": [*stems]}).to_csv(tmp_path / "some.csv", index=False)
     where = {"prefix": str(tmp_path / "audio"), "data_split_root": str(tmp_path / "some.csv"), "device": "cpu"}
     monkeypatch.setattr("ssast.data.storage.disk_names.atomic_writes", SimpleNamespace(ON_WINDOWS=True))
     out = ssast.attention(**where, finetuned_mdl_path=str(finetuned), exp_dir=str(tmp_path / "out"))
-    assert {f"{stem}.png", f"{stem}.npz"} <= {path.name for path in out.iterdir()}
-    assert [clip["uid"] for clip in data_of(out)["clips"]] == [uid]
+    made = {path.name for path in out.iterdir()}
+    assert {f"{stem}.{ending}" for stem in stems.values() for ending in ("png", "npz")} <= made
+    assert [clip["uid"] for clip in data_of(out)["clips"]] == [*stems]
 
 
 # Audio files by themselves
@@ -187,6 +195,7 @@ def tone(path, seconds=0.4, hz=440):
     return path
 
 
+@pytest.mark.usefixtures("hardly_drawn")
 def test_files_need_no_csv(finetuned, tmp_path):
     files = [
         tone(tmp_path / "a" / "one.wav"),

@@ -47,7 +47,9 @@ def test_half_precision_is_kept_to_the_bit(published_tiny, tmp_path):
     assert kept.equal(state["module.v.pos_embed"].half().float())
 
 
-def test_a_file_fine_tuned_by_the_published_code_works_in_every_mode(finetuned, still_corpus, tmp_path, capsys):
+def test_a_file_fine_tuned_by_the_published_code_works_in_every_mode(
+    finetuned, still_corpus, tmp_path, capsys, monkeypatch
+):
     """Such a file names no labels and no length, and its head has no dense layer."""
     settings = ["--task", "ft_avgtok", "--target_length", "32", "-l", str(still_corpus.label_txt)]
     assert cli.main(["convert", str(finetuned), str(tmp_path / "model"), *settings]) == 0
@@ -65,6 +67,7 @@ def test_a_file_fine_tuned_by_the_published_code_works_in_every_mode(finetuned, 
     one, other = (pd.read_parquet(next((tmp_path / f"{n}-embeddings").glob("*.pqt"))) for n in ("folder", "file"))
     pd.testing.assert_frame_equal(one, other)
     words = [*data, "--finetuned_mdl_path", str(tmp_path / "model")]
+    monkeypatch.setattr("ssast.modes.attention.can_draw", lambda: False)  # pictures take half of the time
     assert cli.main(["attention", *words, "--max_clips", "1", "-o", str(tmp_path / "seen")]) == 0
     capsys.readouterr()
     assert cli.main(["extract", *words, "-o", str(tmp_path / "ft")]) == 2

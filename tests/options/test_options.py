@@ -20,6 +20,7 @@ from ssast.options.record import RunRecord
 from ssast.options.records import MODES
 from ssast.options.resolve import load_config, resolve
 from ssast.options.yaml_file import yaml_text
+from ssast.safe_reading import yaml_of
 
 ROOT = Path(__file__).resolve().parents[2]
 DATA = {"prefix": "audio", "data_split_root": "splits"}
@@ -311,6 +312,13 @@ def test_an_empty_file_has_no_options(tmp_path):
     file = tmp_path / "empty.yaml"
     file.write_text("")
     assert load_config(file)[0] == {}
+
+
+def test_what_one_reader_does_to_a_record_changes_nothing_for_the_next():
+    """Short texts are parsed once and remembered."""
+    first = yaml_of("record:\n  clips: [1, 2]\n")
+    first["record"]["clips"].append(3)
+    assert yaml_of("record:\n  clips: [1, 2]\n") == {"record": {"clips": [1, 2]}}
 
 
 def test_a_record_has_the_bytes_of_the_slower_writer_of_yaml_whatever_is_in_it():

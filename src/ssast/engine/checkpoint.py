@@ -60,8 +60,8 @@ class BestWeights(TypedDict):
 
 def trainable_state(model: nn.Module) -> dict[str, Tensor]:
     """The model's state that training changes: all but the frozen parameters."""
-    frozen = {name for name, parameter in model.named_parameters() if not parameter.requires_grad}
-    return {name: value.detach() for name, value in model.state_dict().items() if name not in frozen}
+    held = model.state_dict(keep_vars=True).items()
+    return {name: value.detach() for name, value in held if value.requires_grad or not isinstance(value, nn.Parameter)}
 
 
 def load_trainable(model: nn.Module, state: dict[str, Tensor]) -> None:
