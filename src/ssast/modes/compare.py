@@ -20,7 +20,8 @@ from ssast.model.checkpoints.kind_entries import entry_fault, lacks_levels
 from ssast.model.head import LOSSES
 from ssast.model.label_kinds import LabelKinds
 from ssast.options.options import Options
-from ssast.pages.tables import LEADING, TITLES, number, span, text_table
+from ssast.pages.shown_kinds import SHOWN
+from ssast.pages.tables import TITLES, number, span, text_table
 from ssast.runs.context import run_names, words_in
 from ssast.runs.wrapping.wrapper import Mode
 from ssast.safe_reading import brief, is_number, json_file
@@ -235,7 +236,7 @@ def _long_rows(
 
 def _screen_rows(runs: Sequence[Scored], alone: Sequence[Metrics], against: Sequence[Differences]) -> list[list[str]]:
     """The leading measure of each label by run, and each run's difference from the first."""
-    name = LEADING[runs[0].kinds.loss]
+    name = SHOWN[runs[0].kinds.loss].leading
     header = [TITLES[name], *(run.name for run in runs)]
     for run in runs[1:]:
         header += [f"{run.name} - {runs[0].name}", "95 % interval"]
@@ -255,7 +256,7 @@ def _signed(value: float | None) -> str:
 
 def _sentence(first: Scored, run: Scored, differences: Differences) -> str:
     """Whether the run is better or worse than the first on average, as far as the interval says."""
-    name = LEADING[first.kinds.loss]
+    name = SHOWN[first.kinds.loss].leading
     paired = differences["mean"][name]
     if paired["difference"] is None or paired["interval"] is None:
         return f"{run.name} and {first.name}: no interval of the difference can be given; there are too few clips"

@@ -32,7 +32,8 @@ from ssast.model.classification import SSASTForAudioClassification
 from ssast.model.head import POOLINGS
 from ssast.model.label_kinds import MIXED, NUMBER, LabelKinds
 from ssast.options.options import SPECS, Options
-from ssast.pages.tables import SWEPT, TITLES, number, text_table
+from ssast.pages.shown_kinds import SHOWN
+from ssast.pages.tables import TITLES, number, text_table
 from ssast.runs.batches import ClipReader
 from ssast.runs.context import RunContext, say
 from ssast.runs.cross_validation import spread
@@ -96,7 +97,7 @@ class Plan:
     @property
     def measures(self) -> tuple[str, ...]:
         """Name the measures of sweep.csv."""
-        return SWEPT[self.kinds.loss]
+        return ("auc",) if self.kinds.loss == MIXED else SHOWN[self.kinds.loss].swept
 
 
 def _tables(pooler: Pooler, splits: Sequence[tuple[Rows, Rows]]) -> _Tables:

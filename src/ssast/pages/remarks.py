@@ -5,17 +5,11 @@ from math import comb, factorial
 from typing import Any
 
 from ssast.metrics.score_entries import parts_of
+from ssast.pages.shown_kinds import SHOWN
 from ssast.pages.tables import TITLES, number
 
 FEW_WAYS = 20
 """Below so many ways to deal the labels out, luck alone gives the best of them in more than one case of 20."""
-TRIVIAL = {
-    "BCE": ("f1", "always saying yes"),
-    "MSE": ("mae", "the mean of the targets"),
-    "ordinal": ("mae_steps", "the median of the targets"),
-    "CE": ("accuracy", "always the commonest kind"),
-}
-"""What is held against an answer that needs no model, and which answer that is."""
 
 
 def remarks(metrics: Mapping[str, Any]) -> list[str]:
@@ -72,7 +66,7 @@ def _of_thresholds(metrics: Mapping[str, Any]) -> list[str]:
 
 def _trivial(metrics: Mapping[str, Any]) -> str:
     """The labels where an answer without a model does as well."""
-    name, answer = TRIVIAL[metrics["loss"]]
+    name, answer = SHOWN[metrics["loss"]].trivial
     worse = []
     for label, entry in metrics["labels"].items():
         value, without = entry.get(name), (entry.get("baseline") or {}).get(name)

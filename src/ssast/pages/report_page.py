@@ -24,38 +24,14 @@ from ssast.pages.rater_section import rater_section
 from ssast.pages.remarks import first_epoch
 from ssast.pages.review_sections import READING, calibration_section, f1_section, plain_section
 from ssast.pages.sentences import cautions, how_sure, score_summary
+from ssast.pages.shown_kinds import SHOWN
 from ssast.pages.subgroup_section import subgroup_section
-from ssast.pages.tables import BASELINE, LEADING, TITLES, UNDEFINED, number, span
+from ssast.pages.tables import TITLES, UNDEFINED, number, span
 
 _MOST_LABELS = 60
 """Labels with figures: more would make the page too large to open."""
 HARD_CLIPS = 8
 HARD_A_LABEL = 2
-EVERY_MEASURE = {
-    "BCE": ("auc", "average_precision", "sensitivity", "specificity", "brier", "ece"),
-    "MSE": ("pearson", "spearman", "ccc", "mae", "rmse"),
-    "ordinal": ("qwk", "spearman", "auc", "mae_steps"),
-    "CE": ("balanced_accuracy", "auc", "accuracy"),
-}
-_KINDS = {"BCE": "yes or no", "MSE": "numbers", "ordinal": "scales", "CE": "one of several kinds"}
-_READING = {
-    "BCE": """AUC: of a clip with the label and one without, how often the first gets the higher score; 0.5 is a coin.
-AP (average precision): how clean the list of clips is when it is sorted by score; a coin gives the prevalence.
-Sensitivity: share of the clips with the label that are called. Specificity: share of those without it that are not.
-Brier: mean squared distance of score and truth, 0 is perfect.
-ECE (expected calibration error): how far scores lie from the shares they claim, on average.""",
-    "MSE": """Pearson: how closely value and truth lie along a line, 1 is perfect; Spearman: the same for their order.
-CCC (concordance): like Pearson, but a constant offset or another scale counts against it.
-MAE: mean distance of value and truth, in the label's own unit, in brackets that of answering with the targets' mean.
-RMSE: the same, large errors counting more.""",
-    "ordinal": """QWK (kappa with quadratic weights): how far levels agree with the truth beyond chance, 1 is perfect.
-Spearman: how closely the order of the expected levels follows that of the truth.
-AUC: of a clip at or above a cut of the scale and one below, how often the first gets the higher score.
-MAE (steps): how many levels the answer is off, on average, in brackets that of always the median level.""",
-    "CE": """Balanced accuracy: share of clips whose kind is found, each kind counting alike.
-AUC: mean over the kinds, each against the rest.
-Accuracy: share of clips whose kind is found, in brackets that of always the commonest kind.""",
-}
 
 
 @dataclass(frozen=True)
@@ -170,29 +146,29 @@ def _opening(title: str, metrics: Mapping[str, Any], remark: str, more: Sequence
 
 def _reading(metrics: Mapping[str, Any]) -> list[str]:
     is_reviewed = any("review" in entry for entry in metrics["labels"].values())
-    lines = [line for part in parts_of(metrics) for line in _READING[part["loss"]].splitlines()]
+    lines = [line for part in parts_of(metrics) for line in SHOWN[part["loss"]].reading.splitlines()]
     return [*lines, *(READING if is_reviewed else ())]
 
 
 def _all_scores(caption: str, metrics: Mapping[str, Any], counted: str = "clips") -> list[str]:
     """A table of scores for each kind of labels, which its heading names where there are several."""
     parts = parts_of(metrics)
-    names = [f"{caption}: {_KINDS[part['loss']]}" if len(parts) > 1 else caption for part in parts]
+    names = [f"{caption}: {SHOWN[part['loss']].name}" if len(parts) > 1 else caption for part in parts]
     return [_scores(name, part, counted) for name, part in zip(names, parts, strict=True)]
 
 
 def _scores(caption: str, metrics: Mapping[str, Any], counted: str = "clips") -> str:
     """Every measure of every label; intervals below the leading one only, to keep the table readable."""
-    leading, names = LEADING[metrics["loss"]], EVERY_MEASURE[metrics["loss"]]
+    kind = SHOWN[metrics["loss"]]
+    names, without = kind.on_page, kind.baseline
     is_yes_no, is_sure = metrics["loss"] == "BCE", "intervals" in metrics["mean"]
     counts = [counted, *(["positive", "threshold"] if is_yes_no else [])]
     chance = ["chance up to"] if is_sure else []
-    without = BASELINE[metrics["loss"]]
     titles = [f"{TITLES[name]} ({without[name]})" if name in without else TITLES[name] for name in names]
     head = ["label", titles[0], *chance, *titles[1:], *counts]
     rows = []
     for label, entry in [*metrics["labels"].items(), (MEAN, metrics["mean"])]:
-        level = [number(entry["chance"][leading])] if is_sure else []
+        level = [number(entry["chance"][kind.leading])] if is_sure else []
         row = [Breakable(label), _with_span(entry, names[0]), *level, *(_with_span(entry, name) for name in names[1:])]
         rows.append(row + _counts(entry, is_yes_no))
     return f"<h2>{escape(caption)}</h2>{table(head, rows)}"

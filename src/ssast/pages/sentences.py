@@ -6,21 +6,14 @@ from typing import Any
 from ssast.metrics.curves import Confusion
 from ssast.metrics.score_entries import parts_of
 from ssast.pages.remarks import is_told_from_luck, remarks
-from ssast.pages.tables import LEADING, TITLES, counted, number, reasons, span, were
+from ssast.pages.shown_kinds import SHOWN
+from ssast.pages.tables import TITLES, counted, number, reasons, span, were
 
 _FEW_SUBJECTS = 10
 _FEW_CLIPS = 10
-NO_EFFECT = {"BCE": 0.5, "MSE": 0.0, "ordinal": 0.0, "CE": 0.0}
-"""What the leading measure is where score and truth have nothing to do with each other; of CE its level of chance
-says so, since it depends on the number of kinds."""
 _NOISE = 1e-9
 """What two ways of adding the same numbers up may differ by."""
 _WITHOUT = "too few bear on it, the answers do not vary, or they agree with the truth without an exception"
-_LEADS = {
-    "MSE": "the values correlate with the truth at",
-    "ordinal": "the levels agree with the truth, beyond chance, at",
-    "CE": "the kind is right, each kind counting alike, in a share of",
-}
 
 
 def how_sure(metrics: Mapping[str, Any]) -> str:
@@ -89,16 +82,16 @@ def _not_scored(metrics: Mapping[str, Any]) -> str:
 
 
 def _average(metrics: Mapping[str, Any]) -> str:
-    name = LEADING[metrics["loss"]]
+    kind = SHOWN[metrics["loss"]]
+    name = kind.leading
     value = metrics["mean"][name]
     if value is None:
         return f"No label allows {TITLES[name]} to be computed."
     sure = _interval(metrics["mean"]["intervals"][name]) if metrics["resamples"] else ""
     over = "On average over the labels" if len(metrics["labels"]) > 1 else "For it"
     if metrics["loss"] == "BCE":
-        pairs = f"a clip with the label gets a higher score than one without it in {100 * value:.0f} of 100 pairs"
-        return f"{over} {pairs} (AUC {number(value)}{sure})."
-    return f"{over} {_LEADS[metrics['loss']]} {number(value)} ({TITLES[name]}{sure})."
+        return f"{over} {kind.leads} {100 * value:.0f} of 100 pairs (AUC {number(value)}{sure})."
+    return f"{over} {kind.leads} {number(value)} ({TITLES[name]}{sure})."
 
 
 def _interval(pair: list[float] | None) -> str:
@@ -109,7 +102,7 @@ def _without_interval(metrics: Mapping[str, Any]) -> list[str]:
     """The labels that have a score, but no interval of it."""
     if not metrics["resamples"]:
         return []
-    leading = {label: LEADING[part["loss"]] for part in parts_of(metrics) for label in part["labels"]}
+    leading = {label: SHOWN[part["loss"]].leading for part in parts_of(metrics) for label in part["labels"]}
     entries = metrics["labels"]
     return [
         label
@@ -123,7 +116,7 @@ def _against_chance(parts: Sequence[Mapping[str, Any]]) -> list[str]:
     above: list[str] = []
     unclear: list[str] = []
     for metrics in (part for part in parts if part["resamples"]):
-        name, nothing = LEADING[metrics["loss"]], NO_EFFECT[metrics["loss"]]
+        name, nothing = SHOWN[metrics["loss"]].leading, SHOWN[metrics["loss"]].no_effect
         for label, entry in metrics["labels"].items():
             if entry[name] is not None and is_told_from_luck(metrics, label):
                 pair, level = entry["intervals"][name], entry["chance"][name]

@@ -6,6 +6,7 @@ from typing import Any
 from ssast.data.tables.label_columns import MEAN
 from ssast.metrics.level_measures import AT
 from ssast.metrics.score_entries import parts_of
+from ssast.pages.shown_kinds import SHOWN
 
 TITLES = {
     "auc": "AUC",
@@ -26,29 +27,6 @@ TITLES = {
     "accuracy": "accuracy",
     "balanced_accuracy": "balanced accuracy",
 }
-LEADING = {"BCE": "auc", "MSE": "pearson", "ordinal": "qwk", "CE": "balanced_accuracy"}
-"""The measure whose interval and level of chance stand first."""
-SWEPT = {
-    "BCE": ("auc",),
-    "MSE": ("spearman", "rmse"),
-    "ordinal": ("qwk", "spearman", "mae_steps"),
-    "CE": ("balanced_accuracy", "auc"),
-    "mixed": ("auc",),
-}
-"""What sweep.csv holds; the first says which layer is best."""
-_ON_SCREEN = {
-    "BCE": ("average_precision", "sensitivity", "specificity"),
-    "MSE": ("spearman", "ccc", "mae", "rmse"),
-    "ordinal": ("spearman", "auc", "mae_steps"),
-    "CE": ("auc", "accuracy"),
-}
-BASELINE = {
-    "BCE": {"f1": "of always yes"},
-    "MSE": {"mae": "of the mean"},
-    "ordinal": {"mae_steps": "of the median"},
-    "CE": {"accuracy": "of the commonest kind"},
-}
-"""What an answer without a model reaches, and how it is called in a table."""
 UNDEFINED = "-"
 
 
@@ -89,21 +67,21 @@ def screen_rows(metrics: Mapping[str, Any]) -> list[list[str]]:
 
     All labels are of one kind.
     """
-    loss, leading = metrics["loss"], LEADING[metrics["loss"]]
+    loss, kind = metrics["loss"], SHOWN[metrics["loss"]]
     is_sure = "intervals" in metrics["mean"]
-    header = ["label", "clips"] + (["positive"] if loss == "BCE" else []) + [TITLES[leading]]
-    header += (["95 % interval", "chance up to"] if is_sure else []) + [TITLES[name] for name in _ON_SCREEN[loss]]
+    header = ["label", "clips"] + (["positive"] if loss == "BCE" else []) + [TITLES[kind.leading]]
+    header += (["95 % interval", "chance up to"] if is_sure else []) + [TITLES[name] for name in kind.on_screen]
     rows = [
         header
-        + (["threshold"] if loss == "BCE" else [f"{TITLES[name]} {answer}" for name, answer in BASELINE[loss].items()])
+        + (["threshold"] if loss == "BCE" else [f"{TITLES[name]} {answer}" for name, answer in kind.baseline.items()])
     ]
     for label, entry in [*metrics["labels"].items(), (MEAN, metrics["mean"])]:
         own = [label, str(entry.get("n", ""))] + ([str(entry.get("n_positive", ""))] if loss == "BCE" else [])
-        own.append(number(entry[leading]))
+        own.append(number(entry[kind.leading]))
         if is_sure:
-            own += [span(entry["intervals"][leading]), number(entry["chance"][leading])]
-        own += [number(entry[name]) for name in _ON_SCREEN[loss]]
-        own += [number((entry.get("baseline") or {}).get(name)) for name in (BASELINE[loss] if loss != "BCE" else ())]
+            own += [span(entry["intervals"][kind.leading]), number(entry["chance"][kind.leading])]
+        own += [number(entry[name]) for name in kind.on_screen]
+        own += [number((entry.get("baseline") or {}).get(name)) for name in (kind.baseline if loss != "BCE" else ())]
         threshold = number(entry["threshold"]) if "threshold" in entry else ""
         rows.append(own + ([threshold] if loss == "BCE" else []))
     return _with_plain(_with_ceiling(rows, metrics), metrics)
@@ -112,7 +90,7 @@ def screen_rows(metrics: Mapping[str, Any]) -> list[list[str]]:
 def _with_ceiling(rows: list[list[str]], metrics: Mapping[str, Any]) -> list[list[str]]:
     """The rows with how far a rater agrees with the mean of the others, where that is by the leading measure too."""
     found = {label: own["raters"] for label, own in metrics["labels"].items() if "raters" in own}
-    found = {label: own for label, own in found.items() if own["measure"] == LEADING[metrics["loss"]]}
+    found = {label: own for label, own in found.items() if own["measure"] == SHOWN[metrics["loss"]].leading}
     told = {label: own["rater_with_mean"] for label, own in found.items() if "rater_with_mean" in own}
     return _with_column(rows, "a rater", told) if told else rows
 

@@ -22,7 +22,8 @@ from ssast.metrics.threshold_rules import DEFAULT_THRESHOLD
 from ssast.model.label_kinds import YES_NO, LabelKinds
 from ssast.options.options import Options
 from ssast.options.record import RunRecord
-from ssast.pages.tables import LEADING, TITLES, number, text_table
+from ssast.pages.shown_kinds import SHOWN
+from ssast.pages.tables import TITLES, number, text_table
 from ssast.runs.batches import ClipReader
 from ssast.runs.context import RunContext, say
 from ssast.runs.models import audio_settings
@@ -206,7 +207,7 @@ def _write_spread(path: Path, homes: Sequence[Path]) -> None:
         pd.DataFrame(rows).to_csv(unfinished, index=False)
     names = ("mean", "sd", "low", "high")
     for part in parts:
-        leading, own = LEADING[part["loss"]], [*part["labels"], *([MEAN] if len(parts) == 1 else [])]
+        leading, own = SHOWN[part["loss"]].leading, [*part["labels"], *([MEAN] if len(parts) == 1 else [])]
         shown = [row for row in rows if row["measure"] == leading and row["label"] in own]
         head = [f"{TITLES[leading]} over {len(homes)} runs", "mean", "standard deviation", "lowest", "highest"]
         say(text_table([head, *([row["label"], *(number(row[name]) for name in names)] for row in shown)]))

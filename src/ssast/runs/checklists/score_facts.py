@@ -10,8 +10,9 @@ from ssast.metrics.score_entries import kind_of
 from ssast.pages.external.place_section import place_sentences
 from ssast.pages.rater_section import rater_sentences
 from ssast.pages.sentences import cautions
+from ssast.pages.shown_kinds import SHOWN
 from ssast.pages.subgroup_section import gap_sentences
-from ssast.pages.tables import LEADING, TITLES, counted, number, span
+from ssast.pages.tables import TITLES, counted, number, span
 from ssast.runs.checklists.items import Knowledge
 from ssast.runs.checklists.records import Records, RunFolder
 from ssast.safe_reading import brief, some
@@ -190,7 +191,7 @@ def _has_estimates(metrics: _Metrics) -> bool:
 def _performance(metrics: _Metrics) -> list[str]:
     found = []
     for label, own in [*metrics["labels"].items()][:_MOST_LABELS]:
-        name = LEADING[kind_of(metrics, label)]
+        name = SHOWN[kind_of(metrics, label)].leading
         if name not in own:
             continue
         interval = (own.get("intervals") or {}).get(name)

@@ -25,7 +25,7 @@ from ssast.metrics.plain_model import PlainModel, fit_plain
 from ssast.metrics.predictions import Predictions
 from ssast.metrics.score_entries import Metrics, kind_of
 from ssast.model.checkpoints.model_folder import PLAIN_BASELINE
-from ssast.pages.tables import LEADING
+from ssast.pages.shown_kinds import SHOWN
 from ssast.runs.batches import ClipReader
 from ssast.runs.context import say
 from ssast.runs.results import RESAMPLES_SEED
@@ -186,7 +186,7 @@ def _beside(
     targets_NL, model_NL = (each[:, columns].astype(np.float64) for each in (predictions.targets, predictions.answers))
     how: dict[str, Any] = {"subjects": predictions.subjects, "resamples": resamples, "seed": RESAMPLES_SEED}
     found = leading_beside(targets_NL, own_NL, model_NL, labels, kind, **how)
-    return {label: {"measure": LEADING[kind], **own} for label, own in found.items()}
+    return {label: {"measure": SHOWN[kind].leading, **own} for label, own in found.items()}
 
 
 def plain_rows(predictions: Predictions, source: Rows, scores: Mapping[str, Floats]) -> dict[str, Floats]:
