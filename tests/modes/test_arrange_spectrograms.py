@@ -15,6 +15,8 @@ from ssast.data.tables.splits import read_split
 from ssast.model.pretraining import SSASTForPreTraining
 from ssast.safe_reading import yaml_of
 
+pytestmark = pytest.mark.usefixtures("narrow")
+
 PEOPLE, TINY = 8, {"model_size": "tiny", "target_length": 32, "fshape": 128, "tshape": 2}
 
 

@@ -16,6 +16,8 @@ from ssast.model.classification import SSASTForAudioClassification
 from ssast.model.label_kinds import LabelKinds
 from ssast.runs.rows import Rows
 
+pytestmark = pytest.mark.usefixtures("narrow")
+
 SHAPE = {"model_size": "tiny", "fshape": 32, "tshape": 8, "num_mel_bins": 32, "target_length": 48}
 FRONTEND = {"sample_rate": 16000, "num_mel_bins": 32, "target_length": 48, "mean": -4.0, "std": 4.0}
 

@@ -56,7 +56,8 @@ def _overlay(axis: Any, clip: Clip, key: str) -> Any:
 def _axes(axis: Any, title: str, edges: tuple[np.ndarray, np.ndarray], frames: int) -> None:
     seconds, hz = edges
     # A name may hold dollar signs, which matplotlib would read as mathematics.
-    axis.set_title(title.replace("$", r"\$"), fontsize=9, loc="left")
+    # Where it is said, matplotlib need not measure all labels to find the place, which is the same.
+    axis.set_title(title.replace("$", r"\$"), fontsize=9, loc="left", y=1.0)
     axis.set_yscale("function", functions=(lambda x: np.log1p(x / 700), lambda x: 700 * np.expm1(x)))
     axis.set_yticks([tick for tick in (250, 1000, 4000) if tick < hz[-1]])
     axis.set_xlim(seconds[0], seconds[-1])

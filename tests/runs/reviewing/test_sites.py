@@ -15,6 +15,8 @@ from ssast.pages.external.sites_section import cannot_sentences, site_rows, site
 from ssast.runs.reviewing.sites import add_sites, with_sites
 from ssast.runs.rows import Rows
 
+pytestmark = pytest.mark.usefixtures("narrow")
+
 
 def scored(sites, ill, speakers=None):
     """Metrics of a table with these sites and answers, whose people leave one site out."""
