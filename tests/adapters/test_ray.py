@@ -125,6 +125,12 @@ def test_a_bad_recording_has_no_values_but_a_reason_or_raises_as_asked(folder, s
 def test_rows_without_audio_and_wrong_words_are_refused(folder, still_corpus):
     with pytest.raises(UserError, match="the columns uid, sound, expected audio with bytes and path"):
         ShardEmbedder(folder, **HERE)(pa.table({"uid": ["a"], "sound": [b""]}))
+    embedder = ShardEmbedder(folder, **HERE)
+    for cell in ({"bytes": "abc", "path": "a"}, {"bytes": b"", "path": {"a": 1}}, {"bytes": [1], "path": "a"}):
+        with pytest.raises(UserError, match="the columns uid, audio, expected audio with bytes and path"):
+            embedder(pa.table({"uid": ["a"], "audio": [cell]}))
+    with pytest.raises(UserError, match="a batch of rows is no table"):
+        embedder({"uid": ["a"], "audio": [{"bytes": b"", "path": "a.wav"}] * 2})
     with pytest.raises(UserError, match="expected error or skip"):
         ShardEmbedder(folder, on_bad_audio="drop")
     with pytest.raises(UserError, match="layer"):

@@ -172,6 +172,14 @@ def test_a_folder_without_parts_and_a_damaged_part_are_refused(recordings, model
     pd.DataFrame({"uid": ["0001"]}).to_parquet(written[1])
     with pytest.raises(UserError, match="cannot be read as the table of a part"):
         ssast.merge(runs=out, exp_dir=tmp_path / "merged")
+    written[1].write_bytes(content)
+    (out / "bad_audio_part-001-of-002.csv").write_bytes(b"uid,reason\n\xff\xfe,x\n")
+    with pytest.raises(UserError, match=r"bad_audio_part-001-of-002.csv cannot be read as the table of a part"):
+        ssast.merge(runs=out, exp_dir=tmp_path / "merged")
+    table = pq.read_table(written[1])
+    pq.write_table(table.set_column(1, "embedding", table["uid"]), written[1])
+    with pytest.raises(UserError, match=r"part-002-of-002.parquet has other columns .* or of other types"):
+        ssast.merge(runs=out, exp_dir=tmp_path / "merged")
 
 
 @pytest.mark.slow

@@ -21,6 +21,14 @@ def test_ticks_are_round_numbers_within_the_axis(ends, expected):
     assert ticks(*ends) == pytest.approx(expected)
 
 
+@pytest.mark.parametrize("end", [1e300, -1e300, 5e17])
+def test_an_axis_of_one_absurd_number_can_be_drawn(end):
+    drawn = Plot((end, end), (end, end), x_name="x", y_name="y").line((end, end), (end, end)).figure("a", "b")
+    assert "nan" not in drawn
+    assert ticks(end, end + abs(end) * 1e-16) == []
+    assert ticks(-1e308, 1e308) == []
+
+
 def test_what_is_counted_has_whole_ticks():
     assert ticks(1, 3, is_counted=True) == [1, 2, 3]
     assert ticks(0.5, 1.5, is_counted=True) == [1]

@@ -40,6 +40,7 @@ from ssast.errors import AudioError, UserError
 from ssast.model.classification import SSASTForAudioClassification
 from ssast.model.encoder import check_choice
 from ssast.model.label_kinds import CHOICE, LabelKinds
+from ssast.safe_reading import brief
 
 _AUDIO, _REASON = "audio", "reason"
 _BAD = ("error", "skip")
@@ -91,16 +92,29 @@ def names_of(table: pa.Table) -> list[str]:
 
 def _table(batch: Any) -> pa.Table:
     """A batch in whichever form Ray brings it; UserError where it has no recordings."""
-    table = batch if isinstance(batch, pa.Table) else pa.table({name: list(column) for name, column in batch.items()})
-    kind = table.schema.field(_AUDIO).type if _AUDIO in table.column_names else None
-    if kind is None or not (
-        pa.types.is_null(kind) or (pa.types.is_struct(kind) and kind.get_field_index("bytes") >= 0)
-    ):
+    try:
+        table = batch if isinstance(batch, pa.Table) else pa.table({name: list(cells) for name, cells in batch.items()})
+    except (pa.ArrowException, TypeError, ValueError, AttributeError) as error:
+        raise UserError(f"a batch of rows is no table ({brief(str(error))}); make shards with `ssast pack`.") from error
+    names = table.column_names
+    if names.count(_AUDIO) != 1 or names.count("uid") > 1 or not _is_sound(table.schema.field(_AUDIO).type):
         raise UserError(
-            f"the rows have the columns {', '.join(table.column_names)[:200]}, expected audio with bytes and path; "
-            "make shards with `ssast pack`."
+            f"the rows have the columns {', '.join(names)[:200]}, expected audio with bytes and path; make shards with "
+            "`ssast pack`."
         )
     return table
+
+
+def _is_sound(kind: pa.DataType) -> bool:
+    """Whether a column of this type can hold recordings; that of a batch without one is null."""
+    if not pa.types.is_struct(kind):
+        return bool(pa.types.is_null(kind))
+    inside = {field.name: field.type for field in kind}
+    content, path = inside.get("bytes"), inside.get("path", pa.null())
+    is_content = content is not None and any(
+        is_so(content) for is_so in (pa.types.is_null, pa.types.is_binary, pa.types.is_large_binary)
+    )
+    return is_content and any(is_so(path) for is_so in (pa.types.is_null, pa.types.is_string, pa.types.is_large_string))
 
 
 class ShardEmbedder:

@@ -8,6 +8,7 @@ import re
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import pandas as pd
@@ -16,6 +17,7 @@ import pyarrow.parquet as pq
 
 from ssast.data.storage.atomic_writes import atomic_file, first_line
 from ssast.data.storage.location import Location
+from ssast.data.storage.unfolding import bounded_rows, bytes_between
 from ssast.data.tables.row_groups import write_rows
 from ssast.engine.inference import ROWS_AT_ONCE
 from ssast.errors import UserError
@@ -55,7 +57,7 @@ def merge(options: Options) -> Path:
             count = save_scores(_frames(ordered), folder / stem, GROUPS[stem])
             names = f"{stem}.csv and {stem}.parquet"
         else:
-            names, schema = f"{stem}.pqt", _schema(ordered)
+            names, schema = f"{stem}.pqt", _schema(ordered, is_exact=True)
             count = write_rows(folder / names, schema, _rows(ordered), ROWS_AT_ONCE, use_dictionary=False)
         say(f"{counted(len(files), 'part')} with {counted(count, 'row')} joined in {folder}: {names}")
     _join_left_out(folder, next(iter(tables.values())))
@@ -72,7 +74,7 @@ class PartFile:
     def table(self) -> Iterator[pa.Table]:
         """Read the rows, a few after the other."""
         with _named_errors(self.place), self.place.open("rb") as content, pq.ParquetFile(content) as file:
-            for rows in file.iter_batches(ROWS_AT_ONCE, use_threads=False):
+            for rows in bounded_rows(file, file.schema_arrow.names, partial(bytes_between, content), ROWS_AT_ONCE):
                 yield pa.Table.from_batches([rows])
 
     def schema(self) -> tuple[pa.Schema, int]:
@@ -86,7 +88,7 @@ class PartFile:
 def _named_errors(place: Location) -> Iterator[None]:
     try:
         yield
-    except (OSError, pa.ArrowException, ValueError) as error:
+    except (OSError, pa.ArrowException, ValueError, csv.Error) as error:
         if isinstance(error, UserError):
             raise
         raise UserError(
@@ -171,10 +173,22 @@ def _check_bounds(files: list[PartFile]) -> None:
         raise UserError(f"{files[-1].place} ends before the last recording; do that part again.", path=files[-1].place)
 
 
-def _schema(files: list[PartFile]) -> pa.Schema:
-    """The columns of the first part that has rows: one without any may have fewer."""
-    found = [file.schema() for file in files]
-    return next((schema for schema, rows in found if rows), found[0][0])
+def _schema(files: list[PartFile], *, is_exact: bool = False) -> pa.Schema:
+    """The columns of the first part that has rows: one without any may have fewer.
+
+    UserError where those of another part with rows have other names; other types too where the schema `is_exact`.
+    """
+    found = [(file, *file.schema()) for file in files]
+    filled = [one for one in found if one[2]] or found[:1]
+    first, expected, _ = filled[0]
+    for file, schema, _ in filled:
+        if schema.names != expected.names or (is_exact and not schema.equals(expected)):
+            raise UserError(
+                f"{file.place} has other columns ({some(schema.names)}) than {first.place} ({some(expected.names)}), "
+                "or of other types; do that part again.",
+                path=[file.place, first.place],
+            )
+    return expected
 
 
 def _rows(files: Iterable[PartFile]) -> Iterator[pa.Table]:
@@ -201,6 +215,11 @@ def _lists(files: Iterable[PartFile], name: str) -> list[Location]:
     return [place for place in places if place.exists()]
 
 
+def _lines_of(place: Location) -> Iterator[list[str]]:
+    with _named_errors(place), io.TextIOWrapper(place.open("rb"), encoding="utf-8", newline="") as content:
+        yield from csv.reader(content)
+
+
 def _join(path: Path, places: list[Location], kinds: Iterable[str | None]) -> None:
     """One table of several, their rows by kind where there are kinds."""
     path.unlink(missing_ok=True)
@@ -210,10 +229,9 @@ def _join(path: Path, places: list[Location], kinds: Iterable[str | None]) -> No
         writer = csv.writer(text, lineterminator="\n")
         for number, kind in enumerate(kinds):
             for place in places:
-                with io.TextIOWrapper(place.open("rb"), encoding="utf-8", newline="") as content:
-                    rows = csv.reader(content)
-                    header = next(rows, [])
-                    if not number and place == places[0]:
-                        writer.writerow(header)
-                    writer.writerows(row for row in rows if kind is None or row[1:2] == [kind])
+                rows = _lines_of(place)
+                header = next(rows, [])
+                if not number and place == places[0]:
+                    writer.writerow(header)
+                writer.writerows(row for row in rows if kind is None or row[1:2] == [kind])
     say(f"{path} has the rows of {counted(len(places), 'part')}")

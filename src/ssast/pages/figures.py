@@ -103,12 +103,18 @@ class Plot:
 def _widened(ends: tuple[float, float]) -> tuple[float, float]:
     """Return the ends, moved apart where they are equal."""
     low, high = ends
-    return (low, high) if high > low else (low - 0.5, low + 0.5)
+    away = max(0.5, abs(low) / 1e6)  # half a step beside 1e300 is none
+    return (low, high) if high > low else (low - away, low + away)
 
 
 def ticks(low: float, high: float, most: int = 6, *, is_counted: bool = False) -> list[float]:
-    """Round numbers (steps of 1, 2 or 5) from `low` to `high`, at most so many; whole ones where they count."""
-    rough = (high - low) / (most - 1)
+    """Round numbers (steps of 1, 2 or 5) from `low` to `high`, at most so many; whole ones where they count.
+
+    None where the ends are so large, or so near each other, that numbers between them cannot be told apart.
+    """
+    rough = high / (most - 1) - low / (most - 1)
+    if not rough * 1e15 > max(abs(low), abs(high)) or not np.isfinite(rough * 1e15):
+        return []
     rough = max(rough, 1.0) if is_counted else rough
     size = 10.0 ** np.floor(np.log10(rough))
     step = next(size * factor for factor in (1, 2, 5, 10) if size * factor >= rough * (1 - 1e-9))

@@ -153,6 +153,12 @@ def test_a_scale_has_every_whole_number_between_its_lowest_and_highest_rating():
         levels_in(table(rough=[1, 2.5]), LabelKind("rough", "ordinal"), "train.csv")
 
 
+@pytest.mark.parametrize("typed", [1e12, 1e300])
+def test_a_typing_error_in_a_rating_makes_no_billion_levels(typed):
+    with pytest.raises(UserError, match=r"the label 'rough' has over a million levels in train.csv, expected 2 to 100"):
+        levels_in(table(rough=[1, 3, typed]), LabelKind("rough", "ordinal"), "train.csv")
+
+
 @pytest.mark.parametrize(
     ("ratings", "codes"),
     [

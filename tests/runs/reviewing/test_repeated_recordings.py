@@ -1,10 +1,12 @@
 import numpy as np
 import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from ssast.data.storage.location import Location
 from ssast.errors import UserError
-from ssast.runs.reviewing.repeated_recordings import find_repeats, read_scores
+from ssast.runs.reviewing.repeated_recordings import find_repeats, read_embeddings, read_scores
 
 
 def table(tmp_path, sessions):
@@ -62,3 +64,17 @@ def test_columns_of_targets_and_text_are_no_scores(tmp_path):
     found = read_scores(tmp_path / "predictions.csv")
     assert set(found) == {"ill", "hit_target"}
     assert {uid: float(value[0]) for uid, value in found["ill"].items()} == {"a": pytest.approx(0.5)}
+
+
+def test_a_column_with_an_infinite_value_is_refused(tmp_path):
+    (tmp_path / "scores.csv").write_text("uid,ill\na,inf\nb,1\n")
+    with pytest.raises(UserError, match="infinite value in ill"):
+        read_scores(tmp_path / "scores.csv")
+
+
+@pytest.mark.parametrize("row", [None, [], [float("nan"), 1.0], [None, 1.0], [0.0] * 70_000])
+def test_an_embedding_that_is_missing_not_finite_or_endless_is_named(tmp_path, row):
+    kind = pa.list_(pa.float32())
+    pq.write_table(pa.table({"uid": ["a", "b"], "embedding": pa.array([[1.0, 2.0], row], kind)}), tmp_path / "e.pqt")
+    with pytest.raises(UserError, match="the embedding of b is no list of 1 to 65,536 finite numbers"):
+        read_embeddings(tmp_path / "e.pqt")

@@ -9,7 +9,7 @@ import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import IO, Any
 
@@ -30,7 +30,7 @@ from ssast.data.shards.shard_schema import (
 from ssast.data.shards.shard_writer import PackedClip, told
 from ssast.data.storage.disk_names import REFUSED, RESERVED, on_disk
 from ssast.data.storage.location import Location
-from ssast.data.storage.unfolding import UnfoldingError, bounded_rows
+from ssast.data.storage.unfolding import UnfoldingError, bounded_rows, bytes_between
 from ssast.errors import UserError
 from ssast.safe_reading import brief, json_of, some
 
@@ -58,11 +58,6 @@ class PackedShard:
     note: dict[str, Any]
     content: IO[bytes]
 
-    def read(self, begin: int, end: int) -> bytes:
-        """The bytes of the file from one place to another."""
-        self.content.seek(begin)
-        return self.content.read(end - begin)
-
     @cached_property
     def csv(self) -> tuple[int, str]:
         """How many bytes the whole csv has, and its SHA-256."""
@@ -82,7 +77,8 @@ class PackedShard:
         """Read the recordings, some at a time; UserError where they are not those that were packed."""
         digest, row = hashlib.sha256(), 0
         with _whole(self.place):
-            for batch in bounded_rows(self.file, OWN_COLUMNS, self.read, _ROWS_AT_ONCE):
+            read = partial(bytes_between, self.content)
+            for batch in bounded_rows(self.file, OWN_COLUMNS, read, _ROWS_AT_ONCE):
                 clips = [_clip(self.place, row + at, cells) for at, cells in enumerate(batch.to_pylist())]
                 for clip in clips:
                     digest.update(told(clip))

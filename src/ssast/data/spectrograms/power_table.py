@@ -5,7 +5,7 @@ from bisect import bisect_right
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property, lru_cache
+from functools import cached_property, lru_cache, partial
 from typing import Any
 
 import numpy as np
@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from ssast.data.storage.location import Location
-from ssast.data.storage.unfolding import LEAST_ROW_BYTES, UnfoldingError, bounded_table
+from ssast.data.storage.unfolding import LEAST_ROW_BYTES, UnfoldingError, bounded_table, bytes_between
 from ssast.errors import AudioError, UserError
 from ssast.safe_reading import brief, some
 
@@ -103,11 +103,6 @@ def _check_names(names: Sequence[str], place: Location) -> None:
 
 def _group(place: Location, at: int, columns: Sequence[str]) -> pa.Table:
     """Some columns of a row group. UserError where it is damaged, or unfolds to more than can be held."""
-
-    def read(begin: int, end: int) -> bytes:
-        content.seek(begin)
-        return content.read(end - begin)  # type: ignore[no-any-return]
-
     file = _opened(place)
     size = file.metadata.row_group(at).total_byte_size
     if size > _MOST_GROUP_BYTES:
@@ -118,7 +113,7 @@ def _group(place: Location, at: int, columns: Sequence[str]) -> pa.Table:
         )
     try:
         with place.open("rb") as content:
-            return bounded_table(file, at, columns, read)
+            return bounded_table(file, at, columns, partial(bytes_between, content))
     except (pa.ArrowException, OSError, ValueError) as error:
         why = f"{error}" if isinstance(error, UnfoldingError) else "it cannot be read"
         raise UserError(f"{place} is damaged: row group {at}, {why}; get a whole copy of it.", path=place) from error

@@ -6,7 +6,7 @@ from the headers of its pages before anything is unfolded, and counted while val
 
 import itertools
 from collections.abc import Iterator, Sequence
-from typing import Any
+from typing import IO, Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -32,6 +32,12 @@ def chunk_stretch(chunk: Any) -> tuple[int, int]:
     if chunk.dictionary_page_offset is not None and 0 < chunk.dictionary_page_offset < begin:
         begin = chunk.dictionary_page_offset
     return begin, begin + chunk.total_compressed_size
+
+
+def bytes_between(content: IO[bytes], begin: int, end: int) -> bytes:
+    """The bytes of an open file from one place to another."""
+    content.seek(begin)
+    return content.read(end - begin)
 
 
 def bounded_table(file: pq.ParquetFile, group: int, columns: Sequence[str], read: Read) -> pa.Table:

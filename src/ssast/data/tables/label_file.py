@@ -7,14 +7,13 @@ import pandas as pd
 
 from ssast.data.storage.location import Address, Location, as_location
 from ssast.data.tables.kind_columns import check_kind_columns
-from ssast.data.tables.ratings import Ratings, is_rated, levels_in, with_raters
+from ssast.data.tables.ratings import Ratings, check_level_count, is_rated, levels_in, with_raters
 from ssast.data.tables.targets import check_targets, read_labels
 from ssast.errors import UserError
 from ssast.model.checkpoints.kind_entries import entry_fault
 from ssast.model.label_kinds import (
     CHOICE,
     LONGEST_LEVEL,
-    MOST_LEVELS,
     NUMBER,
     SCALE,
     YES_NO,
@@ -136,13 +135,7 @@ def _levels(frame: pd.DataFrame, label: LabelKind, source: object) -> Sequence[A
     if label.kind not in (SCALE, CHOICE):
         return ()
     levels = levels_in(frame, label, source)
-    what = "levels" if label.kind == SCALE else "kinds"
-    if not 2 <= len(levels) <= MOST_LEVELS:
-        raise UserError(
-            f"the label {label.name!r} has {len(levels)} {what} in {source}, expected 2 to {MOST_LEVELS}; "
-            f"choose another label or another --loss than {label.kind}.",
-            path=source,
-        )
+    check_level_count(len(levels), label, source)
     if long := [one for one in levels if isinstance(one, str) and (len(one) > LONGEST_LEVEL or UNSEEN.search(one))]:
         raise UserError(
             f"the label {label.name!r} has the kind {brief(long[0])!r} in {source}, expected a word of one line; "

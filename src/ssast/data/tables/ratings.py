@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from ssast.data.tables.people import is_empty, number_for
 from ssast.data.tables.targets import answer_cells, check_targets, label_values, refuse_cells
 from ssast.errors import UserError
-from ssast.model.label_kinds import CHOICE, NUMBER, SCALE, YES_NO, Doubles, LabelKind, LabelKinds
+from ssast.model.label_kinds import CHOICE, MOST_LEVELS, NUMBER, SCALE, YES_NO, Doubles, LabelKind, LabelKinds
 from ssast.safe_reading import some
 
 MEAN_RATING, SOFT, DRAW = ("mean", "soft", "draw")
@@ -276,4 +276,20 @@ def levels_in(frame: pd.DataFrame, label: LabelKind, source: object) -> list[flo
         expected = "whole numbers as levels of a scale (labels.yaml may list others, and --loss MSE takes any)"
         refuse_cells(name, cells, _any(broken), expected, source)
         found += values_RJ[~np.isnan(values_RJ)].tolist()
-    return [float(level) for level in range(int(min(found)), int(max(found)) + 1)] if found else []
+    if not found:
+        return []
+    lowest, highest = int(min(found)), int(max(found))
+    check_level_count(highest - lowest + 1, label, source)  # before they are listed: a typing error makes billions
+    return [float(level) for level in range(lowest, highest + 1)]
+
+
+def check_level_count(count: int, label: LabelKind, source: object) -> None:
+    """UserError where a scale or a choice would have fewer than two levels, or more than MOST_LEVELS."""
+    if not 2 <= count <= MOST_LEVELS:
+        what = "levels" if label.kind == SCALE else "kinds"
+        told = count if count <= 10**6 else "over a million"
+        raise UserError(
+            f"the label {label.name!r} has {told} {what} in {source}, expected 2 to {MOST_LEVELS}; "
+            f"choose another label or another --loss than {label.kind}.",
+            path=source,
+        )

@@ -6,6 +6,7 @@ Shapes: R rows, P people, 2 sessions, D values of a recording.
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -13,17 +14,19 @@ import pandas as pd
 
 from ssast import redaction
 from ssast.data.storage.location import Location
+from ssast.data.storage.unfolding import bounded_table, bytes_between
 from ssast.data.tables.people import cell_name, find_people, number_in, plain_name
 from ssast.data.tables.splits import read_split
 from ssast.errors import UserError
 from ssast.metrics.measures import Floats
 from ssast.metrics.reliability import LEAST_PEOPLE, SESSIONS
 from ssast.pages.tables import counted
-from ssast.safe_reading import some
+from ssast.safe_reading import brief, some
 
 SESSION = "session"
 EMBEDDING = "embedding"
 _TARGET = "_target"
+_MOST_DIMENSIONS = 1 << 16
 _MOST_VALUES, _VALUES_A_BYTE = 5_000_000, 8
 """More numbers than this no table of embeddings of its size holds."""
 _DAY_FIRST = re.compile(r"\d{1,2}([./-])\d{1,2}\1\d{2,4}\b.*")
@@ -155,6 +158,8 @@ def read_scores(path: Path) -> dict[str, dict[str, Floats]]:
     for name in columns:
         values = frame[name].dropna()
         numbers = values.to_numpy(dtype=np.float64)
+        if np.isinf(numbers).any():
+            raise UserError(f"{path} has an infinite value in {brief(name)}, expected scores; take it out.", path=path)
         found[name] = {str(uid): numbers[at : at + 1] for at, uid in enumerate(values.index)}
     return found
 
@@ -165,15 +170,20 @@ def read_embeddings(path: Path) -> dict[str, Floats]:
     import pyarrow.parquet as pq
 
     try:
-        with pq.ParquetFile(path) as file:
+        with open(path, "rb") as content, pq.ParquetFile(content) as file:
             _check_size(file, path)
-            table = file.read(columns=["uid", EMBEDDING])
+            read = partial(bytes_between, content)
+            groups = [bounded_table(file, at, ["uid", EMBEDDING], read) for at in range(file.metadata.num_row_groups)]
+            table = pa.concat_tables(groups) if groups else file.read(columns=["uid", EMBEDDING])
         kind = table.schema.field(EMBEDDING).type
         if not (pa.types.is_list(kind) or pa.types.is_large_list(kind)) or not pa.types.is_floating(kind.value_type):
             raise ValueError(f"its column {EMBEDDING} holds {kind}")
         uids = [str(uid) for uid in table.column("uid").to_pylist()]
         rows = [np.asarray(row, dtype=np.float64) for row in table.column(EMBEDDING).to_pylist()]
+        _check_numbers(uids, rows)
     except (OSError, ValueError, KeyError, TypeError, pa.ArrowException) as error:
+        if isinstance(error, UserError):
+            raise
         raise UserError(
             f"{path} cannot be read as embeddings ({str(error)[:200]}); give a file that extract wrote.", path=path
         ) from error
@@ -184,6 +194,17 @@ def read_embeddings(path: Path) -> dict[str, Floats]:
             path=path,
         )
     return dict(zip(uids, rows, strict=True))
+
+
+def _check_numbers(uids: list[str], rows: list[Floats]) -> None:
+    """UserError for the first recording without an embedding of finite numbers."""
+    for uid, row in zip(uids, rows, strict=True):
+        if row.ndim != 1 or not 0 < len(row) <= _MOST_DIMENSIONS or not np.isfinite(row).all():
+            raise UserError(
+                f"the embedding of {brief(uid)} is no list of 1 to {_MOST_DIMENSIONS:,} finite numbers; extract "
+                "it again, or take it out.",
+                uid=uid,
+            )
 
 
 def _check_size(file: object, path: Path) -> None:
