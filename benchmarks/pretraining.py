@@ -88,6 +88,10 @@ TRIALS = {
     "10 scaled": Way(scaled=True),
     "10 batch of 128": Way(batch=4 * BATCH),
     "10 muon": Way(rate=1e-3, course="cosine", optim="muon"),
+    "0 low positions": Way(0, start="positions x 0.3"),
+    "0 high positions": Way(0, start="high positions in a sixteenth"),
+    "0 high positions small outputs": Way(0, start="small outputs, high positions in a sixteenth"),
+    "0 published start": Way(0, start="published"),
     "base 0": Way(0, size="base", rate=2e-4),
     "base 10": Way(size="base", rate=2e-4),
 }
@@ -95,7 +99,9 @@ UNTRAINED = {
     "random": Way(),
     "published random": Way(0, is_published=True, start="published"),
     "base random": Way(size="base"),
+    "published positions": Way(start="published positions"),
 }
+KNOWN = {**WAYS, **TRIALS, **UNTRAINED}
 SEEDS = (0, 1, 2)
 RESULTS = Path(__file__).with_name("pretraining_results")
 SPLITS = ("train", "test")
@@ -369,7 +375,7 @@ class Cell:
 
     def run(self, heard: list[Tensor], asked: Questions, machine: Engine) -> SSASTForPreTraining:
         """Train, looking at the pretext task on the way, probe the result and write it; the model comes back."""
-        way = {**WAYS, **TRIALS, **UNTRAINED}[self.name]
+        way = KNOWN[self.name]
         training, curve = Training(way, self.seed, heard, machine, self.steps), []
         looks = {max(1, round(share * self.steps)) for share in LOOKS}
         began = time.monotonic()
@@ -402,7 +408,7 @@ def cells(given: argparse.Namespace) -> list[Cell]:
     found = []
     for seed in given.seeds:
         for name in given.ways:
-            depth = name if name in calibrated else "0" if name == "base 0" else "10"
+            depth = name if name in calibrated else str(KNOWN[name].depth)
             steps = 0 if name in UNTRAINED else given.steps or given.times * calibrated[depth]
             found.append(Cell(name, seed, steps, "" if name in UNTRAINED else suffix))
     return [one for one in found if not one.is_done]
@@ -488,9 +494,7 @@ def main() -> None:
     parser.add_argument("--calibrate", type=float, metavar="SECONDS")
     parser.add_argument("--ratings", type=Path, nargs="*", default=[], help="tables with uid and fluency")
     parser.add_argument("--digits", type=Path, help="a second corpus, of spoken digits")
-    parser.add_argument(
-        "--ways", nargs="*", default=["random", *WAYS], choices=[*UNTRAINED, *WAYS, *TRIALS], metavar="WAY"
-    )
+    parser.add_argument("--ways", nargs="*", default=["random", *WAYS], choices=KNOWN, metavar="WAY")
     parser.add_argument("--seeds", type=int, nargs="*", default=SEEDS, help="only these")
     parser.add_argument("--times", type=int, default=1, help="so many times the processor time")
     parser.add_argument("--steps", type=int, help="so many for every way, instead of equal processor time")

@@ -48,7 +48,7 @@ class Start:
         if self.positions is None:
             nn.init.trunc_normal_(model.v.pos_embed, std=NARROW)
         else:
-            patches_PD, width = model.v.pos_embed[0, model.v.num_prefix :], model.v.width // self.part
+            patches_PD, width = model.v.pos_embed[0, model.v.num_prefix :], model.v.width // self.part // 2 * 2
             patches_PD.zero_()[:, :width] = self.positions * sinusoids(model.v.grid, width)
         for name, module in model.v.blocks.named_modules():
             if isinstance(module, nn.Linear) and self.is_narrow:
