@@ -119,7 +119,8 @@ def _newton(design: Floats, weights: Floats, slope: Floats, held: Floats) -> Flo
     (Woodbury's identity).
     """
     if 2 * len(design) > design.shape[1]:
-        return np.linalg.solve((design * weights[:, None]).T @ design + np.diag(held), slope)
+        bend = (design * weights[:, None]).T @ design + np.diag(held)
+        return np.asarray(np.linalg.solve(bend, slope), dtype=np.float64)
     rooted, free = design * np.sqrt(weights)[:, None], slope / held
     shared = np.eye(len(design)) + (rooted / held) @ rooted.T
     return free - rooted.T @ np.linalg.solve(shared, rooted @ free) / held

@@ -58,7 +58,7 @@ def csv_share(notes: Mapping[bytes, bytes]) -> bytes | None:
 
 def _values(part: pa.Table, name: str) -> list[Any]:
     try:
-        return part.column(name).to_pylist()  # type: ignore[no-any-return]
+        return part.column(name).to_pylist()
     except (OverflowError, ValueError) as error:
         raise UserError(
             f"the column {brief(name)} of the shards holds a value that no csv can have ({brief(str(error))}); "
