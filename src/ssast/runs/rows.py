@@ -17,6 +17,7 @@ from ssast.data.shards.collection import Collection, opened
 from ssast.data.storage.location import Location
 from ssast.data.tables.label_file import asked_kinds, kinds_in_table, kinds_place
 from ssast.data.tables.people import across
+from ssast.data.tables.rating_doubts import doubts
 from ssast.data.tables.ratings import (
     DRAW,
     MEAN_RATING,
@@ -24,8 +25,6 @@ from ssast.data.tables.ratings import (
     DrawnRatings,
     Ratings,
     columns_of,
-    likely_codes,
-    unseen_ends,
     with_raters,
 )
 from ssast.data.tables.splits import read_split, split_validation
@@ -146,13 +145,10 @@ def _say_kinds(ratings: Ratings, way: str) -> None:
         whose = f" in {some(label.raters)}" if label.raters else ""
         rated = f", rated{whose} by up to {most} people (--raters {way})" if most > 1 else ""
         say(f"{label.name}: {KIND_WORDS[label.kind]}{levels}{cut}{weight}{rated}")
+    is_mixed = any(label.kind != NUMBER for label in ratings.kinds.labels)
     for label, own_RJ in zip(ratings.kinds.labels, ratings.by_label, strict=True):
-        if codes := likely_codes(label, own_RJ):
-            shown = " and ".join(f"{code:g}" for code in codes)
-            say(f"Careful: {shown} counts as a level of {label.name!r}; where it means missing, leave the cells empty.")
-        if unseen := unseen_ends(label, own_RJ):
-            shown = some([f"{level:g}" for level in unseen])
-            say(f"Careful: no row of the training csv rates {label.name!r} as {shown}, so that is not learned.")
+        for doubt in doubts(label, own_RJ, is_mixed):
+            say(f"Careful: {doubt}.")
 
 
 def rows(paths: Paths, kinds: LabelKinds, *, on_bad_audio: str, in_part: bool = False) -> Rows:

@@ -8,9 +8,7 @@ from ssast.data.tables.ratings import (
     SOFT,
     Ratings,
     levels_in,
-    likely_codes,
     rater_columns,
-    unseen_ends,
     with_raters,
 )
 from ssast.errors import UserError
@@ -157,30 +155,3 @@ def test_a_scale_has_every_whole_number_between_its_lowest_and_highest_rating():
 def test_a_typing_error_in_a_rating_makes_no_billion_levels(typed):
     with pytest.raises(UserError, match=r"the label 'rough' has over a million levels in train.csv, expected 2 to 100"):
         levels_in(table(rough=[1, 3, typed]), LabelKind("rough", "ordinal"), "train.csv")
-
-
-@pytest.mark.parametrize(
-    ("ratings", "codes"),
-    [
-        ([0, 1, 2, 3], []),
-        ([0, 1, 2, 9], [9]),
-        ([-1, 0, 1, 2], [-1]),
-        ([-9, 1, 2, 99], [-9, 99]),
-        ([-3, -2, -1, 0, 1], []),
-        ([-1, 1], []),
-        (list(range(1, 10)), []),
-        ([7, 8, 9], []),
-    ],
-)
-def test_a_level_at_the_end_of_a_scale_may_be_a_code_of_missing_ratings(ratings, codes):
-    assert likely_codes(SCALE, np.array(ratings, dtype=float)[:, None]) == codes
-    assert likely_codes(LabelKind("age", "MSE"), np.array(ratings, dtype=float)[:, None]) == []
-
-
-def test_levels_beyond_all_ratings_are_not_learned_and_those_between_are():
-    """A scale of 0 to 3 whose 3 nobody had in training was scored on it without a word."""
-    ratings = np.array([[0.0, 2.0], [np.nan, 2.0]])
-    scale = LabelKind("rough", "ordinal", (0, 1, 2, 3))
-    assert unseen_ends(scale, ratings) == [3]
-    assert unseen_ends(LabelKind("rough", "ordinal", (-1, 0, 2)), ratings) == [-1]
-    assert unseen_ends(scale, np.full((2, 1), np.nan)) == unseen_ends(LabelKind("age", "MSE"), ratings) == []

@@ -25,8 +25,6 @@ _RATING = 4
 """What the drawn number is for, so that a row's rating does not go with its augmentation."""
 _PLACE = re.compile(r"_r(\d{1,4})")
 _BETWEEN = re.compile(r"\s*;\s*|\s+")
-_CODES = {-99.0, -9.0, -1.0, 9.0, 88.0, 99.0}
-"""What tables write for a rating that is not there."""
 _GROUP = re.compile(r"\d{3}")
 """As in `12 500`, which is one number; a rating of 100 beside others needs `;`."""
 
@@ -236,24 +234,6 @@ def _words(cell: object) -> list[str]:
     words = f"{cell:.15g}" if isinstance(cell, int | float) else unicodedata.normalize("NFC", str(cell))
     parts = [word.strip() for word in words.rstrip("; ").split(";")]
     return ["" if is_empty(part) else part for part in parts]
-
-
-def likely_codes(label: LabelKind, own_RJ: Doubles) -> list[float]:
-    """Levels of a scale that look like codes of missing ratings: at its end, apart from all others or alone below 0."""
-    found = sorted(set(own_RJ[~np.isnan(own_RJ)].tolist())) if label.kind == SCALE else []
-    if len(found) < 3:
-        return []
-    is_low = found[0] in _CODES and found[1] >= 0
-    is_high = found[-1] in _CODES and found[-1] - found[-2] > 2
-    return [level for level, is_code in ((found[0], is_low), (found[-1], is_high)) if is_code]
-
-
-def unseen_ends(label: LabelKind, own_RJ: Doubles) -> list[float]:
-    """Levels of a scale below all ratings, or above them; between two that were given a scale knows its place."""
-    seen = own_RJ[~np.isnan(own_RJ)]
-    if label.kind != SCALE or not len(seen):
-        return []
-    return [float(level) for level in label.levels if level < seen.min() or level > seen.max()]
 
 
 def levels_in(frame: pd.DataFrame, label: LabelKind, source: object) -> list[float] | list[str]:
