@@ -5,9 +5,9 @@
 Correct numbers against references that the same script makes on the processor; host synchronisations of the real
 training step; step rates and their share of the measured matrix rate (eager, compiled, as one CUDA graph, with tokens
 in bf16 from block to block, with patches that enter late, the published way); memory; what kinds of operations take the
-time; `ssast pretrain` end to end with 0, 4 and 16 workers. A part that fails is named in the table, and one for which
-no time is left; what was measured is written after each part. `--small` does the same in a minute on a processor, to
-try the script. It needs what `pip install ssast` brings; recordings are synthetic.
+time; `ssast pretrain` end to end with 0, 4 and 16 workers; what equal time learns. A part that fails is named in the
+table, and one for which no time is left; what was measured is written after each part. `--small` does the same in a
+minute on a processor, to try the script. It needs what `pip install ssast` brings; recordings are synthetic.
 """
 
 import argparse
@@ -29,6 +29,7 @@ from typing import Any
 import limits
 import torch
 from gpu_steps import LATE, Bench, profile, rates
+from published import our_step
 from torch import Tensor
 
 import ssast
@@ -37,7 +38,7 @@ from ssast.audio.synthetic_corpus import write_corpus
 from ssast.data.prepare import Prepare
 from ssast.engine.hardware import engine
 from ssast.engine.kernels import attention_is_right
-from ssast.engine.optimiser import TrainingSettings
+from ssast.engine.optimiser import TrainingSettings, optimiser
 from ssast.engine.trainable import TrainingBatches
 from ssast.engine.training_run import Run
 
@@ -185,6 +186,48 @@ def end_to_end(bench: Bench) -> dict[str, Any]:
     return found
 
 
+def learning(bench: Bench) -> list[dict[str, Any]]:
+    """What equal time learns of synthetic voices, N = 0 and N = 10: loss and accuracy on clips that were held out."""
+    seconds = 1.0 if bench.small else max(5.0, min(40.0, bench.left / 2 - 5))
+    with tempfile.TemporaryDirectory() as name:
+        corpus = write_corpus(Path(name) / "corpus", speakers=4 if bench.small else 16, clips_per_speaker=4)
+        files = sorted((corpus / "audio").glob("*/waveform.wav"))
+        data = ssast.Frontend(target_length=bench.length)
+        fbanks = torch.stack([data(_wave(file))[0] for file in files]).to(bench.device)
+    held_out, trained = fbanks[: len(fbanks) // 4], fbanks[len(fbanks) // 4 :]
+    rows = []
+    for late in (0, 10):
+        model = bench.model(late=late)
+        optimizer = optimiser(model, TrainingSettings(optim="adamw", learning_rate=5e-4))
+        dice, steps, marks, used = torch.Generator().manual_seed(0), 0, [0.25, 0.5, 1.0], 0.0
+        while marks:
+            limits.wait_for(bench.device)
+            began = time.perf_counter()
+            for _ in range(1 if bench.small else 10):
+                chosen = torch.randint(len(trained), (4 if bench.small else 64,), generator=dice).to(bench.device)
+                our_step(model, optimizer, trained[chosen], model.mask_patch, bench.engine.bf16)
+                steps += 1
+            limits.wait_for(bench.device)
+            used += time.perf_counter() - began
+            if used >= marks[0] * seconds:
+                rows.append({"N": late, "seconds": marks.pop(0) * seconds, "steps": steps, **_judged(model, held_out)})
+    return rows
+
+
+def _wave(file: Path) -> Tensor:
+    import soundfile
+
+    return torch.from_numpy(soundfile.read(file, dtype="float32")[0])[None]
+
+
+@torch.no_grad()
+def _judged(model: SSASTForPreTraining, fbank: Tensor) -> dict[str, float]:
+    model.eval()
+    found = model.loss({"fbank": fbank}, torch.Generator(device=fbank.device).manual_seed(0))
+    model.train()
+    return {name: float(found[name]) for name in ("loss", "nce", "mse", "accuracy", "chance")}
+
+
 PARTS: dict[str, Callable[[Bench], Any]] = {
     "machine": machine,
     "correctness": correctness,
@@ -192,6 +235,7 @@ PARTS: dict[str, Callable[[Bench], Any]] = {
     "rates": rates,
     "profile": profile,
     "end to end": end_to_end,
+    "learning": learning,
 }
 
 

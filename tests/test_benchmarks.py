@@ -26,7 +26,7 @@ def test_the_script_for_a_gpu_measures_every_part_on_a_processor(tmp_path):
     assert done.returncode == 0, done.stderr
     found = json.loads((tmp_path / "gpu.json").read_text())
     assert list(found) == [
-        *("machine", "correctness", "synchronisations", "rates", "profile", "end to end"),
+        *("machine", "correctness", "synchronisations", "rates", "profile", "end to end", "learning"),
     ]
     assert "failed" not in (tmp_path / "gpu.json").read_text()
     distances = {name: value for name, value in found["correctness"].items() if "cosine" not in name}
@@ -38,6 +38,7 @@ def test_the_script_for_a_gpu_measures_every_part_on_a_processor(tmp_path):
     assert all(row["ms"] > 0 and row["share of the rate"] > 0 for row in found["rates"])
     assert sum(found["profile"].values()) == pytest.approx(1)
     assert found["end to end"]["0"] > 0
+    assert [row["N"] for row in found["learning"]] == [0, 0, 0, 10, 10, 10]
     table = (tmp_path / "gpu.md").read_text()
     assert all(f"## {part.capitalize()}" in table for part in found)
 
