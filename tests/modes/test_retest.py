@@ -44,7 +44,7 @@ def test_scores_and_embeddings_of_two_sessions_are_held_against_each_other(visit
     words = ["retest", str(visits / "run"), str(visits / "layer6.pqt"), "-d", str(visits / "visits.csv")]
     assert cli.main([*words, "-o", str(visits / "out"), "--resamples", "20"]) == 0
     said = capsys.readouterr().out
-    for sentence in ("21 speakers were recorded", "1 speakers with one session", "more than two sessions", "2 at most"):
+    for sentence in ("21 speakers were recorded", "1 speaker with one session", "more than two sessions", "2 at most"):
         assert sentence in said
     found = json.loads((visits / "out" / "retest.json").read_text())
     own = found["scores"]["run: breathy"]

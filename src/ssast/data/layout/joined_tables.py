@@ -79,7 +79,8 @@ def join_table(base: TableOfFiles, further: TableOfFiles, name: str, named: Sequ
     told_twice = _check_doubled(theirs, further, name, keys)
     own = {line: _values(keys, base, line, "left") for line in _lines(base)}
     match = {line: theirs[values][0] for line, values in own.items() if values in theirs and all(values)}
-    alone = [values for values in theirs if values not in set(own.values()) or not all(values)]
+    known = set(own.values())
+    alone = [values for values in theirs if values not in known or not all(values)]
     lone_lines = [line for line in own if line not in match]
     _learn(keys, [*own.values(), *theirs])
     by = " and ".join(key.shown for key in keys)
