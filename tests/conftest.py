@@ -153,7 +153,8 @@ def warm_classification() -> Iterator[WarmProcess]:
 @pytest.fixture(scope="session")
 def warm_modes() -> Iterator[WarmProcess]:
     """Processes with all imported that training, scoring and extraction load, one or several together."""
-    process = WarmProcess(*(f"ssast.modes.{name}" for name in ("finetune", "pretrain", "extract", "merge", "check")))
+    modes = ("finetune", "pretrain", "extract", "merge", "check")
+    process = WarmProcess("ssast.cli", "yaml", *(f"ssast.modes.{name}" for name in modes))
     yield process
     process.end()
 

@@ -196,12 +196,12 @@ def test_nothing_is_sent_unless_a_bucket_is_named_and_cloud_is_true(gs, proxy, t
 def test_a_reading_process_that_is_killed_leaves_a_cache_that_works(gs, proxy, fresh):
     gs.bucket("killed")
     gs.put("killed", "x", bytes(range(256)))
-    arrived = threading.Event()
+    arrived, killed = threading.Event(), threading.Event()
 
     def stall(method: str, path: str) -> None:
         if "alt=media" in path and not arrived.is_set():
             arrived.set()
-            time.sleep(3)
+            killed.wait(60)
 
     proxy.refuse = stall
     script = "from ssast.data.storage.location import Location; Location('gs://killed/x').read_bytes()"
@@ -209,6 +209,7 @@ def test_a_reading_process_that_is_killed_leaves_a_cache_that_works(gs, proxy, f
     assert arrived.wait(60)
     process.kill()
     process.wait()
+    killed.set()
     assert len(list((fresh / "partial").iterdir())) == 1
     assert Location("gs://killed/x").read_bytes() == bytes(range(256))
     assert list((fresh / "partial").iterdir()) == []

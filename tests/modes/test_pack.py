@@ -6,8 +6,6 @@ import os
 import random
 import shutil
 import signal
-import subprocess
-import sys
 import time
 
 import pandas as pd
@@ -195,23 +193,29 @@ def test_hugging_faces_datasets_read_the_folder_as_it_is(given, tmp_path, monkey
 
 
 @pytest.mark.slow
-def test_packing_that_is_killed_at_random_moments_ends_with_the_same_bytes(tmp_path):
+def test_packing_that_is_killed_at_random_moments_ends_with_the_same_bytes(tmp_path, warm_modes):
     """SIGKILL, of a process with two that read; each start goes on from the last until one comes to the end."""
     corpus = make_corpus(tmp_path / "corpus", train=150, test=50, seconds=0.2)
-    words = [sys.executable, "-m", "ssast", "pack", "-i", str(corpus.audio), "-d", str(corpus.splits)]
+    words = ["pack", "-i", str(corpus.audio), "-d", str(corpus.splits)]
     words += ["--row_group_mb", "0.05", "--shard_mb", "0.1", "--num_workers", "2", "-o"]
-    subprocess.run([*words, str(tmp_path / "whole")], check=True, capture_output=True)
+
+    def start(out):
+        code = f"import sys\nfrom ssast import cli\nsys.exit(cli.main({[*words, str(out)]!r}))"
+        return warm_modes.start(code, os.environ)
+
+    done = start(tmp_path / "whole").end()
+    assert done.returncode == 0, done.stderr
     waiting, chance, finished = tmp_path / "shards" / WAITING, random.Random(0), 0
     for _ in range(60):
-        process = subprocess.Popen([*words, str(tmp_path / "shards")], stderr=subprocess.PIPE)
+        process = start(tmp_path / "shards")
         finished += chance.randrange(8)
-        while process.poll() is None and len(list(waiting.glob("*.parquet"))) < finished:
+        while not process.has_ended() and len(list(waiting.glob("*.parquet"))) < finished:
             time.sleep(0.001)
         time.sleep(chance.uniform(0, 0.05))
         process.kill()
-        said = process.communicate()[1]
-        if process.returncode == 0 or b"holds shards already" in said:  # it was killed after its work was done
+        done = process.end()
+        if done.returncode == 0 or "holds shards already" in done.stderr:  # it was killed after its work was done
             break
-        assert process.returncode == -signal.SIGKILL or b"is in use by pack" in said, said
+        assert done.returncode == -signal.SIGKILL or "is in use by pack" in done.stderr, done.stderr
     assert shards(tmp_path / "shards") == shards(tmp_path / "whole")
     assert not list((tmp_path / "shards").glob(".unfinished*"))

@@ -6,8 +6,6 @@
 import contextlib
 import os
 import signal
-import subprocess
-import sys
 import time
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
@@ -27,18 +25,18 @@ from ssast.model.checkpoints import model_folder
 from ssast.modes import finetune, pretrain
 from ssast.options import record
 from ssast.runs import scoring
-from ssast.runs.output import lock, skipped_recordings
+from ssast.runs.output import skipped_recordings
+from ssast.runs.wrapping import wrapper
 
 # Children are forked: torch's threads would not live in them.
 torch.set_num_threads(1)
 pytestmark = [
-    pytest.mark.usefixtures("narrow"),  # forked children are narrow too; started ones are held against started ones
+    pytest.mark.usefixtures("narrow"),  # forked children are narrow too
     pytest.mark.slow,
     pytest.mark.timeout(3600),
     pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning"),
 ]
 TIMES = int(os.environ.get("SSAST_TIMES", "1"))
-QUIET: dict[str, Any] = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
 HARDENED = {"resamples": 20, "device": "cpu", "precision": "fp32", "target_length": 32, "batch_size": 4}
 TRAINED = {"model_size": "tiny", "epochs": 9, "save_every_seconds": 0}
 
@@ -159,25 +157,30 @@ def test_a_run_killed_at_every_stage_gives_the_same_bytes(mode, points, names, s
     assert_same(out, whole, [name for name in names if name != "log.jsonl"])
 
 
-@contextlib.contextmanager
-def held_for_a_second(*given: Any) -> Iterator[None]:
-    """The lock of a folder, kept until the other process has asked for it too: the run itself may be shorter."""
-    with in_use(*given):
-        time.sleep(1.0)
-        yield
+def starts(command: list[str], monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """The exit codes of two processes that begin the same at the same moment.
 
+    The one that gets the folder's lock keeps it until the other is through: the run itself may be shorter.
+    """
+    gate, through = os.pipe(), os.pipe()
 
-def starts(command: list[str]) -> list[int]:
-    """The exit codes of two processes that begin the same at the same moment."""
-    gate = os.pipe()
+    @contextlib.contextmanager
+    def held(*given: Any) -> Iterator[None]:
+        with in_use(*given):
+            os.read(through[0], 1)
+            yield
 
     def do() -> int:
         os.close(gate[1])
         os.read(gate[0], 1)
-        return cli.main(command)
+        code = cli.main(command)
+        os.write(through[1], b".")
+        return code
 
-    children = [forked(do), forked(do)]
-    for end in gate:
+    with monkeypatch.context() as patched:
+        patched.setattr(wrapper, "in_use", held)
+        children = [forked(do), forked(do)]
+    for end in (*gate, *through):
         os.close(end)
     return sorted(map(ended, children))
 
@@ -194,10 +197,9 @@ def test_of_two_starts_at_once_in_one_folder_one_is_refused_and_the_other_undist
     assert cli.main([*start, f"--exp_dir={whole}"]) == 0  # here, so that the children need not import anew
     results = {"pretrain": "model.safetensors", "finetune": "predictions.csv", "extract": "*.pqt"}
     name = next(whole.glob(results[mode])).name
-    monkeypatch.setattr(lock, "in_use", held_for_a_second)
     for number in range(TIMES):
         out = tmp_path / str(number)
-        assert starts([*start, f"--exp_dir={out}"]) == [0, cli.USER_ERROR]
+        assert starts([*start, f"--exp_dir={out}"], monkeypatch) == [0, cli.USER_ERROR]
         assert_same(out, whole, [name])
 
 
@@ -205,69 +207,71 @@ def newest(folder: Path, pattern: str) -> int:
     return max((path.stat().st_mtime_ns for path in folder.glob(pattern)), default=0)
 
 
-def kill_often(start: list[str], folder: Path, pattern: str, *, within: float) -> int:
-    """Start the command again and again, each time killed up to `within` seconds after it wrote something new.
+NARROW = "from ssast.model.encoder import SIZES, Size\nSIZES['tiny'] = Size(48, 3)"
+"""What the fixture does in this process, for others."""
+WAITING = """
+import time
+from ssast.engine import inference, train
 
-    The number of times that the kill came before it was through.
-    """
-    rng, kills = np.random.default_rng(0), 0
-    for _ in range(TIMES):
-        process = subprocess.Popen(start, **QUIET)
-        before = newest(folder, pattern)
-        while process.poll() is None and newest(folder, pattern) == before:
-            time.sleep(0.005)
-        time.sleep(rng.uniform(0, within))
-        kills += process.poll() is None
-        process.kill()
-        process.wait()
-    subprocess.run(start, check=True, **QUIET)
-    return kills
+inference.SECONDS_A_PART = -1.0
 
+def wait_at(owner, name, number):
+    whole, calls = getattr(owner, name), []
 
-def test_training_killed_at_random_moments_gives_the_same_bytes(still_corpus, tmp_path):
-    """Processes of their own, with whatever threads they have: a checkpoint is written after every step."""
-    epochs = 4 + 2 * TIMES  # after the last kill there is still something to train
-    options = {"pretrained_mdl_path": "none", "freeze": False, **HARDENED, **TRAINED, "epochs": epochs}
-    start = [sys.executable, "-m", "ssast", *words(still_corpus, "finetune", **options), "--exp_dir"]
-    whole, out = tmp_path / "whole", tmp_path / "out"
-    subprocess.run([*start, str(whole)], check=True, **QUIET)
-    assert kill_often([*start, str(out)], out / "checkpoints", "last.pt", within=0.25) == TIMES
-    assert_same(out, whole, ["model.safetensors", "predictions.csv", "aucs.csv", "metrics.json"])
+    def waiting(*given, **named):
+        calls.append(name)
+        if len(calls) == number:
+            time.sleep(600)  # until the kill comes, however late on a loaded machine
+        return whole(*given, **named)
 
+    setattr(owner, name, waiting)
 
-# Small parts and slow clips, so that there is something to kill; the model sees what it always sees.
-SLOWLY = """
-import sys, time
-from ssast import cli
-from ssast.engine import inference
-
-values, inference.SECONDS_A_PART = inference.values, -1.0
-
-def slowly(*arguments):
-    time.sleep(0.05)
-    return values(*arguments)
-
-inference.values = slowly
-sys.exit(cli.main(sys.argv[1:]))
+wait_at(train.Run, "step", 4)
+wait_at(inference, "values", 4)
 """
 
 
-def test_extraction_killed_at_random_moments_gives_the_same_rows(still_corpus, tmp_path):
-    frame = pd.concat([still_corpus.frame("train"), still_corpus.frame("test")])
-    for number in range(60):  # further uids, links to the same recordings
+def kill_often(warm: Any, command: list[str], folder: Path, pattern: str, *, within: float) -> None:
+    """Start the command again and again, each time killed up to `within` seconds after it wrote something new."""
+    rng = np.random.default_rng(0)
+    code = f"import sys\nfrom ssast import cli\nsys.exit(cli.main({command!r}))"
+    for _ in range(TIMES):
+        before, running = newest(folder, pattern), warm.start(f"{NARROW}\n{WAITING}\n{code}", os.environ)
+        while not running.has_ended() and newest(folder, pattern) == before:
+            time.sleep(0.005)
+        time.sleep(rng.uniform(0, within))
+        running.kill()
+        done = running.end()
+        assert done.returncode == -signal.SIGKILL, done.stderr
+    done = warm.run(f"{NARROW}\n{code}", os.environ)
+    assert done.returncode == 0, done.stderr
+
+
+def test_training_killed_at_random_moments_gives_the_same_bytes(warm_modes, still_corpus, tmp_path):
+    """Processes of their own, with whatever threads they have: a checkpoint is written after every step."""
+    epochs = 2 + TIMES  # of three steps: a start that is killed takes at most three
+    options = {"pretrained_mdl_path": "none", "freeze": False, **HARDENED, **TRAINED, "epochs": epochs}
+    start, whole, out = words(still_corpus, "finetune", **options), tmp_path / "whole", tmp_path / "out"
+    assert cli.main([*start, f"--exp_dir={whole}"]) == 0
+    kill_often(warm_modes, [*start, f"--exp_dir={out}"], out / "checkpoints", "last.pt", within=0.25)
+    assert_same(out, whole, ["model.safetensors", "predictions.csv", "aucs.csv", "metrics.json"])
+
+
+def test_extraction_killed_at_random_moments_gives_the_same_rows(warm_modes, still_corpus, tmp_path):
+    frame, copies = pd.concat([still_corpus.frame("train"), still_corpus.frame("test")]), 3 + 2 * TIMES
+    for number in range(copies):  # further uids, links to the same recordings
         for uid in frame.index:
             (tmp_path / "audio").mkdir(exist_ok=True)
             (tmp_path / "audio" / f"{number}-{uid}").mkdir()
             for file in (still_corpus.audio / uid).iterdir():
                 (tmp_path / "audio" / f"{number}-{uid}" / file.name).hardlink_to(file)
-    uids = [f"{number}-{uid}" for number in range(60) for uid in frame.index]
+    uids = [f"{number}-{uid}" for number in range(copies) for uid in frame.index]
     pd.DataFrame({"uid": uids}).to_csv(tmp_path / "all.csv", index=False)
     options = {"prefix": tmp_path / "audio", "data_split_root": tmp_path / "all.csv", "pretrained_mdl_path": "none"}
     options |= {"model_size": "tiny", "target_length": 32, "embedding_type": "pt", "batch_size": 8}
-    start = [sys.executable, "-c", SLOWLY, *words(still_corpus, "extract", **options), "--exp_dir"]
-    whole, out = tmp_path / "whole", tmp_path / "out"
-    subprocess.run([*start, str(whole)], check=True, **QUIET)
-    assert kill_often([*start, str(out)], out / ".parts" / "extract", "part-*", within=0.1) == TIMES
+    start, whole, out = words(still_corpus, "extract", **options), tmp_path / "whole", tmp_path / "out"
+    assert cli.main([*start, f"--exp_dir={whole}"]) == 0
+    kill_often(warm_modes, [*start, f"--exp_dir={out}"], out / ".parts" / "extract", "part-*", within=0.1)
     one, other = (pq.read_table(next(folder.glob("*.pqt"))) for folder in (whole, out))
     assert one["uid"].to_pylist() == uids
     assert one.equals(other)

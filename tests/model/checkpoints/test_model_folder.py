@@ -1,7 +1,7 @@
 import json
 import os
-import subprocess
-import sys
+import signal
+import time
 
 import pytest
 import torch
@@ -200,20 +200,22 @@ def test_pushing_uploads_a_folder_that_was_saved(tmp_path, pretrainer, monkeypat
 
 
 @pytest.mark.slow
-def test_a_save_killed_at_any_moment_leaves_a_model_that_loads(tmp_path, pretrainer):
+def test_a_save_killed_at_any_moment_leaves_a_model_that_loads(tmp_path, pretrainer, warm_modes):
     pretrainer.save_pretrained(tmp_path / "run")
     code = (
-        "import sys; from ssast.model.pretraining import SSASTForPreTraining as M;"
-        "m = M.from_pretrained(sys.argv[1]); print('ready', flush=True)\n"
-        "while True: m.save_pretrained(sys.argv[1])"
+        "from pathlib import Path; from ssast.model.pretraining import SSASTForPreTraining as M\n"
+        f"m = M.from_pretrained({str(tmp_path / 'run')!r}); Path({str(tmp_path / 'ready')!r}).touch()\n"
+        f"while True: m.save_pretrained({str(tmp_path / 'run')!r})"
     )
-    for milliseconds in range(0, 200, 20):
-        child = subprocess.Popen([sys.executable, "-c", code, str(tmp_path / "run")], stdout=subprocess.PIPE)
-        with child:
-            child.stdout.readline()
-            with pytest.raises(subprocess.TimeoutExpired):
-                child.wait(milliseconds / 1000)
-            child.kill()
+    for milliseconds in range(0, 200, 40):
+        child = warm_modes.start(code, os.environ)
+        while not (tmp_path / "ready").exists() and not child.has_ended():
+            time.sleep(0.005)
+        time.sleep(milliseconds / 1000)
+        child.kill()
+        done = child.end()
+        assert done.returncode == -signal.SIGKILL, done.stderr
+        (tmp_path / "ready").unlink()
         assert SSASTForPreTraining.from_pretrained(tmp_path / "run").mask_patch == 7
 
 
