@@ -3,7 +3,6 @@
 import os
 import signal
 import subprocess
-import sys
 import time
 from pathlib import Path
 
@@ -21,26 +20,31 @@ from ssast.model.encoder import SIZES, Size
 
 SIZES["tiny"] = Size(48, 3)
 """
-# Slow steps and small parts, so that there is something to end; the model sees what it always sees.
-SLOWLY = f"""{NARROW}
-import sys, time
-from ssast import cli
+# Small parts, so that there is something to end; where FIRST names a file, the work waits for it at the call AT.
+WAITING = """
+import os, time
 from ssast.engine import inference, train
 
-def slow(owner, name, seconds):
-    whole = getattr(owner, name)
+inference.SECONDS_A_PART, inference.CPU_CLIPS = -1.0, 1
 
-    def slowly(*given, **named):
-        time.sleep(seconds)
+def wait_at(owner, name, number):
+    whole, calls = getattr(owner, name), []
+
+    def waiting(*given, **named):
+        calls.append(name)
+        while len(calls) == number and not os.path.exists(os.environ["FIRST"]):
+            time.sleep(0.01)
         return whole(*given, **named)
 
-    setattr(owner, name, slowly)
+    setattr(owner, name, waiting)
 
-inference.SECONDS_A_PART, inference.CPU_CLIPS = -1.0, 1
-slow(train.Run, "step", 0.05)
-slow(inference, "values", 0.3)
-sys.exit(cli.main(sys.argv[1:]))
+if "FIRST" in os.environ:
+    wait_at(*{"step": (train.Run, "step", 3), "values": (inference, "values", 5)}[os.environ["AT"]])
 """
+
+
+def code(before: str, words: list[str]) -> str:
+    return f"{NARROW}\n{before}\nimport sys\nfrom ssast import cli\nsys.exit(cli.main({words!r}))"
 
 
 @pytest.fixture(scope="module")
@@ -55,14 +59,15 @@ def words(corpus, mode: str, model: str) -> list[str]:
     return [mode, "-d", str(corpus.splits), "-l", str(corpus.label_txt), *HOW, *own]
 
 
-def ended_by_a_signal(start: list[str], out: Path, pattern: str) -> subprocess.Popen:
+def ended_by_a_signal(warm, start: list[str], out: Path, pattern: str, mark: Path) -> subprocess.CompletedProcess[str]:
     """The command, sent SIGTERM once a file of this pattern is there, with what it said."""
-    running = subprocess.Popen(start, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-    while running.poll() is None and not list(out.glob(pattern)):
+    variables = {"FIRST": str(mark), "AT": "step" if pattern.startswith("checkpoints") else "values"}
+    running = warm.start(code(WAITING, start), os.environ | variables)
+    while not running.has_ended() and not list(out.glob(pattern)):
         time.sleep(0.01)
-    running.send_signal(signal.SIGTERM)
-    running.said = "".join(running.communicate(timeout=300))
-    return running
+    os.kill(running.numbers[0], signal.SIGTERM)
+    mark.touch()
+    return running.end()
 
 
 @pytest.mark.parametrize(
@@ -76,23 +81,23 @@ def ended_by_a_signal(start: list[str], out: Path, pattern: str) -> subprocess.P
     ids=["training", "scoring", "extraction", "evaluation"],
 )
 def test_sigterm_leaves_what_is_finished_in_the_bucket_and_the_same_command_goes_on(
-    mode, pattern, finished, result, gs, still_corpus, model, tmp_path, request
+    mode, pattern, finished, result, gs, still_corpus, model, tmp_path, request, warm_modes
 ):
     """A real signal to a process of its own: extraction and evaluation once ended with nothing sent."""
     bucket = request.node.callspec.id
     gs.bucket(bucket)
     gs.put_folder(bucket, still_corpus.audio, "audio/")
-    whole, out = tmp_path / "whole", tmp_path / "out"
-    start = [sys.executable, "-c", SLOWLY, *words(still_corpus, mode, model)]
-    subprocess.run([*start, "-i", str(still_corpus.audio), "-o", str(whole)], check=True, capture_output=True)
-    start += ["-b", bucket, "-i", "audio", "--cloud_dir", "run", "-o", str(out)]
-    ended = ended_by_a_signal(start, out, pattern)
-    assert ended.returncode == 128 + signal.SIGTERM, ended.said
-    assert "the same command goes on from" in ended.said
+    how, whole, out = words(still_corpus, mode, model), tmp_path / "whole", tmp_path / "out"
+    first = warm_modes.run(code(WAITING, [*how, "-i", str(still_corpus.audio), "-o", str(whole)]), os.environ)
+    assert first.returncode == 0, first.stderr
+    start = [*how, "-b", bucket, "-i", "audio", "--cloud_dir", "run", "-o", str(out)]
+    ended = ended_by_a_signal(warm_modes, start, out, pattern, tmp_path / "signalled")
+    assert ended.returncode == 128 + signal.SIGTERM, ended.stderr
+    assert "the same command goes on from" in ended.stdout + ended.stderr
     assert not list(out.glob(result))
     for name in [*finished, "run.yaml"]:
         assert gs.get(bucket, f"run/{name}") == (out / name).read_bytes(), name
-    again = subprocess.run(start, capture_output=True, text=True)
+    again = warm_modes.run(code(WAITING, start), os.environ)
     assert again.returncode == 0, again.stderr
     (one,), (other,) = out.glob(result), whole.glob(result)
     assert gs.get(bucket, f"run/{one.name}") == one.read_bytes() == other.read_bytes()
@@ -100,9 +105,8 @@ def test_sigterm_leaves_what_is_finished_in_the_bucket_and_the_same_command_goes
 
 
 # Where DIES is set, the second of two processes is killed in the middle of its share.
-DYING = f"""{NARROW}
-import os, signal, sys
-from ssast import cli
+DYING = """
+import os, signal
 from ssast.engine import distributed, inference
 
 values, inference.SECONDS_A_PART, inference.CPU_CLIPS, done = inference.values, -1.0, 1, []
@@ -114,28 +118,24 @@ def dying(*arguments):
     return values(*arguments)
 
 inference.values = dying
-sys.exit(cli.main(sys.argv[1:]))
 """
-TOGETHER = [sys.executable, "-m", "torch.distributed.run", "--nproc_per_node", "2"]
 
 
 @pytest.mark.parametrize(("mode", "result"), [("extract", "*.pqt"), ("evaluate", "predictions.csv")])
 def test_a_killed_pass_of_two_processes_over_a_bucket_goes_on_to_the_same_bytes(
-    mode, result, gs, still_corpus, model, tmp_path
+    mode, result, gs, still_corpus, model, tmp_path, warm_modes
 ):
     gs.bucket(f"two-{mode}")
     gs.put_folder(f"two-{mode}", still_corpus.audio, "audio/")
-    alone = os.environ | {"OMP_NUM_THREADS": "1", "PYTHONWARNINGS": "ignore"}
-    (tmp_path / "dying.py").write_text(DYING)
     how, whole, cut = words(still_corpus, mode, model), tmp_path / "whole", tmp_path / "cut"
-    once = [sys.executable, str(tmp_path / "dying.py"), *how, "-i", str(still_corpus.audio), "-o", str(whole)]
-    subprocess.run(once, check=True, env=alone, capture_output=True)
-    start = [*TOGETHER, str(tmp_path / "dying.py"), *how, "-b", f"two-{mode}", "-i", "audio", "--cloud_dir", "run"]
-    start += ["-o", str(cut)]
-    assert subprocess.run(start, env=alone | {"DIES": "1"}, capture_output=True).returncode != 0
+    once = warm_modes.run(code(DYING, [*how, "-i", str(still_corpus.audio), "-o", str(whole)]), os.environ)
+    assert once.returncode == 0, once.stderr
+    start = code(DYING, [*how, "-b", f"two-{mode}", "-i", "audio", "--cloud_dir", "run", "-o", str(cut)])
+    died = warm_modes.run(start, os.environ | {"DIES": "1"}, processes=2)
+    assert died.returncode == -signal.SIGKILL, died.stderr
     assert list((cut / ".parts").glob("*/part-*"))
     assert not list(cut.glob(result))
-    again = subprocess.run(start, env=alone, capture_output=True, text=True)
+    again = warm_modes.run(start, os.environ, processes=2)
     assert again.returncode == 0, again.stderr
     (one,), (other,) = cut.glob(result), whole.glob(result)
     assert one.read_bytes() == other.read_bytes()

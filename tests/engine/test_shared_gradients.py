@@ -5,8 +5,7 @@ import os
 import re
 import runpy
 import shutil
-import subprocess
-import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -15,7 +14,6 @@ from torch import nn
 
 from ssast.engine.shared_gradients import SharedGradients
 
-TOGETHER = (sys.executable, "-m", "torch.distributed.run", "--nproc_per_node")
 ALONE = {"OMP_NUM_THREADS": "1", "PYTHONWARNINGS": "ignore"}
 
 
@@ -42,13 +40,18 @@ def test_a_process_alone_has_its_own_gradients_and_no_others():
 WAYS = Path(__file__).with_name("ways_of_training.py")
 
 
-def ways(processes: int, folder: Path, *words: str) -> int:
+@pytest.fixture(scope="module")
+def ways(warm_modes) -> Callable[..., int]:
     """The exit code of so many processes that train in the ways named, or in all; one alone is this one."""
-    if processes == 1:
-        runpy.run_path(str(WAYS), run_name="ways")["main"]([str(folder), *words])
-        return 0
-    together = [*TOGETHER, str(processes), str(WAYS), str(folder), *words]
-    return subprocess.run(together, env=os.environ | ALONE, capture_output=True).returncode
+
+    def train(processes: int, folder: Path, *words: str) -> int:
+        if processes == 1:
+            runpy.run_path(str(WAYS), run_name="ways")["main"]([str(folder), *words])
+            return 0
+        code = f"import runpy\nrunpy.run_path({str(WAYS)!r}, run_name='ways')['main']({[str(folder), *words]!r})"
+        return warm_modes.run(code, os.environ | ALONE, processes=processes).returncode
+
+    return train
 
 
 def losses(folder: Path) -> list[float]:
@@ -62,21 +65,21 @@ def weights(folder: Path) -> dict[str, torch.Tensor]:
 
 @pytest.mark.slow
 @pytest.mark.timeout(900)
-def test_two_processes_train_as_one_does_in_every_way(tmp_path):
-    """51 steps; in each third one the second process has no clip at all."""
+def test_two_processes_train_as_one_does_in_every_way(ways, tmp_path):
+    """27 steps; in each third one the second process has no clip at all."""
     for processes in (1, 2):
         assert ways(processes, tmp_path / str(processes)) == 0
     names = sorted(folder.name for folder in (tmp_path / "1").iterdir())
     assert len(names) == 10
     for name in names:
         one, two = (losses(tmp_path / number / name) for number in "12")
-        assert len(set(one)) > 30, "it trains"
+        assert len(set(one)) > 15, "it trains"
         assert one == pytest.approx(two, rel=1e-5), name
 
 
 @pytest.mark.slow
 @pytest.mark.timeout(600)
-def test_weight_decay_moves_nothing_that_the_chosen_layer_leaves_unused_on_one_process_or_two(tmp_path):
+def test_weight_decay_moves_nothing_that_the_chosen_layer_leaves_unused_on_one_process_or_two(ways, tmp_path):
     fresh = runpy.run_path(str(WAYS), run_name="ways")["fresh"]("a layer").state_dict()
     for processes in (1, 2):
         assert ways(processes, tmp_path / str(processes), "a layer") == 0
@@ -88,7 +91,7 @@ def test_weight_decay_moves_nothing_that_the_chosen_layer_leaves_unused_on_one_p
 
 @pytest.mark.slow
 @pytest.mark.timeout(600)
-def test_a_run_of_two_processes_that_lost_one_goes_on_with_one_with_two_and_with_three(tmp_path):
+def test_a_run_of_two_processes_that_lost_one_goes_on_with_one_with_two_and_with_three(ways, tmp_path):
     assert ways(2, tmp_path / "whole", "own lengths") == 0
     assert ways(2, tmp_path / "cut", "own lengths", "--dies_at", "20") != 0
     whole = tmp_path / "whole" / "own lengths"
