@@ -84,3 +84,10 @@ def test_embeddings_are_summarised_over_their_dimensions():
     low, high = found["icc_2_1"]["interval"]
     assert low < found["icc_2_1"]["value"] < high
     assert json.dumps(found, allow_nan=False)
+
+
+def test_people_with_one_mean_and_no_shift_have_an_icc_and_no_interval_of_it():
+    """Satterthwaite's degrees of freedom were zero over zero, a traceback of `retest`."""
+    found = repeatability(np.array([[1.0, 3.0], [3.0, 1.0], [2.0, 2.0]]))
+    assert found["icc_2_1"]["value"] == pytest.approx(-3)
+    assert found["icc_2_1"]["interval"] is None

@@ -121,7 +121,10 @@ def _agreement_interval(found: MeanSquares) -> list[float] | None:
     n, k, icc = found.people, SESSIONS, float(icc_agreement(found))
     ratio = float(found.sessions / found.error)
     rest = n * (1 + (k - 1) * icc) - k * icc
-    freedom = (k - 1) * (n - 1) * (k * icc * ratio + rest) ** 2 / ((n - 1) * (k * icc * ratio) ** 2 + rest**2)
+    below = (n - 1) * (k * icc * ratio) ** 2 + rest**2
+    freedom = (k - 1) * (n - 1) * (k * icc * ratio + rest) ** 2 / below if below > 1e-20 else 0.0
+    if not freedom > 0:  # people have one mean and sessions too: all that varies is error
+        return None
     between, error = float(found.between), float(found.error)
     others = k * float(found.sessions) + (k * n - k - n) * error
     upper, lower = _f((1 + LEVEL) / 2, n - 1, freedom), _f((1 + LEVEL) / 2, freedom, n - 1)
