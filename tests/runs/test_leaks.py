@@ -207,6 +207,10 @@ def test_recordings_and_models_that_are_wrong_let_no_name_out(house, run, model)
     run("convert", house.new("{} {}/{}.pth"), house.new(), code=2)
 
 
+def test_a_prediction_of_a_folder_lets_no_name_out(house, run, model):
+    assert "folder-" in run("predict", model, "sounds", *SOUND, out="listened")
+
+
 @pytest.mark.parametrize("more", [[], ["--label_column", "ward"], ["--file_column", "speaker"]])
 def test_an_arrangement_of_names_that_do_not_fit_lets_no_name_out(house, run, more):
     (files := house.home / house.new("{} {}")).mkdir()

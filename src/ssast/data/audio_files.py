@@ -178,6 +178,7 @@ class FileDataset(Judged, Dataset[ClipItem]):
         self.files, self.hold = list(files), check_hold(hold)
         self.uids = [str(file) for file in self.files]
         redaction.learn("file", (file.name for file in self.files))
+        redaction.learn("folder", {file.parent.name for file in self.files})  # a space ends what looks like a path
         self.conf, self.librosa = AudioConf.of(audio_conf), librosa
 
     def __len__(self) -> int:
