@@ -221,8 +221,7 @@ class Options(TrainingOptions):
     @property
     def altering(self) -> dict[str, object]:
         """The augmentations that are switched on, by name: each makes a clip differ between epochs."""
-        own = specs(type(self)).items()
-        return {name: value for name, spec in own if spec.alters and (value := getattr(self, name))}
+        return {name: value for name, spec in SPECS.items() if spec.alters and (value := getattr(self, name))}
 
     def __post_init__(self):
         for name, spec in SPECS.items():
