@@ -76,6 +76,16 @@ def test_headers_of_pages_that_nobody_wrote_are_damage(head):
         value_places(lambda a, b: head[a:b], 0, len(head), levels=True)
 
 
+def test_a_header_that_holds_a_whole_value_is_read_to_its_end():
+    """Some writers put the least and the largest value of a page into its header, whatever their length."""
+    length = 200_000
+    largest = b"\x18" + bytes([length & 127 | 128, length >> 7 & 127 | 128, length >> 14]) + bytes(length)
+    header = b"\x15\x00\x15\x14\x15\x14\x2c\x15\x02\x15\x00\x15\x00\x15\x00\x1c" + largest + b"\x00\x00\x00"
+    content = header + (6).to_bytes(4, "little") + b"sound!"
+    places, lengths = value_places(lambda a, b: content[a:b], 0, len(content), levels=False)
+    assert [content[place : place + size] for place, size in zip(places, lengths, strict=True)] == [b"sound!"]
+
+
 def test_a_column_of_empty_pages_ends():
     page = b"\x15\x00\x15\x00\x15\x00\x2c\x15\x00\x15\x00\x15\x00\x15\x00\x00\x00"
     content = page * 5000

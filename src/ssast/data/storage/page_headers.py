@@ -12,7 +12,8 @@ Read = Callable[[int, int], bytes]
 """The bytes of a file from one place to another."""
 DATA_PAGE, INDEX_PAGE, DICTIONARY_PAGE, DATA_PAGE_V2 = 0, 1, 2, 3
 _OWN_HEADER = {DATA_PAGE: 5, DICTIONARY_PAGE: 7, DATA_PAGE_V2: 8}
-_HEADER_BYTES = 1 << 16
+_HEADER_BYTES = (1 << 16, 1 << 24)
+"""A header is looked for in so many bytes, and in more where it goes on: some writers put whole values into it."""
 _DEEPEST, _MOST_EMPTY, _LARGEST = 10, 1000, (1 << 31) - 1
 _TRUE, _FALSE, _BYTE, _DOUBLE, _BINARY, _LIST, _SET, _STRUCT = 1, 2, 3, 7, 8, 9, 10, 12
 
@@ -40,7 +41,7 @@ def pages_of(read: Read, start: int, stop: int) -> Iterator[Page]:
     """The pages of the column chunk that lies from `start` to `stop`; ValueError where they do not fill it."""
     empty = 0
     while start < stop:
-        page = _page(read(start, min(stop, start + _HEADER_BYTES)), start)
+        page = _page(read, start, stop)
         if page.stop > stop:
             raise ValueError("a page reaches beyond its column")
         empty += not page.values
@@ -50,12 +51,19 @@ def pages_of(read: Read, start: int, stop: int) -> Iterator[Page]:
         yield page
 
 
-def _page(head: bytes, start: int) -> Page:
-    try:
-        header, used = _struct(head, 0, 0)
-        kind, size, packed = (_whole(header[at]) for at in (1, 2, 3))
-    except (IndexError, KeyError) as error:
-        raise ValueError("a page has no header") from error
+def _page(read: Read, start: int, stop: int) -> Page:
+    for window in _HEADER_BYTES:
+        head = read(start, min(stop, start + window))
+        try:
+            header, used = _struct(head, 0, 0)
+            break
+        except IndexError:
+            continue
+    else:
+        raise ValueError("a page has no header")
+    if not {1, 2, 3} <= header.keys():
+        raise ValueError("a page has no header")
+    kind, size, packed = (_whole(header[at]) for at in (1, 2, 3))
     own = header.get(_OWN_HEADER.get(kind, 0), {} if kind == INDEX_PAGE else None)
     if not isinstance(own, dict):
         raise ValueError("a page has no header of its kind")
