@@ -246,7 +246,7 @@ def test_the_real_splits_read_as_their_readme_says(shared):
 
 def test_a_csv_of_more_columns_than_any_table_has_is_one_sentence(tmp_path):
     (tmp_path / "train.csv").write_text("uid" + "," * 200_000 + "\na\n")
-    with pytest.raises(UserError, match=r"has 200,001 columns, expected 100,000 at most"):
+    with pytest.raises(UserError, match=r"has 200,001 columns, expected 10,000 at most"):
         read_split(tmp_path / "train.csv")
 
 

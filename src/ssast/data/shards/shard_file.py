@@ -28,7 +28,8 @@ _T = TypeVar("_T")
 METADATA = "ssast_metadata"
 """The column of the metadata.json of each recording."""
 _TEXTS = (pa.types.is_string, pa.types.is_large_string, pa.types.is_binary, pa.types.is_large_binary)
-MOST_SHARD_COLUMNS = 10_000
+MOST_SHARD_COLUMNS = 10_100
+"""Those of the largest csv, and those of the sound."""
 FOOTER_BYTES = 1 << 18
 """So much of a file's end is fetched at once; most footers fit in."""
 _MOST_FOOTER_BYTES = 1 << 30

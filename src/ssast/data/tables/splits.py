@@ -25,7 +25,7 @@ from ssast.errors import UserError
 from ssast.safe_reading import some
 
 SEPARATORS = (",", ";", "\t", "|")
-MOST_COLUMNS = 100_000
+MOST_COLUMNS = 10_000
 _MOST_KNOWN = 256
 """Of a column so many different cells are held once each."""
 _LINE_ENDS = re.compile("[\n\r\x0b\x0c\x1c-\x1e\x85\u2028\u2029]")
