@@ -62,6 +62,17 @@ def test_every_item_of_both_checklists_has_one_of_three_states(study, capsys):
     assert page.count('<div class="item records">') == len(records)
 
 
+def test_folders_of_two_models_are_not_taken_for_one_without_a_word(study, tmp_path, capsys):
+    assert "different models" not in filled(study)
+    shutil.copytree(study / "model", tmp_path / "other")
+    words = ["report", str(study / "model"), str(tmp_path / "other"), "-o", str(tmp_path / "sheet")]
+    assert cli.main(words) == 0
+    said = "Careful: model, other are of different models, and a sheet describes one; give the folders of one."
+    assert said in capsys.readouterr().out
+    assert said in (tmp_path / "sheet" / "checklist.md").read_text()
+    assert said in (tmp_path / "sheet" / "checklist.html").read_text()
+
+
 def test_what_no_record_says_is_not_taken_as_answered(study):
     """Groups that are too small give no estimate, and without an audit nobody knows of people in both splits."""
     found = states(filled(study))

@@ -41,6 +41,9 @@ def report(options: Options) -> Path:
     chosen = [one for one in _ALL if options.checklist in (one.key, "both")]
     sheets = [fill(checklist, records, study) for checklist in chosen]
     notes = [_NOTE, f"Made from {', '.join(run.name for run in records.runs)}."]
+    if warning := records.warning():
+        say(warning)
+        notes.append(warning)
     with atomic_file(folder / "checklist.md") as unfinished:
         unfinished.write_text(redaction.shown(sheet_markdown(_TITLE, notes, sheets)), encoding="utf-8")
     write_page(folder / "checklist.html", sheet_page(_TITLE, notes, sheets))

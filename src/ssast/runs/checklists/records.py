@@ -84,6 +84,15 @@ class Records:
         """The runs that scored recordings with labels."""
         return self.having("metrics.json")
 
+    def warning(self) -> str:
+        """A sentence where the folders are of several models; empty where they can be of one."""
+        evaluated = {str(run.records["evaluate"].get("finetuned_mdl_path")): run for run in self.of("evaluate")}
+        several = max(self.trained, list(evaluated.values()), key=len)
+        if len(several) < 2:
+            return ""
+        names = some([run.name for run in several])
+        return f"Careful: {names} are of different models, and a sheet describes one; give the folders of one."
+
 
 def read_records(words: Sequence[str]) -> Records:
     """The records in these folders; UserError where a folder holds none, or one that cannot be read."""
