@@ -129,6 +129,9 @@ def test_rows_without_audio_and_wrong_words_are_refused(folder, still_corpus):
     for cell in ({"bytes": "abc", "path": "a"}, {"bytes": b"", "path": {"a": 1}}, {"bytes": [1], "path": "a"}):
         with pytest.raises(UserError, match="the columns uid, audio, expected audio with bytes and path"):
             embedder(pa.table({"uid": ["a"], "audio": [cell]}))
+    unnamed = {"uid": [None, "a"], "audio": [{"bytes": b"", "path": "a.wav"}] * 2}
+    with pytest.raises(UserError, match="a row has no uid; give each recording one"):
+        embedder(unnamed)
     with pytest.raises(UserError, match="a batch of rows is no table"):
         embedder({"uid": ["a"], "audio": [{"bytes": b"", "path": "a.wav"}] * 2})
     with pytest.raises(UserError, match="expected error or skip"):

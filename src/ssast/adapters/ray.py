@@ -83,8 +83,10 @@ def _opened(content: bytes, extension: str) -> Any:
 
 
 def names_of(table: pa.Table) -> list[str]:
-    """The uid of each row; where there is no such column the stem of its path."""
+    """The uid of each row; where there is no such column the stem of its path. UserError where a row has none."""
     if "uid" in table.column_names:
+        if table["uid"].null_count:
+            raise UserError("a row has no uid; give each recording one, or leave that column out.")
         return [str(uid) for uid in table["uid"].to_pylist()]
     paths = (row["path"].as_py() if row.is_valid else None for row in table[_AUDIO])
     return [PurePosixPath(path or "").stem for path in paths]
