@@ -1,6 +1,7 @@
 """Declare options, and check the values that come as text, YAML or Python; what is wrong is one sentence."""
 
 import dataclasses
+import functools
 import math
 import numbers
 import os
@@ -184,6 +185,7 @@ def option(default: Any, help: str, group: OptionGroup, **rest: Any) -> Any:
     return field(default=default, metadata={"spec": Spec(help, group, default=default, **rest)})
 
 
+@functools.cache
 def specs(options: type) -> dict[str, Spec]:
     """The options declared in a dataclass, by name, in their order."""
     hints = typing.get_type_hints(options)

@@ -221,7 +221,8 @@ class Options(TrainingOptions):
     @property
     def altering(self) -> dict[str, object]:
         """The augmentations that are switched on, by name: each makes a clip differ between epochs."""
-        return {name: value for name, spec in SPECS.items() if spec.alters and (value := getattr(self, name))}
+        kind: type = type(self)
+        return {name: value for name, spec in specs(kind).items() if spec.alters and (value := getattr(self, name))}
 
     def __post_init__(self):
         for name, spec in SPECS.items():
