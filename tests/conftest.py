@@ -103,20 +103,12 @@ class WarmProcess:
         self._server = subprocess.Popen(command, pass_fds=[theirs.fileno()])
         theirs.close()
 
-    def run(
-        self,
-        code: str,
-        environment: Mapping[str, str],
-        *,
-        processes: int = 1,
-        stdout: int | None = None,
-        stderr: int | None = None,
-    ) -> subprocess.CompletedProcess[str]:
+    def run(self, code: str, environment: Mapping[str, str], **how: int) -> subprocess.CompletedProcess[str]:
         """As `subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True)`.
 
-        Or with the open files of these numbers as streams; or as torchrun starts several processes, which end together.
+        `how` is as of `start`.
         """
-        return self.start(code, environment, processes=processes, stdout=stdout, stderr=stderr).end()
+        return self.start(code, environment, **how).end()
 
     def start(
         self,
@@ -127,7 +119,10 @@ class WarmProcess:
         stdout: int | None = None,
         stderr: int | None = None,
     ) -> "Started":
-        """The same, not waited for."""
+        """Start it and do not wait: one process, or several as torchrun starts them, which end together.
+
+        `stdout` and `stderr` are the numbers of open files; without them `Started.end` tells what was said.
+        """
         asked = {"code": code, "environment": dict(environment), "cwd": os.getcwd(), "processes": processes}
         out, err = (tempfile.TemporaryFile("w+") for _ in range(2))  # noqa: SIM115 - closed where it ends
         answers, answering = os.pipe()

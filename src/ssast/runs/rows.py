@@ -1,6 +1,7 @@
 """Read the rows that a mode works on, with the labels that are asked of them."""
 
 import os
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from functools import cached_property
 
@@ -204,10 +205,10 @@ def _check_recordings(paths: Paths, frame: pd.DataFrame, source: Location, on_ba
     )
 
 
-def _not_there(root: Location, collection: Collection | None, uids: list[str]) -> tuple[list[str], str, set[str]]:
+def _not_there(root: Location, collection: Collection | None, uids: list[str]) -> tuple[list[str], str, Iterable[str]]:
     """Those of the uids that have no recording, what they lack, a folder or a row, and the uids that are there."""
     if collection is not None:
-        return [uid for uid in uids if uid not in collection], "row", set(collection.uids)
+        return [uid for uid in uids if uid not in collection], "row", collection.uids
     there = {place.name for place in root.list()}
     # Names may be spelled otherwise on a disk that does not tell capitals from small letters.
     return [uid for uid in uids if uid not in there and not (root.is_local and (root / uid).exists())], "folder", there

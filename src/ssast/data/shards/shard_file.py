@@ -6,7 +6,6 @@ this machine, where every process finds it.
 
 import io
 import os
-from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
@@ -20,9 +19,8 @@ from ssast.data.storage.cache import cache, fingerprint_of
 from ssast.data.storage.location import READ_TRIES, Location
 from ssast.data.storage.ranges import fetch_range
 from ssast.data.storage.threads import in_threads
-from ssast.data.storage.unfolding import LEAST_ROW_BYTES, UnfoldingError, bounded_table, chunk_stretch
+from ssast.data.storage.unfolding import LEAST_ROW_BYTES, UnfoldingError, bounded_table, check_names, chunk_stretch
 from ssast.errors import UserError
-from ssast.safe_reading import brief
 
 _T = TypeVar("_T")
 METADATA = "ssast_metadata"
@@ -261,9 +259,7 @@ def _uid_column(schema: pa.Schema, location: Location) -> str | None:
             f"{location} has {len(schema):,} columns, expected {MOST_SHARD_COLUMNS:,} at most; leave some out.",
             path=location,
         )
-    twice = [name for name, count in Counter(schema.names).items() if count > 1]
-    if twice:
-        raise UserError(f"{location} has more than one column {brief(twice[0])!r}; keep one of them.", path=location)
+    check_names(schema.names, location)
     if METADATA in schema.names:
         _check_kind(schema, METADATA, _TEXTS, location)
     if "uid" not in schema.names:

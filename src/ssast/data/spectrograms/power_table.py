@@ -2,7 +2,6 @@
 
 import itertools
 from bisect import bisect_right
-from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property, lru_cache, partial
@@ -15,9 +14,9 @@ import torch
 from torch import Tensor
 
 from ssast.data.storage.location import Location
-from ssast.data.storage.unfolding import LEAST_ROW_BYTES, UnfoldingError, bounded_table, bytes_between
+from ssast.data.storage.unfolding import LEAST_ROW_BYTES, UnfoldingError, bounded_table, bytes_between, check_names
 from ssast.errors import AudioError, UserError
-from ssast.safe_reading import brief, some
+from ssast.safe_reading import some
 
 PARQUETS = (".parquet", ".pqt")
 COLUMN_NAMES = ("spectrogram", "spectrograms")
@@ -43,7 +42,7 @@ class PowerTable:
             return None
         file = _opened(place)
         names = file.schema_arrow.names
-        _check_names(names, place)
+        check_names(names, place)
         column = next((name for name in COLUMN_NAMES if name in names), None)
         if column is None or not _is_nested(file.schema_arrow.field(column).type):
             raise UserError(
@@ -94,11 +93,6 @@ class PowerTable:
 
     def _read(self, at: int) -> Any:
         return _group(self.place, at, [self.column])[self.column].combine_chunks()
-
-
-def _check_names(names: Sequence[str], place: Location) -> None:
-    if twice := [name for name, count in Counter(names).items() if count > 1]:
-        raise UserError(f"{place} has more than one column {brief(twice[0])!r}; keep one of them.", path=place)
 
 
 def _group(place: Location, at: int, columns: Sequence[str]) -> pa.Table:

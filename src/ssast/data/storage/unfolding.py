@@ -5,13 +5,17 @@ from the headers of its pages before anything is unfolded, and counted while val
 """
 
 import itertools
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from typing import IO, Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from ssast.data.storage.location import Location
 from ssast.data.storage.page_headers import DATA_PAGE, DICTIONARY_PAGE, Read, pages_of
+from ssast.errors import UserError
+from ssast.safe_reading import brief
 
 MOST_UNFOLDED_BYTES, MOST_TIMES = 256 << 20, 20
 """A column of a row group may unfold to so many bytes, and to so many times what it takes in the file."""
@@ -24,6 +28,12 @@ _WIDTHS = {"INT32": 4, "FLOAT": 4, "BYTE_ARRAY": 4}
 
 class UnfoldingError(ValueError):
     """Some bytes of a file stand for far more; the text says for how much."""
+
+
+def check_names(names: Sequence[str], place: Location) -> None:
+    """UserError where two columns of a file share a name."""
+    if twice := [name for name, count in Counter(names).items() if count > 1]:
+        raise UserError(f"{place} has more than one column {brief(twice[0])!r}; keep one of them.", path=place)
 
 
 def chunk_stretch(chunk: Any) -> tuple[int, int]:

@@ -86,8 +86,10 @@ class Records:
 
     def warning(self) -> str:
         """A sentence where the folders are of several models; empty where they can be of one."""
-        evaluated = {str(run.records["evaluate"].get("finetuned_mdl_path")): run for run in self.of("evaluate")}
-        several = max(self.trained, list(evaluated.values()), key=len)
+        models = {
+            os.path.normpath(str(run.options("evaluate")["finetuned_mdl_path"])): run for run in self.of("evaluate")
+        }
+        several = max(self.trained, list(models.values()), key=len)
         if len(several) < 2:
             return ""
         names = some([run.name for run in several])

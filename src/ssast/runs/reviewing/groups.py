@@ -132,10 +132,6 @@ def _cut(name: str, numbers_R: np.ndarray, edges: list[float], others: int) -> G
     names.append(f"{shown[-1]} and over")
     place_R = np.searchsorted(edges, numbers_R, side="right")
     groups = [None if np.isnan(value) else names[at] for value, at in zip(numbers_R, place_R.tolist(), strict=True)]
-    note = f"{name} is cut at {' and '.join(shown)}"
-    return GroupColumn(
-        name,
-        groups,
-        note
-        + (f"; {counted(others, 'cell')} with text {'counts' if others == 1 else 'count'} as empty" if others else ""),
-    )
+    verb = "counts" if others == 1 else "count"
+    empty = f"; {counted(others, 'cell')} with text {verb} as empty" if others else ""
+    return GroupColumn(name, groups, f"{name} is cut at {' and '.join(shown)}{empty}")
