@@ -1,5 +1,4 @@
-import subprocess
-
+import av
 import numpy as np
 import pytest
 import soundfile
@@ -24,12 +23,13 @@ def test_a_header_tells_what_decoding_gives(extension, tone, tmp_path):
     assert header_seconds(path) == pytest.approx(seconds, abs=0.03)
 
 
-@pytest.mark.parametrize("extension", ["m4a", "webm", "opus"])
-def test_containers_that_ffmpeg_reads_tell_it_too(extension, tone, tmp_path):
+@pytest.mark.parametrize(("extension", "codec"), [("m4a", "aac"), ("webm", "libopus"), ("opus", "libopus")])
+def test_containers_that_ffmpeg_reads_tell_it_too(extension, codec, tone, tmp_path):
     path = tmp_path / f"tone.{extension}"
-    done = subprocess.run(["ffmpeg", "-loglevel", "error", "-i", tone, path], capture_output=True, text=True)
-    if done.returncode:
-        pytest.skip(f"this build cannot write it: {done.stderr[:100]}")
+    with av.open(tone) as source, av.open(path, "w") as target:
+        stream = target.add_stream(codec, rate=16000)
+        for frame in [*source.decode(audio=0), None]:
+            target.mux(stream.encode(frame))
     assert header_seconds(path) == pytest.approx(37000 / 16000, abs=0.1)
 
 
