@@ -29,7 +29,7 @@ import torch
 from ssast import SSASTForAudioClassification, sweep
 from ssast.engine.train import train
 from ssast.model.label_kinds import LabelKinds
-from ssast.options.resolve import resolve
+from ssast.options.record import resolve
 from ssast.runs.batches import ClipReader
 from ssast.runs.context import RunContext
 from ssast.runs.features import Pooler, own_states, pooled_training_batches

@@ -23,8 +23,8 @@ import ssast
 from ssast import cli
 from ssast.audio.synthetic_corpus import write_corpus
 from ssast.options.options import SPECS
+from ssast.options.record import from_args
 from ssast.options.records import MODES
-from ssast.options.resolve import from_args
 
 ROOT = Path(__file__).resolve().parents[1]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]

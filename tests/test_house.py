@@ -310,7 +310,7 @@ ELSEWHERE = (
     ("cloud/test_uploads.py", "uploads need an emulator", "modes.upload runs.output.uploads"),
     ("options/test_options.py", "all options", "options.audio_options options.data_options options.model_options"),
     ("options/test_options.py", "all options", "options.training_options options.checks"),
-    ("options/test_options.py", "from text to the record", "options.resolve options.record options.yaml_file"),
+    ("options/test_options.py", "from text to the record", "options.record"),
     ("test_cli.py", "each mode's record in its help", "options.records"),
     ("runs/wrapping/test_private_runs.py", "names are hidden in real runs", "options.privacy"),
     ("pages/test_attention_page.py", "the page's parts", "pages.clip_figure pages.maps"),

@@ -20,8 +20,8 @@ from ssast.errors import Interrupted, UserError
 from ssast.help import HELP, completion, help_page, parser
 from ssast.options.declaration import Spec, suggestion
 from ssast.options.options import SPECS
+from ssast.options.record import from_args
 from ssast.options.records import MODES, SPELLINGS
-from ssast.options.resolve import from_args
 from ssast.runs.wrapping.environment import check_environment
 from ssast.runs.wrapping.private_runs import private_run, typed
 from ssast.runs.wrapping.terminal import READER_GONE, ReaderGone, RobustStream, fill_closed, robust_terminal

@@ -12,7 +12,7 @@ from ssast import cli
 from ssast.data.tables.splits import read_split
 from ssast.data.tables.targets import read_labels
 from ssast.options.options import Options
-from ssast.options.resolve import resolve
+from ssast.options.record import resolve
 
 RATE = 8000
 

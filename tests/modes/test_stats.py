@@ -9,7 +9,7 @@ import yaml
 import ssast
 from ssast import cli
 from ssast.modes.stats import Moments
-from ssast.options.resolve import resolve
+from ssast.options.record import resolve
 
 torch.set_num_threads(1)
 

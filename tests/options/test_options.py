@@ -16,10 +16,8 @@ from ssast.help import options_page
 from ssast.model.checkpoints.config_entries import HIGHEST_OVERLAP
 from ssast.options.declaration import specs
 from ssast.options.options import SPECS, Options
-from ssast.options.record import RunRecord
+from ssast.options.record import RunRecord, load_config, resolve, yaml_text
 from ssast.options.records import MODES
-from ssast.options.resolve import load_config, resolve
-from ssast.options.yaml_file import yaml_text
 from ssast.safe_reading import yaml_of
 
 ROOT = Path(__file__).resolve().parents[2]

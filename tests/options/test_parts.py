@@ -61,14 +61,14 @@ def test_auto_with_a_count_is_the_place_in_a_kubernetes_job():
 def test_an_array_without_the_option_takes_no_part(monkeypatch):
     for name, value in (ARRAY | {"SLURM_ARRAY_TASK_ID": "12"}).items():
         monkeypatch.setenv(name, value)
-    options = ssast.options.resolve.resolve(mode="predict", finetuned_mdl_path="model", files="a.wav")
+    options = ssast.options.record.resolve(mode="predict", finetuned_mdl_path="model", files="a.wav")
     assert options.part is None
 
 
 def test_the_record_holds_the_part_that_auto_found(monkeypatch):
     monkeypatch.setenv("JOB_COMPLETION_INDEX", "6")
     monkeypatch.delenv("SLURM_ARRAY_TASK_ID", raising=False)
-    options = ssast.options.resolve.resolve(mode="predict", finetuned_mdl_path="model", files="a.wav", part="auto/8")
+    options = ssast.options.record.resolve(mode="predict", finetuned_mdl_path="model", files="a.wav", part="auto/8")
     assert options.part == "7/8"
 
 

@@ -22,8 +22,7 @@ from ssast.model.checkpoints.detect import detect
 from ssast.model.checkpoints.legacy import read_arguments, read_legacy
 from ssast.model.checkpoints.model_card import model_card
 from ssast.model.checkpoints.published import read_checkpoint
-from ssast.options.resolve import load_config
-from ssast.options.yaml_file import read_mapping
+from ssast.options.record import load_config, read_mapping
 
 CONFIG = {"fshape": 128, "tshape": 2, "target_length": 32, "num_mel_bins": 128, "model_size": "tiny"}
 READERS = {

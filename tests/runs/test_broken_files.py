@@ -25,7 +25,7 @@ from ssast.model.checkpoints.legacy import read_arguments, read_legacy
 from ssast.model.checkpoints.published import read_checkpoint
 from ssast.model.classification import SSASTForAudioClassification
 from ssast.options.options import Options
-from ssast.options.resolve import resolve
+from ssast.options.record import resolve
 
 NOISE = np.random.default_rng(0).uniform(-0.5, 0.5, 4000).astype(np.float32)
 FUZZ_SECONDS = 2

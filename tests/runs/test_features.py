@@ -23,7 +23,7 @@ from ssast.modes import finetune
 from ssast.options.audio_options import SPECTROGRAM, WAVEFORM
 from ssast.options.declaration import option
 from ssast.options.options import SPECS, Options
-from ssast.options.resolve import resolve
+from ssast.options.record import resolve
 from ssast.runs import features
 from ssast.runs.batches import ClipReader
 from ssast.runs.context import RunContext

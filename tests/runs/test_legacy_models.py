@@ -12,7 +12,7 @@ from ssast import cli
 from ssast.model.checkpoints.detect import detect
 from ssast.model.classification import SSASTForAudioClassification
 from ssast.modes.convert import model_of
-from ssast.options.resolve import resolve
+from ssast.options.record import resolve
 from ssast.runs.models import ModelSettings, audio_settings
 
 MADE_WITH = {"task": "ft_avgtok", "target_length": 32, "layer": 5, "dataset_mean": -5.0, "resample_rate": 16000}

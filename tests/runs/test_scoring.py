@@ -10,8 +10,7 @@ from ssast.model.checkpoints.model_folder import THRESHOLDS
 from ssast.model.label_kinds import LabelKind, LabelKinds
 from ssast.modes.evaluate import evaluate
 from ssast.modes.finetune import finetune
-from ssast.options.record import RunRecord
-from ssast.options.resolve import resolve
+from ssast.options.record import RunRecord, resolve
 from ssast.pages.sentences import how_sure
 from ssast.runs.batches import ClipReader
 from ssast.runs.context import RunContext

@@ -5,8 +5,7 @@ import torch
 import yaml
 
 from ssast.engine.hardware import engine
-from ssast.options.record import RunRecord
-from ssast.options.resolve import resolve
+from ssast.options.record import RunRecord, resolve
 from ssast.runs.output.folder import open_folder
 
 

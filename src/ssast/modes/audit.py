@@ -34,8 +34,7 @@ from ssast.modes.check import listen_as_heard, split_places
 from ssast.options.declaration import suggestion
 from ssast.options.options import SPECS, Options
 from ssast.options.privacy import shown_facts
-from ssast.options.record import RunRecord
-from ssast.options.yaml_file import read_mapping
+from ssast.options.record import RunRecord, read_mapping
 from ssast.pages.html import write_page
 from ssast.pages.tables import text_table
 from ssast.processors import worker_count

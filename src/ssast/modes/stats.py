@@ -14,7 +14,7 @@ from tqdm import tqdm
 from ssast.data.tables.splits import read_split
 from ssast.errors import UserError
 from ssast.options.options import SPECS, Options
-from ssast.options.yaml_file import write_mapping
+from ssast.options.record import write_mapping
 from ssast.runs.batches import ClipReader
 from ssast.runs.context import RunContext, say
 from ssast.runs.models import audio_settings

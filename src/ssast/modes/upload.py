@@ -8,8 +8,7 @@ from ssast.data.storage.location import Location, bucket_address
 from ssast.errors import UserError
 from ssast.options.options import Options
 from ssast.options.privacy import revealed
-from ssast.options.resolve import resolve
-from ssast.options.yaml_file import read_mapping
+from ssast.options.record import read_mapping, resolve
 from ssast.runs.output.sent_folders import remembered
 from ssast.runs.output.uploads import LEDGER, Uploads
 from ssast.runs.paths import Paths

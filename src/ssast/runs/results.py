@@ -17,8 +17,7 @@ from ssast.metrics.predictions import Predictions, first_clips, pool
 from ssast.metrics.score_entries import Metrics
 from ssast.metrics.scores import Thresholds, aucs_table, score
 from ssast.model.checkpoints.model_card import PUBLIC
-from ssast.options.record import RunRecord
-from ssast.options.yaml_file import read_mapping
+from ssast.options.record import RunRecord, read_mapping
 from ssast.pages.external.place_section import place_rows, place_sentences
 from ssast.pages.external.sites_section import cannot_sentences, site_rows
 from ssast.pages.html import sound_uri, write_page

@@ -15,7 +15,7 @@ from ssast.data.tables.people import subject_names
 from ssast.data.tables.splits import find_split, read_split
 from ssast.errors import UserError
 from ssast.options.privacy import revealed
-from ssast.options.yaml_file import read_mapping
+from ssast.options.record import read_mapping
 from ssast.runs.paths import Paths
 from ssast.safe_reading import MOST_BYTES, brief
 

@@ -23,8 +23,8 @@ import ssast
 from ssast import cli, redaction
 from ssast.errors import UserError
 from ssast.options.privacy import keys
+from ssast.options.record import resolve
 from ssast.options.records import MODES
-from ssast.options.resolve import resolve
 from ssast.runs.wrapping.private_runs import _RedactedStream, private_run, typed
 
 torch.set_num_threads(1)

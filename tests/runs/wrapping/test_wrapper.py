@@ -13,7 +13,6 @@ import ssast
 from ssast import cli, redaction
 from ssast.data.storage.folder_lock import LOCK
 from ssast.errors import UserError
-from ssast.options import resolve
 from ssast.options.options import Options
 from ssast.options.records import BESIDE, INSIDE, MODES, THERE
 from ssast.runs.wrapping import wrapper
@@ -68,7 +67,7 @@ def calls(monkeypatch) -> Counter[str]:
         monkeypatch.setattr(owner, name, watched)
 
     for name in ("check_together", "settled"):
-        watch(resolve, name)
+        watch(record, name)
     for name in ("robust_terminal", "check_environment", "_held", "uploading"):
         watch(wrapper, name)
     for name in ("robust_terminal", "check_environment"):

@@ -14,8 +14,7 @@ from ssast import redaction
 from ssast.data.storage.atomic_writes import is_below
 from ssast.errors import UserError
 from ssast.options.options import SPECS
-from ssast.options.record import RECORD
-from ssast.options.yaml_file import read_mapping
+from ssast.options.record import RECORD, read_mapping
 from ssast.pages.checklists.sheet import Statement
 from ssast.runs.context import run_names
 from ssast.runs.reviewing.groups import is_harmless

@@ -8,7 +8,7 @@ from pathlib import Path
 from ssast.data.storage.atomic_writes import atomic_file
 from ssast.errors import UserError
 from ssast.options.declaration import suggestion
-from ssast.options.yaml_file import read_mapping
+from ssast.options.record import read_mapping
 from ssast.runs.checklists.items import Checklist
 from ssast.safe_reading import brief
 

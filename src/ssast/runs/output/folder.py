@@ -18,8 +18,7 @@ from ssast.engine import distributed
 from ssast.errors import UserError
 from ssast.model.checkpoints.model_card import POWER_SPECTROGRAMS, PUBLIC, RECORDINGS
 from ssast.options.parts import WHOLE, Part
-from ssast.options.record import RECORD, RunRecord, noted, public_options
-from ssast.options.yaml_file import read_mapping
+from ssast.options.record import RECORD, RunRecord, noted, public_options, read_mapping
 from ssast.runs.output.changed_recordings import HEARD_CONTENTS, RememberedRecordings
 from ssast.runs.paths import Paths
 from ssast.safe_reading import brief

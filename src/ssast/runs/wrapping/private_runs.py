@@ -10,8 +10,8 @@ from ssast.errors import UserError
 from ssast.options.declaration import TRUTH
 from ssast.options.options import SPECS
 from ssast.options.privacy import keys, learn_given
+from ssast.options.record import read_mapping
 from ssast.options.records import SPELLINGS
-from ssast.options.yaml_file import read_mapping
 from ssast.redaction import Redaction
 from ssast.runs.wrapping.terminal import PassingStream
 

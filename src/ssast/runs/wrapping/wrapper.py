@@ -16,8 +16,8 @@ from ssast.engine import distributed
 from ssast.errors import UserError
 from ssast.options.options import Options
 from ssast.options.parts import Part
+from ssast.options.record import resolve
 from ssast.options.records import BESIDE, MODES, THERE
-from ssast.options.resolve import resolve
 from ssast.runs.context import say
 from ssast.runs.output.earlier_results import check_open, left_as_it_was
 from ssast.runs.output.uploads import uploading
