@@ -23,8 +23,15 @@ from ssast.options.options import SPECS
 from ssast.options.record import from_args
 from ssast.options.records import MODES, SPELLINGS
 from ssast.runs.wrapping.environment import check_environment
-from ssast.runs.wrapping.private_runs import private_run, typed
-from ssast.runs.wrapping.terminal import READER_GONE, ReaderGone, RobustStream, fill_closed, robust_terminal
+from ssast.runs.wrapping.terminal import (
+    READER_GONE,
+    ReaderGone,
+    RobustStream,
+    fill_closed,
+    private_run,
+    robust_terminal,
+    typed,
+)
 from ssast.safe_reading import brief
 
 USER_ERROR = 2

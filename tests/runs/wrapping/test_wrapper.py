@@ -13,11 +13,11 @@ import ssast
 from ssast import cli, redaction
 from ssast.data.storage.folder_lock import LOCK
 from ssast.errors import UserError
+from ssast.options import record
 from ssast.options.options import Options
 from ssast.options.records import BESIDE, INSIDE, MODES, THERE
 from ssast.runs.wrapping import wrapper
-from ssast.runs.wrapping.private_runs import _RedactedStream
-from ssast.runs.wrapping.terminal import RobustStream
+from ssast.runs.wrapping.terminal import RobustStream, _RedactedStream
 from ssast.runs.wrapping.wrapper import Mode
 
 DATA = {"prefix": "audio", "data_split_root": "splits", "label_txt": "labels.txt"}

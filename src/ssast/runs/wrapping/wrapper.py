@@ -23,8 +23,7 @@ from ssast.runs.output.earlier_results import check_open, left_as_it_was
 from ssast.runs.output.uploads import uploading
 from ssast.runs.paths import Paths
 from ssast.runs.wrapping.environment import check_environment
-from ssast.runs.wrapping.private_runs import private_run
-from ssast.runs.wrapping.terminal import robust_terminal
+from ssast.runs.wrapping.terminal import private_run, robust_terminal
 
 MEMORY_OPTIONS = ("batch_size", "target_length", "num_workers")
 """What a mode that lacks memory can be given less of."""

@@ -25,7 +25,7 @@ from ssast.errors import UserError
 from ssast.options.privacy import keys
 from ssast.options.record import resolve
 from ssast.options.records import MODES
-from ssast.runs.wrapping.private_runs import _RedactedStream, private_run, typed
+from ssast.runs.wrapping.terminal import _RedactedStream, private_run, typed
 
 torch.set_num_threads(1)
 SMALL = ["--target_length", "32", "--device", "cpu", "--precision", "fp32", "--resamples", "5"]
