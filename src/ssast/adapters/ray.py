@@ -29,8 +29,7 @@ from ssast.data.dataset import AudioConf
 from ssast.data.judging import Judged
 from ssast.data.loader import loader
 from ssast.data.recordings import naming
-from ssast.data.tables.kind_columns import answer_table, level_table
-from ssast.data.tables.label_columns import score_columns
+from ssast.data.tables.label_columns import answer_table, level_table, score_columns
 from ssast.engine.hardware import in_precision, pick_device
 from ssast.engine.inference import float_lists, loader_size, on_device
 from ssast.engine.lengths import Grouping, answers

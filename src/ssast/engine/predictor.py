@@ -31,8 +31,7 @@ from ssast.data.loader import loader
 from ssast.data.prepare import Prepare
 from ssast.data.recordings import naming
 from ssast.data.storage.location import Location, as_location, forget
-from ssast.data.tables.kind_columns import answer_table, level_table
-from ssast.data.tables.label_columns import WINDOW, score_columns
+from ssast.data.tables.label_columns import WINDOW, answer_table, level_table, score_columns
 from ssast.engine.hardware import in_precision
 from ssast.engine.inference import loader_size, on_device
 from ssast.engine.lengths import Grouping, answers

@@ -13,8 +13,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ssast import redaction
-from ssast.data.tables.kind_columns import answer_table, kind_names, kind_numbers, level_table, output_columns
-from ssast.data.tables.label_columns import SUBJECT, UID, target_columns
+from ssast.data.tables.label_columns import (
+    SUBJECT,
+    UID,
+    answer_table,
+    kind_names,
+    kind_numbers,
+    level_table,
+    output_columns,
+    target_columns,
+)
 from ssast.errors import UserError
 from ssast.metrics.intervals import number_subjects
 from ssast.model.label_kinds import CHOICE, LabelKinds

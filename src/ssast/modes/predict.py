@@ -15,8 +15,17 @@ from numpy.typing import NDArray
 
 from ssast import redaction
 from ssast.data.audio_files import FileDataset, blocks_of_files
-from ssast.data.tables.kind_columns import answer_table, called_levels, level_table
-from ssast.data.tables.label_columns import NOTE, WINDOW, call_column, check_label_names, predicted_table, score_columns
+from ssast.data.tables.label_columns import (
+    NOTE,
+    WINDOW,
+    answer_table,
+    call_column,
+    called_levels,
+    check_label_names,
+    level_table,
+    predicted_table,
+    score_columns,
+)
 from ssast.engine import inference
 from ssast.engine.lengths import Grouping
 from ssast.engine.predictor import WindowPredictor, label_names

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from ssast.data.tables.kind_columns import (
+from ssast.data.tables.label_columns import (
     answer_table,
     called_levels,
     check_kind_columns,

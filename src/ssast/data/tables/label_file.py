@@ -6,7 +6,7 @@ from typing import Any
 import pandas as pd
 
 from ssast.data.storage.location import Address, Location, as_location
-from ssast.data.tables.kind_columns import check_kind_columns
+from ssast.data.tables.label_columns import check_kind_columns
 from ssast.data.tables.ratings import Ratings, check_level_count, is_rated, levels_in, with_raters
 from ssast.data.tables.targets import check_targets, read_labels
 from ssast.errors import UserError
