@@ -16,9 +16,8 @@ from ssast.data.audio_files import look_for_audio
 from ssast.data.recordings import check_uid
 from ssast.data.shards.collection import Collection, opened
 from ssast.data.storage.location import Location
-from ssast.data.tables.label_file import asked_kinds, kinds_in_table, kinds_place
+from ssast.data.tables.label_file import asked_kinds, doubts, kinds_in_table, kinds_place
 from ssast.data.tables.people import across
-from ssast.data.tables.rating_doubts import doubts
 from ssast.data.tables.ratings import (
     DRAW,
     MEAN_RATING,

@@ -1,8 +1,12 @@
-"""Read what kind of answer each label has: `labels.yaml` beside labels.txt, and the levels in the training table."""
+"""Read each label's kind of answer, from `labels.yaml` beside labels.txt and the table, and say what looks unmeant.
 
-from collections.abc import Mapping, Sequence
+Shapes: R rows, J ratings of a row at most.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from ssast.data.storage.location import Address, Location, as_location
@@ -17,6 +21,7 @@ from ssast.model.label_kinds import (
     NUMBER,
     SCALE,
     YES_NO,
+    Doubles,
     KindEntry,
     LabelKind,
     LabelKinds,
@@ -144,3 +149,43 @@ def _levels(frame: pd.DataFrame, label: LabelKind, source: object) -> Sequence[A
             path=source,
         )
     return levels
+
+
+_CODES = {-99.0, -9.0, -1.0, 9.0, 88.0, 99.0}
+"""What tables write for a rating that is not there."""
+_HEAVY = 20.0
+"""A squared error that begins above this leaves little of the other labels' losses, which begin at about 1."""
+
+
+def doubts(label: LabelKind, own_RJ: Doubles, is_mixed: bool) -> Iterator[str]:
+    """What in the ratings of a label is perhaps not meant; `is_mixed` where other labels are no numbers."""
+    if codes := likely_codes(label, own_RJ):
+        shown = " and ".join(f"{code:g}" for code in codes)
+        yield f"{shown} counts as a level of {label.name!r}; where it means missing, leave the cells empty"
+    if unseen := unseen_ends(label, own_RJ):
+        shown = some([f"{level:g}" for level in unseen])
+        yield f"no row of the training csv rates {label.name!r} as {shown}, so that is not learned"
+    if label.kind == NUMBER and is_mixed and label.weight * (square := float(np.nanmean(own_RJ**2))) > _HEAVY:
+        weight = np.format_float_positional(float(f"{1 / square:.1g}"))  # YAML reads 1e-05 as text
+        yield (
+            f"numbers as large as those of {label.name!r} have squared errors that outweigh the other labels; give it "
+            f"a weight of about {weight} in labels.yaml"
+        )
+
+
+def likely_codes(label: LabelKind, own_RJ: Doubles) -> list[float]:
+    """Levels of a scale that look like codes of missing ratings: at its end, apart from all others or alone below 0."""
+    found = sorted(set(own_RJ[~np.isnan(own_RJ)].tolist())) if label.kind == SCALE else []
+    if len(found) < 3:
+        return []
+    is_low = found[0] in _CODES and found[1] >= 0
+    is_high = found[-1] in _CODES and found[-1] - found[-2] > 2
+    return [level for level, is_code in ((found[0], is_low), (found[-1], is_high)) if is_code]
+
+
+def unseen_ends(label: LabelKind, own_RJ: Doubles) -> list[float]:
+    """Levels of a scale below all ratings, or above them; between two that were given a scale knows its place."""
+    seen = own_RJ[~np.isnan(own_RJ)]
+    if label.kind != SCALE or not len(seen):
+        return []
+    return [float(level) for level in label.levels if level < seen.min() or level > seen.max()]

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from ssast.data.tables.rating_doubts import doubts, likely_codes, unseen_ends
+from ssast.data.tables.label_file import doubts, likely_codes, unseen_ends
 from ssast.model.label_kinds import LabelKind
 
 SCALE = LabelKind("rough", "ordinal", (1.0, 2.0, 3.0, 4.0))
