@@ -36,8 +36,7 @@ import ssast
 from ssast import Frontend, SSASTForAudioClassification, SSASTForPreTraining
 from ssast.audio.synthetic_corpus import write_corpus
 from ssast.data.prepare import Prepare
-from ssast.engine.hardware import engine
-from ssast.engine.kernels import attention_is_right
+from ssast.engine.hardware import attention_is_right, engine
 from ssast.engine.optimiser import TrainingSettings, optimiser
 from ssast.engine.trainable import TrainingBatches
 from ssast.engine.training_run import Run

@@ -7,8 +7,7 @@ from pathlib import Path
 from ssast import redaction
 from ssast.data.storage.location import forget
 from ssast.engine import distributed
-from ssast.engine.hardware import Engine, engine
-from ssast.engine.kernels import mend_attention
+from ssast.engine.hardware import Engine, engine, mend_attention
 from ssast.errors import UserError
 from ssast.options.options import Options
 from ssast.options.parts import Part

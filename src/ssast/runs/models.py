@@ -9,9 +9,7 @@ from typing import Any
 from ssast.audio.settings import OPTION_OF, AudioSettings
 from ssast.data.tables.balance import positive_weights
 from ssast.engine import distributed
-from ssast.engine.hardware import Engine
-from ssast.engine.kernels import pays_to_compile
-from ssast.engine.memory_probe import clips_that_fit
+from ssast.engine.hardware import Engine, clips_that_fit, pays_to_compile
 from ssast.errors import UserError
 from ssast.model.checkpoints.legacy import is_legacy
 from ssast.model.checkpoints.model_folder import CONFIG

@@ -4,8 +4,7 @@ import pytest
 import torch
 
 from ssast import SSASTForAudioClassification, SSASTForPreTraining
-from ssast.engine.hardware import engine
-from ssast.engine.memory_probe import clips_that_fit, held_beside
+from ssast.engine.hardware import clips_that_fit, engine, held_beside
 from ssast.errors import UserError
 
 SIZES = {"model_size": "tiny", "num_mel_bins": 32, "fshape": 32, "tshape": 4, "target_length": 32, "seed": 0}
@@ -66,6 +65,6 @@ def test_what_does_not_fit_beside_the_means_of_adam_does_not_fit(monkeypatch):
     def full(model, device):
         raise torch.OutOfMemoryError("CUDA out of memory")
 
-    monkeypatch.setattr("ssast.engine.memory_probe.held_beside", full)
+    monkeypatch.setattr("ssast.engine.hardware.held_beside", full)
     with pytest.raises(UserError, match="does not hold a training step of one clip"):
         clips_that_fit(SSASTForPreTraining(**SIZES, mask_patch=3), 2, engine("cpu", "fp32"))

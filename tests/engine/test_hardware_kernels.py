@@ -4,9 +4,16 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from ssast.engine import kernels
-from ssast.engine.hardware import Engine, engine
-from ssast.engine.kernels import LONG_RUN, attention_is_right, compiler_works, mend_attention, pays_to_compile
+from ssast.engine import hardware
+from ssast.engine.hardware import (
+    LONG_RUN,
+    Engine,
+    attention_is_right,
+    compiler_works,
+    engine,
+    mend_attention,
+    pays_to_compile,
+)
 
 CPU = torch.device("cpu")
 RIGHT = F.scaled_dot_product_attention
@@ -40,8 +47,8 @@ def deaf_to_the_mask(query, key, value, attn_mask=None):
 def switched(monkeypatch):
     """The kernels that were switched off."""
     off = []
-    fake = {name: lambda on, name=name: off.append((name, on)) for name in kernels._KERNELS}
-    monkeypatch.setattr(kernels, "_KERNELS", fake)
+    fake = {name: lambda on, name=name: off.append((name, on)) for name in hardware._KERNELS}
+    monkeypatch.setattr(hardware, "_KERNELS", fake)
     return off
 
 
@@ -56,25 +63,25 @@ def test_a_kernel_with_wrong_gradients_is_switched_off_and_named(monkeypatch, sw
     def attention(*given, **named):
         return (RIGHT if switched else wrong)(*given, **named)
 
-    monkeypatch.setattr(kernels.F, "scaled_dot_product_attention", attention)
+    monkeypatch.setattr(hardware.F, "scaled_dot_product_attention", attention)
     assert "torch's cuDNN attention gives wrong gradients on this GPU, so other kernels are used" in mend_attention(CPU)
     assert switched == [("cuDNN", False)]
 
 
 def test_kernels_are_switched_off_one_after_the_other_until_one_is_right(monkeypatch, switched):
-    monkeypatch.setattr(kernels.F, "scaled_dot_product_attention", broken)
+    monkeypatch.setattr(hardware.F, "scaled_dot_product_attention", broken)
     assert "torch's cuDNN and flash and memory-efficient attention" in mend_attention(CPU)
 
 
 def test_auto_compiles_nothing_on_a_processor_and_on_a_gpu_only_long_runs(monkeypatch):
     gpu = Engine(torch.device("cuda"), bf16=True)
-    monkeypatch.setattr(kernels, "compiler_works", lambda device: True)
+    monkeypatch.setattr(hardware, "compiler_works", lambda device: True)
     assert not pays_to_compile("auto", engine("cpu", "fp32"), 10 * LONG_RUN)
     assert not pays_to_compile("auto", gpu, LONG_RUN - 1)
     assert pays_to_compile("auto", gpu, LONG_RUN)
     assert pays_to_compile(True, engine("cpu", "fp32"), 1)
     assert not pays_to_compile(False, gpu, LONG_RUN)
-    monkeypatch.setattr(kernels, "compiler_works", lambda device: False)
+    monkeypatch.setattr(hardware, "compiler_works", lambda device: False)
     assert not pays_to_compile("auto", gpu, LONG_RUN)
 
 
