@@ -12,7 +12,7 @@ import pytest
 import torch
 from torch import nn
 
-from ssast.engine.shared_gradients import SharedGradients
+from ssast.engine.averages import SharedGradients
 
 ALONE = {"OMP_NUM_THREADS": "1", "PYTHONWARNINGS": "ignore"}
 

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from ssast.data.batch import Batch
 from ssast.engine import distributed
-from ssast.engine.averages import NOTHING, Averages, Means, Totals
+from ssast.engine.averages import NOTHING, Averages, Means, SharedGradients, Totals
 from ssast.engine.checkpoint import (
     CheckpointWriter,
     RunState,
@@ -26,7 +26,6 @@ from ssast.engine.checkpoint import (
 )
 from ssast.engine.hardware import Engine, chance_generator, to_device
 from ssast.engine.optimiser import TrainingSettings, optimiser, schedule
-from ssast.engine.shared_gradients import SharedGradients
 from ssast.engine.trainable import TrainingBatches, validate
 from ssast.errors import UserError
 from ssast.model.finite import LARGEST_WEIGHT, fault
