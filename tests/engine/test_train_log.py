@@ -5,7 +5,7 @@ import json
 import pytest
 
 from ssast.data.storage.atomic_writes import staying_in
-from ssast.engine.run_log import RunLog
+from ssast.engine.train import RunLog
 from ssast.errors import UserError
 
 
