@@ -5,8 +5,8 @@ from torch.nn import functional as F
 
 from ssast.errors import UserError
 from ssast.model.classification import SSASTForAudioClassification
+from ssast.model.head import SharedCuts, loss_of, scores_of
 from ssast.model.label_kinds import LabelKind, LabelKinds
-from ssast.model.label_losses import SharedCuts, loss_of, scores_of
 
 LEVELS = (0.0, 1.0, 2.0, 3.0)
 MIXED = LabelKinds(

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from ssast.audio.sound_findings import SoundFinding
 from ssast.data.long_recordings import LongRecording
-from ssast.model.model_input import ModelInput
+from ssast.model.head import ModelInput
 
 
 @dataclass(frozen=True)

@@ -12,8 +12,7 @@ from torch.func import functional_call, vmap
 
 from ssast.model.classification import SSASTForAudioClassification
 from ssast.model.encoder import NUM_STATES
-from ssast.model.head import POOLINGS
-from ssast.model.model_input import ModelInput
+from ssast.model.head import POOLINGS, ModelInput
 
 WEIGHTED = "weighted"
 

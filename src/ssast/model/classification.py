@@ -17,9 +17,8 @@ from ssast.model.checkpoints.model_folder import FolderMixin
 from ssast.model.checkpoints.published import check_sizes, read_checkpoint
 from ssast.model.embedding import EmbeddingMixin
 from ssast.model.encoder import DEPTH, NUM_STATES, SSASTEncoder, Trace, check_choice, check_layer, seeded
-from ssast.model.head import DENSE, LOSSES, POOLINGS, ClassificationHead
+from ssast.model.head import DENSE, LOSSES, POOLINGS, AnswerMixin, ClassificationHead
 from ssast.model.label_kinds import LabelKinds
-from ssast.model.label_losses import AnswerMixin
 
 NUM_WEIGHTED = DEPTH + 1
 
