@@ -302,7 +302,7 @@ ELSEWHERE = (
     ("runs/test_untrusted.py", "files from strangers", "model.checkpoints.torch_outline safe_reading"),
     ("model/checkpoints/test_hub.py", "sharing through the hub", "model.checkpoints.model_card"),
     ("model/explain/test_relevance.py", "maps are tested by removal", "model.explain.occlusion"),
-    ("runs/test_scoring.py", "thresholds travel with a model", "model.thresholds runs.thresholds runs.results"),
+    ("runs/test_scoring.py", "thresholds travel with a model", "runs.thresholds runs.results"),
     ("modes/test_main_modes.py", "the four from end to end", "modes.pretrain modes.finetune modes.evaluate"),
     ("modes/test_main_modes.py", "and what they share", "runs.batches runs.context runs.models"),
     ("modes/test_main_modes.py", "and what they share", "runs.output.notes"),

@@ -17,12 +17,12 @@ import torch
 from torch import Tensor, nn
 
 from ssast.errors import UserError
+from ssast.model.checkpoints.config_entries import thresholds_of
 from ssast.model.checkpoints.model_folder import THRESHOLDS
 from ssast.model.classification import SSASTForAudioClassification
 from ssast.model.finite import farthest
 from ssast.model.head import pool_patches
 from ssast.model.pretraining import SSASTForPreTraining
-from ssast.model.thresholds import thresholds_of
 
 _Model = SSASTForPreTraining | SSASTForAudioClassification
 _CLIPS, _SEED = (1, 3), 0

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from ssast.errors import UserError
 from ssast.model.checkpoints.checkpoint import load_exactly
-from ssast.model.checkpoints.kind_entries import check_kinds
+from ssast.model.checkpoints.config_entries import check_kinds
 from ssast.model.checkpoints.model_folder import FolderMixin
 from ssast.model.checkpoints.published import check_sizes, read_checkpoint
 from ssast.model.embedding import EmbeddingMixin

@@ -1,7 +1,7 @@
 """Pool the tokens of a state to one vector a clip, turn such vectors into logits, and give their loss and scores.
 
-Labels are of one kind or of several. Shapes: B batch, T frames, F mel bins, P patches, L tokens (prefix + patches) and in
-losses labels, D width, N states, S states, W outputs, O rows of the output layer, C cuts.
+Labels are of one kind or of several. Shapes: B batch, T frames, F mel bins, P patches, L tokens (prefix + patches),
+D width, N states, J labels, W outputs, O rows of the output layer, C cuts.
 """
 
 from collections import OrderedDict
@@ -26,13 +26,13 @@ class ModelInput(TypedDict, total=False):
     frames: Tensor
     """(B,) each clip's own frames of the fbank."""
     targets: Tensor
-    """(B, N), NaN where a label is not known."""
+    """(B, W), NaN where a label is not known."""
     pooled: Tensor
-    """(B, S, D) pooled states of the base."""
+    """(B, N, D) pooled states of the base."""
 
 
 Losses = Callable[..., tuple[Tensor, Tensor]]
-"""Of logits and targets (B, W) and what is known of them, the loss of each label (B, L) and what is known of those."""
+"""Of logits and targets (B, W) and what is known of them, the loss of each label (B, J) and what is known of those."""
 _LEAST_STEP = 1e-3
 
 
@@ -162,9 +162,9 @@ class AnswerMixin:
             )
         known_BW = ~targets_BW.isnan()
         how = {} if self.pos_weight is None else {"pos_weight": self.pos_weight}
-        losses_BL, known_BL = self._criterion(logits_BW.float(), targets_BW.masked_fill(~known_BW, 0), known_BW, **how)
-        total = losses_BL.masked_fill(~known_BL, 0).sum()
-        count = known_BL.sum()
+        losses_BJ, known_BJ = self._criterion(logits_BW.float(), targets_BW.masked_fill(~known_BW, 0), known_BW, **how)
+        total = losses_BJ.masked_fill(~known_BJ, 0).sum()
+        count = known_BJ.sum()
         return {"loss": total / count.clamp(min=1), "count": count}
 
     def predict_scores(self, fbank_BTF: Tensor, frames: Tensor | None = None) -> Tensor:

@@ -15,8 +15,7 @@ from ssast.errors import UserError
 from ssast.metrics.predictions import Predictions, read_predictions
 from ssast.metrics.score_entries import Difference, Differences, LabelScores, Metrics, kinds_of, measure_of
 from ssast.metrics.scores import paired_differences, score
-from ssast.model.checkpoints.config_entries import check_labels
-from ssast.model.checkpoints.kind_entries import entry_fault, lacks_levels
+from ssast.model.checkpoints.config_entries import check_labels, entry_fault, lacks_levels
 from ssast.model.head import LOSSES
 from ssast.model.label_kinds import LabelKinds
 from ssast.options.options import Options

@@ -5,8 +5,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from ssast.errors import UserError
+from ssast.model.checkpoints.config_entries import thresholds_of
 from ssast.model.checkpoints.model_folder import THRESHOLDS
-from ssast.model.thresholds import thresholds_of
 from ssast.safe_reading import brief, json_of, text_of
 
 

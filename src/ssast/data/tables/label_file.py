@@ -14,7 +14,7 @@ from ssast.data.tables.label_columns import check_kind_columns
 from ssast.data.tables.ratings import Ratings, check_level_count, is_rated, levels_in, with_raters
 from ssast.data.tables.targets import check_targets, read_labels
 from ssast.errors import UserError
-from ssast.model.checkpoints.kind_entries import entry_fault
+from ssast.model.checkpoints.config_entries import entry_fault
 from ssast.model.label_kinds import (
     CHOICE,
     LONGEST_LEVEL,

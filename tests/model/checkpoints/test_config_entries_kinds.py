@@ -1,7 +1,7 @@
 import pytest
 
 from ssast.errors import UserError
-from ssast.model.checkpoints.kind_entries import check_kinds, entry_fault, lacks_levels
+from ssast.model.checkpoints.config_entries import check_kinds, entry_fault, lacks_levels
 
 SCALE = {"kind": "ordinal", "levels": [1, 2, 3], "cut": 2}
 
