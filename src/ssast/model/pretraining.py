@@ -17,8 +17,7 @@ from ssast.model.checkpoints.model_folder import FolderMixin
 from ssast.model.checkpoints.published import check_sizes, read_checkpoint
 from ssast.model.encoder import DEPTH, SSASTEncoder, check_choice, seeded
 from ssast.model.head import ModelInput
-from ssast.model.masking import draw_masks, visible_patches
-from ssast.model.pretext_losses import discriminative_loss, generative_loss, guessing
+from ssast.model.masking import discriminative_loss, draw_masks, generative_loss, guessing, visible_patches
 
 GENERATIVE_WEIGHT = 10.0
 
