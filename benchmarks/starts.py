@@ -17,8 +17,8 @@ import torch
 from torch import nn
 
 from ssast import SSASTForPreTraining
+from ssast.model.blocks import sinusoids
 from ssast.model.encoder import DEPTH
-from ssast.model.patch_grid import sinusoids
 
 NARROW = 0.02
 """The deviation of all that the published code draws."""

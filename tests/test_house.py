@@ -295,7 +295,6 @@ ELSEWHERE = (
         "each measure of a score",
         "metrics.measures metrics.threshold_rules metrics.score_entries",
     ),
-    ("model/test_encoder.py", "blocks in their encoder", "model.blocks"),
     ("model/test_pretraining.py", "losses of the model that is trained with them", ""),
     ("modes/test_inspect.py", "every kind of checkpoint", "model.checkpoints.checkpoint model.checkpoints.detect"),
     ("runs/test_untrusted.py", "files from strangers", "model.checkpoints.pickles model.checkpoints.torch_file"),

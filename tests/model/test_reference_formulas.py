@@ -4,9 +4,9 @@ import numpy as np
 import torch
 
 from ssast.model import reference
+from ssast.model.blocks import fit_positions
 from ssast.model.checkpoints.torch_file import load_tensors
 from ssast.model.encoder import SIZES
-from ssast.model.patch_grid import fit_positions
 
 
 def fitted(case):

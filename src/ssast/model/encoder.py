@@ -16,8 +16,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ssast.errors import UserError
-from ssast.model.blocks import EPS, Block, LayerNorm, PatchEmbed
-from ssast.model.patch_grid import first_columns, patch_grid, rounded_length, sinusoids
+from ssast.model.blocks import EPS, Block, LayerNorm, PatchEmbed, first_columns, patch_grid, rounded_length, sinusoids
 
 DEPTH = 12
 NUM_STATES = DEPTH + 2

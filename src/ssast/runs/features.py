@@ -32,11 +32,11 @@ from ssast.engine.lengths import Grouping, answers
 from ssast.engine.trainable import TrainingBatches
 from ssast.engine.windows import mean_of_windows
 from ssast.errors import UserError
+from ssast.model.blocks import LENGTH_STEP
 from ssast.model.classification import SSASTForAudioClassification
 from ssast.model.encoder import NUM_STATES, SSASTEncoder
 from ssast.model.finite import check_answers
 from ssast.model.head import POOLINGS
-from ssast.model.patch_grid import LENGTH_STEP
 from ssast.runs.batches import ClipReader, RowBatches
 from ssast.runs.context import say
 from ssast.runs.output.skipped_recordings import SkippedRecordings

@@ -10,9 +10,9 @@ import torch
 from torch import Tensor, nn
 
 from ssast.errors import UserError
+from ssast.model.blocks import fit_positions, patch_grid
 from ssast.model.encoder import SSASTEncoder
 from ssast.model.finite import check_weights
-from ssast.model.patch_grid import fit_positions, patch_grid
 from ssast.safe_reading import brief
 
 _HUB_NAME = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")

@@ -6,6 +6,7 @@ from itertools import pairwise
 from typing import Any
 
 from ssast.errors import UserError
+from ssast.model.blocks import patch_grid
 from ssast.model.encoder import DEPTH, SIZES
 from ssast.model.head import ACTIVATIONS, HEADS, LOSSES, POOLINGS
 from ssast.model.label_kinds import (
@@ -19,7 +20,6 @@ from ssast.model.label_kinds import (
     YES_NO,
     LabelKinds,
 )
-from ssast.model.patch_grid import patch_grid
 from ssast.safe_reading import UNSEEN, brief, is_number, json_of
 
 _MOST_WEIGHT = 1_000_000

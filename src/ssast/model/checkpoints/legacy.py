@@ -13,13 +13,13 @@ import torch
 from torch import Tensor
 
 from ssast.errors import UserError
+from ssast.model.blocks import patch_grid
 from ssast.model.checkpoints.checkpoint import Checkpoint
 from ssast.model.checkpoints.config_entries import MOST_OF_ENTRY
 from ssast.model.checkpoints.pickles import Made, NamedObject, Refused, read_pickle
 from ssast.model.checkpoints.torch_file import load_tensors
 from ssast.model.encoder import SIZES
 from ssast.model.head import DENSE, PUBLISHED_HEAD
-from ssast.model.patch_grid import patch_grid
 from ssast.safe_reading import brief
 
 ARGUMENTS = "args.pkl"

@@ -2,7 +2,7 @@ import numpy as np
 import torch
 from torch.nn import functional as F
 
-from ssast.model.patch_grid import first_columns, fit_positions, rounded_length
+from ssast.model.blocks import first_columns, fit_positions, rounded_length
 
 FRAME = {"columns": 512, "tshape": 2, "tstride": 2, "target_length": 1024}
 
