@@ -335,7 +335,7 @@ ELSEWHERE = (
         "data/shards/test_shards.py",
         "recordings in shards, however they are read",
         "data.metadata data.shards.ahead data.shards.audiofolder data.shards.collection data.shards.csv_text "
-        "data.shards.packed_file data.shards.pages data.shards.places data.shards.row_groups data.shards.row_index "
+        "data.shards.packed_file data.shards.pages data.shards.row_groups data.shards.row_index "
         "data.shards.shard_file data.storage.ranges",
     ),
     ("modes/test_report.py", "checklists filled from real runs", "pages.checklists.sheet pages.checklists.sheet_page"),

@@ -16,10 +16,10 @@ from ssast.audio.decode import EXTENSIONS
 from ssast.data.batch import ClipItem
 from ssast.data.dataset import AudioConf, check_hold
 from ssast.data.judging import Judged
+from ssast.data.metadata import PARQUET
 from ssast.data.recordings import FRAMES_AT_ONCE, file_blocks, naming
 from ssast.data.shards.collection import opened_anew
 from ssast.data.shards.packed_file import PackedFile
-from ssast.data.shards.places import PARQUET
 from ssast.data.shards.shards import PackedSound, Shards
 from ssast.data.storage.location import Location, Missing
 from ssast.errors import UserError

@@ -101,7 +101,7 @@ def _task(options: Any) -> Iterator[str]:
 
 def _brings_tables(options: Any) -> bool:
     """Whether the recordings lie in shards, which have tables of their own. UserError where these are damaged."""
-    from ssast.data.shards.places import may_be_collection
+    from ssast.data.metadata import may_be_collection
     from ssast.data.storage.location import locate
 
     if options.prefix is None:

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, TypeVar, cast
 
 from ssast import redaction
-from ssast.data.shards.places import may_be_collection
+from ssast.data.metadata import may_be_collection
 from ssast.data.storage.atomic_writes import at_home, writable_folder
 from ssast.data.storage.cache import own_folder
 from ssast.data.storage.location import Location, locate

@@ -7,9 +7,8 @@ There are two: Parquet shards, as `ssast pack` and Hugging Face's datasets write
 from collections.abc import Sequence
 from typing import Protocol
 
-from ssast.data.metadata import FoundRecording
+from ssast.data.metadata import FoundRecording, holds_more, parquet_files, stamp
 from ssast.data.shards.audiofolder import AudioFolder, metadata_tables
-from ssast.data.shards.places import holds_more, parquet_files, stamp
 from ssast.data.shards.shard_file import NoSoundError
 from ssast.data.shards.shards import Shards
 from ssast.data.storage.location import Location

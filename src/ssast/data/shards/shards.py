@@ -10,11 +10,18 @@ from typing import Any
 
 from ssast.audio.container import sniff
 from ssast.audio.decode import EXTENSIONS
-from ssast.data.metadata import AUDIO_ENDINGS, METADATA_BYTES, NOT_TOLD, FoundRecording, encoding_and_rate
+from ssast.data.metadata import (
+    AUDIO_ENDINGS,
+    METADATA_BYTES,
+    NOT_TOLD,
+    FoundRecording,
+    encoding_and_rate,
+    parquet_files,
+    stamp,
+)
 from ssast.data.shards.ahead import Ahead
 from ssast.data.shards.csv_text import csv_text
 from ssast.data.shards.packed_file import PackedFile
-from ssast.data.shards.places import parquet_files, stamp
 from ssast.data.shards.row_groups import OpenGroup, fetch_group, opened_group
 from ssast.data.shards.row_index import RowIndex
 from ssast.data.shards.shard_file import ShardFile

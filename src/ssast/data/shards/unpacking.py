@@ -16,8 +16,8 @@ from typing import IO, Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from ssast.data.metadata import parquet_files
 from ssast.data.recordings import check_uid
-from ssast.data.shards.places import parquet_files
 from ssast.data.shards.shard_schema import (
     AUDIO_TYPE,
     CSV_KEY,

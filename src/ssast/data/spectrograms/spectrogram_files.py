@@ -10,21 +10,13 @@ import torch
 from torch import Tensor
 
 from ssast.audio.power_spectrogram import FFT_SIZE, HOP, POWER_BINS, POWER_RATE, check_power
-from ssast.data.metadata import POWER_SPECTROGRAM, SPECTROGRAM_FILE
+from ssast.data.metadata import MARKER, POWER_SPECTROGRAM, SPECTROGRAM_FILE
 from ssast.data.recordings import find_recording
 from ssast.data.storage.location import Location
 from ssast.errors import AudioError
 
-MARKER = "spectrograms.json"
-"""Beside the folders of recordings: it says that all of them hold spectrograms, and of which kind."""
 _KIND = {"kind": "power", "n_fft": FFT_SIZE, "hop_length": HOP, "sample_rate_hz": POWER_RATE, "window": "hann"}
 _MOST_BYTES = 2 << 30
-
-
-def marker_of(recordings: Location) -> Location | None:
-    """The file that says that a folder of recordings holds spectrograms; None where they are sound."""
-    place = recordings / MARKER
-    return place if place.exists() else None
 
 
 def write_marker(recordings: Path) -> None:

@@ -10,7 +10,7 @@ from typing import IO, Any
 import torch
 
 from ssast import __version__
-from ssast.data.spectrograms.spectrogram_files import MARKER
+from ssast.data.metadata import MARKER
 from ssast.data.storage.atomic_writes import writable_folder
 from ssast.data.storage.location import Location, as_location
 from ssast.data.tables.label_file import kinds_place
