@@ -24,9 +24,9 @@ from torch.utils.data import Dataset
 from ssast.adapters.embedding import Embedding
 from ssast.adapters.encoders import embedding_model
 from ssast.audio.decode import blocks
+from ssast.data.audio_conf import Judged
 from ssast.data.batch import ClipItem
 from ssast.data.dataset import AudioConf
-from ssast.data.judging import Judged
 from ssast.data.loader import loader
 from ssast.data.recordings import naming
 from ssast.data.tables.label_columns import answer_table, level_table, score_columns

@@ -13,9 +13,9 @@ from torch.utils.data import Dataset
 
 from ssast import redaction
 from ssast.audio.decode import EXTENSIONS
+from ssast.data.audio_conf import Judged
 from ssast.data.batch import ClipItem
 from ssast.data.dataset import AudioConf, check_hold
-from ssast.data.judging import Judged
 from ssast.data.metadata import PARQUET
 from ssast.data.recordings import FRAMES_AT_ONCE, file_blocks, naming
 from ssast.data.shards.collection import opened_anew

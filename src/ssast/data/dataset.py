@@ -14,9 +14,8 @@ from torch.utils.data import Dataset
 
 from ssast.audio import augment
 from ssast.audio.decode import enough_memory_for_clip
-from ssast.data.audio_conf import AudioConf
+from ssast.data.audio_conf import AudioConf, Judged
 from ssast.data.batch import ClipItem
-from ssast.data.judging import Judged
 from ssast.data.loader import Loader, collate, loader
 from ssast.data.order import CROP, ITEM, BlockOrder, EpochSampler, derive_seed
 from ssast.data.prepare import Prepare

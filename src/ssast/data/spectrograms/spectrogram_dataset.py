@@ -5,9 +5,9 @@ Shapes: S values of T frames of F mel bins.
 
 from ssast.audio.power_spectrogram import HOP, POWER_RATE, log_mel_of_power
 from ssast.audio.sound_findings import length_entry
+from ssast.data.audio_conf import as_item
 from ssast.data.batch import ClipItem
 from ssast.data.dataset import AudioDataset
-from ssast.data.judging import as_item
 from ssast.data.recordings import naming
 from ssast.data.spectrograms.spectrogram_files import read_spectrogram
 
