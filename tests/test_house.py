@@ -254,7 +254,7 @@ ELSEWHERE = (
     ("audio/test_container.py", "headers of files", "audio.sizes"),
     ("audio/test_frontend.py", "the numbers that it is made with", "audio.settings"),
     ("audio/test_synthetic_corpus.py", "the corpus speaks with it", "audio.speech_synthesis"),
-    ("audio/test_unfolding.py", "files that unfold to hours, in every reader", "data.long_recordings"),
+    ("audio/test_unfolding.py", "files that unfold to hours, in every reader", ""),
     ("runs/test_sound_findings.py", "what each mode says of recordings", ""),
     ("data/layout/test_file_column.py", "one choice among them", "data.layout.claims data.layout.filenames"),
     ("data/layout/test_file_column.py", "whose a file is", "data.layout.people data.layout.person_files"),

@@ -17,8 +17,8 @@ import torch
 from ssast.audio.conform import conform, conform_waveform, conformed
 from ssast.audio.decode import Recording, blocks, decode
 from ssast.audio.frontend import Frontend
+from ssast.data.batch import LongRecording, WindowReader
 from ssast.data.dataset import AudioConf
-from ssast.data.long_recordings import LongRecording, WindowReader
 from ssast.errors import AudioError
 
 HEARD = """

@@ -17,8 +17,7 @@ from ssast.audio.conform import ORDINARY_SECONDS, conform, conform_waveform
 from ssast.audio.decode import Recording
 from ssast.audio.frontend import WINDOW_MS, Frontend, samples_of
 from ssast.audio.sound_findings import SoundFinding, judge, length_entry
-from ssast.data.batch import ClipItem
-from ssast.data.long_recordings import LongRecording, Open
+from ssast.data.batch import ClipItem, LongRecording, Open
 from ssast.data.prepare import Prepare
 from ssast.data.random_crops import RandomCrop
 from ssast.errors import AudioError, UserError

@@ -12,8 +12,7 @@ from torch import Tensor
 from ssast.audio.conform import conformed
 from ssast.audio.decode import Recording, Span
 from ssast.audio.frontend import WINDOW_MS
-from ssast.data.batch import ClipItem
-from ssast.data.long_recordings import WindowReader
+from ssast.data.batch import ClipItem, WindowReader
 from ssast.errors import AudioError
 
 MARGIN_SECONDS = 0.05

@@ -14,9 +14,8 @@ import torch
 from torch import Tensor
 
 from ssast.audio.frontend import Frontend
-from ssast.data.batch import Batch, ClipItem
+from ssast.data.batch import Batch, ClipItem, WindowReader
 from ssast.data.loader import collate
-from ssast.data.long_recordings import WindowReader
 from ssast.engine.inference import CLIP_ROWS, ROWS_AT_ONCE, FinishedPass, float_lists
 from ssast.model.encoder import SSASTEncoder
 
