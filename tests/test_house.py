@@ -252,7 +252,6 @@ ELSEWHERE = (
     ("audio/test_augment.py", "each alteration is applied", "audio.alterations"),
     ("audio/test_decode.py", "decoding goes through all of them", "audio.conform audio.readers audio.source"),
     ("audio/test_container.py", "headers of files", "audio.sizes"),
-    ("audio/test_frontend.py", "the numbers that it is made with", "audio.settings"),
     ("audio/test_synthetic_corpus.py", "the corpus speaks with it", "audio.speech_synthesis"),
     ("audio/test_unfolding.py", "files that unfold to hours, in every reader", ""),
     ("runs/test_sound_findings.py", "what each mode says of recordings", ""),

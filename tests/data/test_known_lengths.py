@@ -4,8 +4,8 @@ import fsspec
 import numpy as np
 import pytest
 
-from ssast.audio.settings import AudioSettings
 from ssast.data.known_lengths import known_frames
+from ssast.data.prepare import AudioSettings
 from ssast.data.storage import stores
 from ssast.data.storage.location import Location
 

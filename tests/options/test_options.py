@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import yaml
 
-from ssast.audio.settings import USUAL_OVERLAP
+from ssast.data.prepare import USUAL_OVERLAP
 from ssast.errors import UserError
 from ssast.help import options_page
 from ssast.model.checkpoints.config_entries import HIGHEST_OVERLAP

@@ -2,7 +2,7 @@
 
 import pytest
 
-from ssast.audio.settings import AudioSettings
+from ssast.data.prepare import AudioSettings
 from ssast.pages.unheard import UnheardSound
 
 TEN = AudioSettings(target_length=1000)

@@ -12,9 +12,9 @@ import torch
 from numpy.typing import NDArray
 
 from ssast.adapters.encoders import is_pretrained
-from ssast.audio.settings import AudioSettings
 from ssast.data.batch import Batch
 from ssast.data.loader import loader
+from ssast.data.prepare import AudioSettings
 from ssast.engine.hardware import in_precision, pick_device, wants_bf16
 from ssast.engine.inference import loader_size, on_device
 from ssast.engine.lengths import Grouping, answers

@@ -14,7 +14,7 @@ from pathlib import Path
 import torch
 
 from ssast.audio.headers import header_seconds
-from ssast.audio.settings import AudioSettings
+from ssast.data.prepare import AudioSettings
 from ssast.data.shards.collection import Collection, already_open
 from ssast.data.storage import location
 from ssast.data.storage.cache import cache

@@ -21,14 +21,13 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from ssast.audio.decode import Recording
-from ssast.audio.settings import AudioSettings
 from ssast.audio.sound_findings import WRONGS, SoundFinding
 from ssast.data.audio_conf import Judged, as_item
 from ssast.data.audio_files import FileDataset, find_audio
 from ssast.data.batch import Batch, ClipItem
 from ssast.data.dataset import AudioConf
 from ssast.data.loader import loader
-from ssast.data.prepare import Prepare
+from ssast.data.prepare import AudioSettings, Prepare
 from ssast.data.recordings import naming
 from ssast.data.storage.location import Location, as_location, forget
 from ssast.data.tables.label_columns import WINDOW, answer_table, level_table, score_columns

@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 from tqdm import tqdm
 
 from ssast import redaction
-from ssast.audio.settings import AudioSettings
 from ssast.data.batch import Batch
+from ssast.data.prepare import AudioSettings
 from ssast.data.storage.atomic_writes import atomic_file
 from ssast.data.storage.disk_names import apart
 from ssast.data.tables.ratings import Ratings, columns_of, with_raters

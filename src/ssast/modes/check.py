@@ -9,8 +9,8 @@ import pandas as pd
 from tqdm import tqdm
 
 from ssast import redaction
-from ssast.audio.settings import AudioSettings
 from ssast.data.dataset import AudioConf
+from ssast.data.prepare import AudioSettings
 from ssast.data.shards.collection import opened
 from ssast.data.storage.atomic_writes import atomic_file
 from ssast.data.storage.location import Location, forget

@@ -7,7 +7,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from ssast.audio.settings import AudioSettings
+from ssast.data.prepare import AudioSettings
 from ssast.data.storage.atomic_writes import at_home, atomic_folder
 from ssast.errors import UserError
 from ssast.model import reference

@@ -4,7 +4,7 @@ from pathlib import Path
 
 from ssast.adapters.hugging_face_ast import to_ast
 from ssast.adapters.onnx import to_onnx
-from ssast.audio.settings import AudioSettings
+from ssast.data.prepare import AudioSettings
 from ssast.data.storage.atomic_writes import atomic_folder
 from ssast.model.checkpoints.detect import OWN_FINETUNED, OWN_PRETRAINED, Detected, detect
 from ssast.model.classification import SSASTForAudioClassification

@@ -7,8 +7,8 @@ from pathlib import Path
 import pyarrow as pa
 from torch import Tensor
 
-from ssast.audio.settings import AudioSettings
 from ssast.data.batch import Batch
+from ssast.data.prepare import AudioSettings
 from ssast.engine import distributed
 from ssast.engine.inference import FinishedPass
 from ssast.engine.lengths import Grouping

@@ -5,7 +5,7 @@ from array import array
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from ssast.audio.settings import AudioSettings
+from ssast.data.prepare import AudioSettings
 
 _SLACK_SECONDS = 0.025
 """One more window of the spectrogram would fit into this; where a clip_length cuts, one more step of 10 ms counts."""

@@ -9,13 +9,12 @@ from typing import Any
 import torch
 
 from ssast.audio.alterations import ALTERATIONS, SPECTROGRAM_ALTERATIONS
-from ssast.audio.settings import AudioSettings
 from ssast.data.batch import Batch
 from ssast.data.dataset import AudioDataset
 from ssast.data.loader import Loader, loader
 from ssast.data.metadata import marker_of
 from ssast.data.plain_features import MeasuringPrepare, PlainFeatures
-from ssast.data.prepare import Prepare
+from ssast.data.prepare import AudioSettings, Prepare
 from ssast.data.spectrograms.spectrogram_dataset import SpectrogramDataset
 from ssast.data.storage.location import Location
 from ssast.engine.inference import loader_size

@@ -17,13 +17,12 @@ from torch import Tensor
 from tqdm import tqdm
 
 from ssast import __version__
-from ssast.audio.settings import AudioSettings
 from ssast.audio.sound_findings import SoundFinding
 from ssast.data.batch import Batch
 from ssast.data.dataset import AudioDataset
 from ssast.data.features import FeatureStore, KeptFindings, PooledBatches, States, StatesTable, Values, weights_name
 from ssast.data.loader import Loader
-from ssast.data.prepare import Prepare
+from ssast.data.prepare import AudioSettings, Prepare
 from ssast.data.storage.cache import cache, fingerprint_of
 from ssast.data.storage.fingerprints import recording_fingerprints
 from ssast.engine import distributed, inference

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from ssast.audio.settings import AudioSettings
+from ssast.data.prepare import AudioSettings
 from ssast.data.tables.targets import read_labels
 from ssast.errors import UserError
 from ssast.model.checkpoints.config_entries import check_labels

@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from ssast.audio.settings import OPTION_OF, AudioSettings
+from ssast.data.prepare import OPTION_OF, AudioSettings
 from ssast.data.tables.balance import positive_weights
 from ssast.engine import distributed
 from ssast.engine.hardware import Engine, clips_that_fit, pays_to_compile

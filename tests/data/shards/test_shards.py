@@ -12,11 +12,11 @@ import pyarrow.parquet as pq
 import pytest
 import torch
 
-from ssast.audio.settings import AudioSettings
 from ssast.data.audio_files import find_audio
 from ssast.data.dataset import AudioDataset
 from ssast.data.known_lengths import known_frames
 from ssast.data.loader import loader
+from ssast.data.prepare import AudioSettings
 from ssast.data.recordings import load_recording, metadata_of
 from ssast.data.shards import shards as held
 from ssast.data.shards.ahead import Ahead

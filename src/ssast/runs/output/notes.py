@@ -5,7 +5,7 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from ssast.audio.settings import AudioSettings
+from ssast.data.prepare import AudioSettings
 from ssast.engine import distributed
 from ssast.options.record import RunRecord
 from ssast.pages.sound_finding_sentences import finding_counts
