@@ -27,7 +27,7 @@ from ssast.data.batch import Batch
 from ssast.data.loader import Loader
 from ssast.data.storage.atomic_writes import first_line
 from ssast.data.storage.cache import Cache, fingerprint_of
-from ssast.data.storage.kept_values import KeptValues
+from ssast.data.storage.fingerprints import KeptValues
 from ssast.errors import UserError
 from ssast.safe_reading import json_of
 

@@ -18,8 +18,7 @@ from ssast.data.batch import Batch
 from ssast.data.features import Values, packed_floats, unpacked_floats
 from ssast.data.prepare import Prepare
 from ssast.data.storage.cache import Cache
-from ssast.data.storage.fingerprints import fingerprint_of
-from ssast.data.storage.kept_values import KeptValues
+from ssast.data.storage.fingerprints import KeptValues, fingerprint_of
 
 _FORMAT = "plain 2"
 _SILENCE = 1e-10

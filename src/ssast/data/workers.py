@@ -1,6 +1,7 @@
-"""Load with worker processes, and go on where one dies: the recording that killed it is found and named.
+"""Work beside the main thread: processes that load, and threads that ask disks and stores, which keep one waiting.
 
-A decoder written in C that meets damaged bytes may end its process, and so may a system that runs out of memory.
+Loading goes on where a process dies: the recording that killed it is found and named. A decoder written in C that meets
+damaged bytes may end its process, and so may a system that runs out of memory.
 """
 
 import multiprocessing
@@ -8,11 +9,12 @@ import os
 import pickle
 import signal
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from itertools import islice
 from multiprocessing import parent_process
 from multiprocessing.connection import wait
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from torch.utils.data import DataLoader, Sampler
@@ -146,3 +148,19 @@ def _watch(sentinel: int, parent: int) -> None:
     while not wait([sentinel], timeout=_POLL_SECONDS) and os.getppid() == parent:
         pass
     os._exit(1)
+
+
+_One = TypeVar("_One")
+_Made = TypeVar("_Made")
+AT_ONCE = 8
+"""So many are asked of a store at a time."""
+_AHEAD = 32
+"""So many calls a thread are waiting at most: each takes more memory than what it gives."""
+
+
+def in_threads(one: Callable[[_One], _Made], of: Iterable[_One], threads: int = AT_ONCE) -> Iterator[_Made]:
+    """What a function gives for each, in their order, asked for in so many threads."""
+    left = iter(of)
+    with ThreadPoolExecutor(threads) as pool:
+        while some := list(islice(left, _AHEAD * threads)):
+            yield from pool.map(one, some)

@@ -4,7 +4,7 @@ import threading
 from collections.abc import Callable, Sequence
 from queue import SimpleQueue
 
-from ssast.data.storage.threads import in_threads
+from ssast.data.workers import in_threads
 
 BLOCKS_AHEAD = 4
 """So many row groups are on their way beside those that are read."""

@@ -20,8 +20,7 @@ from ssast.data.shards.shard_plan import MB
 from ssast.data.shards.shard_writer import PackedClip
 from ssast.data.storage import location
 from ssast.data.storage.location import Location, Missing
-from ssast.data.storage.threads import in_threads
-from ssast.data.workers import Workers, killed
+from ssast.data.workers import Workers, in_threads, killed
 from ssast.errors import AudioError, UserError
 
 LOOKED_AT_ONCE = 8

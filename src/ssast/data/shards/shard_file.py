@@ -18,8 +18,8 @@ import pyarrow.parquet as pq
 from ssast.data.storage.cache import cache, fingerprint_of
 from ssast.data.storage.location import READ_TRIES, Location
 from ssast.data.storage.ranges import fetch_range
-from ssast.data.storage.threads import in_threads
 from ssast.data.storage.unfolding import LEAST_ROW_BYTES, UnfoldingError, bounded_table, check_names, chunk_stretch
+from ssast.data.workers import in_threads
 from ssast.errors import UserError
 
 _T = TypeVar("_T")

@@ -12,9 +12,9 @@ from contextlib import closing
 
 import pytest
 
-from ssast.data.storage import kept_values
+from ssast.data.storage import fingerprints
 from ssast.data.storage.cache import Cache
-from ssast.data.storage.kept_values import KeptValues
+from ssast.data.storage.fingerprints import KeptValues
 
 
 def key(number: int) -> str:
@@ -60,7 +60,7 @@ def test_processes_keep_values_beside_each_other(tmp_path):
 
 
 def test_the_older_half_is_forgotten_where_there_is_too_much(tmp_path, monkeypatch):
-    monkeypatch.setattr(kept_values, "_LEAST", 100_000)
+    monkeypatch.setattr(fingerprints, "_LEAST", 100_000)
     for number in range(40):
         with KeptValues(Cache(tmp_path, 0)) as kept:
             for part in range(10):

@@ -2,7 +2,7 @@
 
 import threading
 
-from ssast.data.storage.threads import in_threads
+from ssast.data.workers import in_threads
 
 
 def test_answers_come_in_order_and_few_are_asked_for_ahead():
