@@ -363,7 +363,7 @@ ELSEWHERE = (
     ("runs/test_leaks.py", "private runs let no name out", ""),
     ("runs/test_not_finite.py", "no answer is NaN or infinity", ""),
     ("runs/test_offline.py", "nothing is sent unasked", ""),
-    ("runs/test_workers_threads.py", "the number of threads", ""),
+    ("runs/test_threads.py", "the number of threads", ""),
     ("runs/test_ways_to_train.py", "ways to train beside the plain one", ""),
 )
 TESTS = Path(__file__).resolve().parent
