@@ -115,3 +115,21 @@ def test_the_clip_whose_answer_is_not_finite_is_named_and_others_are_not(value, 
 def test_the_windows_of_one_recording_are_named_once():
     with pytest.raises(AudioError, match=r"for the clip a \(and for 1 more\)"):
         check_answers(["a", "a", "b"], torch.full((3, 2), torch.nan))
+
+
+@pytest.mark.parametrize("kind", [torch.int8, torch.bool], ids=str)
+def test_weights_of_another_kind_than_floating_point_are_refused(tuned, published, tmp_path, kind):
+    """A quantised copy without its scales was taken as it stood, and its scores were those of no model."""
+    said = "holds numbers of the kind " + str(kind).removeprefix("torch.")
+    state = {name: value.to(kind) for name, value in load_file(tuned / "model.safetensors").items()}
+    shutil.copytree(tuned, tmp_path / "folder")
+    save_file(state, tmp_path / "folder" / "model.safetensors")
+    with pytest.raises(UserError, match=said):
+        SSASTForAudioClassification.from_pretrained(tmp_path / "folder")
+    torch.save(state, tmp_path / "older.pt")
+    settings = {name: SIZES[name] for name in ("num_mel_bins", "target_length")} | {"weighted": False}
+    with pytest.raises(UserError, match=said):
+        read_legacy(tmp_path / "older.pt", settings)
+    key = "module.v.blocks.0.attn.qkv.weight"
+    with pytest.raises(UserError, match=said):
+        read_checkpoint(published(change=lambda state: state | {key: state[key].to(kind)}))

@@ -1,4 +1,4 @@
-"""Refuse NaN and infinite numbers in weights and answers, and weights that are far too large.
+"""Refuse NaN and infinite numbers in weights and answers, and weights that are far too large or of another kind.
 
 Weights are looked at where a checkpoint is made and where a model is saved, answers where they leave a model.
 Shapes: B clips.
@@ -43,6 +43,22 @@ def check_weights(state_dict: Mapping[str, Tensor], source: str) -> None:
             "or train the model anew with a lower learning rate.",
             path=source,
         )
+
+
+def in_float32(tensors: Mapping[str, Tensor], source: str) -> dict[str, Tensor]:
+    """The tensors as float32; UserError that names the first one whose numbers cannot be weights by their kind.
+
+    Whole numbers are what a quantised copy holds: without the scales that belong to them they are no weights.
+    """
+    for name, tensor in tensors.items():
+        if not tensor.is_floating_point():
+            kind = str(tensor.dtype).removeprefix("torch.")
+            raise UserError(
+                f"the weights of {source} cannot be used: {name} holds numbers of the kind {kind}, and floating-point "
+                "ones were expected; give the model as it was before it was quantised.",
+                path=source,
+            )
+    return {name: tensor.float() for name, tensor in tensors.items()}
 
 
 def check_answers(uids: Sequence[str], answers: Tensor, what: str = "the model's answer") -> Tensor:

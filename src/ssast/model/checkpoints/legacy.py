@@ -19,6 +19,7 @@ from ssast.model.checkpoints.config_entries import MOST_OF_ENTRY
 from ssast.model.checkpoints.pickles import Made, NamedObject, Refused, read_pickle
 from ssast.model.checkpoints.torch_file import load_tensors
 from ssast.model.encoder import SIZES
+from ssast.model.finite import in_float32
 from ssast.model.head import DENSE, PUBLISHED_HEAD
 from ssast.safe_reading import brief
 
@@ -112,7 +113,7 @@ def read_legacy(path: str | os.PathLike, settings: Mapping[str, Any]) -> Checkpo
         tensors.pop("weightsum", None)
     _check_positions(tensors["v.pos_embed"], config, str(place))
     _check_labels(config, str(place))
-    return Checkpoint(str(place), config, {key: value.float() for key, value in tensors.items()})
+    return Checkpoint(str(place), config, in_float32(tensors, str(place)))
 
 
 def read_sizes(place: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:

@@ -19,7 +19,7 @@ from ssast.errors import UserError
 from ssast.model.checkpoints.checkpoint import Checkpoint, check_header, load_exactly, looks_like_hub_name
 from ssast.model.checkpoints.config_entries import USUAL, check_entries
 from ssast.model.checkpoints.model_card import _RECORD, ADDRESS, CARD, model_card
-from ssast.model.finite import check_weights
+from ssast.model.finite import check_weights, in_float32
 from ssast.safe_reading import brief, json_file, text_of
 
 CONFIG, WEIGHTS = "config.json", "model.safetensors"
@@ -96,12 +96,12 @@ def _read_files(config_file: Path, weights_file: Path, source: str, **beside: An
     config = USUAL | config
     try:
         check_header(weights_file)
-        state_dict = {key: value.float() for key, value in load_file(weights_file).items()}
+        tensors = load_file(weights_file)
     except Exception as error:  # safetensors has its own exceptions besides OSError
         raise UserError(
             f"{WEIGHTS} of {source} cannot be read ({error}); save or copy the model again.", path=source
         ) from error
-    return Checkpoint(source, config, state_dict, **beside)
+    return Checkpoint(source, config, in_float32(tensors, source), **beside)
 
 
 def read_hub(name: str, **hub: Any) -> Checkpoint:

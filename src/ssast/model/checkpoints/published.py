@@ -15,6 +15,7 @@ from ssast.model.checkpoints.legacy import is_patch, width_of
 from ssast.model.checkpoints.model_folder import WEIGHTS, read_folder
 from ssast.model.checkpoints.torch_file import load_tensors
 from ssast.model.encoder import SIZES, SSASTEncoder
+from ssast.model.finite import in_float32
 from ssast.safe_reading import brief
 
 # Published: the heads of the image model that the encoder was made from stay in the file, unused.
@@ -108,8 +109,8 @@ def _read_published(tensors: dict[str, Tensor], source: str) -> Checkpoint:
             "published.",
             path=source,
         )
-    kept = {key: value.float() for key, value in tensors.items() if not key.startswith(_FRAGMENTS)}
-    return Checkpoint(source, config, kept)
+    kept = {key: value for key, value in tensors.items() if not key.startswith(_FRAGMENTS)}
+    return Checkpoint(source, config, in_float32(kept, source))
 
 
 def _refuse_foreign(tensors: dict[str, Tensor], source: str) -> None:
