@@ -2,12 +2,14 @@
 
 import base64
 import contextlib
+import ctypes
 import gc
 import json
 import os
 import select
 import signal
 import socket
+import sqlite3
 import subprocess
 import sys
 import tempfile
@@ -28,6 +30,7 @@ import soundfile
 gc.disable()  # until all is collected: what is imported stays, and looking for garbage in it takes a tenth of the time
 
 REPOSITORY = Path(__file__).resolve().parents[1]
+LIBC = ctypes.CDLL(None)
 
 
 def pytest_collection_finish() -> None:
@@ -35,6 +38,16 @@ def pytest_collection_finish() -> None:
     gc.freeze()
     gc.enable()
     gc.set_threshold(5000, 20, 20)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _memory_given_back() -> Iterator[None]:
+    """After each file: models that came and went leave gigabytes of gaps, and every fork copies the table of them."""
+    yield
+    gc.collect()
+    gc.freeze()
+    if hasattr(LIBC, "malloc_trim"):  # of glibc alone
+        LIBC.malloc_trim(0)
 
 
 class Killed(BaseException):
@@ -367,11 +380,28 @@ def full_width(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(SIZES, "tiny", Size(192, 3))
 
 
+@pytest.fixture
+def slim_nokd(monkeypatch: pytest.MonkeyPatch) -> None:
+    """`base_nokd` as wide as tiny: where what counts is that it has one prefix token, not its 350 MB."""
+    from ssast.model.encoder import SIZES, Size
+
+    monkeypatch.setitem(SIZES, "base_nokd", Size(192, 3, prefix=1))
+
+
 @pytest.fixture(scope="session", autouse=True)
 def _no_wait_for_the_disk() -> Iterator[None]:
     """What tests write need not outlive a power cut; a run waits for the disk a dozen times."""
+    connect = sqlite3.connect
+
+    def without_waiting(*words: Any, **named: Any) -> sqlite3.Connection:
+        database = connect(*words, **named)
+        with contextlib.suppress(sqlite3.Error):  # a damaged one says so where it is asked
+            database.execute("PRAGMA synchronous = OFF")
+        return database
+
     with pytest.MonkeyPatch.context() as patched:
         patched.setattr(os, "fsync", lambda number: None)
+        patched.setattr(sqlite3, "connect", without_waiting)
         yield
 
 

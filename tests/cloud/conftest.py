@@ -260,6 +260,7 @@ class _Handler(BaseHTTPRequestHandler):
     """One request through the proxy."""
 
     protocol_version = "HTTP/1.1"
+    disable_nagle_algorithm = True
     trickles = False
 
     def _pass(self) -> None:

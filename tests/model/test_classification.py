@@ -35,7 +35,7 @@ def test_logits_are_the_head_over_the_pooled_layer(noise, task, layer):
     torch.testing.assert_close(model(clips), model.mlp_head(pooled), atol=1e-5, rtol=1e-4)
 
 
-def test_base_nokd_pools_its_single_class_token(noise):
+def test_base_nokd_pools_its_single_class_token(noise, slim_nokd):
     model = SSASTForAudioClassification(2, **{**SIZES, "model_size": "base_nokd"}, seed=0).eval()
     state = model.hidden_states(noise(1, 96, 64))[-1]
     torch.testing.assert_close(model.extract_embedding(noise(1, 96, 64), "pt"), state[:, 0], atol=1e-5, rtol=1e-4)

@@ -9,7 +9,7 @@ from ssast.model.encoder import SSASTEncoder
 from ssast.model.explain import occlusion, relevance
 from ssast.model.pretraining import SSASTForPreTraining
 
-pytestmark = pytest.mark.usefixtures("narrow")
+pytestmark = pytest.mark.usefixtures("narrow", "slim_nokd")
 
 FRAMES, BINS = 32, 32
 FRAME, PATCH = {"fshape": 32, "tshape": 4}, {"fshape": 8, "tshape": 8}
