@@ -92,6 +92,16 @@ def test_the_least_recently_used_goes_first(tmp_path):
     assert contents(tmp_path) == [key(0), key(2), key(3)]
 
 
+def test_what_was_asked_for_stays_where_the_clock_was_set_back(tmp_path):
+    """It was the oldest content then, so it went to make room for itself."""
+    store = Cache(tmp_path, 100)
+    for number in range(3):
+        ahead = time.time() + 3600 + number
+        os.utime(store.get(key(number), 30, filling(b"x" * 30)), (ahead, ahead))
+    assert store.get(key(7), 30, filling(b"y" * 30)).read_bytes() == b"y" * 30
+    assert contents(tmp_path) == [key(1), key(2), key(7)]
+
+
 def test_the_cache_never_grows_over_its_limit(tmp_path):
     store = Cache(tmp_path, 1000)
     for number in range(40):

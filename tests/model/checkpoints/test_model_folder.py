@@ -145,6 +145,21 @@ def test_a_damaged_or_foreign_folder_gets_a_sentence(tmp_path, pretrainer, damag
         SSASTForPreTraining.from_pretrained(tmp_path)
 
 
+@pytest.mark.parametrize("what", ["a link to nothing", "a link to itself", "a folder", "a pipe"])
+def test_thresholds_that_are_there_and_cannot_be_read_are_not_taken_for_none(tmp_path, classifier, what):
+    """A copy that git-annex or DVC has not filled holds links to nothing: scores came with 0.5 for every label."""
+    place = tmp_path / "run" / "thresholds.json"
+    classifier.save_pretrained(tmp_path / "run")
+    if what.startswith("a link"):
+        place.symlink_to(place if what.endswith("itself") else "../objects/gone")
+    elif what == "a folder":
+        place.mkdir()
+    else:
+        os.mkfifo(place)
+    with pytest.raises(UserError, match=r"thresholds\.json (is a link out of the model folder|cannot be read)"):
+        SSASTForAudioClassification.from_pretrained(tmp_path / "run")
+
+
 def test_the_folder_of_a_cross_validation_names_a_model_in_it(tmp_path, pretrainer):
     for fold in ("fold-2", "fold-1"):
         pretrainer.save_pretrained(tmp_path / "run" / fold)

@@ -112,12 +112,12 @@ class Cache:
             if error.errno not in FULL:
                 raise
             with self._lock("room"):
-                self._shrink(self._size() // 2)  # others may have filled the disk
+                self._shrink(self._size() // 2, place)  # others may have filled the disk
             added = self._fetch(place, fill)
         with self._lock("room"):
             before = self._noted()
             if before is None or before + added > self.limit:
-                self._shrink(self.limit)
+                self._shrink(self.limit, place)
             else:
                 self._note(before + added)
 
@@ -141,14 +141,19 @@ class Cache:
             if is_orphan(stray.name):
                 shutil.rmtree(stray, ignore_errors=True) if stray.is_dir() else stray.unlink(missing_ok=True)
 
-    def _shrink(self, limit: int) -> None:
-        """Look at all contents, and where there is more than `limit` delete the least recently used."""
+    def _shrink(self, limit: int, asked: Path) -> None:
+        """Look at all contents, and where there is more than `limit` delete the least recently used.
+
+        What was asked for stays, which is not the newest where the clock was set back.
+        """
         found = sorted(self._files())
         total = sum(size for _, size, _ in found)
         wanted = total if total <= limit else limit * SHRINK_TO
-        for _, size, file in found[:-1]:  # the newest is the one that was asked for
+        for _, size, file in found:
             if total <= wanted:
                 break
+            if file == str(asked):
+                continue
             Path(file).unlink(missing_ok=True)
             Path(file).with_suffix(SUM).unlink(missing_ok=True)
             total -= size

@@ -47,7 +47,7 @@ def read_folder(folder: str | os.PathLike) -> Checkpoint:
     lacking = [name for name in (CONFIG, WEIGHTS) if not os.path.isfile(path / name)]
     if lacking:
         raise UserError(f"{path} has no {' and no '.join(lacking)}; give {_instead_of(path)}.", path=path)
-    there = [name for name in _BESIDE if os.path.isfile(path / name)]
+    there = [name for name in _BESIDE if os.path.lexists(path / name)]
     for name in there:
         _stay_inside(path, path / name)
     beside = {name: _read_text(path / name) for name in there}
