@@ -41,7 +41,7 @@ if TYPE_CHECKING:
     from ssast.modes.sweep import sweep
     from ssast.modes.unpack import unpack
     from ssast.modes.upload import upload
-    from ssast.runs.paths import weights
+    from ssast.runs.context import weights
 
 __version__ = "0.1.0"
 
@@ -58,7 +58,7 @@ _HOMES = {
     "AudioDataset": "ssast.data.dataset:AudioDataset",
     "Frontend": "ssast.audio.frontend:Frontend",
     "SpeechEmbedder": "ssast.adapters.scikit_learn:SpeechEmbedder",
-    "weights": "ssast.runs.paths:weights",
+    "weights": "ssast.runs.context:weights",
     # The seed's names of the two models.
     "ASTModel_pretrain": "ssast.model.pretraining:SSASTForPreTraining",
     "ASTModel_finetune": "ssast.engine.predictor:SSASTForAudioClassification",

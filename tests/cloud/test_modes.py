@@ -13,7 +13,7 @@ import ssast
 from ssast import cli
 from ssast.data.storage import stores
 from ssast.data.storage.location import Location
-from ssast.runs.paths import MODEL_FOLDER
+from ssast.runs.context import MODEL_FOLDER
 
 pytestmark = pytest.mark.usefixtures("narrow")
 

@@ -12,7 +12,7 @@ import pytest
 from ssast.data.storage.location import Location
 from ssast.dataset_audit.listening import listen, listen_to_all
 from ssast.modes import audit, check
-from ssast.runs.paths import Paths
+from ssast.runs.context import Paths
 
 pytestmark = pytest.mark.usefixtures("told_soon")
 

@@ -26,10 +26,9 @@ from ssast.options.options import SPECS, Options
 from ssast.options.record import resolve
 from ssast.runs import features
 from ssast.runs.batches import ClipReader
-from ssast.runs.context import RunContext
+from ssast.runs.context import Paths, RunContext
 from ssast.runs.features import Pooler, own_states
 from ssast.runs.models import ModelSettings, audio_settings, classification_model
-from ssast.runs.paths import Paths
 from ssast.runs.rows import Rows
 
 pytestmark = pytest.mark.usefixtures("narrow", "own_cache")

@@ -13,10 +13,9 @@ from ssast.modes.finetune import finetune
 from ssast.options.record import RunRecord, resolve
 from ssast.pages.sentences import how_sure
 from ssast.runs.batches import ClipReader
-from ssast.runs.context import RunContext
+from ssast.runs.context import Paths, RunContext
 from ssast.runs.models import audio_settings
 from ssast.runs.output.folder import open_folder
-from ssast.runs.paths import Paths
 from ssast.runs.results import ScoreReport, score_predictions, write_report, write_scores
 from ssast.runs.rows import check_yes_no, rows
 from ssast.runs.thresholds import read_thresholds

@@ -5,7 +5,7 @@ import pytest
 from ssast.errors import UserError
 from ssast.options.record import resolve
 from ssast.runs import training_rows
-from ssast.runs.paths import Paths
+from ssast.runs.context import Paths
 from ssast.runs.training_rows import trained_rows
 
 

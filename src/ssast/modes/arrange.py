@@ -29,11 +29,10 @@ from ssast.options.record import RunRecord
 from ssast.pages.tables import counted
 from ssast.processors import worker_count
 from ssast.runs.arranged import Arranged, tell_files
-from ssast.runs.context import say
+from ssast.runs.context import Paths, say
 from ssast.runs.output.folder import fingerprint, versions
 from ssast.runs.output.recording_copies import copy_recordings, note_row
 from ssast.runs.output.skipped_recordings import SkippedRecordings
-from ssast.runs.paths import Paths
 from ssast.runs.wrapping.wrapper import Mode
 from ssast.safe_reading import some
 

@@ -27,13 +27,12 @@ from ssast.pages.html import write_page
 from ssast.pages.maps import BY_LABEL, ClipGroup, attention_summary, bin_hz, frame_seconds
 from ssast.pages.tables import counted
 from ssast.runs.batches import ClipReader
-from ssast.runs.context import RunContext, say
+from ssast.runs.context import Paths, RunContext, say
 from ssast.runs.explaining.clips import Chosen, chosen
 from ssast.runs.explaining.explainer import ClipExplainer, Explanation, Finetuned, Pretrained
 from ssast.runs.models import Model, ModelSettings, audio_settings, finetuned_model, model_settings
 from ssast.runs.output.folder import fingerprint, open_folder
 from ssast.runs.output.notes import note_recordings
-from ssast.runs.paths import Paths
 from ssast.runs.wrapping.wrapper import Mode
 from ssast.safe_reading import some
 

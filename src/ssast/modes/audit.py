@@ -38,10 +38,9 @@ from ssast.options.record import RunRecord, read_mapping
 from ssast.pages.html import write_page
 from ssast.pages.tables import text_table
 from ssast.processors import worker_count
-from ssast.runs.context import say, words_in
+from ssast.runs.context import Paths, collection_in, say, words_in
 from ssast.runs.models import audio_settings
 from ssast.runs.output.folder import fingerprint, open_folder, record_path, versions
-from ssast.runs.paths import Paths, collection_in
 from ssast.runs.results import RESAMPLES_SEED
 from ssast.runs.rows import data_name
 from ssast.runs.training_rows import Trained, trained_rows

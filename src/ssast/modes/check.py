@@ -25,10 +25,9 @@ from ssast.options.options import Options
 from ssast.options.record import RunRecord
 from ssast.pages.unheard import UnheardSound
 from ssast.processors import worker_count
-from ssast.runs.context import say
+from ssast.runs.context import Paths, collection_in, collection_of, say
 from ssast.runs.models import audio_settings
 from ssast.runs.output.folder import fingerprint, open_folder
-from ssast.runs.paths import Paths, collection_in, collection_of
 from ssast.runs.wrapping.wrapper import Mode
 
 FAULTY = 1

@@ -21,10 +21,9 @@ from ssast.model.finite import farthest
 from ssast.model.pretraining import SSASTForPreTraining
 from ssast.options.options import Options
 from ssast.options.record import RunRecord, public_options
-from ssast.runs.context import say
+from ssast.runs.context import Paths, say
 from ssast.runs.models import Model, ModelSettings, audio_settings, read_finetuned
 from ssast.runs.output.folder import fingerprint, versions
-from ssast.runs.paths import Paths
 from ssast.runs.wrapping.wrapper import Mode
 
 _CLIPS, _SEED = 2, 0

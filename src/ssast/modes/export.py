@@ -11,9 +11,8 @@ from ssast.model.classification import SSASTForAudioClassification
 from ssast.model.pretraining import SSASTForPreTraining
 from ssast.modes.convert import check_model, free_folder, model_of
 from ssast.options.options import Options
-from ssast.runs.context import say
+from ssast.runs.context import Paths, say
 from ssast.runs.models import Model, ModelSettings, audio_settings
-from ssast.runs.paths import Paths
 from ssast.runs.wrapping.wrapper import Mode
 
 WAYS = {"onnx": to_onnx, "ast": to_ast}

@@ -33,10 +33,9 @@ from ssast.model.finite import check_weights
 from ssast.model.head import PUBLISHED_HEAD
 from ssast.model.label_kinds import LabelKinds
 from ssast.options.options import Options
-from ssast.runs.context import say
+from ssast.runs.context import Paths, say
 from ssast.runs.legacy_models import remembered_arguments
 from ssast.runs.output.folder import fingerprint
-from ssast.runs.paths import Paths
 from ssast.runs.thresholds import read_thresholds
 from ssast.runs.wrapping.wrapper import Mode
 from ssast.safe_reading import brief, some

@@ -27,10 +27,9 @@ from ssast.options.options import Options
 from ssast.options.record import RunRecord
 from ssast.pages.tables import counted
 from ssast.processors import worker_count
-from ssast.runs.context import say
+from ssast.runs.context import Paths, collection_in, say
 from ssast.runs.output.folder import fingerprint, versions
 from ssast.runs.output.skipped_recordings import JOURNAL, SkippedRecordings
-from ssast.runs.paths import Paths, collection_in
 from ssast.runs.wrapping.wrapper import Mode
 
 _FOUND_SECONDS = 3.0

@@ -15,8 +15,7 @@ from ssast.options.options import Options
 from ssast.pages.html import write_page
 from ssast.pages.retest_page import retest_page
 from ssast.pages.tables import number, span, text_table
-from ssast.runs.context import needed, run_names, say, words_in
-from ssast.runs.paths import Paths
+from ssast.runs.context import Paths, needed, run_names, say, words_in
 from ssast.runs.results import RESAMPLES_SEED
 from ssast.runs.reviewing.repeated_recordings import Repeats, find_repeats, read_embeddings, read_scores, table_of
 from ssast.runs.wrapping.wrapper import Mode

@@ -16,11 +16,10 @@ from ssast.errors import UserError
 from ssast.options.options import SPECS, Options
 from ssast.options.record import write_mapping
 from ssast.runs.batches import ClipReader
-from ssast.runs.context import RunContext, say
+from ssast.runs.context import RunContext, say, split_place
 from ssast.runs.models import audio_settings
 from ssast.runs.output.folder import fingerprint, open_folder
 from ssast.runs.output.notes import note_recordings
-from ssast.runs.paths import split_place
 from ssast.runs.rows import Rows
 from ssast.runs.wrapping.wrapper import Mode
 

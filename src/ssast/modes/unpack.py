@@ -16,8 +16,7 @@ from ssast.errors import UserError
 from ssast.options.options import Options
 from ssast.pages.tables import counted
 from ssast.processors import worker_count
-from ssast.runs.context import say
-from ssast.runs.paths import Paths
+from ssast.runs.context import Paths, say
 from ssast.runs.wrapping.wrapper import Mode
 
 _RECORDINGS, _TABLES = "recordings", "splits"

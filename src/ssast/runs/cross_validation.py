@@ -25,11 +25,10 @@ from ssast.options.record import RunRecord
 from ssast.pages.shown_kinds import SHOWN
 from ssast.pages.tables import TITLES, number, text_table
 from ssast.runs.batches import ClipReader
-from ssast.runs.context import RunContext, say
+from ssast.runs.context import Paths, RunContext, say, split_place
 from ssast.runs.models import audio_settings
 from ssast.runs.output.folder import open_folder, used_files
 from ssast.runs.output.skipped_recordings import read_reasons
-from ssast.runs.paths import Paths, split_place
 from ssast.runs.results import ScoreReport, write_report, write_scores
 from ssast.runs.reviewing.groups import group_columns, value_column
 from ssast.runs.reviewing.plain_baseline import read_plain_scores

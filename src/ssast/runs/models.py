@@ -19,10 +19,9 @@ from ssast.model.pretraining import SSASTForPreTraining
 from ssast.options.options import Options
 from ssast.options.record import RunRecord
 from ssast.options.records import MODES
-from ssast.runs.context import needed, say
+from ssast.runs.context import Paths, needed, say
 from ssast.runs.legacy_models import legacy_model
 from ssast.runs.output.folder import kept_pieces
-from ssast.runs.paths import Paths
 from ssast.runs.rows import Rows
 from ssast.safe_reading import json_file
 

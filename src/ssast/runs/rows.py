@@ -31,8 +31,7 @@ from ssast.data.tables.splits import read_split, split_validation
 from ssast.data.tables.targets import read_labels
 from ssast.errors import UserError
 from ssast.model.label_kinds import KIND_WORDS, NUMBER, YES_NO, LabelKinds
-from ssast.runs.context import needed, say
-from ssast.runs.paths import Paths, collection_in, split_place
+from ssast.runs.context import Paths, collection_in, needed, say, split_place
 from ssast.safe_reading import some
 
 

@@ -29,7 +29,7 @@ from ssast.options.record import RunRecord
 from ssast.pages.remarks import unchosen_sentence
 from ssast.pages.sound_finding_sentences import finding_counts, finding_sentences
 from ssast.runs.batches import ClipReader, RowBatches
-from ssast.runs.context import RunContext, say
+from ssast.runs.context import Paths, RunContext, say
 from ssast.runs.features import Pooler, own_states, pooled_rows
 from ssast.runs.models import compile_blocks
 from ssast.runs.output.changed_recordings import RememberedRecordings
@@ -37,7 +37,6 @@ from ssast.runs.output.folder import fingerprint
 from ssast.runs.output.notes import Listening, note_recordings
 from ssast.runs.output.skipped_recordings import JOURNAL, SkippedRecordings
 from ssast.runs.overlap import overlap
-from ssast.runs.paths import Paths
 from ssast.runs.results import ScoreReport, named_subjects, write_report, write_scores
 from ssast.runs.resumable_inference import Passes
 from ssast.runs.reviewing.development import property_table, save_development

@@ -16,7 +16,7 @@ from ssast.data.tables.splits import find_split, read_split
 from ssast.errors import UserError
 from ssast.options.privacy import revealed
 from ssast.options.record import read_mapping
-from ssast.runs.paths import Paths
+from ssast.runs.context import Paths
 from ssast.safe_reading import MOST_BYTES, brief
 
 

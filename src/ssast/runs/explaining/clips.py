@@ -12,8 +12,7 @@ from ssast.data.storage.location import Location
 from ssast.errors import UserError
 from ssast.model.label_kinds import LabelKinds
 from ssast.runs.batches import ClipReader
-from ssast.runs.context import say, words_in
-from ssast.runs.paths import Paths
+from ssast.runs.context import Paths, say, words_in
 from ssast.runs.rows import Rows, named_recordings, rows
 
 

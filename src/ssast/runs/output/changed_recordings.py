@@ -12,7 +12,7 @@ from ssast.data.storage.cache import cache
 from ssast.data.storage.fingerprints import file_fingerprints, recording_fingerprints
 from ssast.data.storage.location import Location
 from ssast.pages.tables import counted
-from ssast.runs.paths import Paths
+from ssast.runs.context import Paths
 from ssast.runs.rows import Rows
 from ssast.safe_reading import MOST_BYTES, some, text_of
 

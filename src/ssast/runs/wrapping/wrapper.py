@@ -18,10 +18,9 @@ from ssast.options.options import Options
 from ssast.options.parts import Part
 from ssast.options.record import resolve
 from ssast.options.records import BESIDE, MODES, THERE
-from ssast.runs.context import say
+from ssast.runs.context import Paths, say
 from ssast.runs.output.earlier_results import check_open, left_as_it_was
 from ssast.runs.output.uploads import uploading
-from ssast.runs.paths import Paths
 from ssast.runs.wrapping.environment import check_environment
 from ssast.runs.wrapping.terminal import private_run, robust_terminal
 

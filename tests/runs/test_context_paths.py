@@ -11,7 +11,7 @@ from ssast import cli
 from ssast.errors import UserError
 from ssast.model.checkpoints.published import PUBLISHED
 from ssast.options.options import Options
-from ssast.runs.paths import Paths, weights
+from ssast.runs.context import Paths, weights
 
 NAME = "SSAST-Tiny-Frame-400"
 REPOSITORY = Path(__file__).resolve().parents[2]
