@@ -21,8 +21,7 @@ from ssast.runs.models import (
     save,
     weigh_rare_labels,
 )
-from ssast.runs.overlap import say_overlap
-from ssast.runs.reviewing.groups import group_columns
+from ssast.runs.reviewing.groups import group_columns, say_overlap
 from ssast.runs.reviewing.plain_baseline import PlainBaseline, save_plain_baseline
 from ssast.runs.rows import Rows, check_yes_no, label_kinds, rows, training_rows
 from ssast.runs.scoring import Scorer, evaluate_model, save_thresholds

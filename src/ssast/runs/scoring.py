@@ -36,12 +36,11 @@ from ssast.runs.output.changed_recordings import RememberedRecordings
 from ssast.runs.output.folder import fingerprint
 from ssast.runs.output.notes import Listening, note_recordings
 from ssast.runs.output.skipped_recordings import JOURNAL, SkippedRecordings
-from ssast.runs.overlap import overlap
 from ssast.runs.results import ScoreReport, named_subjects, write_report, write_scores
 from ssast.runs.resumable_inference import Passes
 from ssast.runs.reviewing.development import property_table, save_development
 from ssast.runs.reviewing.external import ExternalTest, reasons_with
-from ssast.runs.reviewing.groups import group_columns
+from ssast.runs.reviewing.groups import group_columns, overlap
 from ssast.runs.reviewing.plain_baseline import PlainBaseline, plain_rows, plain_scores, write_plain_scores
 from ssast.runs.reviewing.whole_review import reviewed_scores
 from ssast.runs.rows import Rows

@@ -5,7 +5,7 @@ import pytest
 
 import ssast
 from ssast import cli
-from ssast.runs.overlap import overlap
+from ssast.runs.reviewing.groups import overlap
 
 pytestmark = pytest.mark.usefixtures("narrow")
 
