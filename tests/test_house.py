@@ -341,7 +341,7 @@ ELSEWHERE = (
     ("modes/test_report.py", "checklists filled from real runs", "runs.checklists.records runs.checklists.items"),
     ("modes/test_report.py", "what the runs know", "runs.checklists.audit_facts runs.checklists.model_facts"),
     ("runs/checklists/test_study_file.py", "keys of items", "runs.checklists.probast runs.checklists.tripod"),
-    ("runs/test_killed.py", "SIGKILL at every stage of a run", "runs.resumable_inference"),
+    ("runs/test_killed.py", "SIGKILL at every stage of a run", ""),
     ("runs/output/test_lock.py", "one run at a time in a folder", ""),
     ("runs/test_killed_on_shards.py", "SIGKILL to trainings from shards, one process and several", ""),
     ("browser/test_audit.py", "audit.html in a browser", ""),

@@ -32,12 +32,11 @@ from ssast.runs.batches import ClipReader, RowBatches
 from ssast.runs.context import Paths, RunContext, say
 from ssast.runs.features import Pooler, own_states, pooled_rows
 from ssast.runs.models import compile_blocks
-from ssast.runs.output.changed_recordings import RememberedRecordings
 from ssast.runs.output.folder import fingerprint
 from ssast.runs.output.notes import Listening, note_recordings
 from ssast.runs.output.skipped_recordings import JOURNAL, SkippedRecordings
 from ssast.runs.results import ScoreReport, named_subjects, write_report, write_scores
-from ssast.runs.resumable_inference import Passes
+from ssast.runs.resuming import Passes, RememberedRecordings
 from ssast.runs.reviewing.development import property_table, save_development
 from ssast.runs.reviewing.external import ExternalTest, reasons_with
 from ssast.runs.reviewing.groups import group_columns, overlap

@@ -20,9 +20,9 @@ from ssast.options.options import Options
 from ssast.options.record import RunRecord
 from ssast.runs.batches import ClipReader
 from ssast.runs.context import Paths, say
-from ssast.runs.output.changed_recordings import RememberedRecordings
 from ssast.runs.output.folder import open_folder, used_files
 from ssast.runs.output.skipped_recordings import JOURNAL
+from ssast.runs.resuming import RememberedRecordings
 from ssast.runs.rows import Rows
 from ssast.safe_reading import MOST_BYTES, text_of
 

@@ -20,7 +20,7 @@ from ssast.model.checkpoints.model_card import POWER_SPECTROGRAMS, PUBLIC, RECOR
 from ssast.options.parts import WHOLE, Part
 from ssast.options.record import RECORD, RunRecord, noted, public_options, read_mapping
 from ssast.runs.context import Paths
-from ssast.runs.output.changed_recordings import HEARD_CONTENTS, RememberedRecordings
+from ssast.runs.resuming import HEARD_CONTENTS, RememberedRecordings
 from ssast.safe_reading import brief
 
 LAST = "last.pt"

@@ -12,7 +12,8 @@ import ssast
 from ssast.engine import inference, train
 from ssast.errors import UserError
 from ssast.model.classification import SSASTForAudioClassification
-from ssast.runs.output import changed_recordings, folder
+from ssast.runs import resuming
+from ssast.runs.output import folder
 
 pytestmark = pytest.mark.usefixtures("narrow")
 
@@ -263,4 +264,4 @@ def test_training_says_where_what_it_heard_is_not_known(usual, tmp_path, dies, c
 def test_what_was_heard_is_not_known_from_a_file_that_no_run_wrote(content, tmp_path, pipe):
     place = tmp_path / "heard.json"
     pipe(place) if content is None else place.write_text(content)
-    assert changed_recordings.RememberedRecordings(["u"], ["name"]).changed_since(place) is None
+    assert resuming.RememberedRecordings(["u"], ["name"]).changed_since(place) is None
