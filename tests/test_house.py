@@ -258,11 +258,7 @@ ELSEWHERE = (
     ("data/layout/test_file_column.py", "one choice among them", "data.layout.claims data.layout.filenames"),
     ("data/layout/test_file_column.py", "whose a file is", "data.layout.people data.layout.person_files"),
     ("data/layout/test_file_column.py", "how rows are named", "data.layout.uids"),
-    (
-        "modes/test_arrange_spectrograms.py",
-        "from a Parquet file to embeddings",
-        "data.spectrograms.spectrogram_dataset data.spectrograms.spectrogram_files",
-    ),
+    ("modes/test_arrange_spectrograms.py", "from a Parquet file to embeddings", "data.spectrograms"),
     ("modes/test_arrange.py", "what is copied", "runs.output.recording_copies"),
     ("modes/test_arrange_bids.py", "what comes of them", "data.layout.bids_names data.layout.per_recording"),
     ("modes/test_arrange.py", "whom the splits hold, and what is said", "data.layout.held_out runs.arranged"),

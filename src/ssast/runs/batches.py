@@ -15,7 +15,7 @@ from ssast.data.loader import Loader, loader
 from ssast.data.metadata import marker_of
 from ssast.data.plain_features import MeasuringPrepare, PlainFeatures
 from ssast.data.prepare import AudioSettings, Prepare
-from ssast.data.spectrograms.spectrogram_dataset import SpectrogramDataset
+from ssast.data.spectrograms import SpectrogramDataset
 from ssast.data.storage.location import Location
 from ssast.engine.inference import loader_size
 from ssast.engine.lengths import Grouping

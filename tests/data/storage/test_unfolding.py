@@ -5,10 +5,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from ssast.data.layout.power_table import PowerTable
 from ssast.data.shards.collection import opened
 from ssast.data.shards.pages import value_places
-from ssast.data.spectrograms.power_table import PowerTable
-from ssast.data.spectrograms.spectrogram_files import _array
+from ssast.data.spectrograms import _array
 from ssast.data.storage import unfolding
 from ssast.data.storage.location import Location
 from ssast.errors import AudioError, UserError

@@ -13,10 +13,10 @@ from tqdm import tqdm
 from ssast import redaction
 from ssast.audio.decode import blocks
 from ssast.data.layout.filenames import printable
+from ssast.data.layout.power_table import PowerTable
 from ssast.data.layout.uids import Row
 from ssast.data.recordings import naming
-from ssast.data.spectrograms.power_table import PowerTable
-from ssast.data.spectrograms.spectrogram_files import write_marker, write_spectrogram
+from ssast.data.spectrograms import write_marker, write_spectrogram
 from ssast.data.storage.location import Location
 from ssast.errors import AudioError, UserError
 from ssast.runs.output.skipped_recordings import SkippedRecordings

@@ -1,4 +1,7 @@
-"""Keep each power spectrogram as `<uid>/spectrogram.npy` beside its metadata.json, and read it within bounds."""
+"""Keep each power spectrogram as `<uid>/spectrogram.npy` beside its metadata.json; give it in the place of a waveform.
+
+They are read within bounds and become log-mel frames. Shapes: N frequencies, S values of T frames of F mel bins.
+"""
 
 import io
 import json
@@ -9,9 +12,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ssast.audio.power_spectrogram import FFT_SIZE, HOP, POWER_BINS, POWER_RATE, check_power
+from ssast.audio.power_spectrogram import FFT_SIZE, HOP, POWER_BINS, POWER_RATE, check_power, log_mel_of_power
+from ssast.audio.sound_findings import length_entry
+from ssast.data.audio_conf import as_item
+from ssast.data.batch import ClipItem
+from ssast.data.dataset import AudioDataset
 from ssast.data.metadata import MARKER, POWER_SPECTROGRAM, SPECTROGRAM_FILE
-from ssast.data.recordings import find_recording
+from ssast.data.recordings import find_recording, naming
 from ssast.data.storage.location import Location
 from ssast.errors import AudioError
 
@@ -64,3 +71,19 @@ def _array(content: bytes) -> np.ndarray:
             f"its spectrogram.npy is not one of {POWER_BINS} x frames float32 numbers; arrange the spectrograms anew"
         )
     return np.frombuffer(bytearray(values), dtype="<f4").reshape(shape)
+
+
+class SpectrogramDataset(AudioDataset):
+    """As `AudioDataset`, but "waveform" (1, S) are the log-mel frames of a spectrogram, for a `LogMelFrontend`."""
+
+    def _heard(self, index: int, epoch: int) -> ClipItem:
+        with naming(self.uids[index]):
+            power_TN = read_spectrogram(self.root, self.uids[index])
+            mel_TF = log_mel_of_power(power_TN[: self.conf.target_length + 3], self.conf.num_mel_bins)
+        item: ClipItem = {
+            "waveform": mel_TF[: self.conf.target_length].reshape(1, -1),
+            "whole_length": (len(power_TN) - 3) * self.conf.num_mel_bins,
+        }
+        if self.is_new(index):
+            item |= as_item((length_entry((len(power_TN) - 1) * HOP / POWER_RATE),))
+        return item

@@ -5,7 +5,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from ssast.data.spectrograms.power_table import PowerTable
+from ssast.data.layout.power_table import PowerTable
 from ssast.data.storage.location import Location
 from ssast.errors import AudioError, UserError
 

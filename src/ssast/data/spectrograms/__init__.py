@@ -1,1 +1,0 @@
-"""Read power spectrograms in the place of sound, and take them out of Parquet files."""
