@@ -325,7 +325,6 @@ ELSEWHERE = (
         "metrics.external.kept metrics.external.unsaid",
     ),
     ("modes/test_attention.py", "clips, chosen and explained", "runs.explaining.clips runs.explaining.explainer"),
-    ("data/storage/test_unfolding.py", "what a column unfolds to, and its pages", "data.storage.page_headers"),
     (
         "data/shards/test_shards.py",
         "recordings in shards, however they are read",

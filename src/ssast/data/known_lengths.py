@@ -1,7 +1,7 @@
 """Tell how many frames of recordings a model will hear, before they are read, as far as that costs no request.
 
-Headers of files on this machine say so, among them those that the cache has of a bucket. It is an estimate: what is
-altered, or has a header that errs, is found to be longer or shorter when it is decoded.
+Headers of files on this machine say so, among them those that the cache has of a bucket; nothing is decoded. It is an
+estimate: what is altered, or has a header that errs, is found to be longer or shorter when it is decoded.
 """
 
 import os
@@ -11,15 +11,44 @@ from contextlib import suppress
 from functools import partial
 from pathlib import Path
 
+import soundfile
 import torch
 
-from ssast.audio.headers import header_seconds
+from ssast.audio import container, readers
+from ssast.audio.source import Data, as_file, opened_bytes
 from ssast.data.prepare import AudioSettings
 from ssast.data.shards.collection import Collection, already_open
 from ssast.data.storage import location
 from ssast.data.storage.cache import cache
 from ssast.data.storage.location import Location
-from ssast.errors import UserError
+from ssast.errors import AudioError, UserError
+
+
+def header_seconds(file: str | os.PathLike | bytes) -> float | None:
+    """The seconds that the header of a file, given by its path or its bytes, promises.
+
+    None where it tells none, or is damaged.
+    """
+    with suppress(AudioError, OSError, ValueError, EOFError, RuntimeError):
+        data = file if isinstance(file, bytes) else opened_bytes(file)
+        kind = container.sniff(data)
+        if kind is not None:
+            return _by_av(data, kind) if readers.needs_av(data, kind) else _by_soundfile(data)
+    return None
+
+
+def _by_soundfile(data: Data) -> float | None:
+    with soundfile.SoundFile(as_file(data)) as opened:
+        return opened.frames / opened.samplerate if opened.samplerate else None
+
+
+def _by_av(data: Data, kind: str) -> float | None:
+    import av
+
+    with suppress(av.FFmpegError), av.open(as_file(data), "r", format=readers.DEMUXERS.get(kind, kind)) as opened:
+        return opened.duration / av.time_base if opened.duration else None
+    return None
+
 
 _AT_ONCE = 8
 

@@ -7,7 +7,7 @@ apache/parquet-format (Encodings.md).
 import numpy as np
 from numpy.typing import NDArray
 
-from ssast.data.storage.page_headers import DATA_PAGE, DATA_PAGE_V2, INDEX_PAGE, Page, Read, pages_of
+from ssast.data.storage.unfolding import DATA_PAGE, DATA_PAGE_V2, INDEX_PAGE, Page, Read, pages_of
 
 Places = tuple[NDArray[np.int64], NDArray[np.int64]]
 """Where each value begins, and how many bytes it has."""

@@ -4,7 +4,7 @@ import pytest
 import soundfile
 
 from ssast.audio.decode import decode
-from ssast.audio.headers import header_seconds
+from ssast.data.known_lengths import header_seconds
 
 
 @pytest.fixture(scope="module")
