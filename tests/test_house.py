@@ -307,7 +307,7 @@ ELSEWHERE = (
     ("options/test_options.py", "from text to the record", "options.record"),
     ("test_cli.py", "each mode's record in its help", "options.records"),
     ("runs/wrapping/test_terminal_private.py", "names are hidden in real runs", "options.privacy"),
-    ("pages/test_attention_page.py", "the page's parts", "pages.clip_figure pages.maps"),
+    ("pages/test_attention_page.py", "the page's parts", "pages.maps"),
     ("pages/test_report_page.py", "the page's parts", "pages.label_figures pages.tables"),
     ("pages/test_remarks.py", "sentences under scores", "pages.sentences"),
     ("audio/test_sound_findings.py", "each finding and its sentence", "pages.sound_finding_sentences"),

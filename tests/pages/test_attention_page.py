@@ -7,8 +7,7 @@ import numpy as np
 import pytest
 
 from ssast.pages.attention_page import attention_page
-from ssast.pages.clip_figure import clip_figure
-from ssast.pages.maps import Clip, ClipGroup, Grid, attention_summary, bin_hz, frame_seconds
+from ssast.pages.maps import Clip, ClipGroup, Grid, attention_summary, bin_hz, clip_figure, frame_seconds
 
 FRAMES, BINS = 64, 32
 NASTY = "<img src=x onerror=alert(1)>&\"'"

@@ -22,9 +22,8 @@ from ssast.model.label_kinds import LabelKinds
 from ssast.model.pretraining import SSASTForPreTraining
 from ssast.options.options import Options
 from ssast.pages.attention_page import attention_page
-from ssast.pages.clip_figure import can_draw, clip_figure
 from ssast.pages.html import write_page
-from ssast.pages.maps import BY_LABEL, ClipGroup, attention_summary, bin_hz, frame_seconds
+from ssast.pages.maps import BY_LABEL, ClipGroup, attention_summary, bin_hz, can_draw, clip_figure, frame_seconds
 from ssast.pages.tables import counted
 from ssast.runs.batches import ClipReader
 from ssast.runs.context import Paths, RunContext, say

@@ -10,8 +10,7 @@ from ssast.options.options import Options
 from ssast.options.privacy import revealed
 from ssast.options.record import read_mapping, resolve
 from ssast.runs.context import Paths
-from ssast.runs.output.sent_folders import remembered
-from ssast.runs.output.uploads import LEDGER, Uploads
+from ssast.runs.output.uploads import LEDGER, Uploads, remembered
 from ssast.runs.wrapping.wrapper import Mode
 from ssast.safe_reading import brief, json_file
 

@@ -1,5 +1,12 @@
-"""Send the finished files of an output folder to a bucket, each when it changed."""
+"""Send the finished files of an output folder to a bucket, each when it changed, and remember which folder went where.
 
+A folder's record may be a stranger's; the list of folders is the user's own, closed to others, and lies in no output
+folder.
+"""
+
+import contextlib
+import csv
+import io
 import json
 import os
 import threading
@@ -9,13 +16,48 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from ssast.data.storage.atomic_writes import atomic_file
+from ssast.data.storage.atomic_writes import atomic_file, writable_folder
+from ssast.data.storage.cache import own_folder
 from ssast.data.storage.location import Location
 from ssast.engine.signals import ended_by_signals
 from ssast.errors import UserError
 from ssast.options.parts import WHOLE, Part
-from ssast.runs.output.sent_folders import remember
 from ssast.safe_reading import json_file
+
+SENT = "sent.csv"
+"""A row a folder: its path, links followed, and the address; of two rows of one folder the later one holds."""
+
+
+def remember(folder: Path, address: str) -> None:
+    """Note that a run of this machine sends what it writes into the folder to this address.
+
+    Where nothing can be kept, as in a container without a home, the folder stays unknown.
+    """
+    if remembered(folder) == address:
+        return
+    row = io.StringIO()
+    csv.writer(row, lineterminator="\n").writerow([os.path.realpath(folder), address])
+    with contextlib.suppress(UserError, OSError):
+        place = _place()
+        if not place.exists():
+            writable_folder(place.parent).chmod(0o700)
+        with open(os.open(place, os.O_CREAT | os.O_APPEND | os.O_WRONLY, 0o600), "ab", buffering=0) as file:
+            file.write(row.getvalue().encode("utf-8", "surrogatepass"))  # in one piece: other processes write too
+
+
+def remembered(folder: Path) -> str:
+    """The address that a run of this machine sent the folder to last; empty where none did."""
+    with contextlib.suppress(UserError, OSError, ValueError, csv.Error):
+        text = _place().read_bytes().decode("utf-8", "surrogatepass")
+        rows = list(csv.reader(io.StringIO(text, newline="")))
+        own = os.path.realpath(folder)
+        return next((row[1] for row in reversed(rows) if len(row) == 2 and row[0] == own), "")
+    return ""
+
+
+def _place() -> Path:
+    return own_folder("SSAST_STATE", "~/.local/state/ssast") / SENT
+
 
 LEDGER = ".uploaded.json"
 """What lies in the bucket already, or has to: by file its size and time when it was sent, or nothing."""

@@ -11,7 +11,7 @@ from ssast import cli
 from ssast.data.storage.location import Location
 from ssast.options.options import Options
 from ssast.options.record import RunRecord
-from ssast.runs.output.sent_folders import SENT, remember, remembered
+from ssast.runs.output.uploads import SENT, remember, remembered
 
 
 @pytest.fixture(autouse=True)
