@@ -310,7 +310,6 @@ ELSEWHERE = (
     ("pages/test_attention_page.py", "the page's parts", "pages.maps"),
     ("pages/test_report_page.py", "the page's parts", "pages.label_figures pages.tables"),
     ("pages/test_remarks.py", "sentences under scores", "pages.sentences"),
-    ("audio/test_sound_findings.py", "each finding and its sentence", "pages.sound_finding_sentences"),
     ("runs/reviewing/test_sites.py", "sites, from the table to the page", "pages.external.sites_section"),
     (
         "runs/reviewing/test_external.py",

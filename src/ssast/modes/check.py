@@ -23,7 +23,7 @@ from ssast.metrics.level_measures import truth
 from ssast.model.label_kinds import NUMBER, YES_NO, LabelKind, LabelKinds
 from ssast.options.options import Options
 from ssast.options.record import RunRecord
-from ssast.pages.unheard import UnheardSound
+from ssast.pages.sound_finding_sentences import UnheardSound
 from ssast.processors import worker_count
 from ssast.runs.context import Paths, collection_in, collection_of, say
 from ssast.runs.models import audio_settings

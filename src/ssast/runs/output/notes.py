@@ -8,8 +8,7 @@ from pathlib import Path
 from ssast.data.prepare import AudioSettings
 from ssast.engine import distributed
 from ssast.options.record import RunRecord
-from ssast.pages.sound_finding_sentences import finding_counts
-from ssast.pages.unheard import UnheardSound
+from ssast.pages.sound_finding_sentences import UnheardSound, finding_counts
 from ssast.runs.context import say
 from ssast.runs.output.folder import add_to_record
 from ssast.runs.output.skipped_recordings import SkippedRecordings

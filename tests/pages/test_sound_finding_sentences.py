@@ -3,7 +3,7 @@
 import pytest
 
 from ssast.data.prepare import AudioSettings
-from ssast.pages.unheard import UnheardSound
+from ssast.pages.sound_finding_sentences import UnheardSound
 
 TEN = AudioSettings(target_length=1000)
 
