@@ -331,7 +331,6 @@ ELSEWHERE = (
         "data.shards.packed_file data.shards.pages data.shards.row_groups data.shards.row_index "
         "data.shards.shard_file data.storage.ranges",
     ),
-    ("modes/test_report.py", "checklists filled from real runs", "pages.checklists.sheet pages.checklists.sheet_page"),
     ("modes/test_report.py", "checklists filled from real runs", "runs.checklists.records runs.checklists.items"),
     ("modes/test_report.py", "what the runs know", "runs.checklists.audit_facts runs.checklists.model_facts"),
     ("runs/checklists/test_study_file.py", "keys of items", "runs.checklists.probast runs.checklists.tripod"),

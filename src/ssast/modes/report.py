@@ -5,9 +5,7 @@ from pathlib import Path
 from ssast import redaction
 from ssast.data.storage.atomic_writes import atomic_file, writable_folder
 from ssast.options.options import Options
-from ssast.pages.checklists.sheet import Answered
-from ssast.pages.checklists.sheet_markdown import sheet_markdown
-from ssast.pages.checklists.sheet_page import sheet_page
+from ssast.pages.checklist_sheet import Answered, sheet_markdown, sheet_page
 from ssast.pages.html import write_page
 from ssast.runs.checklists.filling import fill
 from ssast.runs.checklists.probast import PROBAST

@@ -1,4 +1,4 @@
-from ssast.pages.checklists.sheet import Answered, Statement
+from ssast.pages.checklist_sheet import Answered, Statement
 from ssast.runs.checklists.filling import fill
 from ssast.runs.checklists.items import Checklist, Knowledge, Origin, chapters
 from ssast.runs.checklists.records import Records

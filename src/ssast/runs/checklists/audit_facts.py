@@ -6,7 +6,7 @@ Every function takes the records of all runs and gives None where they do not kn
 from collections.abc import Mapping
 from typing import Any
 
-from ssast.pages.checklists.sheet import Statement
+from ssast.pages.checklist_sheet import Statement
 from ssast.pages.tables import counted
 from ssast.runs.checklists.items import Knowledge
 from ssast.runs.checklists.records import Records, RunFolder

@@ -1,7 +1,7 @@
 """Fill a checklist: each item from the records, from study.yaml, or left open in plain words."""
 
 from ssast import redaction
-from ssast.pages.checklists.sheet import Answered, Entry, Section, Sheet, Statement
+from ssast.pages.checklist_sheet import Answered, Entry, Section, Sheet, Statement
 from ssast.runs.checklists.items import Checklist, Item, Knowledge
 from ssast.runs.checklists.records import Records, understood
 from ssast.runs.checklists.study_file import QUESTIONS, STUDY_FILE, Study, address

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
-from ssast.pages.checklists.sheet import Statement
+from ssast.pages.checklist_sheet import Statement
 from ssast.runs.checklists.records import Records
 
 

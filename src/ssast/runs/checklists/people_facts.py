@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from ssast.data.tables.people import plain_name
-from ssast.pages.checklists.sheet import Statement
+from ssast.pages.checklist_sheet import Statement
 from ssast.pages.subgroup_section import gap_sentences
 from ssast.pages.tables import counted
 from ssast.runs.checklists.items import Knowledge

@@ -15,7 +15,7 @@ from ssast.data.storage.atomic_writes import is_below
 from ssast.errors import UserError
 from ssast.options.options import SPECS
 from ssast.options.record import RECORD, read_mapping
-from ssast.pages.checklists.sheet import Statement
+from ssast.pages.checklist_sheet import Statement
 from ssast.runs.context import run_names
 from ssast.runs.reviewing.groups import is_harmless
 from ssast.safe_reading import MOST_BYTES, brief, json_file, json_lines, some, text_of

@@ -1,8 +1,15 @@
 import pytest
 
-from ssast.pages.checklists.sheet import Answered, Entry, Section, Sheet, Statement
-from ssast.pages.checklists.sheet_markdown import plain_markdown, sheet_markdown
-from ssast.pages.checklists.sheet_page import sheet_page
+from ssast.pages.checklist_sheet import (
+    Answered,
+    Entry,
+    Section,
+    Sheet,
+    Statement,
+    plain_markdown,
+    sheet_markdown,
+    sheet_page,
+)
 
 HOSTILE = "<script>x</script> | `a`\n# b [c](javascript:d) ![e](f) *g* www.evil.com http://evil.com"
 

@@ -1,1 +1,0 @@
-"""Show checklists for reviewers: what is asked, what is known, and what is left open."""
