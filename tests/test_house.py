@@ -327,8 +327,8 @@ ELSEWHERE = (
     (
         "data/shards/test_shards.py",
         "recordings in shards, however they are read",
-        "data.metadata data.shards.ahead data.shards.audiofolder data.shards.collection data.shards.csv_text "
-        "data.shards.packed_file data.shards.pages data.shards.row_groups data.shards.row_index "
+        "data.metadata data.shards.audiofolder data.shards.collection data.shards.csv_text "
+        "data.shards.packed_file data.shards.row_groups data.shards.row_index "
         "data.shards.shard_file data.storage.ranges",
     ),
     ("modes/test_report.py", "checklists filled from real runs", "runs.checklists.records runs.checklists.items"),

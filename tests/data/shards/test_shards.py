@@ -19,9 +19,8 @@ from ssast.data.loader import loader
 from ssast.data.prepare import AudioSettings
 from ssast.data.recordings import load_recording, metadata_of
 from ssast.data.shards import shards as held
-from ssast.data.shards.ahead import Ahead
 from ssast.data.shards.collection import opened, opened_anew
-from ssast.data.shards.pages import value_places
+from ssast.data.shards.row_groups import Ahead, value_places
 from ssast.data.storage.cache import cache
 from ssast.data.storage.fingerprints import recording_fingerprints
 from ssast.data.storage.location import Location

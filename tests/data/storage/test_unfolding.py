@@ -7,7 +7,7 @@ import pytest
 
 from ssast.data.layout.power_table import PowerTable
 from ssast.data.shards.collection import opened
-from ssast.data.shards.pages import value_places
+from ssast.data.shards.row_groups import value_places
 from ssast.data.spectrograms import _array
 from ssast.data.storage import unfolding
 from ssast.data.storage.location import Location
