@@ -327,7 +327,7 @@ ELSEWHERE = (
     (
         "data/shards/test_shards.py",
         "recordings in shards, however they are read",
-        "data.metadata data.shards.audiofolder data.shards.collection data.shards.csv_text "
+        "data.metadata data.shards.audiofolder data.shards.collection "
         "data.shards.packed_file data.shards.row_groups data.shards.row_index "
         "data.shards.shard_file data.storage.ranges",
     ),

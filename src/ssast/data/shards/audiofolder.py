@@ -6,8 +6,8 @@ from pathlib import PurePosixPath
 
 from ssast.audio.decode import EXTENSIONS
 from ssast.data.metadata import NOT_TOLD, FoundRecording, metadata_tables, stamp, stay_inside
-from ssast.data.shards.csv_text import csv_of
 from ssast.data.shards.packed_file import PackedFile
+from ssast.data.shards.row_index import csv_of
 from ssast.data.storage.location import Location
 from ssast.data.tables.splits import read_table
 from ssast.errors import AudioError, UserError

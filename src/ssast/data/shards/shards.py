@@ -19,10 +19,9 @@ from ssast.data.metadata import (
     parquet_files,
     stamp,
 )
-from ssast.data.shards.csv_text import csv_text
 from ssast.data.shards.packed_file import PackedFile
 from ssast.data.shards.row_groups import Ahead, OpenGroup, fetch_group, opened_group
-from ssast.data.shards.row_index import RowIndex
+from ssast.data.shards.row_index import RowIndex, csv_text
 from ssast.data.shards.shard_file import ShardFile
 from ssast.data.storage.cache import fingerprint_of
 from ssast.data.storage.location import Location
