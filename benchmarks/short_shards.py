@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 
-from ssast.data.shards.shard_plan import MB, planned_shards
+from ssast.data.shards.shard_schema import MB, planned_shards
 from ssast.data.shards.shard_writer import PackedClip, PackedTable, write_shard
 
 RATE = 16000

@@ -327,9 +327,8 @@ ELSEWHERE = (
     (
         "data/shards/test_shards.py",
         "recordings in shards, however they are read",
-        "data.metadata data.shards.audiofolder data.shards.collection "
-        "data.shards.packed_file data.shards.row_groups data.shards.row_index "
-        "data.shards.shard_file data.storage.ranges",
+        "data.metadata data.shards.audiofolder data.shards.collection data.shards.packed_file data.shards.row_groups "
+        "data.shards.row_index data.shards.shard_file data.storage.ranges",
     ),
     ("modes/test_report.py", "checklists filled from real runs", "runs.checklists.records runs.checklists.items"),
     ("modes/test_report.py", "what the runs know", "runs.checklists.audit_facts runs.checklists.model_facts"),

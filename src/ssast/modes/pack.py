@@ -13,8 +13,7 @@ from ssast import redaction
 from ssast.data.batch import Bad
 from ssast.data.shards.intake import Intake, JudgedClip, SeenFiles, seen_files, taken_in
 from ssast.data.shards.shard_delivery import WAITING, ShardDelivery
-from ssast.data.shards.shard_plan import MB, PlannedShard, planned_shards
-from ssast.data.shards.shard_schema import SHARD_FORMAT, column_types
+from ssast.data.shards.shard_schema import MB, SHARD_FORMAT, PlannedShard, column_types, planned_shards
 from ssast.data.shards.shard_writer import PackedClip, PackedTable, write_shard
 from ssast.data.storage.atomic_writes import writable_folder
 from ssast.data.storage.cache import cache

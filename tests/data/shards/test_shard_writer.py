@@ -3,7 +3,7 @@ import tracemalloc
 import pandas as pd
 import pyarrow.parquet as pq
 
-from ssast.data.shards.shard_plan import PlannedShard
+from ssast.data.shards.shard_schema import PlannedShard
 from ssast.data.shards.shard_writer import PackedClip, PackedTable, write_shard
 
 CLIP_BYTES = 1_000_000

@@ -16,7 +16,7 @@ from ssast.data.audio_conf import AudioConf
 from ssast.data.batch import Bad
 from ssast.data.recordings import check_uid, find_recording, naming, prefetch, recording_blocks
 from ssast.data.shards.collection import Collection, opened
-from ssast.data.shards.shard_plan import MB
+from ssast.data.shards.shard_schema import MB
 from ssast.data.shards.shard_writer import PackedClip
 from ssast.data.storage import location
 from ssast.data.storage.location import Location, Missing

@@ -1,4 +1,4 @@
-"""Hold a row group of a shard open, so that each recording in it is read alone, and fetch groups before they are asked for.
+"""Hold a row group of a shard open, so that each recording in it is read alone, and fetch groups ahead of their use.
 
 Each value of a Parquet column of bytes is found in its file. Only plain pages are walked: neither compressed nor by a
 dictionary, as sound is written. The layout is that of apache/parquet-format (Encodings.md).

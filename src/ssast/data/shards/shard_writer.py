@@ -15,8 +15,15 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from ssast.data.shards.shard_plan import PlannedShard
-from ssast.data.shards.shard_schema import CSV_KEY, METADATA_COLUMN, NOTE_KEY, SHARD_FORMAT, column, packed_schema
+from ssast.data.shards.shard_schema import (
+    CSV_KEY,
+    METADATA_COLUMN,
+    NOTE_KEY,
+    SHARD_FORMAT,
+    PlannedShard,
+    column,
+    packed_schema,
+)
 
 _PIECE_BYTES = 1 << 22
 

@@ -1,6 +1,6 @@
 """How rows are shared out over shards."""
 
-from ssast.data.shards.shard_plan import planned_shards
+from ssast.data.shards.shard_schema import planned_shards
 
 
 def test_groups_and_shards_are_filled_in_the_order_of_the_rows():
