@@ -17,8 +17,8 @@ from tqdm import tqdm
 
 from ssast.data.features import States, StatesTable
 from ssast.data.storage.atomic_writes import atomic_file
-from ssast.data.tables.balance import positive_weights
 from ssast.data.tables.label_columns import MEAN
+from ssast.data.tables.targets import positive_weights
 from ssast.engine.hardware import Engine
 from ssast.engine.optimiser import TrainingSettings
 from ssast.engine.parallel_heads import CHOICES, Choice, ParallelHeads

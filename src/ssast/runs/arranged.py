@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 from ssast import redaction
 from ssast.data.layout.file_column import FileColumn
 from ssast.data.layout.filenames import in_formats, printable, quoted
-from ssast.data.layout.held_out import choose_test
 from ssast.data.layout.labels import MOST_LABEL_VALUES, Labels, nearly_answers
+from ssast.data.tables.folds import choose_test
 from ssast.data.tables.people import ENOUGH_SUBJECTS, NO_VALUE, grouped, number_in, people_in, spelled_twice
 from ssast.errors import UserError
 from ssast.metrics.measures import SOFT_POSITIVE

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from ssast.data.prepare import OPTION_OF, AudioSettings
-from ssast.data.tables.balance import positive_weights
+from ssast.data.tables.targets import positive_weights
 from ssast.engine import distributed
 from ssast.engine.hardware import Engine, clips_that_fit, pays_to_compile
 from ssast.errors import UserError

@@ -11,7 +11,7 @@ from ssast.data.batch import Batch
 from ssast.data.known_lengths import known_frames
 from ssast.data.storage.atomic_writes import atomic_file
 from ssast.data.storage.location import Location
-from ssast.data.tables.balance import clip_weights
+from ssast.data.tables.targets import clip_weights
 from ssast.engine import distributed
 from ssast.engine.optimiser import TrainingSettings
 from ssast.engine.trainable import TrainingBatches

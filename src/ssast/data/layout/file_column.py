@@ -5,8 +5,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from ssast.data.layout.claims import Claim
-from ssast.data.layout.filenames import File, FileNames, filled, is_answered, plain, quoted
+from ssast.data.layout.filenames import Claim, File, FileNames, filled, is_answered, plain, quoted
 from ssast.data.layout.person_files import Gathered, files_of_persons
 from ssast.errors import UserError
 from ssast.safe_reading import some

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from ssast.data.order import EpochSampler
-from ssast.data.tables.balance import clip_weights, positive_weights
+from ssast.data.tables.targets import clip_weights, positive_weights
 
 NAN = float("nan")
 
