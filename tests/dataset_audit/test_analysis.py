@@ -11,12 +11,11 @@ from sklearn.metrics import roc_auc_score
 
 from ssast.dataset_audit.advice import next_steps
 from ssast.dataset_audit.analysis import Clips, analyse
-from ssast.dataset_audit.matched_sentences import matched_sentences
-from ssast.dataset_audit.matching import CALIPER, matched
 from ssast.dataset_audit.page import audit_page, audit_screen_rows, csv_rows
 from ssast.dataset_audit.sentences import audit_summary, told_sentences
 from ssast.dataset_audit.single_traits import _Guesses, deal, trades
-from ssast.dataset_audit.traits import EMPTY_CELL, traits
+from ssast.dataset_audit.terms import matched_sentences
+from ssast.dataset_audit.traits import CALIPER, EMPTY_CELL, matched, traits
 
 NASTY = "<img src=x onerror=alert(1)>&\"'"
 

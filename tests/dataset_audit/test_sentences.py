@@ -10,9 +10,9 @@ from sklearn.metrics import roc_auc_score
 
 from ssast.dataset_audit.advice import next_steps
 from ssast.dataset_audit.analysis import Clips, analyse
-from ssast.dataset_audit.matched_sentences import matched_sentences, of_model
 from ssast.dataset_audit.page import audit_page, csv_rows
 from ssast.dataset_audit.sentences import audit_summary, direction, told_sentences
+from ssast.dataset_audit.terms import matched_sentences, of_model
 from ssast.dataset_audit.traits import TRAIT_TITLES, is_practical, traits
 
 PEOPLE, CLIPS = 100, 3

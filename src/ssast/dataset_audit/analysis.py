@@ -19,10 +19,9 @@ from ssast.dataset_audit.audit_results import (
     Measured,
     TraitResult,
 )
-from ssast.dataset_audit.matching import matched
 from ssast.dataset_audit.measures import ITSELF, MEASURE, NO_MEASURE, measured
 from ssast.dataset_audit.single_traits import Luck, Way, _Guesses, luck
-from ssast.dataset_audit.traits import Trait, is_practical, traits
+from ssast.dataset_audit.traits import Trait, is_practical, matched, traits
 from ssast.metrics.intervals import number_subjects
 from ssast.metrics.measures import SOFT_POSITIVE, Floats
 

@@ -8,9 +8,8 @@ from ssast.dataset_audit.analysis import Clips
 from ssast.dataset_audit.audit_results import AuditResults, MatchedResult, Measured, TraitResult
 from ssast.dataset_audit.figures import forest, strongest_figure
 from ssast.dataset_audit.leak_taxonomy import FOUND, NOT_FOUND, leak_summary
-from ssast.dataset_audit.matched_sentences import matched_sentences
 from ssast.dataset_audit.sentences import HOW_TO_READ, audit_summary, direction, told_sentences
-from ssast.dataset_audit.terms import MEASURE_NAMES, flagged
+from ssast.dataset_audit.terms import MEASURE_NAMES, flagged, matched_sentences
 from ssast.dataset_audit.traits import Trait, traits
 from ssast.metrics.measures import Floats
 from ssast.pages.html import bullets, escape, page, table

@@ -1,7 +1,6 @@
 """Explain the numbers of an audit in plain sentences."""
 
 from ssast.dataset_audit.audit_results import AuditResults, KindShare, Measured, TraitResult
-from ssast.dataset_audit.matched_sentences import of_model
 from ssast.dataset_audit.terms import (
     MEASURE_NAMES,
     MOST_TOLD,
@@ -9,6 +8,7 @@ from ssast.dataset_audit.terms import (
     between,
     capital,
     flagged,
+    of_model,
     people,
     spoken,
     titled,

@@ -14,10 +14,9 @@ from ssast.data.layout.file_column import FileColumn, TableOfFiles, name_files
 from ssast.data.layout.filenames import File, FileNames, is_audio, quoted
 from ssast.data.layout.joined_tables import read_keys
 from ssast.data.layout.labels import Labels, find_labels, listed
-from ssast.data.layout.people import doubtful, find_person
 from ssast.data.layout.per_recording import Tables, per_recording
 from ssast.data.layout.power_table import PowerTable
-from ssast.data.layout.uids import Row, name_rows, uid_column
+from ssast.data.layout.uids import Row, doubtful, find_person, name_rows, uid_column
 from ssast.data.storage.atomic_writes import atomic_folder
 from ssast.data.storage.location import Location
 from ssast.data.tables.people import SUBJECTS, is_naming

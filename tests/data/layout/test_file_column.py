@@ -6,8 +6,7 @@ import pytest
 
 from ssast.data.layout.file_column import FileColumn, name_files
 from ssast.data.layout.filenames import FileNames
-from ssast.data.layout.people import doubtful, find_person
-from ssast.data.layout.uids import name_rows
+from ssast.data.layout.uids import doubtful, find_person, name_rows
 from ssast.data.storage import atomic_writes
 from ssast.data.storage.location import Location
 from ssast.errors import UserError
