@@ -26,8 +26,8 @@ from ssast.metrics.external.looks import Look
 from ssast.metrics.external.shift import above, label_looks
 from ssast.metrics.measures import Floats
 from ssast.metrics.reliability import repeatability
+from ssast.metrics.review import net_benefit, predictive
 from ssast.metrics.subgroups import FEW_PEOPLE, GAP_MEASURES, gap_interval, group_measures
-from ssast.metrics.usefulness import net_benefit, predictive
 from ssast.model.label_kinds import LabelKind
 
 PREVALENCE, THRESHOLD = 0.1, 0.35

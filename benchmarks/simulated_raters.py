@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from ssast.metrics.measures import Floats
 from ssast.metrics.predictions import Predictions
-from ssast.metrics.raters.against_raters import add_raters
+from ssast.metrics.raters import add_raters
 from ssast.model.label_kinds import CHOICE, NUMBER, SCALE, YES_NO, LabelKind, LabelKinds
 
 LABELS = {

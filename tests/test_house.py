@@ -309,11 +309,10 @@ ELSEWHERE = (
     ("pages/test_attention_page.py", "the page's parts", "pages.maps"),
     ("pages/test_report_page.py", "the page's parts", "pages.label_figures pages.tables"),
     ("pages/test_remarks.py", "sentences under scores", "pages.sentences"),
-    ("runs/reviewing/test_sites.py", "sites, from the table to the page", "pages.external.sites_section"),
     (
         "runs/reviewing/test_external.py",
         "what is kept and shown",
-        "pages.external.place_section runs.reviewing.categories",
+        "pages.place_section runs.reviewing.categories",
     ),
     ("metrics/external/test_recalibrating.py", "each kind of label, before and after", "metrics.external.answers"),
     (

@@ -1,17 +1,23 @@
-"""Fit the plain baseline: a logistic regression, or a ridge regression, on standardised features of recordings.
+"""Fit the plain baseline, a logistic or a ridge regression on standardised features, and hold a model against it.
 
-It says what loudness, length and the average spectrum tell already, without a model that was trained on speech.
-Shapes: R rows, P features.
+It says what loudness, length and the average spectrum tell already, without a model that was trained on speech. One
+measure leads for each kind of label. Shapes: R rows, P features, N clips, L labels.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypedDict
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ssast.metrics.measures import SOFT_POSITIVE, Floats
+from ssast.metrics.intervals import bootstrap, difference_interval, number_subjects, plain_interval
+from ssast.metrics.label_entries import jsonable
+from ssast.metrics.measures import SOFT_POSITIVE, Floats, Measure, detection, regression
+from ssast.metrics.score_entries import Difference
+from ssast.metrics.scores import INTERVALS, Interval, bearing_of
+from ssast.metrics.threshold_rules import DEFAULT_THRESHOLD
+from ssast.model.label_kinds import NUMBER, LabelKind
 
 PENALTIES = (1.0, 10.0, 100.0, 1000.0)
 """How strongly weights are held small; the held-out rows choose."""
@@ -124,3 +130,60 @@ def _newton(design: Floats, weights: Floats, slope: Floats, held: Floats) -> Flo
     rooted, free = design * np.sqrt(weights)[:, None], slope / held
     shared = np.eye(len(design)) + (rooted / held) @ rooted.T
     return free - rooted.T @ np.linalg.solve(shared, rooted @ free) / held
+
+
+class Beside(TypedDict):
+    """The other's leading measure, its interval, and how far the model is above it; None where it is undefined."""
+
+    value: float | None
+    interval: list[float] | None
+    difference: Difference | None
+
+
+def leading_beside(
+    targets_NL: Floats,
+    other_NL: Floats,
+    model_NL: Floats,
+    labels: Sequence[str],
+    kind: str,
+    *,
+    subjects: Sequence[Any] | NDArray[Any] | None,
+    resamples: int,
+    seed: int,
+) -> dict[str, Beside]:
+    """The other's leading measure and interval by label, and how far the model is above it over the same resamples.
+
+    Yes/no labels are held by AUC, numbers by Pearson's correlation; the numbers are those of `score` and of
+    `paired_differences`, which compute every measure.
+    """
+    name, subject_N = ("pearson" if kind == NUMBER else "auc"), number_subjects(subjects, len(targets_NL))
+    measures = [
+        _leading(kind, targets_N, scores_N)
+        for each_NL in (other_NL, model_NL)
+        for targets_N, scores_N in zip(targets_NL.T, each_NL.T, strict=True)
+    ]
+    points = [float(measure(np.ones((1, len(targets_NL))))[name][0]) for measure in measures]
+    draws = [own[name] for own in bootstrap(measures, subject_N, resamples, seed)] if resamples else []
+    found: dict[str, Beside] = {}
+    for at, label in enumerate(labels):
+        count = bearing_of(LabelKind(label, kind), targets_NL[:, at], subject_N)[name]
+        value, above = points[at], points[at + len(labels)] - points[at]
+        found[label] = Beside(value=jsonable({name: value})[name], interval=None, difference=None)
+        if draws:
+            apart = difference_interval if name == "auc" else plain_interval
+            pair = _span(apart, above, draws[at + len(labels)] - draws[at], count)
+            found[label]["interval"] = _span(INTERVALS[name], value, draws[at], count)
+            found[label]["difference"] = {"difference": jsonable({name: above})[name], "interval": pair}
+    return found
+
+
+def _span(interval: Interval, point: float, draws_R: Floats, count: int) -> list[float] | None:
+    return None if np.isnan(point) else interval(point, draws_R, count)
+
+
+def _leading(kind: str, targets_N: Floats, scores_N: Floats) -> Measure:
+    """What computes the leading measure, and for yes/no labels no other."""
+    if kind == NUMBER:
+        return regression(targets_N, scores_N)
+    of_label = detection(targets_N, scores_N, DEFAULT_THRESHOLD)
+    return lambda weights_RN: {"auc": of_label.auc(weights_RN)}

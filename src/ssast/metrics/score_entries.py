@@ -36,7 +36,7 @@ class LabelScores(TypedDict, total=False):
     confusion: list[list[int]]
     """How many clips of each level (a row) were called each level (a column)."""
     raters: dict[str, object]
-    """How far several raters agree with each other, and the model with them (`raters/`)."""
+    """How far several raters agree with each other, and the model with them (`raters.py`)."""
     threshold: float | None
     n_positive: int
     baseline: dict[str, float | None]

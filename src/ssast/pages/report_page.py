@@ -15,17 +15,16 @@ from ssast.metrics.measures import SOFT_POSITIVE, Floats
 from ssast.metrics.predictions import Predictions
 from ssast.metrics.score_entries import kinds_of, parts_of
 from ssast.model.label_kinds import CHOICE, NUMBER, SCALE, YES_NO, LabelKind, LabelKinds
-from ssast.pages.external.place_section import place_section
-from ssast.pages.external.sites_section import sites_section
 from ssast.pages.flow_figure import flow_section
 from ssast.pages.html import Breakable, bullets, escape, page, table, with_contents
 from ssast.pages.label_figures import level_figures, training_figures, value_figures, yes_no_figures
+from ssast.pages.place_section import place_section
 from ssast.pages.rater_section import rater_section
 from ssast.pages.remarks import first_epoch
 from ssast.pages.review_sections import READING, calibration_section, f1_section, plain_section
 from ssast.pages.sentences import cautions, how_sure, score_summary
 from ssast.pages.shown_kinds import SHOWN
-from ssast.pages.subgroup_section import subgroup_section
+from ssast.pages.subgroup_section import sites_section, subgroup_section
 from ssast.pages.tables import TITLES, UNDEFINED, number, span
 
 _MOST_LABELS = 60

@@ -18,14 +18,13 @@ from ssast.metrics.score_entries import Metrics
 from ssast.metrics.scores import Thresholds, aucs_table, score
 from ssast.model.checkpoints.model_card import PUBLIC
 from ssast.options.record import RunRecord, read_mapping
-from ssast.pages.external.place_section import place_rows, place_sentences
-from ssast.pages.external.sites_section import cannot_sentences, site_rows
 from ssast.pages.html import sound_uri, write_page
+from ssast.pages.place_section import place_rows, place_sentences
 from ssast.pages.rater_section import rater_sentences
 from ssast.pages.remarks import remarks
 from ssast.pages.report_page import hardest, report_page
 from ssast.pages.sentences import how_sure
-from ssast.pages.subgroup_section import said_groups
+from ssast.pages.subgroup_section import cannot_sentences, said_groups, site_rows
 from ssast.pages.tables import reasons, screen_tables, text_table
 from ssast.runs.batches import ClipReader
 from ssast.runs.context import say

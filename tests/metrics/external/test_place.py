@@ -11,7 +11,7 @@ from ssast.metrics.intervals import number_subjects
 from ssast.metrics.predictions import Predictions
 from ssast.model.label_kinds import CHOICE, NUMBER, SCALE, LabelKind, LabelKinds
 from ssast.model.label_kinds import YES_NO as YES_NO_KIND
-from ssast.pages.external.place_section import place_rows, place_section, place_sentences
+from ssast.pages.place_section import place_rows, place_section, place_sentences
 
 YES_NO = {"loss": "BCE", "labels": {"ill": {}}}
 

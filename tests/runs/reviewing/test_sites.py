@@ -11,7 +11,7 @@ from ssast.errors import UserError
 from ssast.metrics.predictions import Predictions
 from ssast.metrics.scores import score
 from ssast.metrics.subgroups import add_subgroups
-from ssast.pages.external.sites_section import cannot_sentences, site_rows, sites_section
+from ssast.pages.subgroup_section import cannot_sentences, site_rows, sites_section
 from ssast.runs.reviewing.sites import add_sites, with_sites
 from ssast.runs.rows import Rows
 

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from ssast.metrics.score_entries import kind_of
-from ssast.pages.external.place_section import place_sentences
+from ssast.pages.place_section import place_sentences
 from ssast.pages.rater_section import rater_sentences
 from ssast.pages.sentences import cautions
 from ssast.pages.shown_kinds import SHOWN

@@ -19,9 +19,8 @@ from ssast.data.storage.atomic_writes import atomic_file
 from ssast.data.storage.cache import cache
 from ssast.data.storage.fingerprints import fingerprint_of, recording_fingerprints
 from ssast.engine import distributed
-from ssast.metrics.leading_measure import leading_beside
 from ssast.metrics.measures import Floats
-from ssast.metrics.plain_model import PlainModel, fit_plain
+from ssast.metrics.plain_model import PlainModel, fit_plain, leading_beside
 from ssast.metrics.predictions import Predictions
 from ssast.metrics.score_entries import Metrics, kind_of
 from ssast.model.checkpoints.model_folder import PLAIN_BASELINE

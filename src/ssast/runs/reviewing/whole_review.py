@@ -11,7 +11,7 @@ import pandas as pd
 from ssast import redaction
 from ssast.metrics.measures import Floats
 from ssast.metrics.predictions import Predictions
-from ssast.metrics.raters.against_raters import add_raters
+from ssast.metrics.raters import add_raters
 from ssast.metrics.review import add_review, is_yes_no
 from ssast.metrics.score_entries import Metrics
 from ssast.metrics.scores import Thresholds

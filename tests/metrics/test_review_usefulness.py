@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from ssast.metrics.usefulness import net_benefit, predictive
+from ssast.metrics.review import net_benefit, predictive
 
 RNG = np.random.default_rng(5)
 SUBJECT = np.repeat(np.arange(50), 4)

@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 from sklearn.metrics import cohen_kappa_score
 
-from ssast.metrics.raters.agreement import alpha, icc_of_raters, nominal_agreement, quadratic_agreement
+from ssast.metrics.raters import alpha, icc_of_raters, nominal_agreement, quadratic_agreement
 
 RNG = np.random.default_rng(11)
 METRICS = {"ordinal": "ordinal", "CE": "nominal", "BCE": "nominal", "MSE": "interval"}

@@ -5,7 +5,7 @@ import pytest
 from sklearn.metrics import cohen_kappa_score
 
 from ssast.metrics.predictions import Predictions
-from ssast.metrics.raters.against_raters import MOST_RATERS, add_raters
+from ssast.metrics.raters import MOST_RATERS, add_raters
 from ssast.metrics.scores import score
 from ssast.model.label_kinds import LabelKind, LabelKinds
 

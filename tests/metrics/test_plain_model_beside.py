@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from ssast.metrics import intervals
-from ssast.metrics.leading_measure import leading_beside
+from ssast.metrics.plain_model import leading_beside
 from ssast.metrics.scores import paired_differences, score
 
 LABELS = ["rough", "breathy"]

@@ -4,9 +4,9 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from ssast.metrics.level_measures import AT
-from ssast.pages.external.sites_section import cannot_list
 from ssast.pages.html import Breakable, bullets, escape, folded, table
 from ssast.pages.review_sections import with_interval
+from ssast.pages.subgroup_section import cannot_list
 from ssast.pages.tables import UNDEFINED, counted, number, span, were
 
 _PROPERTIES = {

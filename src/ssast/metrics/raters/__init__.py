@@ -1,1 +1,0 @@
-"""What several raters say of the same recordings: how far they agree, and whether a model agrees with them as well."""

@@ -1,1 +1,0 @@
-"""Show how a model does in places that it was not developed in."""
