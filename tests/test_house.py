@@ -246,7 +246,7 @@ ELSEWHERE = (
     ("test_notebook.py", "the tutorial", ""),
     ("test_packaging.py", "the installed package", ""),
     ("adapters/test_hear_and_s3prl.py", "two interfaces over the same steps", "adapters.hear adapters.s3prl"),
-    ("adapters/test_hear_and_s3prl.py", "what both stand on", "adapters.encoders adapters.time_steps"),
+    ("adapters/test_hear_and_s3prl.py", "what both stand on", "adapters.time_steps"),
     ("adapters/test_scikit_learn.py", "what Ray's classes stand on too", "adapters.embedding"),
     ("modes/test_export.py", "whole exports, read back by the other tool", "adapters.hugging_face_ast adapters.onnx"),
     ("audio/test_augment.py", "each alteration is applied", "audio.alterations"),
@@ -282,8 +282,7 @@ ELSEWHERE = (
     ("engine/test_train.py", "the loop as a whole", "engine.averages engine.checkpoint engine.training_run"),
     ("modes/test_sweep.py", "heads side by side are heads alone", "engine.parallel_heads"),
     ("modes/test_predict.py", "model.predict against the mode", "engine.predictor"),
-    ("modes/test_merge.py", "tables in parts, and of one run", "data.tables.row_groups runs.output.part_notes"),
-    ("modes/test_merge.py", "tables in parts, and of one run", "runs.output.score_tables"),
+    ("modes/test_merge.py", "tables in parts, and of one run", "data.tables.row_groups runs.output.part_tables"),
     (
         "metrics/test_scores.py",
         "each measure of a score",

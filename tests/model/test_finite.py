@@ -6,7 +6,7 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from ssast.adapters.encoders import embedding_model
+from ssast.adapters.embedding import embedding_model
 from ssast.data.storage.download import _admit
 from ssast.errors import AudioError, UserError
 from ssast.model.checkpoints.legacy import read_legacy

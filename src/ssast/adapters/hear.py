@@ -6,7 +6,7 @@
 import torch
 from torch import Tensor, nn
 
-from ssast.adapters.encoders import DEFAULT, embedding_model
+from ssast.adapters.embedding import DEFAULT, embedding_model
 from ssast.adapters.time_steps import Stepwise
 
 

@@ -21,8 +21,7 @@ import torch
 from numpy.typing import NDArray
 from torch.utils.data import Dataset
 
-from ssast.adapters.embedding import Embedding
-from ssast.adapters.encoders import embedding_model
+from ssast.adapters.embedding import Embedding, embedding_model
 from ssast.audio.decode import blocks
 from ssast.data.audio_conf import Judged
 from ssast.data.batch import ClipItem

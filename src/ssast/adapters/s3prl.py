@@ -9,7 +9,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from ssast.adapters.encoders import DEFAULT, embedding_model
+from ssast.adapters.embedding import DEFAULT, embedding_model
 from ssast.adapters.time_steps import Stepwise
 from ssast.errors import UserError
 from ssast.model.encoder import NUM_STATES

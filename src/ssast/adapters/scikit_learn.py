@@ -9,8 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, TransformerMixin
 
-from ssast.adapters.embedding import Embedding
-from ssast.adapters.encoders import embedding_model
+from ssast.adapters.embedding import Embedding, embedding_model
 from ssast.data.audio_files import FileDataset
 from ssast.data.storage.location import Location, as_location, forget
 from ssast.engine.predictor import Waveforms

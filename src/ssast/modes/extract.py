@@ -21,7 +21,7 @@ from ssast.runs.context import Paths, RunContext, say
 from ssast.runs.models import ModelSettings, audio_settings, classification_model, finetuned_model, model_settings
 from ssast.runs.output.folder import open_folder, used_files
 from ssast.runs.output.notes import Listening, note_recordings
-from ssast.runs.output.part_notes import PartNote
+from ssast.runs.output.part_tables import PartNote
 from ssast.runs.resuming import RememberedRecordings
 from ssast.runs.rows import Rows, blocks_of, data_name, rows
 from ssast.runs.scoring import Scorer

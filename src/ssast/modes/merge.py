@@ -28,8 +28,7 @@ from ssast.pages.sound_finding_sentences import KINDS
 from ssast.pages.tables import counted
 from ssast.runs.context import Paths, say, words_in
 from ssast.runs.output.folder import open_folder
-from ssast.runs.output.part_notes import KEY, PartNote
-from ssast.runs.output.score_tables import GROUPS, save_scores
+from ssast.runs.output.part_tables import GROUPS, KEY, PartNote, save_scores
 from ssast.runs.output.skipped_recordings import BAD_AUDIO, HEARD_TABLE
 from ssast.runs.wrapping.wrapper import Mode
 from ssast.safe_reading import brief, some

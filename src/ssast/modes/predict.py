@@ -40,8 +40,7 @@ from ssast.runs.context import RunContext, say
 from ssast.runs.models import ModelSettings, audio_settings, finetuned_model, model_settings
 from ssast.runs.output.folder import fingerprint, open_folder
 from ssast.runs.output.notes import note_recordings
-from ssast.runs.output.part_notes import PartNote
-from ssast.runs.output.score_tables import GROUPS, PREDICTED, WINDOWS, save_scores
+from ssast.runs.output.part_tables import GROUPS, PREDICTED, WINDOWS, PartNote, save_scores
 from ssast.runs.output.skipped_recordings import SkippedRecordings
 from ssast.runs.resuming import Passes, RememberedRecordings
 from ssast.runs.rows import named_recordings
