@@ -22,6 +22,7 @@ from ssast.data.shards.collection import opened_anew
 from ssast.data.shards.packed_file import PackedFile
 from ssast.data.shards.shards import PackedSound, Shards
 from ssast.data.storage.location import Location, Missing
+from ssast.data.workers import in_threads
 from ssast.errors import UserError
 
 _SHOWN = 10
@@ -196,8 +197,7 @@ class FileDataset(Judged, Dataset[ClipItem]):
         remote = [file for file in (self.files[at] for at in wanted if at < len(self)) if not file.is_local]
         remote = [file for file in remote if not isinstance(file, PackedFile)]
         if len(remote) > 1:
-            with ThreadPoolExecutor(len(remote)) as threads:
-                list(threads.map(_fetch, remote))
+            list(in_threads(_fetch, remote, len(remote)))
 
     def __getitem__(self, key: int | tuple[int, int]) -> ClipItem:
         index = range(len(self))[key[0] if isinstance(key, tuple) else key]

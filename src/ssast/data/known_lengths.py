@@ -6,7 +6,6 @@ estimate: what is altered, or has a header that errs, is found to be longer or s
 
 import os
 from collections.abc import Iterable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
@@ -21,6 +20,7 @@ from ssast.data.shards.collection import Collection, already_open
 from ssast.data.storage import location
 from ssast.data.storage.cache import cache
 from ssast.data.storage.location import Location
+from ssast.data.workers import in_threads
 from ssast.errors import AudioError, UserError
 
 
@@ -50,14 +50,10 @@ def _by_av(data: Data, kind: str) -> float | None:
     return None
 
 
-_AT_ONCE = 8
-
-
 def known_frames(root: Location, uids: Sequence[str], audio: AudioSettings) -> list[int | None]:
     """The frames of each recording below `root`, at most those of the model's input; None where they are not known."""
     frontend = audio.frontend()
-    with ThreadPoolExecutor(_AT_ONCE) as threads:
-        found = list(threads.map(partial(_seconds, root), uids))
+    found = list(in_threads(partial(_seconds, root), uids))
     heard = [None if seconds is None else min(seconds, audio.clip_length or seconds) for seconds in found]
     samples = torch.tensor([round((seconds or 0) * audio.sample_rate) for seconds in heard], dtype=torch.int64)
     frames = frontend.frames(samples).clamp(max=frontend.target_length).tolist()

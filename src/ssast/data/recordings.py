@@ -3,7 +3,6 @@
 import io
 import re
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from functools import partial
 from pathlib import Path
@@ -22,6 +21,7 @@ from ssast.data.metadata import (
 )
 from ssast.data.shards.collection import opened
 from ssast.data.storage.location import Location, Missing
+from ssast.data.workers import in_threads
 from ssast.errors import AudioError, UserError
 from ssast.safe_reading import json_of
 
@@ -106,8 +106,7 @@ def prefetch(root: Location, uids: Sequence[str]) -> None:
     """Bring the recordings of a bucket into the cache, several at once, so that their waiting times run together."""
     if root.is_local or len(uids) < 2:
         return
-    with ThreadPoolExecutor(min(len(uids), FRAMES_AT_ONCE)) as threads:
-        list(threads.map(partial(_fetch, root), uids))
+    list(in_threads(partial(_fetch, root), uids, min(len(uids), FRAMES_AT_ONCE)))
 
 
 def _fetch(root: Location, uid: str) -> None:

@@ -7,6 +7,7 @@ from array import array
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import combinations
 from typing import Any
 
 import numpy as np
@@ -131,13 +132,8 @@ def _of_bands(heard: Mapping[str, ListenedRecording], splits: Mapping[str, pd.Da
             yield Finding(uid, split, "narrow band", f"{detail}; half of the recordings reach {middle:.0f} Hz")
 
 
-def _pairs(splits: Mapping[str, pd.DataFrame]) -> Iterator[tuple[str, str]]:
-    names = list(splits)
-    yield from ((first, second) for at, first in enumerate(names) for second in names[at + 1 :])
-
-
 def _shared_uids(splits: Mapping[str, pd.DataFrame]) -> Iterator[Finding]:
-    for first, second in _pairs(splits):
+    for first, second in combinations(splits, 2):
         both = f"{first} and {second}"
         for uid in splits[first].index.intersection(splits[second].index):
             yield Finding(uid, both, "uid in both splits", f"it is in {both}; take it out of one")

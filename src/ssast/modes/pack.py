@@ -2,10 +2,9 @@
 
 import contextlib
 import hashlib
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from itertools import islice
-from pathlib import Path
 
 from tqdm import tqdm
 
@@ -75,10 +74,12 @@ def pack(options: Options) -> str:
             delivery.start_anew()
         delivery.check_free({shard.name for shard in job.shards})
         missing = [shard for shard in job.shards if not delivery.has(shard.name, job.made_from(shard))]
-        _say_kept(job, missing, delivery)
-        _remember(bad, delivery.work / JOURNAL, [job.uids[row] for shard in missing for row in job.rows(shard)])
-        intake = Intake(root, job.uids, job.seen.sizes, use_librosa=options.lib)
+        if kept := len(job.shards) - len(missing):
+            say(f"going on: {kept} of {counted(len(job.shards), 'shard')} were finished before")
         rows = [row for shard in missing for row in job.rows(shard)]
+        bad.forget(delivery.work / JOURNAL, [job.uids[row] for row in rows])
+        bad.remember(delivery.work / JOURNAL)
+        intake = Intake(root, job.uids, job.seen.sizes, use_librosa=options.lib)
         heard = taken_in(intake, rows, num_workers=worker_count(options.num_workers))
         clips = _used(heard, len(rows), bad, skips=options.on_bad_audio == "skip")
         for shard in missing:
@@ -133,17 +134,6 @@ def _delivery(target: Location, cache_gb: float) -> Iterator[ShardDelivery]:
         delivery = ShardDelivery(target, work)
         stack.callback(delivery.close)
         yield delivery
-
-
-def _say_kept(job: _Job, missing: Sequence[PlannedShard], delivery: ShardDelivery) -> None:
-    if kept := len(job.shards) - len(missing):
-        say(f"going on: {kept} of {counted(len(job.shards), 'shard')} were finished before")
-
-
-def _remember(bad: SkippedRecordings, journal: Path, again: Sequence[str]) -> None:
-    """Take up what was noted of the recordings in finished shards, and note what comes."""
-    SkippedRecordings.forget(journal, again)
-    bad.remember(journal)
 
 
 def _used(

@@ -21,6 +21,7 @@ from ssast.metrics.threshold_rules import DEFAULT_THRESHOLD
 from ssast.model.label_kinds import CALLED, CHOICE, YES_NO, LabelKinds
 
 _RANGE = (0.1, 0.5, 0.9)
+_WHOM = ("recordings", "people", "tested", "unit")
 _Entry = dict[str, object]
 
 
@@ -79,7 +80,7 @@ def add_external(metrics: Metrics, predictions: Predictions, place: Place) -> No
     metrics["external"] = {
         "looked_at": looked_at,
         "few_people": FEW_PEOPLE,
-        "development": None if there is None else _whom(there),
+        "development": None if there is None else {name: getattr(there, name) for name in _WHOM},
         "inputs": {name: _input(name, place, inputs.get(name), level) for name in place.properties},
         "categories": {column: _category(own, categories[column], level) for column, own in pairs.items()},
         "labels": {label: _label(own, labels.get(label, {}), level) for label, own in here.items()},
@@ -95,10 +96,6 @@ def _is_fitted(own: Answers, fitted: Mapping[str, Answers]) -> bool:
 def _shared(here: Mapping[str, Shares], there: Mapping[str, Shares]) -> dict[str, dict[str, tuple[Estimate, Estimate]]]:
     found = {column: beside(own, there[column]) for column, own in here.items() if column in there}
     return {column: pairs for column, pairs in found.items() if pairs}
-
-
-def _whom(there: Development) -> _Entry:
-    return {name: getattr(there, name) for name in ("recordings", "people", "tested", "unit")}
 
 
 def _spread(own: Spread | None) -> _Entry | None:
