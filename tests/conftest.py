@@ -151,17 +151,12 @@ class WarmProcess:
 
 
 @pytest.fixture(scope="session")
-def warm_classification() -> Iterator[WarmProcess]:
-    """Processes with the model imported, and no client of the hub, which reads its settings as it is imported."""
-    process = WarmProcess("ssast.model.classification")
-    yield process
-    process.end()
-
-
-@pytest.fixture(scope="session")
 def warm_modes() -> Iterator[WarmProcess]:
-    """Processes with all imported that training, scoring and extraction load, one or several together."""
-    modes = ("finetune", "pretrain", "extract", "merge", "check")
+    """Processes with all imported that training, scoring, extraction and checks load, one or several together.
+
+    One serves all tests of a worker. It holds no client of the hub, which reads its settings as it is imported.
+    """
+    modes = ("finetune", "pretrain", "extract", "merge", "check", "inspect")
     process = WarmProcess("ssast.cli", "yaml", *(f"ssast.modes.{name}" for name in modes))
     yield process
     process.end()
@@ -171,14 +166,6 @@ def warm_modes() -> Iterator[WarmProcess]:
 def warm_process() -> type[WarmProcess]:
     """`WarmProcess`."""
     return WarmProcess
-
-
-@pytest.fixture(scope="session")
-def warm_check() -> Iterator[WarmProcess]:
-    """Processes with all imported that `ssast check` and `ssast inspect` load."""
-    process = WarmProcess("ssast.modes.check", "ssast.modes.inspect")
-    yield process
-    process.end()
 
 
 @pytest.fixture

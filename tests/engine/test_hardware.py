@@ -1,8 +1,6 @@
 """Which device and precision a wish leads to."""
 
 import os
-import subprocess
-import sys
 
 import pytest
 import torch
@@ -61,11 +59,9 @@ dist.destroy_process_group()
 """
 
 
-def test_the_processes_of_torchrun_run_where_they_are_told_and_wait_for_a_long_report(tmp_path):
+def test_the_processes_of_torchrun_run_where_they_are_told_and_wait_for_a_long_report(warm_modes):
     """They once ran on CUDA whatever --device said, and gave up waiting after ten minutes."""
     place = {"RANK": "0", "WORLD_SIZE": "1", "LOCAL_RANK": "0", "LOCAL_WORLD_SIZE": "1"}
     place |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": "0", "OMP_NUM_THREADS": "1"}
-    done = subprocess.run(
-        [sys.executable, "-W", "ignore", "-c", AMONG_OTHERS], env=os.environ | place, capture_output=True, text=True
-    )
+    done = warm_modes.run(AMONG_OTHERS, os.environ | place)
     assert done.stdout.split() == ["waits", "True", "device", "cpu", "backend", "gloo", "again", "cpu"], done.stderr

@@ -151,7 +151,7 @@ def run_folder(tmp_path):
 
 
 @pytest.fixture
-def client(hub, warm_classification, tmp_path):
+def client(hub, warm_modes, tmp_path):
     """Run Python in a process of its own, with this hub as the hub and an own cache; `offline` takes it away."""
 
     def run(code, *, offline=False):
@@ -161,7 +161,7 @@ def client(hub, warm_classification, tmp_path):
         environment |= {"HF_HUB_OFFLINE": "1"} if offline else {}
         start = "import sys; assert 'huggingface_hub' not in sys.modules\n"
         start += "from ssast import SSASTForAudioClassification as Model\n"
-        return warm_classification.run(start + code, environment)
+        return warm_modes.run(start + code, environment)
 
     return run
 

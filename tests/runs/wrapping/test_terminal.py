@@ -26,12 +26,12 @@ def started(words: list[str], **streams) -> subprocess.CompletedProcess:
 
 
 @pytest.fixture
-def warm(warm_check):
+def warm(warm_modes):
     """`ssast WORDS` as `started` begins it, in a process that need not import torch; first it does `before`."""
 
     def run(words: list[str], before: str = "pass", environment: dict[str, str] | None = None, **streams: int):
         code = f"import os, sys; {before}; from ssast.cli import main; sys.exit(main({words!r}))"
-        return warm_check.run(code, dict(environment or os.environ), **streams)
+        return warm_modes.run(code, dict(environment or os.environ), **streams)
 
     return run
 
