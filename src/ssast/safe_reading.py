@@ -245,6 +245,15 @@ def is_number(value: object) -> TypeGuard[int | float]:
     return isinstance(value, int | float) and not isinstance(value, bool)
 
 
+def is_text(name: str) -> bool:
+    """Whether a name can be written as UTF-8: on a disk it is bytes, which another system may have given."""
+    try:
+        name.encode("utf-8")
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
 def brief(value: object, most: int = 80) -> str:
     """How a value of any file is shown in a sentence: one short line, nothing in it that steers a terminal."""
     if isinstance(value, int) and not isinstance(value, bool) and value.bit_length() > 4 * MOST_DIGITS:

@@ -95,6 +95,13 @@ def test_what_cannot_be_meant_is_one_sentence(folder, name, said):
     assert name in str(caught.value)
 
 
+def test_a_name_of_other_bytes_than_utf_8_is_one_sentence_before_anything_is_read(folder):
+    """A folder that came from an old archive ended in pyarrow's UnicodeEncodeError, after the first files were read."""
+    os.rename(os.fsencode(folder / "a.wav"), os.fsencode(folder) + b"/gr\xfc\xdfe.wav")
+    with pytest.raises(UserError, match=r"the name of the file .*gr\?\?e\.wav is no text in UTF-8.*; rename it"):
+        FileDataset(find_audio([Location(str(folder))]), None)
+
+
 def test_any_name_is_taken_where_bad_files_are_skipped(folder):
     assert found(folder / "notes.txt", any_name=True) == [str(folder / "notes.txt")]
 

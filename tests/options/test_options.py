@@ -1,6 +1,7 @@
 """Options: declared once, checked wherever they come from, recorded and read again."""
 
 import dataclasses
+import os
 import random
 import subprocess
 import sys
@@ -153,6 +154,14 @@ def test_a_wrong_value_names_the_option_and_what_is_allowed(name, value, allowed
         resolve(**{**DATA, name: value})
     assert allowed in str(caught.value)
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("value", [os.fsdecode(b"gr\xfc\xdfe"), Path(os.fsdecode(b"gr\xfc\xdfe"))])
+def test_a_path_of_other_bytes_than_utf_8_is_refused_before_the_run(value):
+    """The run trained, and its run.yaml could not be read when the results were to be written."""
+    with pytest.raises(UserError, match=r"prefix is gr\?\?e, which is no text in UTF-8") as caught:
+        resolve(**{**DATA, "prefix": value})
+    assert caught.value.names == {"path": ("gr??e",)}
 
 
 def test_values_from_other_libraries_and_paths_are_taken():

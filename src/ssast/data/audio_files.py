@@ -24,6 +24,7 @@ from ssast.data.shards.shards import PackedSound, Shards
 from ssast.data.storage.location import Location, Missing
 from ssast.data.workers import in_threads
 from ssast.errors import UserError
+from ssast.safe_reading import brief, is_text
 
 _SHOWN = 10
 
@@ -161,11 +162,23 @@ def _listed(folder: Location) -> tuple[list[Location], list[Location]]:
     return files, folders
 
 
+def _check_text(addresses: Sequence[str]) -> None:
+    """UserError for the first file whose name could not stand in a table."""
+    for address in addresses:
+        if not is_text(address):
+            shown = brief(address, 200)
+            raise UserError(
+                f"the name of the file {shown} is no text in UTF-8, so no table could hold it; rename it (convmv does "
+                "that for whole folders), or set LC_ALL=C.UTF-8 if it has that name already.",
+                path=shown,
+            )
+
+
 class FileDataset(Judged, Dataset[ClipItem]):
     """Audio files as dictionaries like those of `AudioDataset`, without targets; a file's address is its uid.
 
     `audio_conf` and `hold` as there, augmentation left aside. AudioError, the address in front, for a file that
-    cannot be used.
+    cannot be used; UserError at once for one whose address is no text.
     """
 
     def __init__(
@@ -178,6 +191,7 @@ class FileDataset(Judged, Dataset[ClipItem]):
     ):
         self.files, self.hold = list(files), check_hold(hold)
         self.uids = [str(file) for file in self.files]
+        _check_text(self.uids)
         redaction.learn("file", (file.name for file in self.files))
         redaction.learn("folder", {file.parent.name for file in self.files})  # a space ends what looks like a path
         self.conf, self.librosa = AudioConf.of(audio_conf), librosa

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from ssast.errors import UserError
-from ssast.safe_reading import brief
+from ssast.safe_reading import brief, is_text
 
 LONGEST_SHOWN = 300
 TRUTH = {"true": True, "1": True, "false": False, "0": False}
@@ -129,6 +129,13 @@ class Spec:
         if self.is_many and isinstance(value, list | tuple):
             value = "\n".join(os.fspath(one) for one in value)
         plain = os.fspath(value) if isinstance(value, os.PathLike) else value
+        if isinstance(plain, str) and not is_text(plain):
+            shown = brief(plain, LONGEST_SHOWN)
+            raise UserError(
+                f"{called} is {shown}, which is no text in UTF-8, so run.yaml could not hold it; rename what it "
+                "names, or set LC_ALL=C.UTF-8 if it has that name already.",
+                path=shown,
+            )
         if self.optional and (plain is None or (isinstance(plain, str) and plain.casefold() == "none")):
             return None
         if self.word and isinstance(plain, str) and plain.strip().casefold() == self.word:
