@@ -18,15 +18,7 @@ from ssast.data.shards.collection import Collection, opened
 from ssast.data.storage.location import Location
 from ssast.data.tables.label_file import asked_kinds, doubts, kinds_in_table, kinds_place
 from ssast.data.tables.people import across
-from ssast.data.tables.ratings import (
-    DRAW,
-    MEAN_RATING,
-    SOFT,
-    DrawnRatings,
-    Ratings,
-    columns_of,
-    with_raters,
-)
+from ssast.data.tables.ratings import DRAW, MEAN_RATING, SOFT, DrawnRatings, Ratings, columns_of, with_raters
 from ssast.data.tables.splits import read_split, split_validation
 from ssast.data.tables.targets import read_labels
 from ssast.errors import UserError

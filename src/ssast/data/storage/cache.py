@@ -1,7 +1,7 @@
 """Keep what was fetched or computed on this machine, by a key of its content, for all processes.
 
 The folder is $SSAST_CACHE, else ~/.cache/ssast: `files/` holds the contents, `partial/` what is on its way, `held/`
-what running processes hold under its own name, `values/` a database of small values (kept_values.py), `locks/` one
+what running processes hold under its own name, `values/` a database of small values (fingerprints.py), `locks/` one
 lock for some of the keys each, and how many bytes all contents have. Published weights lie beside them in `weights/`
 (download.py), and never make room. Recordings of patients may be among the contents, so folders and files are closed to
 other users, whatever the rights of the folder around them.

@@ -22,13 +22,7 @@ from ssast.metrics.estimates import (
     slope_of,
 )
 from ssast.metrics.external.development import LabelSummary, Spread, person_means
-from ssast.metrics.external.recalibrating import (
-    Update,
-    Updates,
-    fit_number_updates,
-    fit_scale_updates,
-    fit_updates,
-)
+from ssast.metrics.external.recalibrating import Update, Updates, fit_number_updates, fit_scale_updates, fit_updates
 from ssast.metrics.intervals import number_subjects
 from ssast.metrics.level_measures import AT, called
 from ssast.metrics.measures import SOFT_POSITIVE, Floats
