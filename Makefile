@@ -3,6 +3,7 @@ PYTHON ?= $(shell command -v python3.11 || command -v python3)
 VENV := .venv
 BIN := $(VENV)/bin
 DEMO ?= demo
+TESTERS ?= 3
 
 # Containers often set it; each of the many processes below would then compile the package and the tests anew.
 unexport PYTHONDONTWRITEBYTECODE
@@ -21,9 +22,10 @@ $(VENV)/.installed: pyproject.toml requirements.lock
 demo: setup
 	$(BIN)/ssast demo --exp_dir $(DEMO)
 
-# Two processes share the tests; one that is through takes over from the end of what the other has left.
+# TESTERS processes share the tests; one that is through takes over from the end of what another has left. Tests wait now
+# and then for the disk, a socket or another process, so three keep two cores busy. Each takes 1 to 2.5 GB.
 test: setup
-	$(BIN)/pytest -m 'not slow' -n 2 --dist worksteal
+	$(BIN)/pytest -m 'not slow' -n $(TESTERS) --dist worksteal
 
 slow: setup
 	$(BIN)/pytest -m slow -n 2 --dist worksteal
