@@ -99,7 +99,7 @@ def _run(words: list[str], prog: str, screen: RobustStream) -> int:
     options = from_args({**texts, "mode": mode} if mode else texts)
     screen.matters = MODES[options.mode].only_prints
     outcome = mode_named(options.mode).run(options)
-    if int(os.environ.get("WORLD_SIZE", "1")) > 1:
+    if os.environ.get("WORLD_SIZE", "") not in ("", "1"):
         import_module("ssast.engine.distributed").leave()
     return outcome if isinstance(outcome, int) else 0
 

@@ -65,6 +65,41 @@ def test_a_process_alone_writes_and_changes_nothing():
     assert torch.equal(distributed.total(torch.ones(2)), torch.ones(2))
 
 
+FOUND = {"RANK": "0", "MASTER_ADDR": "localhost", "MASTER_PORT": "29500"}
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        ({}, "RANK, MASTER_ADDR, MASTER_PORT not set"),
+        ({**FOUND, "MASTER_PORT": ""}, "MASTER_PORT not set"),
+        ({**FOUND, "RANK": "4"}, "RANK 4, expected 0 to 3"),
+    ],
+)
+def test_one_of_several_processes_that_cannot_find_the_others_is_one_sentence(given, said, monkeypatch):
+    """WORLD_SIZE that a script had exported let evaluate hear nothing at all, and say that no recording was sound."""
+    for name in FOUND:
+        monkeypatch.delenv(name, raising=False)
+    for name, value in {**given, "WORLD_SIZE": "4"}.items():
+        monkeypatch.setenv(name, value)
+    with pytest.raises(UserError, match=f"one of 4 processes, but with {said} it cannot find the others"):
+        distributed.join(torch.device("cpu"))
+
+
+@pytest.mark.parametrize(("name", "value"), [("WORLD_SIZE", "x"), ("WORLD_SIZE", "0"), ("RANK", "-1")])
+def test_a_number_of_processes_that_is_none_is_one_sentence(name, value, monkeypatch):
+    monkeypatch.setenv(name, value)
+    with pytest.raises(UserError, match=f"{name} is '{value}', expected a whole number"):
+        distributed.share([range(3)])
+
+
+def test_a_variable_that_is_empty_is_as_one_that_is_not_set(monkeypatch):
+    monkeypatch.setenv("WORLD_SIZE", "")
+    monkeypatch.setenv("RANK", "")
+    assert distributed.share([range(3)]) == [range(3)]
+    assert distributed.join(torch.device("cpu")) == torch.device("cpu")
+
+
 STEP = {"SLURM_JOB_ID": "70001", "SLURM_STEP_ID": "0", "SLURM_PROCID": "5", "SLURM_LOCALID": "1"}
 
 

@@ -27,16 +27,26 @@ BY_SLURM = "SSAST_BY_SLURM"
 """The variable that says that the others follow from Slurm's."""
 _HOSTS = ("SLURM_STEP_NODELIST", "SLURM_JOB_NODELIST", "SLURM_NODELIST")
 _PORTS = range(10_000, 32_000)
+_MEETING = ("RANK", "MASTER_ADDR", "MASTER_PORT")
+"""What one of several processes finds the others by."""
 
 
 def rank() -> int:
     """The number of this process among those of the run, from 0."""
-    return int(os.environ.get("RANK", "0"))
+    return _told("RANK", 0)
 
 
 def size() -> int:
     """How many processes the run has."""
-    return int(os.environ.get("WORLD_SIZE", "1"))
+    return _told("WORLD_SIZE", 1)
+
+
+def _told(name: str, usual: int) -> int:
+    """The whole number of a variable, `usual` where it is empty or not set; UserError where it holds none."""
+    text = os.environ.get(name, "").strip() or str(usual)
+    if not re.fullmatch(r"[0-9]{1,9}", text) or int(text) < usual:
+        raise UserError(f"{name} is {text!r}, expected a whole number, {usual} or more; set it right, or unset it.")
+    return int(text)
 
 
 def heed_slurm(environ: MutableMapping[str, str]) -> int:
@@ -131,13 +141,14 @@ def share(numbers: Sequence[range]) -> list[range]:
 def join(device: torch.device) -> torch.device:
     """Join the other processes of the run, if there are any; this process's own device of that kind.
 
-    UserError where the processes have begun on another kind of device.
+    UserError where the processes have begun on another kind of device, or nothing brings them together.
     """
-    if not {"WORLD_SIZE", "MASTER_ADDR"} <= os.environ.keys():  # nobody started it among others
+    _check_place()
+    if not all(os.environ.get(name) for name in ("WORLD_SIZE", *_MEETING)):  # nobody started it among others
         return device
     if device.type == "cuda":
         # Slurm may show each task a GPU of its own alone, which has number 0 there.
-        number = int(os.environ.get("LOCAL_RANK", "0")) % torch.cuda.device_count()
+        number = _told("LOCAL_RANK", 0) % torch.cuda.device_count()
         device = torch.device("cuda", number)
         torch.cuda.set_device(device)
     backend = "nccl" if device.type == "cuda" else "gloo"
@@ -151,6 +162,22 @@ def join(device: torch.device) -> torch.device:
     if BY_SLURM in os.environ:  # tasks of a step may well be told to do different things
         check_alike(sys.argv[1:], "options on their command lines")
     return device
+
+
+def _check_place() -> None:
+    """UserError for one of several processes that could not find the others, and would do its share of the work alone.
+
+    A variable that a job's script exports is enough for that.
+    """
+    if size() == 1:
+        return
+    lacking = [name for name in _MEETING if not os.environ.get(name)]
+    if lacking or rank() >= size():
+        why = f"{', '.join(lacking)} not set" if lacking else f"RANK {rank()}, expected 0 to {size() - 1}"
+        raise UserError(
+            f"WORLD_SIZE={size()} makes this one of {size()} processes, but with {why} it cannot find the others; "
+            "start it with accelerate launch or torchrun, or unset WORLD_SIZE to let it work alone."
+        )
 
 
 def leave() -> None:
