@@ -56,6 +56,16 @@ def test_a_model_that_does_not_fit_leaves_the_state_and_the_same_command_goes_on
     assert (ssast.pretrain(**usual, **TRAINING) / "model.safetensors").exists()
 
 
+def test_shards_that_do_not_fit_end_in_a_sentence_that_is_the_last_line(usual, tmp_path, room_for, capsys):
+    """The bar of what had been packed stood below it."""
+    with room_for(5_000):
+        assert cli.main(["pack", usual["prefix"], usual["data_split_root"], usual["exp_dir"]]) == 2
+    last = capsys.readouterr().err.strip().splitlines()[-1]
+    assert last.startswith("ssast: cannot write")
+    assert "file too large; free space" in last
+    assert not list((tmp_path / "o").rglob("*.parquet"))
+
+
 def test_a_log_that_cannot_be_written_is_a_sentence(usual, tmp_path):
     (tmp_path / "o").mkdir()
     (tmp_path / "o" / "log.jsonl").symlink_to("/dev/full")

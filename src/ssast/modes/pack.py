@@ -2,7 +2,7 @@
 
 import contextlib
 import hashlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Generator, Iterable, Iterator
 from dataclasses import dataclass
 from itertools import islice
 
@@ -81,9 +81,10 @@ def pack(options: Options) -> str:
         bad.remember(delivery.work / JOURNAL)
         intake = Intake(root, job.uids, job.seen.sizes, use_librosa=options.lib)
         heard = taken_in(intake, rows, num_workers=worker_count(options.num_workers))
-        clips = _used(heard, len(rows), bad, skips=options.on_bad_audio == "skip")
-        for shard in missing:
-            _make(shard, job, delivery, clips)
+        # Closed, so that its bar has ended before it is said what went wrong.
+        with contextlib.closing(_used(heard, len(rows), bad, skips=options.on_bad_audio == "skip")) as clips:
+            for shard in missing:
+                _make(shard, job, delivery, clips)
         if len(bad.reasons) >= len(set(job.uids)):
             first = next(iter(bad.reasons.values()))
             raise UserError(f"none of the {len(bad.reasons)} recordings can be used; the first: {first}")
@@ -138,7 +139,7 @@ def _delivery(target: Location, cache_gb: float) -> Iterator[ShardDelivery]:
 
 def _used(
     heard: Iterable[JudgedClip | Bad], total: int, bad: SkippedRecordings, *, skips: bool
-) -> Iterator[PackedClip | None]:
+) -> Generator[PackedClip | None, None, None]:
     """The recordings that can be used, None for those that are left out; UserError for the first unless it `skips`."""
     for one in tqdm(heard, desc="pack", total=total, unit="clip", dynamic_ncols=True):
         if isinstance(one, JudgedClip):
