@@ -32,6 +32,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import torch
+from objectives import Objective
 from probes import Probe, fbank_statistics, interval, probe, probes_of, scored_probe, states, stretch
 from published import our_step, published_step
 from starts import STARTS
@@ -52,7 +53,8 @@ class Way:
 
     `hidden` of 102 patches are hidden, in runs of `run_length` patches. The learning rate is constant, or it rises over
     a tenth of the steps and falls as a cosine (`course`). Stretches are random, or the start. `scaled` brings the fbank
-    of this corpus to mean 0 and deviation 0.5. `start` says from which weights (benchmarks/starts.py).
+    of this corpus to mean 0 and deviation 0.5. `start` says from which weights (benchmarks/starts.py), and `changed`
+    what is other in the joint loss (benchmarks/objectives.py).
     """
 
     depth: int = 10
@@ -68,6 +70,7 @@ class Way:
     crop: str = "random"
     scaled: bool = False
     start: str = "ours"
+    changed: Objective | None = None
 
 
 WAYS = {
@@ -88,6 +91,10 @@ TRIALS = {
     "10 scaled": Way(scaled=True),
     "10 batch of 128": Way(batch=4 * BATCH),
     "10 muon": Way(rate=1e-3, course="cosine", optim="muon"),
+    "10 temperature 0.25": Way(changed=Objective(temperature=0.25)),
+    "10 temperature 4": Way(changed=Objective(temperature=4.0)),
+    "10 negatives of 4 clips": Way(changed=Objective(clips=4)),
+    "10 gain and noise": Way(changed=Objective(is_altered=True)),
     "0 low positions": Way(0, start="positions x 0.3"),
     "0 high positions": Way(0, start="high positions in a sixteenth"),
     "0 high positions small outputs": Way(0, start="small outputs, high positions in a sixteenth"),
@@ -197,7 +204,8 @@ class Training:
         if self.way.is_published:
             published_step(self.model, self.optimizer, fbank_BTF, self.way.hidden)
         else:
-            our_step(self.model, self.optimizer, fbank_BTF, self.way.hidden, self.machine.bf16)
+            loss = None if self.way.changed is None else self.way.changed.loss
+            our_step(self.model, self.optimizer, fbank_BTF, self.way.hidden, self.machine.bf16, loss)
 
 
 class Together:

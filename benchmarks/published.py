@@ -5,6 +5,7 @@ own, masks drawn and losses gathered clip by clip in Python.
 """
 
 import random
+from collections.abc import Callable
 
 import torch
 from torch import Tensor
@@ -68,11 +69,16 @@ def published_step(model: SSASTForPreTraining, optimizer: torch.optim.Optimizer,
 
 
 def our_step(
-    model: SSASTForPreTraining, optimizer: torch.optim.Optimizer, fbank_BTF: Tensor, mask: int, bf16: bool
+    model: SSASTForPreTraining,
+    optimizer: torch.optim.Optimizer,
+    fbank_BTF: Tensor,
+    mask: int,
+    bf16: bool,
+    another_loss: Callable[[SSASTForPreTraining, Tensor], Tensor] | None = None,
 ) -> None:
-    """One joint training step as `ssast pretrain` takes it."""
+    """One joint training step as `ssast pretrain` takes it, or by another loss."""
     with torch.autocast(fbank_BTF.device.type, torch.bfloat16, enabled=bf16):
-        loss = model.loss({"fbank": fbank_BTF})["loss"]
+        loss = another_loss(model, fbank_BTF) if another_loss else model.loss({"fbank": fbank_BTF})["loss"]
     optimizer.zero_grad(set_to_none=True)
     loss.backward()
     optimizer.step()
