@@ -9,7 +9,14 @@ A way is `published` (two passes and the published code's initial weights) or th
 (--mask_layer), joint, or of one objective alone (`10 mpc`), or depth 10 with one thing changed (TRIALS). The steps are
 written down in pretraining_results/steps.json and repeated, so a result depends on no machine's load; each way and seed
 is a small file beside it, and what was stopped begins with the first that is missing or was made with other steps.
---times takes so many times the steps, --steps the same number of all. Random weights (0 steps) and the mean and
+--times takes so many times the steps, --steps the same number of all. --begin_with FOLDER goes on from a model that was
+kept, and --unprobed keeps models without asking them anything, so that a corpus without test people serves too:
+
+    python benchmarks/corpora.py mboshi CLONE MBOSHI
+    python benchmarks/pretraining.py MBOSHI --ways 10 --times 4 --seeds 0 --unprobed --models MODELS/mboshi
+    python benchmarks/pretraining.py CORPUS ... --ways 10 --times 4 --seeds 0 --begin_with MODELS/mboshi/10_x4-0
+
+Random weights (0 steps) and the mean and
 deviation of the fbank stand beside. A GPU takes the steps of the two cores in seconds, several cells side by side
 (--device cuda --processes 8 --minutes 4); each result says by which device it was made. eGeMAPS stands beside them
 where benchmarks/egemaps.py was run; --against egemaps has the table's intervals say what lies over that.
@@ -35,6 +42,7 @@ import torch
 from objectives import Objective
 from probes import Probe, fbank_statistics, interval, probe, probes_of, scored_probe, states, stretch
 from published import our_step, published_step
+from safetensors.torch import load_file
 from starts import STARTS
 from torch import Tensor
 
@@ -156,7 +164,9 @@ def run_masks(model: SSASTForPreTraining, length: int, batch: int, *_: object, *
 class Training:
     """A model on its way through `steps` steps."""
 
-    def __init__(self, way: Way, seed: int, clips: list[Tensor], machine: Engine, steps: int):
+    def __init__(
+        self, way: Way, seed: int, clips: list[Tensor], machine: Engine, steps: int, begin_with: Path | None = None
+    ):
         self.way, self.machine, self.steps, self.taken = way, machine, steps, 0
         self.model = SSASTForPreTraining(
             way.size,
@@ -168,6 +178,8 @@ class Training:
         ).train()
         torch.manual_seed(seed)
         STARTS[way.start].draw(self.model)
+        if begin_with:
+            self.model.load_state_dict(load_file(begin_with / "model.safetensors"))
         if way.run_length > 1:
             self.model.draw_masks = partial(run_masks, self.model, way.run_length)
         self.model.to(machine.device)
@@ -370,6 +382,7 @@ class Cell:
     seed: int
     steps: int
     suffix: str = ""
+    begin_with: Path | None = None
 
     @property
     def path(self) -> Path:
@@ -381,10 +394,17 @@ class Cell:
         """Whether a result is there that was made with so many steps."""
         return self.path.exists() and json.loads(self.path.read_text())["steps"] == self.steps
 
-    def run(self, heard: list[Tensor], asked: Questions, machine: Engine) -> SSASTForPreTraining:
-        """Train, looking at the pretext task on the way, probe the result and write it; the model comes back."""
-        way = KNOWN[self.name]
-        training, curve = Training(way, self.seed, heard, machine, self.steps), []
+    def run(self, heard: list[Tensor], asked: Questions | None, machine: Engine) -> SSASTForPreTraining:
+        """Train, looking at the pretext task on the way, probe the result and write it; the model comes back.
+
+        Where nothing is asked, nothing is written.
+        """
+        training = Training(KNOWN[self.name], self.seed, heard, machine, self.steps, self.begin_with)
+        if asked is None:
+            for _ in range(self.steps):
+                training.step()
+            return training.model
+        curve = []
         looks = {max(1, round(share * self.steps)) for share in LOOKS}
         began = time.monotonic()
         for number in range(1, self.steps + 1):
@@ -413,20 +433,21 @@ def cells(given: argparse.Namespace) -> list[Cell]:
     """All that is asked for and has no result yet."""
     calibrated = json.loads((RESULTS / "steps.json").read_text())
     suffix = f"_after_{given.steps}" if given.steps else f"_x{given.times}" if given.times > 1 else ""
+    suffix += f"_from_{given.begin_with.parent.name}" if given.begin_with else ""
     found = []
     for seed in given.seeds:
         for name in given.ways:
             depth = name if name in calibrated else str(KNOWN[name].depth)
             steps = 0 if name in UNTRAINED else given.steps or given.times * calibrated[depth]
-            found.append(Cell(name, seed, steps, "" if name in UNTRAINED else suffix))
-    return [one for one in found if not one.is_done]
+            found.append(Cell(name, seed, steps, "" if name in UNTRAINED else suffix, given.begin_with))
+    return [one for one in found if given.unprobed or not one.is_done]
 
 
 def work(given: argparse.Namespace, next_cell: Callable[[], Cell | None], until: float) -> None:
     """Take cells from the queue until none is left, or no time to begin another."""
     torch.set_num_threads(1 if given.processes > 1 else torch.get_num_threads())
     machine = engine(given.device)
-    heard, asked = fbanks(given.corpus, "train"), Questions.of(given)
+    heard, asked = fbanks(given.corpus, "train"), None if given.unprobed else Questions.of(given)
     while time.time() < until and (one := next_cell()) is not None:
         model = one.run(heard, asked, machine)
         if given.models:
@@ -510,9 +531,13 @@ def main() -> None:
     parser.add_argument("--processes", type=int, default=1, help="so many cells side by side; on a GPU only")
     parser.add_argument("--minutes", type=float, default=1e6, help="begin no cell after so many")
     parser.add_argument("--models", type=Path, help="where the models are kept, in a folder each")
+    parser.add_argument("--begin_with", type=Path, help="folder of a kept model to go on from, named by its parent")
+    parser.add_argument("--unprobed", action="store_true", help="keep the models and ask them nothing")
     parser.add_argument("--table", action="store_true")
     parser.add_argument("--against", default="random", metavar="WAY", help="what the table's intervals are over")
     given = parser.parse_args()
+    if given.unprobed and not given.models:
+        parser.error("--unprobed needs --models, where the models are kept")
     RESULTS.mkdir(exist_ok=True)
     if given.calibrate:
         steps = calibrate(fbanks(given.corpus, "train"), given.calibrate, engine("cpu"))
@@ -523,7 +548,7 @@ def main() -> None:
     if given.table:
         show(all_probes(given), given.against)
         return
-    if not path.exists():
+    if not path.exists() and not given.unprobed:
         write(path, {"steps": 0, "probes": Questions.of(given).ask(None)})
     run(given, cells(given), work)
 
