@@ -11,7 +11,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from ssast import SSASTForPreTraining
-from ssast.model.pretext_losses import generative_loss
+from ssast.model.masking import generative_loss
 from ssast.model.pretraining import GENERATIVE_WEIGHT, take
 
 LOG_POWER = 2 * 4.5689974

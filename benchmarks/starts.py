@@ -4,12 +4,12 @@
 
 CORPUS is that of pretraining.py, whose test people and whose probe of the speaker these are (the 60 % of the people by
 whom no layer is chosen), with four clips of each person. The first three columns ask of the embedded patches with their
-positions, before any block: by mean and deviation over a clip, and by each alone. A start is named by what it changes
-of ours; pretraining.py trains from some of them (its trials).
+positions, before any block: by mean and deviation over a clip, and by each alone. pretraining.py trains from some of
+these starts (its trials).
 """
 
 import argparse
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -17,7 +17,7 @@ import torch
 from torch import nn
 
 from ssast import SSASTForPreTraining
-from ssast.model.blocks import sinusoids
+from ssast.model.blocks import first_positions
 from ssast.model.encoder import DEPTH
 
 NARROW = 0.02
@@ -30,26 +30,26 @@ CLIPS_A_PERSON = 4
 
 @dataclass(frozen=True)
 class Start:
-    """How an encoder's weights are drawn, in place of ours.
+    """How an encoder's weights are drawn; as it comes, as ssast draws them.
 
     The weights of the blocks are Xavier's, or normal with a deviation of 0.02 (`is_narrow`); those that end attention
-    and feed-forward are multiplied by `outputs`. Positions are sinusoids `positions` times as high as ours, or normal
-    with a deviation of 0.02 (None). They take one of `part` parts of the values of a token, and are 0 in the others.
+    and feed-forward are multiplied by `outputs`. Positions are sinusoids of this `height`, or normal with a deviation
+    of 0.02 (None). They take one in `share` of the values of a token, and are 0 in the others.
     """
 
     is_narrow: bool = False
     outputs: float = 1.0
-    positions: float | None = 1.0
-    part: int = 1
+    height: float | None = 2.0
+    share: int = 16
 
     @torch.no_grad()
     def draw(self, model: SSASTForPreTraining) -> None:
         """Change the weights of a new model, from torch's ambient random state where they are drawn anew."""
-        if self.positions is None:
+        if self.height is None:
             nn.init.trunc_normal_(model.v.pos_embed, std=NARROW)
         else:
-            patches_PD, width = model.v.pos_embed[0, model.v.num_prefix :], model.v.width // self.part // 2 * 2
-            patches_PD.zero_()[:, :width] = self.positions * sinusoids(model.v.grid, width)
+            drawn_PD = first_positions(model.v.grid, model.v.width, self.height, self.share)
+            model.v.pos_embed[0, model.v.num_prefix :] = drawn_PD
         for name, module in model.v.blocks.named_modules():
             if isinstance(module, nn.Linear) and self.is_narrow:
                 nn.init.trunc_normal_(module.weight, std=NARROW)
@@ -57,20 +57,22 @@ class Start:
                 module.weight *= self.outputs
 
 
+EVERYWHERE = Start(height=0.5, share=1)
+"""How ssast began before 2026-11-27, and what most of the others change one thing of."""
 STARTS = {
     "ours": Start(),
-    "published": Start(is_narrow=True, positions=None),
-    "published positions": Start(positions=None),
-    "published blocks": Start(is_narrow=True),
-    "positions x 0.3": Start(positions=0.3),
-    "positions x 0.1": Start(positions=0.1),
-    "no positions": Start(positions=0.0),
-    "high positions in a sixteenth": Start(positions=4.0, part=16),
-    "small outputs, high positions in a sixteenth": Start(outputs=SMALL, positions=4.0, part=16),
-    "small outputs": Start(outputs=SMALL),
-    "small outputs, positions x 0.3": Start(outputs=SMALL, positions=0.3),
-    "small outputs, positions x 0.1": Start(outputs=SMALL, positions=0.1),
-    "no outputs": Start(outputs=0.0),
+    "positions in all values": EVERYWHERE,
+    "published": Start(is_narrow=True, height=None),
+    "published positions": Start(height=None),
+    "published blocks": replace(EVERYWHERE, is_narrow=True),
+    "positions x 0.3": replace(EVERYWHERE, height=0.15),
+    "positions x 0.1": replace(EVERYWHERE, height=0.05),
+    "no positions": Start(height=0.0),
+    "ours, small outputs": Start(outputs=SMALL),
+    "small outputs": replace(EVERYWHERE, outputs=SMALL),
+    "small outputs, positions x 0.3": replace(EVERYWHERE, outputs=SMALL, height=0.15),
+    "small outputs, positions x 0.1": replace(EVERYWHERE, outputs=SMALL, height=0.05),
+    "no outputs": replace(EVERYWHERE, outputs=0.0),
 }
 
 
