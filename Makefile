@@ -55,6 +55,7 @@ notebook: setup
 bench: setup
 	$(BIN)/python benchmarks/run.py
 	$(BIN)/python benchmarks/padding.py
+	$(BIN)/python benchmarks/step_ways.py
 	$(BIN)/torchrun --nproc_per_node 2 benchmarks/distributed.py
 	$(BIN)/python benchmarks/frozen.py
 	$(BIN)/python benchmarks/memory.py

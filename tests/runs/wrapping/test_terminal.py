@@ -158,3 +158,11 @@ def test_nothing_that_is_printed_steers_the_terminal(steers):
     assert not set(screen.getvalue().replace("\x1b[A", "")) & set("\x1b\x07\x08\x9b\u202e")
     assert "\r" in screen.getvalue()
     assert "tab\tand the line up of a second bar \x1b[A\n" in screen.getvalue()
+
+
+def test_a_stream_that_has_ended_is_no_terminal():
+    ended = io.StringIO()
+    robust = RobustStream(ended)
+    ended.close()
+    robust.flush()
+    assert not robust.isatty()

@@ -59,8 +59,8 @@ class PassingStream(io.TextIOBase):
         return self.stream.fileno()
 
     def isatty(self) -> bool:
-        """Whether the stream is a terminal."""
-        return self.stream.isatty()
+        """Whether the stream is a terminal; one that has ended is none."""
+        return not self.stream.closed and self.stream.isatty()
 
     @property
     def encoding(self) -> str:  # type: ignore[override]
