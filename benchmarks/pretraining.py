@@ -115,6 +115,7 @@ UNTRAINED = {
     "published random": Way(0, is_published=True, start="published"),
     "base random": Way(size="base"),
     "published positions": Way(start="published positions"),
+    "high positions": Way(start="ours"),
 }
 KNOWN = {**WAYS, **TRIALS, **UNTRAINED}
 SEEDS = (0, 1, 2)
