@@ -16,16 +16,19 @@ from pretraining import RESULTS, all_probes, results
 from probes import RESAMPLES, Probe, scored_probe
 
 PICTURE = Path(__file__).resolve().parents[1] / "docs" / "pretraining.svg"
-GREY, BLUE, ORANGE, GREEN = "#6b7574", "#1f5f8b", "#c4661f", "#3d7a3d"
+GREY, BLUE, ORANGE, GREEN, RED = "#6b7574", "#1f5f8b", "#c4661f", "#3d7a3d", "#a3243b"
 WAYS = {
     "fbank": ("fbank, mean and deviation", GREY),
     "egemaps": ("eGeMAPS, 88 functionals", GREY),
     "random": ("random weights", GREY),
     "published_random": ("random, published code's", GREY),
+    "high_positions": ("random, as drawn now", GREY),
     "published": ("published way, 10 min", GREEN),
     "0": ("N = 0, 10 min", BLUE),
     "0_x4": ("N = 0, 40 min", BLUE),
     "0_x16": ("N = 0, 160 min", BLUE),
+    "0_high_positions": ("N = 0 as drawn now, 10 min", RED),
+    "0_high_positions_x4": ("N = 0 as drawn now, 40 min", RED),
     "10": ("N = 10, 10 min", ORANGE),
     "10_x4": ("N = 10, 40 min", ORANGE),
     "10_x16": ("N = 10, 160 min", ORANGE),
@@ -37,7 +40,11 @@ TITLES = {
     "speaker": "speaker (share right)",
     "digit": "digit (share right)",
 }
-COURSES = {"N = 0": (BLUE, ["random", "0", "0_x4", "0_x16"]), "N = 10": (ORANGE, ["random", "10", "10_x4", "10_x16"])}
+COURSES = {
+    "N = 0": (BLUE, ["random", "0", "0_x4", "0_x16"]),
+    "N = 10": (ORANGE, ["random", "10", "10_x4", "10_x16"]),
+    "as now": (RED, ["high_positions", "0_high_positions", "0_high_positions_x4"]),
+}
 BESIDE = {"fbank": "fbank", "egemaps": "eGeMAPS", "published_random": "published random"}
 TIMES = ("random weights", "10 min", "40 min", "160 min")
 LEFT, PANEL, GAP, ROW, TOP = 190, 122, 30, 21, 40
@@ -148,8 +155,9 @@ def course(left: float, name: str, found: Mapping[str, Estimate]) -> list[str]:
         drawn += [f'<polyline points="{path}" fill="none" stroke="{colour}" stroke-width="2"/>']
         for x, (score, least, most) in points:
             drawn += [line(x, down(least), x, down(most), colour, 'stroke-width="1.5"'), dot(x, down(score), colour)]
-        y = down(points[-1][1][0]) + 14 * shift
-        drawn += [f'<g style="fill:{colour}">{text(left + COURSE_WIDTH - 78, y, depth, kind="n")}</g>']
+        (x, (score, _, _)), is_whole = points[-1], len(points) == len(TIMES)
+        y = down(score) + (14 * shift if is_whole else 22)
+        drawn += [f'<g style="fill:{colour}">{text(x + (12 - 4 * shift if is_whole else 4), y, depth, kind="n")}</g>']
     return drawn
 
 
