@@ -77,7 +77,7 @@ class Way:
     batch: int = BATCH
     crop: str = "random"
     scaled: bool = False
-    start: str = "positions in all values"
+    start: str = "ours"
     changed: Objective | None = None
 
 
@@ -104,8 +104,8 @@ TRIALS = {
     "10 negatives of 4 clips": Way(changed=Objective(clips=4)),
     "10 gain and noise": Way(changed=Objective(is_altered=True)),
     "0 low positions": Way(0, start="positions x 0.3"),
-    "0 high positions": Way(0, start="ours"),
-    "0 high positions small outputs": Way(0, start="ours, small outputs"),
+    "0 high positions": Way(0, start="high positions in a sixteenth"),
+    "0 high positions small outputs": Way(0, start="small outputs, high positions in a sixteenth"),
     "0 published start": Way(0, start="published"),
     "base 0": Way(0, size="base", rate=2e-4),
     "base 10": Way(size="base", rate=2e-4),
@@ -115,7 +115,7 @@ UNTRAINED = {
     "published random": Way(0, is_published=True, start="published"),
     "base random": Way(size="base"),
     "published positions": Way(start="published positions"),
-    "high positions": Way(start="ours"),
+    "high positions": Way(start="high positions in a sixteenth"),
 }
 KNOWN = {**WAYS, **TRIALS, **UNTRAINED}
 SEEDS = (0, 1, 2)

@@ -22,13 +22,13 @@ WAYS = {
     "egemaps": ("eGeMAPS, 88 functionals", GREY),
     "random": ("random weights", GREY),
     "published_random": ("random, published code's", GREY),
-    "high_positions": ("random, as drawn now", GREY),
+    "high_positions": ("random, high positions", GREY),
     "published": ("published way, 10 min", GREEN),
     "0": ("N = 0, 10 min", BLUE),
     "0_x4": ("N = 0, 40 min", BLUE),
     "0_x16": ("N = 0, 160 min", BLUE),
-    "0_high_positions": ("N = 0 as drawn now, 10 min", RED),
-    "0_high_positions_x4": ("N = 0 as drawn now, 40 min", RED),
+    "0_high_positions": ("N = 0 high positions, 10 min", RED),
+    "0_high_positions_x4": ("N = 0 high positions, 40 min", RED),
     "10": ("N = 10, 10 min", ORANGE),
     "10_x4": ("N = 10, 40 min", ORANGE),
     "10_x16": ("N = 10, 160 min", ORANGE),
@@ -43,7 +43,7 @@ TITLES = {
 COURSES = {
     "N = 0": (BLUE, ["random", "0", "0_x4", "0_x16"]),
     "N = 10": (ORANGE, ["random", "10", "10_x4", "10_x16"]),
-    "as now": (RED, ["high_positions", "0_high_positions", "0_high_positions_x4"]),
+    "high": (RED, ["high_positions", "0_high_positions", "0_high_positions_x4"]),
 }
 BESIDE = {"fbank": "fbank", "egemaps": "eGeMAPS", "published_random": "published random"}
 TIMES = ("random weights", "10 min", "40 min", "160 min")

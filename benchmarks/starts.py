@@ -17,7 +17,7 @@ import torch
 from torch import nn
 
 from ssast import SSASTForPreTraining
-from ssast.model.blocks import first_positions
+from ssast.model.blocks import sinusoids
 from ssast.model.encoder import DEPTH
 
 NARROW = 0.02
@@ -33,14 +33,14 @@ class Start:
     """How an encoder's weights are drawn; as it comes, as ssast draws them.
 
     The weights of the blocks are Xavier's, or normal with a deviation of 0.02 (`is_narrow`); those that end attention
-    and feed-forward are multiplied by `outputs`. Positions are sinusoids of this `height`, or normal with a deviation
-    of 0.02 (None). They take one in `share` of the values of a token, and are 0 in the others.
+    and feed-forward are multiplied by `outputs`. Positions are sinusoids `height` times as high as ours, or normal with
+    a deviation of 0.02 (None). They take one in `share` of the values of a token, and are 0 in the others.
     """
 
     is_narrow: bool = False
     outputs: float = 1.0
-    height: float | None = 2.0
-    share: int = 16
+    height: float | None = 1.0
+    share: int = 1
 
     @torch.no_grad()
     def draw(self, model: SSASTForPreTraining) -> None:
@@ -48,8 +48,9 @@ class Start:
         if self.height is None:
             nn.init.trunc_normal_(model.v.pos_embed, std=NARROW)
         else:
-            drawn_PD = first_positions(model.v.grid, model.v.width, self.height, self.share)
-            model.v.pos_embed[0, model.v.num_prefix :] = drawn_PD
+            width = -(-model.v.width // (4 * self.share)) * 4
+            patches_PD = model.v.pos_embed[0, model.v.num_prefix :].zero_()
+            patches_PD[:, :width] = self.height * sinusoids(model.v.grid, width)
         for name, module in model.v.blocks.named_modules():
             if isinstance(module, nn.Linear) and self.is_narrow:
                 nn.init.trunc_normal_(module.weight, std=NARROW)
@@ -57,22 +58,22 @@ class Start:
                 module.weight *= self.outputs
 
 
-EVERYWHERE = Start(height=0.5, share=1)
-"""How ssast began before 2026-11-27, and what most of the others change one thing of."""
+HIGH = Start(height=4.0, share=16)
+"""As strong as ours all together, but out of the way of most values."""
 STARTS = {
     "ours": Start(),
-    "positions in all values": EVERYWHERE,
     "published": Start(is_narrow=True, height=None),
     "published positions": Start(height=None),
-    "published blocks": replace(EVERYWHERE, is_narrow=True),
-    "positions x 0.3": replace(EVERYWHERE, height=0.15),
-    "positions x 0.1": replace(EVERYWHERE, height=0.05),
+    "published blocks": Start(is_narrow=True),
+    "positions x 0.3": Start(height=0.3),
+    "positions x 0.1": Start(height=0.1),
     "no positions": Start(height=0.0),
-    "ours, small outputs": Start(outputs=SMALL),
-    "small outputs": replace(EVERYWHERE, outputs=SMALL),
-    "small outputs, positions x 0.3": replace(EVERYWHERE, outputs=SMALL, height=0.15),
-    "small outputs, positions x 0.1": replace(EVERYWHERE, outputs=SMALL, height=0.05),
-    "no outputs": replace(EVERYWHERE, outputs=0.0),
+    "high positions in a sixteenth": HIGH,
+    "small outputs, high positions in a sixteenth": replace(HIGH, outputs=SMALL),
+    "small outputs": Start(outputs=SMALL),
+    "small outputs, positions x 0.3": Start(outputs=SMALL, height=0.3),
+    "small outputs, positions x 0.1": Start(outputs=SMALL, height=0.1),
+    "no outputs": Start(outputs=0.0),
 }
 
 

@@ -1,14 +1,6 @@
-r"""Make the pictures of docs/index.md and README.md from what `ssast attention` drew of a test clip of the demo.
+"""Make the pictures of docs/index.md and README.md from what `ssast attention` drew of a test clip of the demo.
 
     python docs/picture.py demo    (or a picture that it drew)
-
-The pages show a model that was trained as a whole on the demo's corpus, drawn by `ssast attention` into `seen`:
-
-    ssast finetune -i demo/corpus-48x10-0/audio -d demo/corpus-48x10-0/splits -l demo/corpus-48x10-0/labels.txt \
-        --pretrained_mdl_path demo/pretrained --target_length 304 --task ft_avgtok --batch_size 8 --optim adamw \
-        --scheduler onecycle --max_lr 5e-4 --epochs 12 --final_dropout 0.5 --weight_decay 0.05 --noise True --freqm 24 \
-        --freeze False --mask_padding True -o runs/whole
-    python docs/picture.py seen/attention/s01_02.png
 
 docs/attention.png is the whole of it with fewer colours; docs/seen.png, which a first screen has room for, is its first
 two panels above the axis of time.
@@ -23,8 +15,6 @@ PAGES = Path(__file__).resolve().parent
 PANELS, PANELS_KEPT = 7, 2
 TITLE, AXIS, GAP = 30, 45, 0.28
 """Pixels above the first panel and below the last, and what lies between two as a share of one: see clip_figure.py."""
-BAR, LABEL = 810, 12
-"""Where the bars of colours begin, and how far the lowest number of one reaches below its panel, in pixels."""
 
 
 def main() -> None:
@@ -44,7 +34,6 @@ def beginning(whole: Image.Image) -> Image.Image:
     axis = whole.crop((0, whole.height - AXIS, whole.width, whole.height))
     top = whole.crop((0, 0, whole.width, end + axis.height))
     top.paste(axis, (0, end))
-    top.paste(whole.crop((BAR, end, whole.width, end + LABEL)), (BAR, end))
     return top
 
 

@@ -194,7 +194,7 @@ def test_models_are_probed_once_on_a_corpus_that_chose_nothing(scripts, monkeypa
     SSASTForPreTraining("tiny", target_length=script.LENGTH, seed=1).save_pretrained(tmp_path / "models" / "10-0")
     words = [str(tmp_path / "urdu"), "--models", str(tmp_path / "models")]
     first = run(script, words, monkeypatch)
-    ways = ["10", "fbank", "published_positions", "published_random", "random"]
+    ways = ["10", "fbank", "high_positions", "published_positions", "published_random", "random"]
     assert sorted(first) == [f"{way}-0.json" for way in ways]
     scores = {name: one["score"] for name, one in json.loads(first["fbank-0.json"])["probes"].items()}
     assert scores["emotion"] > 0.9, "each emotion has a level of its own"
@@ -214,15 +214,21 @@ def test_each_start_changes_what_it_names_of_ours_and_is_asked_who_speaks(script
         torch.manual_seed(1)
         script.STARTS[name].draw(model)
 
-    def changed(start, from_start="positions in all values"):
-        before = drawn[from_start].state_dict()
+    def changed(start, of="ours"):
+        before = drawn[of].state_dict()
         return {name for name, value in drawn[start].state_dict().items() if not torch.equal(value, before[name])}
 
+    high = "high positions in a sixteenth"
     ends = {f"v.blocks.{block}.{end}.weight" for block in range(12) for end in ("attn.proj", "mlp.fc2")}
     new = _new_tiny().state_dict()
     assert all(torch.equal(value, new[name]) for name, value in drawn["ours"].state_dict().items())
-    assert changed("small outputs") == changed("no outputs") == changed("ours, small outputs", "ours") == ends
-    assert changed("positions x 0.3") == changed("published positions") == changed("ours") == {"v.pos_embed"}
+    assert changed("small outputs") == changed("no outputs") == changed(f"small outputs, {high}", of=high) == ends
+    assert changed("positions x 0.3") == changed("published positions") == {"v.pos_embed"}
+    assert changed(high) == {"v.pos_embed"}
+    patches_PD = drawn[high].state_dict()["v.pos_embed"][0, 2:]
+    used = -(-patches_PD.shape[1] // 64) * 4
+    assert patches_PD[:, :used].norm(dim=1).tolist() == pytest.approx([(2 * used) ** 0.5] * 20, rel=1e-4)
+    assert not patches_PD[:, used:].any()
     narrow = drawn["published"].state_dict()["v.blocks.3.mlp.fc1.weight"]
     assert narrow.std().item() == pytest.approx(0.02, rel=0.02)
     words = [script.__file__, corpus[0], "--starts", "ours", "published", "--seeds", "0", "--last", "1"]

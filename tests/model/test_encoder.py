@@ -185,14 +185,6 @@ def test_initial_positions_are_all_different_and_most_alike_between_neighbours(s
     assert {abs(int(other) - index) for index, other in enumerate(nearest_P)} <= steps
 
 
-@pytest.mark.parametrize("shape", [{"fshape": 128, "tshape": 2}, {"fshape": 16, "tshape": 16}])
-def test_initial_positions_are_high_in_a_sixteenth_of_the_values_and_leave_the_others_to_the_sound(shape):
-    encoder = SSASTEncoder("tiny", **shape, target_length=160)
-    positions_PD = encoder.pos_embed.detach()[0, encoder.num_prefix :]
-    assert (positions_PD[:, 12:] == 0).all()
-    assert positions_PD.norm(dim=1).tolist() == pytest.approx([(0.5 * 0.5 * 192 / 2) ** 0.5] * len(positions_PD))
-
-
 def test_bf16_on_a_cpu_stays_close_to_float32(square, noise):
     clips = noise(2, 80, 64)
     with torch.autocast("cpu", torch.bfloat16):

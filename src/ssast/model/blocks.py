@@ -58,22 +58,19 @@ def rounded_length(frames: int, columns: int, tshape: int, tstride: int, target_
     return target_length if used >= columns else (used - 1) * tstride + tshape
 
 
-def first_positions(grid: tuple[int, int], width: int, height: float = 2.0, share: int = 16) -> Tensor:
-    """Positions (P, D) to start from: sines and cosines of wavelengths from 6 to at most 628 patches, so high.
+def sinusoids(grid: tuple[int, int], width: int) -> Tensor:
+    """Positions (P, D) to start from: sines and cosines of wavelengths from 6 to 628 patches, half as high as 1.
 
-    They take one in `share` of the D values, a multiple of four, and leave the others to the sound: as strong as
-    sinusoids half as high as 1 in all values, which hide it. Frame patches spend all of these on time; other grids the
-    first half on frequency and the second on time, as masked autoencoders do (He et al. 2022, arXiv 2111.06377).
+    Frame patches spend all D values on time; other grids the first half on frequency and the second on time, as masked
+    autoencoders do (He et al. 2022, arXiv 2111.06377).
     """
     axes = [torch.arange(grid[1]).repeat(grid[0])]
     if grid[0] > 1:
         axes.insert(0, torch.arange(grid[0]).repeat_interleave(grid[1]))
-    used = -(-width // (4 * share)) * 4
-    own = used // len(axes)
-    rates = 100.0 ** (-torch.arange(0, own, 2) / own)
+    share = width // len(axes)
+    rates = 100.0 ** (-torch.arange(0, share, 2) / share)
     waves = [axis.unsqueeze(1) * rates for axis in axes]
-    high_PD = height * torch.cat([part for wave in waves for part in (wave.sin(), wave.cos())], dim=1)
-    return F.pad(high_PD, (0, width - used))
+    return 0.5 * torch.cat([part for wave in waves for part in (wave.sin(), wave.cos())], dim=1)
 
 
 def fit_positions(

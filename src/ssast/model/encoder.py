@@ -16,16 +16,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ssast.errors import UserError
-from ssast.model.blocks import (
-    EPS,
-    Block,
-    LayerNorm,
-    PatchEmbed,
-    first_columns,
-    first_positions,
-    patch_grid,
-    rounded_length,
-)
+from ssast.model.blocks import EPS, Block, LayerNorm, PatchEmbed, first_columns, patch_grid, rounded_length, sinusoids
 
 DEPTH = 12
 NUM_STATES = DEPTH + 2
@@ -147,16 +138,15 @@ class SSASTEncoder(nn.Module):
         return other
 
     def _initialise(self) -> None:
-        """Xavier weights, positions as high sinusoids in few values (both train on); the prefix as published.
+        """Xavier weights, sinusoidal positions (both train on); the prefix as published, normal with deviation 0.02.
 
         Published: everything normal with deviation 0.02; there, small data sets stay on the first plateau of the
-        pretext task. Positions in all values hide what a clip sounds like from means over it (docs/decisions.md has
-        the curves and the probes).
+        pretext task (docs/decisions.md has the curves).
         """
         for tokens in (*self._prefix(), self.pos_embed):
             nn.init.trunc_normal_(tokens, std=0.02)
         with torch.no_grad():
-            self.pos_embed[0, self.num_prefix :] = first_positions(self.grid, self.width)
+            self.pos_embed[0, self.num_prefix :] = sinusoids(self.grid, self.width)
         for module in self.blocks.modules():
             if isinstance(module, nn.Linear):
                 nn.init.xavier_uniform_(module.weight)
