@@ -13,10 +13,12 @@ unexport PYTHONDONTWRITEBYTECODE
 setup: $(VENV)/.installed
 
 # The lock file is a constraint: pip takes exactly the pinned versions, and torch's CPU build where one is offered.
+# Compiled at once, no module is compiled where a disk is full: Python would keep what fitted, and fail on it later.
 $(VENV)/.installed: pyproject.toml requirements.lock
 	@echo "installing into $(VENV); two to three minutes"
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint requirements.lock --editable '.[dev]'
+	$(BIN)/python -m compileall -q src
 	touch $@
 
 demo: setup

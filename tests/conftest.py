@@ -173,6 +173,7 @@ def room_for():
     """`with room_for(n):` no file may grow past n bytes: every writer meets what the system really says then.
 
     Python ignores the signal that comes with it, so the write fails with EFBIG, as it does with ENOSPC on a full disk.
+    No module is compiled to a file meanwhile: Python would keep what fitted, and every later process would fail on it.
     """
     import resource
 
@@ -181,7 +182,10 @@ def room_for():
         before = resource.getrlimit(resource.RLIMIT_FSIZE)
         resource.setrlimit(resource.RLIMIT_FSIZE, (most, before[1]))
         try:
-            yield
+            with pytest.MonkeyPatch.context() as patched:
+                patched.setattr(sys, "dont_write_bytecode", True)
+                patched.setenv("PYTHONDONTWRITEBYTECODE", "1")
+                yield
         finally:
             resource.setrlimit(resource.RLIMIT_FSIZE, before)
 

@@ -225,7 +225,7 @@ def test_a_full_disk_is_one_sentence_and_no_obstacle_to_the_next_run(gs, fresh):
         "try: Location('gs://full/x').read_bytes()\n"
         "except UserError as error: print(error)\n"
     )
-    said = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True).stdout
+    said = subprocess.run([sys.executable, "-B", "-c", script], capture_output=True, text=True, check=True).stdout
     assert said.startswith(f"cannot write the cache {fresh}: file too large; free space")
     assert len(said.splitlines()) == 1
     assert Location("gs://full/x").read_bytes() == bytes(5000)
