@@ -98,6 +98,7 @@ TRIALS = {
     "10 start": Way(crop="start"),
     "10 scaled": Way(scaled=True),
     "10 batch of 128": Way(batch=4 * BATCH),
+    "0 muon": Way(0, rate=1e-3, course="cosine", optim="muon"),
     "10 muon": Way(rate=1e-3, course="cosine", optim="muon"),
     "10 temperature 0.25": Way(changed=Objective(temperature=0.25)),
     "10 temperature 4": Way(changed=Objective(temperature=4.0)),
@@ -184,7 +185,8 @@ class Training:
         if way.run_length > 1:
             self.model.draw_masks = partial(run_masks, self.model, way.run_length)
         self.model.to(machine.device)
-        self.optimizer = _optimizer(self.model, way)
+        settings = TrainingSettings(optim=way.optim, learning_rate=way.rate)
+        self.optimizer = optimiser(self.model, settings, torch.bfloat16 if machine.bf16 else None)
         self.rates = [group["lr"] for group in self.optimizer.param_groups]
         self.batches = stretches(clips, seed, way.batch, way.crop)
         self.mean, self.deviation = _moments(clips) if way.scaled else (0.0, 0.5)
@@ -219,36 +221,6 @@ class Training:
         else:
             loss = None if self.way.changed is None else self.way.changed.loss
             our_step(self.model, self.optimizer, fbank_BTF, self.way.hidden, self.machine.bf16, loss)
-
-
-class Together:
-    """Several optimizers as one."""
-
-    def __init__(self, *several: torch.optim.Optimizer):
-        self.several = several
-        self.param_groups = [group for one in several for group in one.param_groups]
-
-    def zero_grad(self, set_to_none: bool = True) -> None:
-        """Forget all gradients."""
-        for one in self.several:
-            one.zero_grad(set_to_none=set_to_none)
-
-    def step(self) -> None:
-        """Take one step of each."""
-        for one in self.several:
-            one.step()
-
-
-def _optimizer(model: SSASTForPreTraining, way: Way) -> Any:
-    """AdamW for all, or Muon for the matrices of the blocks and AdamW for the rest."""
-    settings = TrainingSettings(optim="adamw", learning_rate=way.rate)
-    if way.optim == "adamw":
-        return optimiser(model, settings)
-    matrices = [value for name, value in model.named_parameters() if name.startswith("v.blocks") and value.ndim == 2]
-    muon = torch.optim.Muon(matrices, lr=way.rate, weight_decay=0.01, adjust_lr_fn="match_rms_adamw")
-    kept = {id(value) for value in matrices}
-    rest = [value for value in model.parameters() if value.requires_grad and id(value) not in kept]
-    return Together(muon, torch.optim.AdamW(rest, lr=way.rate, weight_decay=settings.weight_decay, fused=True))
 
 
 def _can_be_captured(way: Way) -> bool:

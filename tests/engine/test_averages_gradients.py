@@ -70,7 +70,7 @@ def test_two_processes_train_as_one_does_in_every_way(ways, tmp_path):
     for processes in (1, 2):
         assert ways(processes, tmp_path / str(processes)) == 0
     names = sorted(folder.name for folder in (tmp_path / "1").iterdir())
-    assert len(names) == 10
+    assert len(names) == 11
     for name in names:
         one, two = (losses(tmp_path / number / name) for number in "12")
         assert len(set(one)) > 15, "it trains"
@@ -91,13 +91,14 @@ def test_weight_decay_moves_nothing_that_the_chosen_layer_leaves_unused_on_one_p
 
 @pytest.mark.slow
 @pytest.mark.timeout(600)
-def test_a_run_of_two_processes_that_lost_one_goes_on_with_one_with_two_and_with_three(ways, tmp_path):
-    assert ways(2, tmp_path / "whole", "own lengths") == 0
-    assert ways(2, tmp_path / "cut", "own lengths", "--dies_at", "20") != 0
-    whole = tmp_path / "whole" / "own lengths"
+@pytest.mark.parametrize("way", ["own lengths", "muon"])
+def test_a_run_of_two_processes_that_lost_one_goes_on_with_one_with_two_and_with_three(ways, tmp_path, way):
+    assert ways(2, tmp_path / "whole", way) == 0
+    assert ways(2, tmp_path / "cut", way, "--dies_at", "20") != 0
+    whole = tmp_path / "whole" / way
     for processes in (1, 2, 3):
         shutil.copytree(tmp_path / "cut", tmp_path / str(processes))
-        assert ways(processes, tmp_path / str(processes), "own lengths") == 0
-        assert losses(tmp_path / str(processes) / "own lengths") == pytest.approx(losses(whole), rel=1e-5)
-    again = weights(tmp_path / "2" / "own lengths")
+        assert ways(processes, tmp_path / str(processes), way) == 0
+        assert losses(tmp_path / str(processes) / way) == pytest.approx(losses(whole), rel=1e-5)
+    again = weights(tmp_path / "2" / way)
     assert all(torch.equal(value, again[name]) for name, value in weights(whole).items()), "of as many processes"

@@ -47,6 +47,21 @@ class Toy(nn.Module):
         return {"loss": error.square().mean(), "error": error.abs().mean().detach()}
 
 
+class Deep(Toy):
+    """One with blocks, whose matrices Muon trains."""
+
+    def __init__(self):
+        super().__init__()
+        self.v = nn.Module()
+        self.v.blocks = nn.ModuleList([nn.Linear(6, 6), nn.Linear(6, 9), nn.Linear(9, 6)])
+
+    def loss(self, batch, generator=None):
+        x = batch["x"]
+        for block in self.v.blocks:
+            x = block(x)
+        return super().loss(batch | {"x": batch["x"] + x}, generator)
+
+
 def batches(rows, size=4):
     for start in range(0, len(rows), size):
         part = rows[start : start + size]
@@ -66,8 +81,8 @@ def feed(stop_at=None, on_stop=None, validation=True):
     return TrainingBatches(training, lambda: batches(held_out), 4, lambda batch, generator=None: batch)
 
 
-def run(folder, recipe=None, **kwargs):
-    model = Toy()
+def run(folder, recipe=None, model=None, **kwargs):
+    model = model or Toy()
     outcome = train(model, feed(**kwargs), recipe or RECIPE, folder, engine("cpu", "fp32"), key="a")
     return model, outcome
 
@@ -149,6 +164,26 @@ def test_a_run_that_broke_off_goes_on_to_the_weights_of_an_undisturbed_run(tmp_p
     whole, cut = ((tmp_path / name / "log.jsonl").read_text().splitlines() for name in ("whole", "cut"))
     drop = "clips_per_second"
     assert [{**json.loads(line), drop: 0} for line in cut] == [{**json.loads(line), drop: 0} for line in whole]
+
+
+def test_a_run_with_muon_that_broke_off_goes_on_to_the_same_weights_and_refuses_the_state_of_another(tmp_path):
+    muon = dataclasses.replace(RECIPE, optim="muon")
+    undisturbed, _ = run(tmp_path / "whole", muon, Deep())
+    with pytest.raises(UserError, match="not a state that this version can go on from"):
+        run(tmp_path / "whole", RECIPE, Deep())
+
+    def die():
+        raise RuntimeError("killed")
+
+    with pytest.raises(RuntimeError, match="killed"):
+        run(tmp_path / "cut", muon, Deep(), stop_at=(1, 3), on_stop=die)
+    place = tmp_path / "cut" / "checkpoints" / "last.pt"
+    whole = place.read_bytes()
+    torch.save(with_moments(read_state(place), momentum_buffer="x"), place)
+    with pytest.raises(UserError, match="start anew with --resume never"):
+        run(tmp_path / "cut", muon, Deep())
+    place.write_bytes(whole)
+    assert same(undisturbed, run(tmp_path / "cut", muon, Deep())[0])
 
 
 @pytest.mark.parametrize("read", ["at once", "later"])

@@ -30,7 +30,7 @@ from ssast.model.lora import add_lora
 CLIPS, BATCH, PIECE, FRAMES, BINS, LABELS, WIDTH = 14, 6, 2, 32, 32, 3, 48
 """Batches of 6, 6 and 2 clips: three pieces, three pieces and one, so that a process may have none."""
 SIZES = {"model_size": "tiny", "num_mel_bins": BINS, "fshape": BINS, "tshape": 4, "target_length": FRAMES, "seed": 0}
-HOW = {"learning_rate": 3e-4, "optim": "adamw", "weight_decay": 0.1, "seed": 5}
+HOW = {"learning_rate": 3e-4, "weight_decay": 0.1, "seed": 5}
 
 
 def pretraining(**more: object) -> SSASTForPreTraining:
@@ -60,6 +60,7 @@ def heads() -> nn.Module:
 WAYS: dict[str, Callable[[], nn.Module]] = {
     "pretrain": pretraining,
     "late": lambda: pretraining(mask_layer=10),
+    "muon": lambda: pretraining(mask_layer=10),
     "own lengths": lambda: pretraining(mask_layer=10, mask_padding=True),
     "one objective": lambda: pretraining(objective="pretrain_mpc"),
     "full": lambda: classification(freeze=False),
@@ -112,7 +113,8 @@ def train_in(way: str, folder: Path) -> nn.Module:
     """The model after 27 steps."""
     model = fresh(way)
     feed = batches(pooled=way == "heads", like=next(model.parameters()))
-    train(model, feed, TrainingSettings(epochs=9, **HOW), folder, engine("cpu", "fp32"), key=way)
+    settings = TrainingSettings(epochs=9, optim="muon" if way == "muon" else "adamw", **HOW)
+    train(model, feed, settings, folder, engine("cpu", "fp32"), key=way)
     return model
 
 

@@ -79,6 +79,8 @@ def test_rare_labels_can_be_weighed_and_drawn_more_often(usual, capsys):
     [
         ({"lora_rank": 2, "freeze": False}, "--lora_rank belongs to a frozen base, but --freeze is False"),
         ({"unfreeze_last": 2, "freeze": False}, "--unfreeze_last belongs to a frozen base"),
+        ({"optim": "muon"}, "--optim muon trains the matrices of the blocks, which --freeze True keeps"),
+        ({"optim": "muon", "lora_rank": 2}, "keeps as they are; give --freeze False, --unfreeze_last or another"),
         ({"micro_batch": 9}, "--micro_batch 9 is more than the 4 clips of a batch"),
         ({"pos_weight": True, "loss": "MSE"}, "--pos_weight True belongs to yes/no labels, but --loss is MSE"),
         ({"balanced": True, "loss": "MSE"}, "--balanced True belongs to yes/no labels"),

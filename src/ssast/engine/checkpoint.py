@@ -102,17 +102,19 @@ def _kind(value: Any) -> type:
 
 
 def load_optimiser(optimizer: torch.optim.Optimizer, state: Any) -> None:
-    """Put an optimiser's state back; TypeError unless it is one of Adam's for the same parameters."""
+    """Put an optimiser's state back; TypeError unless it is one of Adam's, or Muon's, for the same parameters."""
     own = optimizer.state_dict()["param_groups"]
     check_like({"param_groups": own}, state)
     if [group["params"] for group in own] != [group["params"] for group in state["param_groups"]]:
         raise TypeError("the parameters of an optimiser are numbered in their order")
-    parameters = [one for group in optimizer.param_groups for one in group["params"]]
+    parameters = [(one, group.get("is_matrix")) for group in optimizer.param_groups for one in group["params"]]
     if not isinstance(state.get("state"), dict) or not state["state"].keys() <= set(range(len(parameters))):
         raise TypeError("the state of an optimiser is kept by the number of a parameter")
     for number, kept in state["state"].items():
-        like = torch.empty_like(parameters[number], device="meta")
-        check_like({"step": torch.tensor(0.0), "exp_avg": like, "exp_avg_sq": like}, kept)
+        parameter, is_matrix = parameters[number]
+        like = torch.empty_like(parameter, device="meta")
+        of_adam = {"step": torch.tensor(0.0), "exp_avg": like, "exp_avg_sq": like}
+        check_like({"momentum_buffer": like} if is_matrix else of_adam, kept)
     optimizer.load_state_dict(state)
 
 

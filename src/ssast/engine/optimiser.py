@@ -2,15 +2,21 @@
 
 import inspect
 from dataclasses import dataclass
+from functools import partial
+from typing import Any, TypeVar
 
 import torch
 from torch import nn
 from torch.optim.lr_scheduler import LRScheduler, OneCycleLR
 
+from ssast.engine.muon import Muon
 from ssast.errors import UserError
 
+_Optimizer = TypeVar("_Optimizer", bound=torch.optim.Optimizer)
 ENCODER = "v."
 """What the names of the encoder's parameters begin with; the rest is head."""
+BLOCKS = "v.blocks."
+"""What those of its blocks begin with."""
 
 
 @dataclass(frozen=True)
@@ -37,19 +43,30 @@ class TrainingSettings:
     tensorboard: bool = False
 
 
-def optimiser(model: nn.Module, settings: TrainingSettings) -> torch.optim.Optimizer:
-    """Adam or AdamW over what is trainable; weight decay belongs to AdamW, as in the seed."""
-    groups = _groups(model, settings)
-    fused = groups[0]["params"][0].device.type in ("cpu", "cuda")
-    if settings.optim == "adamw":
-        decay = settings.weight_decay
-        return _light(torch.optim.AdamW)(groups, lr=settings.learning_rate, weight_decay=decay, fused=fused)
+def optimiser(model: nn.Module, settings: TrainingSettings, dtype: torch.dtype | None = None) -> torch.optim.Optimizer:
+    """Adam, AdamW, or Muon with AdamW beside it, over what is trainable; Adam has no weight decay, as in the seed.
+
+    Muon is for the matrices of the encoder's blocks, and finds their steps in `dtype`, or in theirs; low-rank matrices
+    are AdamW's.
+    """
+    named = [(name, parameter) for name, parameter in model.named_parameters() if parameter.requires_grad]
+    how: dict[str, Any] = {"lr": settings.learning_rate, "fused": named[0][1].device.type in ("cpu", "cuda")}
     if settings.optim == "adam":
-        return _light(torch.optim.Adam)(groups, lr=settings.learning_rate, fused=fused)
-    raise UserError(f"optim {settings.optim!r} is unknown; give --optim adam or adamw.")
+        return _light(torch.optim.Adam)(_groups(named, settings), **how)
+    adamw = partial(_light(torch.optim.AdamW), weight_decay=settings.weight_decay, **how)
+    if settings.optim == "adamw":
+        return adamw(params=_groups(named, settings))
+    if settings.optim == "muon":
+        matrices, rest = ([pair for pair in named if _is_matrix(*pair) is wanted] for wanted in (True, False))
+        return _light(Muon)(_groups(matrices, settings), adamw(params=_groups(rest, settings)), dtype=dtype)
+    raise UserError(f"optim {settings.optim!r} is unknown; give --optim adam, adamw or muon.")
 
 
-def _light(kind: type[torch.optim.Adam]) -> type[torch.optim.Adam]:
+def _is_matrix(name: str, parameter: nn.Parameter) -> bool:
+    return name.startswith(BLOCKS) and parameter.ndim == 2 and "lora_" not in name
+
+
+def _light(kind: type[_Optimizer]) -> type[_Optimizer]:
     """Make a class of optimisers without what torch wraps around its methods.
 
     Each wrapper loads torch's compiler, a second at every start, only to tell it that the method is not compiled; here
@@ -60,9 +77,8 @@ def _light(kind: type[torch.optim.Adam]) -> type[torch.optim.Adam]:
     return type(kind.__name__, (kind,), {**plain, "step": torch.no_grad()(inspect.unwrap(kind.step))})
 
 
-def _groups(model: nn.Module, settings: TrainingSettings) -> list[dict]:
-    """The trainable parameters: all together, or encoder and head where the head has a rate of its own."""
-    named = [(name, parameter) for name, parameter in model.named_parameters() if parameter.requires_grad]
+def _groups(named: list[tuple[str, nn.Parameter]], settings: TrainingSettings) -> list[dict]:
+    """These parameters: all together, or encoder and head where the head has a rate of its own."""
     if settings.head_lr is None:
         return [{"params": [parameter for _, parameter in named]}]
     head = [parameter for name, parameter in named if not name.startswith(ENCODER)]

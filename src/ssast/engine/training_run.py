@@ -54,7 +54,7 @@ class Run:
     ):
         self.model, self.batches, self.settings, self.engine, self.key = model, batches, settings, engine, key
         self.trained: Any = model  # the same object, seen as something with a loss
-        self.optimizer = optimiser(model, settings)
+        self.optimizer = optimiser(model, settings, torch.bfloat16 if engine.bf16 else None)
         self.parameters = [one for group in self.optimizer.param_groups for one in group["params"]]
         self.scheduler = schedule(self.optimizer, settings, settings.epochs * batches.steps)
         self.progress = TrainState()

@@ -52,8 +52,16 @@ class TrainingOptions(ModelOptions):
         is_public=True,
     )
     epochs: int = option(1, "passes over the training recordings", TRAINING, low=1, is_public=True)
-    optim: str = option("adam", "optimizer", TRAINING, choices=("adam", "adamw"), is_public=True)
-    weight_decay: float = option(0.0001, "weight decay of adamw", TRAINING, low=0, is_rare=True, is_public=True)
+    optim: str = option(
+        "adam",
+        "optimizer; muon: for the matrices of the blocks, adamw for the rest",
+        TRAINING,
+        choices=("adam", "adamw", "muon"),
+        is_public=True,
+    )
+    weight_decay: float = option(
+        0.0001, "weight decay of adamw and muon", TRAINING, low=0, is_rare=True, is_public=True
+    )
     loss: str = option(
         "BCE",
         "for yes/no, numbers, scales, one of several kinds",
