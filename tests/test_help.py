@@ -44,7 +44,7 @@ def completed(script, *words):
         (["e"], {"evaluate", "extract", "export", "eval", "eval-only", "extraction", "embed"}),
         (["finetune", "--learn"], {"--learning_rate"}),
         (["finetune", "--seed"], {"--seed", "--seeds"}),
-        (["finetune", "--optim", ""], {"adam", "adamw"}),
+        (["finetune", "--optim", ""], {"adam", "adamw", "muon"}),
         (["finetune", "--freeze", "F"], {"False"}),
         (["attention", "--mask_pat"], set()),
         (["inspect", "ssast.ba"], {"ssast.bash"}),

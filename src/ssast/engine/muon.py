@@ -46,16 +46,14 @@ class Muon(torch.optim.Optimizer):
     tensor of 1, a step changes nothing, as in torch's fused optimisers.
     """
 
-    def __init__(
-        self, matrices: list[dict[str, Any]], rest: torch.optim.Optimizer, *, dtype: torch.dtype | None = None
-    ):
+    def __init__(self, matrices: list[dict], rest: torch.optim.Optimizer, *, dtype: torch.dtype | None = None):
         self.rest, self.dtype = rest, dtype
         groups = [{**group, "is_matrix": True} for group in matrices]
         groups += [{**group, "is_matrix": False} for group in rest.param_groups]
         super().__init__(groups, dict(rest.defaults))
         self._share()
 
-    def __setstate__(self, state: dict[str, Any]) -> None:
+    def __setstate__(self, state: dict) -> None:
         """Take up a state that was kept, for `rest` too."""
         super().__setstate__(state)
         self._share()
@@ -79,7 +77,7 @@ class Muon(torch.optim.Optimizer):
         rest.found_inf = unfit
         rest.step()
 
-    def _step(self, parameters: list[Tensor], group: dict[str, Any], unfit: Tensor | None) -> None:
+    def _step(self, parameters: list[Tensor], group: dict, unfit: Tensor | None) -> None:
         """One step of matrices of one shape. A GPU is not asked whether it is `unfit`: all is multiplied by 0 then."""
         taken = 1.0 if unfit is None else 1.0 - unfit
         directions = []

@@ -15,8 +15,6 @@ from ssast.errors import UserError
 _Optimizer = TypeVar("_Optimizer", bound=torch.optim.Optimizer)
 ENCODER = "v."
 """What the names of the encoder's parameters begin with; the rest is head."""
-BLOCKS = "v.blocks."
-"""What those of its blocks begin with."""
 
 
 @dataclass(frozen=True)
@@ -63,7 +61,7 @@ def optimiser(model: nn.Module, settings: TrainingSettings, dtype: torch.dtype |
 
 
 def _is_matrix(name: str, parameter: nn.Parameter) -> bool:
-    return name.startswith(BLOCKS) and parameter.ndim == 2 and "lora_" not in name
+    return name.startswith(f"{ENCODER}blocks.") and parameter.ndim == 2 and "lora_" not in name
 
 
 def _light(kind: type[_Optimizer]) -> type[_Optimizer]:
