@@ -88,7 +88,17 @@ def test_a_report_of_twenty_labels_and_four_columns_of_groups_stays_below_5_mb(m
 def scripts(monkeypatch, tmp_path):
     """The scripts of pretraining and fine-tuning as modules, whose results go into a folder of their own."""
     monkeypatch.syspath_prepend(str(ROOT / "benchmarks"))
-    names = ("probes", "published", "starts", "pretraining", "finetuning", "confirming", "packed_fbanks", "egemaps")
+    names = (
+        "probes",
+        "published",
+        "objectives",
+        "starts",
+        "pretraining",
+        "finetuning",
+        "confirming",
+        "packed_fbanks",
+        "egemaps",
+    )
     names = (*names, "relevance")
     for name in names:
         monkeypatch.delitem(sys.modules, name, raising=False)
@@ -132,6 +142,23 @@ def run(script, words, monkeypatch):
     monkeypatch.setattr(sys, "argv", [script.__file__, *words])
     script.main()
     return {path.name: path.read_bytes() for path in script.RESULTS.glob("*-*.json")}
+
+
+@pytest.mark.usefixtures("narrow")
+@torch.no_grad()
+def test_an_objective_of_which_nothing_is_changed_is_the_models_own(scripts):
+    model = SSASTForPreTraining("tiny", target_length=64, mask_patch=12, mask_layer=10, seed=0)
+    fbank_BTF = torch.randn(4, 64, 128, generator=torch.Generator().manual_seed(0))
+    found = []
+    for loss in (
+        lambda: model.loss({"fbank": fbank_BTF})["loss"],
+        lambda: scripts["objectives"].Objective().loss(model, fbank_BTF),
+    ):
+        torch.manual_seed(3)
+        found.append(float(loss()))
+    assert found[0] == found[1]
+    torch.manual_seed(3)
+    assert float(scripts["objectives"].Objective(temperature=2.0).loss(model, fbank_BTF)) != found[0]
 
 
 @pytest.mark.slow
