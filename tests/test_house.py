@@ -348,6 +348,7 @@ ELSEWHERE = (
     ("runs/test_bad_input.py", "a user's mistake in any mode", ""),
     ("runs/test_broken_files.py", "broken files in any mode", ""),
     ("runs/test_full_disk.py", "a disk that is full in the middle", ""),
+    ("runs/test_few_handles.py", "fewer open files than workers need", ""),
     ("runs/test_hostile.py", "files made to take for ever", ""),
     ("runs/test_leaks.py", "private runs let no name out", ""),
     ("runs/test_not_finite.py", "no answer is NaN or infinity", ""),

@@ -1,7 +1,12 @@
 """Define the errors that a user can correct: each says in one sentence what came, what was expected and what to do."""
 
+import errno
 from collections.abc import Iterable
 from typing import Self
+
+OUT_OF_HANDLES = {errno.EMFILE, errno.ENFILE}
+_CAUSES = 5
+"""So far back the reasons of an error are looked at."""
 
 
 class UserError(ValueError):
@@ -42,3 +47,15 @@ class Interrupted(KeyboardInterrupt):
     def code(self) -> int:
         """The exit code that a shell would show for a program that this signal ended."""
         return 128 + self.number
+
+
+def lacks_handles(error: BaseException | None) -> bool:
+    """Whether an error comes from too many open files; other processes, and torch, keep the system's words alone."""
+    for _ in range(_CAUSES):
+        if error is None:
+            return False
+        words = str(error) if isinstance(error, OSError | RuntimeError) else ""
+        if getattr(error, "errno", None) in OUT_OF_HANDLES or "Too many open files" in words or "ancdata" in words:
+            return True
+        error = error.__cause__ or error.__context__
+    return False

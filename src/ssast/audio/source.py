@@ -8,7 +8,7 @@ import weakref
 from collections.abc import Iterator
 from typing import Any, BinaryIO
 
-from ssast.errors import AudioError
+from ssast.errors import AudioError, lacks_handles
 
 SMALL_BYTES = 8 << 20
 """Files up to here are read whole, which is quickest."""
@@ -166,6 +166,8 @@ def bytes_of(file: str | os.PathLike | BinaryIO) -> Data:
     try:
         return _of_path(file)
     except OSError as error:
+        if lacks_handles(error):
+            raise
         raise AudioError(
             f"its file cannot be read ({error.strerror}); put it there or change its permissions"
         ) from error

@@ -4,11 +4,14 @@ Loading goes on where a process dies: the recording that killed it is found and 
 damaged bytes may end its process, and so may a system that runs out of memory.
 """
 
+import errno
 import multiprocessing
+import multiprocessing.queues
 import os
 import pickle
 import signal
 import threading
+from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from itertools import islice
@@ -18,9 +21,14 @@ from typing import Any, TypeVar
 
 import torch
 from torch.utils.data import DataLoader, Sampler
+from torch.utils.data.dataloader import _MultiProcessingDataLoaderIter
+
+from ssast.errors import lacks_handles
 
 DEATHS = ("exited unexpectedly", "is killed by signal")  # torch's own words
 _POLL_SECONDS = 1.0
+_NO_HANDLES, _NOT_SENT = 24, 25
+"""The exit codes of a worker that cannot hand over what it has read, for lack of open files or of anything else."""
 
 
 class _From(Sampler[Any]):
@@ -36,6 +44,15 @@ class _From(Sampler[Any]):
         return islice(iter(self.batches), self.first, None)
 
 
+class _Passing(_MultiProcessingDataLoaderIter):
+    """torch's own, which also ends the processes that it has where it cannot start as many as it should."""
+
+    def __init__(self, loader: DataLoader[Any]):
+        states: Any = defaultdict(lambda: True)
+        self._shutdown, self._workers_status = True, states  # until it says so itself
+        super().__init__(loader)
+
+
 class Workers(DataLoader[Any]):
     """A DataLoader of `batches` whose workers may die; `dead(key, signal)` is the item in place of one that killed.
 
@@ -46,7 +63,7 @@ class Workers(DataLoader[Any]):
     def __init__(self, dataset: Any, batches: Any, dead: Callable[[Any, str], Any], **how: Any):
         self._from, self._dead = _From(batches), dead
         # A generator of its own: else torch draws the workers' seed from its global one.
-        how |= {"generator": torch.Generator(), "worker_init_fn": end_with_parent}
+        how |= {"generator": torch.Generator(), "worker_init_fn": _begin}
         super().__init__(dataset, batch_sampler=self._from, **how)
 
     def check_worker_number_rationality(self) -> None:
@@ -56,14 +73,19 @@ class Workers(DataLoader[Any]):
         given = 0
         while True:
             self._from.first = given
+            processes: list[Any] = []
             try:
-                for batch in self._quietly():
+                batches = self._quietly()
+                processes = getattr(batches, "_workers", processes)
+                for batch in batches:
                     yield batch
                     given += 1
                 return
             except (RuntimeError, ConnectionError, EOFError, FileNotFoundError) as error:
                 if not self.num_workers or not _is_death(error):
                     raise
+                if any(process.exitcode == _NO_HANDLES for process in processes):
+                    raise OSError(errno.EMFILE, os.strerror(errno.EMFILE)) from error
             finally:
                 self._from.first = 0
             self._iterator = None
@@ -73,6 +95,9 @@ class Workers(DataLoader[Any]):
             for keys in ahead:
                 yield self.collate_fn(self._read_apart(keys))
                 given += 1
+
+    def _get_iterator(self) -> Any:
+        return _Passing(self) if self.num_workers else super()._get_iterator()
 
     def _quietly(self) -> Iterator[Any]:
         """The loader of torch; a worker's death is reported here, not by a signal in the middle of other code."""
@@ -132,8 +157,19 @@ def killed(name: str, ending: str) -> str:
     )
 
 
-def end_with_parent(worker: int = 0) -> None:
-    """For DataLoader's `worker_init_fn`: after a kill of the parent a worker would wait for ever to hand over a batch.
+def _begin(worker: int) -> None:
+    """For DataLoader's `worker_init_fn`: let a worker end where it could only be waited for, for ever."""
+    end_with_parent()
+    setattr(multiprocessing.queues.Queue, "_on_queue_feeder_error", staticmethod(_end_unsent))  # noqa: B010
+
+
+def _end_unsent(error: BaseException, batch: object) -> None:
+    """End this worker: Python would print the error, drop the batch and let the main process wait for it."""
+    os._exit(_NO_HANDLES if lacks_handles(error) else _NOT_SENT)
+
+
+def end_with_parent() -> None:
+    """After a kill of the parent a worker would wait for ever to hand over a batch.
 
     The parent's end of a pipe tells (a handle on Windows). Processes that were forked later may hold that end open, so
     that the number of the parent is looked at too, which Linux and macOS change.

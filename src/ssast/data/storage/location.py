@@ -15,7 +15,7 @@ from ssast.data.storage import stores
 from ssast.data.storage.atomic_writes import at_home, first_line
 from ssast.data.storage.cache import cache
 from ssast.data.storage.stores import Stored
-from ssast.errors import UserError
+from ssast.errors import UserError, lacks_handles
 
 __all__ = [
     "Address",
@@ -253,7 +253,7 @@ class Location:
                 f"cannot {doing} {self}: {first_line(error)}; pip install 'ssast[cloud]'.", path=self
             ) from error
         except Exception as error:  # every cloud client raises kinds of its own
-            if self.is_local and not isinstance(error, OSError | ValueError):
+            if lacks_handles(error) or (self.is_local and not isinstance(error, OSError | ValueError)):
                 raise
             advice = "the path and your rights" if self.is_local else "the address, your rights and your credentials"
             raise UserError(f"cannot {doing} {self}: {first_line(error)}; check {advice}.", path=self) from error
