@@ -131,7 +131,7 @@ def of_two_groups(known: Clips, second_n: NDArray[np.bool_], level: float = 0.95
         halves.append(group_measures(*half, int(subject_n.max()) + 1))
     for name in GAP_MEASURES:
         first, second = halves[0][name], halves[1][name]
-        yield f"gap of {name}", (second.value - first.value, gap_interval(second, first, level))
+        yield f"gap of {name}", (second.value - first.value, gap_interval(second, first, level, same_people=True))
 
 
 def gap_coverage(sets: int, people: int) -> dict[str, dict[str, float]]:
@@ -144,7 +144,24 @@ def gap_coverage(sets: int, people: int) -> dict[str, dict[str, float]]:
             truth = {name: value for name, (value, _) in big}
             kind = f"two groups with slopes {slopes[0]} and {slopes[1]}, {clips} clip{'s' if clips > 1 else ''} each"
             table[kind] = covered(make, of_two_groups, truth, sets, people)
+    for share in (1.0, 0.3):
+        make = partial(two_tasks, share=share)
+        truth = {name: value for name, (value, _) in of_two_groups(*make(np.random.default_rng(9), _BIG // 4))}
+        table[f"two tasks, both by {share:.0%} of the people"] = covered(make, of_two_groups, truth, sets, people)
     return table
+
+
+def two_tasks(rng: np.random.Generator, people: int, share: float = 1.0) -> tuple[Clips, NDArray[np.bool_]]:
+    """Four clips a person, of whom a share has two in the second task and the rest four in one; and what is in it.
+
+    People have the label or not, and a score of their own in both tasks; in the second it says less.
+    """
+    subject_n, place_n = np.repeat(np.arange(people), 4), np.tile(np.arange(4), people)
+    has_both, in_second = rng.random(people) < share, rng.random(people) < 0.5
+    second_n = np.where(has_both[subject_n], place_n >= 2, in_second[subject_n])
+    positive_n, scores_n, _ = draw(rng, people, 4, of_people=True)
+    odds_n = np.log(scores_n / (1 - scores_n)) + 0.6 * second_n * rng.normal(size=people * 4)
+    return (positive_n, 1 / (1 + np.exp(-odds_n)), subject_n), second_n
 
 
 def twice(rng: np.random.Generator, people: int, shift: float = 0.1) -> tuple[Floats]:

@@ -178,27 +178,51 @@ def _gaps(found: Known) -> list[tuple[str, str]]:
         (name, measure)
         for name, own in beside.items()
         for measure in GAP_MEASURES
-        if gap_interval(own[measure], found[reference][0][measure], LEVEL) is not None
+        if gap_interval(own[measure], found[reference][0][measure], LEVEL, same_people=True) is not None
     ]
 
 
-def gap_interval(own: Estimate, other: Estimate, level: float) -> list[float] | None:
-    """The interval of own less other, of two groups of different people (MOVER, Zou and Donner 2008).
+def gap_interval(own: Estimate, other: Estimate, level: float, *, same_people: bool = False) -> list[float] | None:
+    """The interval of own less other (MOVER, Zou and Donner 2008, Statistics in Medicine 27).
 
     It is put together from the intervals of both, which keep to the scales of their measures, with Welch's degrees of
     freedom. Those of shares are Wilson's: on the scale of log-odds a gap of two shares of few people is too wide.
+    `same_people` says that both have a pull for each of the same subjects (S,), of whom some may be in both groups;
+    otherwise the groups are of different people.
     """
     if own.interval(level) is None or other.interval(level) is None:
         return None
     freedom = welch_freedom([own.error**2, other.error**2], [own.bearing - 1, other.bearing - 1])
+    shared = _shared(own.pulls, other.pulls) if same_people else 0.0
+    alike = _alike(own.pulls, other.pulls) if shared else 0.0
+    freedom = min(freedom, own.bearing + other.bearing - shared * min(own.bearing, other.bearing) - 1)
     if own.scale == SHARE:
         pair, beside = (each.score_interval(level, freedom) for each in (own, other))
     else:
         pair, beside = (each.interval(level, freedom=freedom) or [] for each in (own, other))
     gap = own.value - other.value
-    low = gap - float(np.hypot(own.value - pair[0], beside[1] - other.value))
-    high = gap + float(np.hypot(pair[1] - own.value, other.value - beside[0]))
+    low = gap - _reach(own.value - pair[0], beside[1] - other.value, alike)
+    high = gap + _reach(pair[1] - own.value, other.value - beside[0], alike)
     return [low, high] if own.scale != SHARE else [max(low, -1.0), min(high, 1.0)]
+
+
+def _shared(first_S: Floats, second_S: Floats) -> float:
+    """Which share of the people in the smaller group are in the other too, by the pulls of both."""
+    fewer = min(np.count_nonzero(first_S), np.count_nonzero(second_S))
+    return np.count_nonzero(first_S * second_S) / fewer if fewer else 0.0
+
+
+def _alike(first_S: Floats, second_S: Floats) -> float:
+    """The correlation of the errors of two measures, by how each subject pulls both."""
+    size = float(np.sqrt((first_S**2).sum() * (second_S**2).sum()))
+    return float((first_S * second_S).sum()) / size if size > 0 else 0.0
+
+
+def _reach(own: float, other: float, alike: float) -> float:
+    """How far a difference reaches whose two parts reach so far, with this correlation of their errors."""
+    if alike == 0:
+        return float(np.hypot(own, other))
+    return float(np.sqrt(max(own**2 + other**2 - 2 * alike * own * other, 0.0)))
 
 
 def _described(column: GroupColumn, labels: Mapping[str, Known], level: float) -> dict[str, Any]:
@@ -219,6 +243,6 @@ def _described(column: GroupColumn, labels: Mapping[str, Known], level: float) -
 
 def _gap(found: Known, name: str, measure: str, reference: str, level: float) -> dict[str, Any]:
     own, other = found[name][0][measure], found[reference][0][measure]
-    pair = gap_interval(own, other, level)
+    pair = gap_interval(own, other, level, same_people=True)
     is_told = pair is not None and not pair[0] <= 0 <= pair[1]
     return {"group": name, "measure": measure, "value": own.value - other.value, "interval": pair, "is_told": is_told}
