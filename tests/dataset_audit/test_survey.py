@@ -172,9 +172,10 @@ def test_another_rate_than_most_is_noted(tmp_path, record):
 
 
 def test_labels_are_counted_by_split():
-    frame = table(uid=["1", "2", "3", "4"], ill=[1, 0.7, 0, None])
+    """Where one of two raters said yes, the scores counted a yes and the check a no."""
+    frame = table(uid=["1", "2", "3", "4", "5"], ill=[1, 0.7, 0, None, 0.5])
     counts = label_counts({"train": frame}, ["ill", "absent"])
-    assert counts.to_dict("records") == [{"label": "ill", "split": "train", "yes": 2, "no": 1, "empty": 1}]
+    assert counts.to_dict("records") == [{"label": "ill", "split": "train", "yes": 3, "no": 1, "empty": 1}]
 
 
 def test_nothing_is_found_in_a_good_data_set(still_corpus):

@@ -59,6 +59,24 @@ def test_each_fault_is_listed_and_the_exit_code_is_1(words, corpus, tmp_path, re
     assert "0001: " in shown
 
 
+def test_numbers_are_counted_as_numbers_and_what_looks_like_a_code_is_noted(words, corpus, tmp_path, capsys):
+    """A table of pitches was counted as 12 yes and 0 no, and its 999 passed."""
+    for split in ("train", "test"):
+        frame = corpus.frame(split)
+        frame["pitch"] = [f"{100 + 2.5 * row}".replace(".", ",") for row in range(len(frame))]
+        frame.iloc[:2, list(frame.columns).index("pitch")] = ["999", ""]
+        frame.to_csv(corpus.splits / f"{split}.csv", sep=";")
+    corpus.label_txt.write_text("pitch\n")
+    assert cli.main([*words, "--loss", "MSE"]) == 0
+    shown = capsys.readouterr().out
+    assert "pitch in train: 11 numbers, 105 to 999 (median 117.5), empty 1\npitch in test: 5 numbers, 105" in shown
+    assert "yes" not in shown
+    table = found(tmp_path)
+    codes = table[table["finding"] == "perhaps a code"]
+    assert list(codes["split"]) == ["train", "test"]
+    assert set(codes["detail"]) == {"999 counts as a value of 'pitch'; where it means missing, leave the cells empty"}
+
+
 def test_notes_alone_pass(words, corpus, record):
     record(corpus.audio / "spare", np.ones(8000, np.float32), 16000)
     assert cli.main(words) == 0

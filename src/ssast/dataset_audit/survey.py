@@ -45,6 +45,7 @@ NOTES = {
     "other rate": "its rate is not that of most; every recording is brought to --resample_rate",
     "narrow band": f"it ends below {NARROW_SHARE:g} of the frequency that half of the recordings reach",
     "label missing": "the cell is left out of loss and scores",
+    "perhaps a code": "a number or a level such as 999 or -9, apart from the others: perhaps it stands for a missing one",
     "not in the csv": "in the folder of recordings, but in no split",
     "nobody named": "no column says who speaks (speaker, subject, patient, ...), so people in both splits go unseen",
     "different person columns": "two splits name people in columns of different names",
@@ -196,11 +197,11 @@ def _of_labels(splits: Mapping[str, pd.DataFrame], labels: Sequence[str], loss: 
 
 
 def label_counts(splits: Mapping[str, pd.DataFrame], labels: Sequence[str]) -> pd.DataFrame:
-    """One row a split and label: how many rows are above one half (yes), at most that (no), and empty."""
+    """One row a split and label: how many rows are at least one half (yes), below that (no), and empty."""
     rows = []
     for split, frame in splits.items():
         for label in (label for label in labels if label in frame.columns):
             values = label_values(frame, [label])[:, 0]
-            counts = {"yes": values > 0.5, "no": values <= 0.5, "empty": np.isnan(values)}
+            counts = {"yes": values >= 0.5, "no": values < 0.5, "empty": np.isnan(values)}
             rows.append({"label": label, "split": split} | {name: int(here.sum()) for name, here in counts.items()})
     return pd.DataFrame(rows, columns=["label", "split", "yes", "no", "empty"])

@@ -14,8 +14,9 @@ from ssast.data.prepare import AudioSettings
 from ssast.data.shards.collection import opened
 from ssast.data.storage.atomic_writes import atomic_file
 from ssast.data.storage.location import Location, forget
-from ssast.data.tables.label_file import answered, asked_kinds, needs_answers
+from ssast.data.tables.label_file import answered, asked_kinds, code_doubts, needs_answers
 from ssast.data.tables.splits import read_split
+from ssast.data.tables.targets import label_values
 from ssast.dataset_audit.listening import HeardRecordings, ListenedRecording, listen_to_all
 from ssast.dataset_audit.survey import FAULTS, Finding, findings, label_counts
 from ssast.errors import UserError
@@ -64,6 +65,7 @@ def check(options: Options) -> int:
     splits, broken = _read(places)
     named = "label_txt" in options.given and options.label_txt
     kinds = asked_kinds(paths.at(named), options.loss) if named else LabelKinds(())
+    codes = [Finding("", split, "perhaps a code", told) for split, told in code_doubts(splits, kinds)]
     splits, kinds, unusable = _answered(splits, kinds)
     labels, loss = kinds.names, YES_NO if kinds.is_plain and kinds.loss == YES_NO else NUMBER
     files = fingerprint(*places.values(), *([paths.label_txt] if labels else []))
@@ -72,7 +74,7 @@ def check(options: Options) -> int:
     reading, librosa = worker_count(options.num_workers), options.lib
     heard = listen_as_heard(root, splits, audio, title="check", num_workers=reading, librosa=librosa)
     found = findings(heard, splits, labels, loss=loss, unlisted=_unlisted(root, heard))
-    found = broken + unusable + found
+    found = broken + unusable + found + codes
     _write(folder / "check.csv", _findings_tables(found))
     _write(folder / "recordings.csv", _recordings_tables(heard, splits))
     _show(heard, splits, kinds, found, audio)
@@ -207,12 +209,12 @@ def _show(
     say(_as_heard(audio))
     if unheard := UnheardSound.of((one.seconds for one in heard.values() if one.digest), audio).sentence:
         say(unheard)
-    labels = kinds.names if kinds.is_plain else kinds.alike().get(YES_NO, [])
-    if labels:
+    if labels := kinds.alike().get(YES_NO, []):
         say("\n" + label_counts(splits, labels).to_string(index=False))
     for label in kinds.labels:
-        if label.has_levels:
-            say("\n".join(f"{label.name} in {split}: {_counted(label, frame)}" for split, frame in splits.items()))
+        if label.kind != YES_NO:
+            for split in (name for name, frame in splits.items() if label.name in frame.columns):
+                say(f"{label.name} in {split}: {_counted(label, splits[split])}")
     if not kinds.labels:
         say("labels were not looked at; give --label_txt to count them")
     if not found:
@@ -227,7 +229,12 @@ def _show(
 
 
 def _counted(label: LabelKind, frame: pd.DataFrame) -> str:
-    """How many rows have each level, the nearest one of a mean rating, and how many none."""
+    """How many rows have each level, the nearest one of a mean rating, or how far numbers reach, and how many none."""
+    if label.kind == NUMBER:
+        values_R = label_values(frame, [label.name])[:, 0]
+        known_r = values_R[~np.isnan(values_R)]
+        reach = f", {known_r.min():g} to {known_r.max():g} (median {np.median(known_r):g})" if len(known_r) else ""
+        return f"{len(known_r)} numbers{reach}, empty {len(values_R) - len(known_r)}"
     values_R = truth(label, frame[label.name].to_numpy(dtype=np.float64))
     counts = [f"{name} {int((values_R == at).sum())}" for at, name in enumerate(label.shown_levels)]
     return ", ".join([*counts, f"empty {int(np.isnan(values_R).sum())}"])

@@ -16,7 +16,7 @@ from ssast.data.audio_files import look_for_audio
 from ssast.data.recordings import check_uid
 from ssast.data.shards.collection import Collection, opened
 from ssast.data.storage.location import Location
-from ssast.data.tables.label_file import asked_kinds, doubts, kinds_in_table, kinds_place
+from ssast.data.tables.label_file import asked_kinds, code_doubt, doubts, kinds_in_table, kinds_place
 from ssast.data.tables.people import across
 from ssast.data.tables.ratings import DRAW, MEAN_RATING, SOFT, DrawnRatings, Ratings, columns_of, with_raters
 from ssast.data.tables.splits import read_split, split_validation
@@ -153,6 +153,9 @@ def rows(paths: Paths, kinds: LabelKinds, *, on_bad_audio: str, in_part: bool = 
     if in_part:
         kinds = kinds.some(_labels_there(frame, kinds, place))
     found = Rows(frame, kinds.names, place, kinds, read=Ratings.of(frame, kinds, place))
+    for label, own_RJ in zip(kinds.labels, found.ratings.by_label, strict=True):
+        if label.kind == NUMBER and (told := code_doubt(label, own_RJ)):
+            say(f"Careful: in {place.name} {told}.")
     _check_recordings(paths, frame, place, on_bad_audio)
     return found
 

@@ -1,8 +1,9 @@
 import numpy as np
+import pandas as pd
 import pytest
 
-from ssast.data.tables.label_file import doubts, likely_codes, unseen_ends
-from ssast.model.label_kinds import LabelKind
+from ssast.data.tables.label_file import code_doubts, doubts, likely_codes, unseen_ends
+from ssast.model.label_kinds import LabelKind, LabelKinds
 
 SCALE = LabelKind("rough", "ordinal", (1.0, 2.0, 3.0, 4.0))
 
@@ -22,7 +23,38 @@ SCALE = LabelKind("rough", "ordinal", (1.0, 2.0, 3.0, 4.0))
 )
 def test_a_level_at_the_end_of_a_scale_may_be_a_code_of_missing_ratings(ratings, codes):
     assert likely_codes(SCALE, np.array(ratings, dtype=float)[:, None]) == codes
-    assert likely_codes(LabelKind("age", "MSE"), np.array(ratings, dtype=float)[:, None]) == []
+
+
+@pytest.mark.parametrize(
+    ("numbers", "codes"),
+    [
+        ([101.5, 999, 187, 140, np.nan], [999]),
+        ([0, 60, 120, -9], [-9]),
+        ([3.5, 7, 9.5, 88, 99], [88, 99]),
+        ([0.2, 0.4, -999, 9999], [-999, 9999]),
+        ([-2.1, -1, 0.3, 9], [9]),
+        ([-1.5, -1, 0.2, 1.1], []),
+        ([20, 35, 60, 88, 99], []),
+        ([0, 1, 2, 3, 4, 5, 6, 7, 8, 9], []),
+        ([999, 999], []),
+        ([5, 999], []),
+    ],
+)
+def test_a_number_far_from_all_others_may_be_a_code_of_missing_ones(numbers, codes):
+    """Pitches of 999 Hz, which meant that nobody had measured, were learned and scored without a word."""
+    assert likely_codes(LabelKind("pitch", "MSE"), np.array(numbers, dtype=float)[:, None]) == codes
+
+
+def test_codes_are_told_for_each_table_and_one_that_does_not_fit_is_passed_over():
+    kinds = LabelKinds((LabelKind("pitch", "MSE"), LabelKind("rough", "ordinal"), LabelKind("ill", "BCE")))
+    train = pd.DataFrame(
+        {"pitch": ["a", "b", "c"], "rough_r1": [0, 1, 2], "rough_r2": [9, 1, np.nan], "ill": [0, 1, 9]}
+    )
+    test = pd.DataFrame({"pitch": [101, 888, 120], "rough": [0, 1, 2], "ill": [0, 1, 0]})
+    assert list(code_doubts({"train": train, "test": test}, kinds)) == [
+        ("test", "888 counts as a value of 'pitch'; where it means missing, leave the cells empty"),
+        ("train", "9 counts as a level of 'rough'; where it means missing, leave the cells empty"),
+    ]
 
 
 def test_levels_beyond_all_ratings_are_not_learned_and_those_between_are():

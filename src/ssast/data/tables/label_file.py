@@ -153,15 +153,17 @@ def _levels(frame: pd.DataFrame, label: LabelKind, source: object) -> Sequence[A
 
 _CODES = {-99.0, -9.0, -1.0, 9.0, 88.0, 99.0}
 """What tables write for a rating that is not there."""
+_REPEATED = [float(str(digit) * times) for digit in (7, 8, 9) for times in (1, 2, 3, 4)]
+_NUMBER_CODES = frozenset([-1.0, 9.0, *(-code for code in _REPEATED), *(code for code in _REPEATED if code > 9)])
+"""The same for numbers, as statistics programs have them: -1, -9, 99, 777, 888, 999."""
 _HEAVY = 20.0
 """A squared error that begins above this leaves little of the other labels' losses, which begin at about 1."""
 
 
 def doubts(label: LabelKind, own_RJ: Doubles, is_mixed: bool) -> Iterator[str]:
     """What in the ratings of a label is perhaps not meant; `is_mixed` where other labels are no numbers."""
-    if codes := likely_codes(label, own_RJ):
-        shown = " and ".join(f"{code:g}" for code in codes)
-        yield f"{shown} counts as a level of {label.name!r}; where it means missing, leave the cells empty"
+    if told := code_doubt(label, own_RJ):
+        yield told
     if unseen := unseen_ends(label, own_RJ):
         shown = some([f"{level:g}" for level in unseen])
         yield f"no row of the training csv rates {label.name!r} as {shown}, so that is not learned"
@@ -173,14 +175,54 @@ def doubts(label: LabelKind, own_RJ: Doubles, is_mixed: bool) -> Iterator[str]:
         )
 
 
+def code_doubt(label: LabelKind, own_RJ: Doubles) -> str:
+    """A sentence where ratings of a label look like codes of missing ones; empty elsewhere."""
+    codes = likely_codes(label, own_RJ)
+    shown, what = " and ".join(f"{code:g}" for code in codes), "level" if label.kind == SCALE else "value"
+    sentence = f"{shown} {'counts' if len(codes) == 1 else 'count'} as a {what} of {label.name!r}"
+    return f"{sentence}; where it means missing, leave the cells empty" if codes else ""
+
+
+def code_doubts(splits: Mapping[str, pd.DataFrame], kinds: LabelKinds) -> Iterator[tuple[str, str]]:
+    """For each table of scales and numbers with what look like codes of missing ratings: its name, and a sentence.
+
+    A label that a table does not fit is passed over.
+    """
+    for label in kinds.labels:
+        for name, frame in splits.items() if label.kind in (SCALE, NUMBER) else ():
+            try:
+                own = kinds_in_table(LabelKinds((label,)), frame, f"{name}.csv")
+                ratings = Ratings.of(frame, own, f"{name}.csv")
+            except UserError:
+                continue
+            if told := code_doubt(own.labels[0], ratings.by_label[0]):
+                yield name, told
+
+
 def likely_codes(label: LabelKind, own_RJ: Doubles) -> list[float]:
-    """Levels of a scale that look like codes of missing ratings: at its end, apart from all others or alone below 0."""
-    found = sorted(set(own_RJ[~np.isnan(own_RJ)].tolist())) if label.kind == SCALE else []
-    if len(found) < 3:
+    """Ratings that look like codes of missing ones, apart from all others or alone below 0.
+
+    Of a scale its first or last level; of numbers those of `_NUMBER_CODES` that lie farther from the others than these
+    lie from each other.
+    """
+    found = sorted(set(own_RJ[~np.isnan(own_RJ)].tolist()))
+    if label.kind == NUMBER:
+        return _number_codes(found)
+    if label.kind != SCALE or len(found) < 3:
         return []
     is_low = found[0] in _CODES and found[1] >= 0
     is_high = found[-1] in _CODES and found[-1] - found[-2] > 2
     return [level for level, is_code in ((found[0], is_low), (found[-1], is_high)) if is_code]
+
+
+def _number_codes(found: Sequence[float]) -> list[float]:
+    others = [value for value in found if value not in _NUMBER_CODES]
+    if len(others) < 2:
+        return []
+    low, high = others[0], others[-1]
+    far = high - low
+    codes = (value for value in found if value in _NUMBER_CODES)
+    return [code for code in codes if code < 0 <= low or low - code > far or code - high > far]
 
 
 def unseen_ends(label: LabelKind, own_RJ: Doubles) -> list[float]:
