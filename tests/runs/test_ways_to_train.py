@@ -8,6 +8,7 @@ import torch
 import ssast
 from ssast import cli
 from ssast.errors import UserError
+from ssast.runs.thresholds import weighed_sentence, weighed_training
 
 pytestmark = pytest.mark.usefixtures("narrow")
 
@@ -70,8 +71,22 @@ def test_micro_batches_are_recorded_and_seed_the_same_run(usual, tmp_path):
 
 
 def test_rare_labels_can_be_weighed_and_drawn_more_often(usual, capsys):
-    ssast.finetune(**usual, pos_weight=True, balanced=True, head_lr=0.02, clip_grad=1.0, patience=1)
-    assert "each yes counts: " in capsys.readouterr().out
+    """Both together, rare labels counted twice over, and the page took their scores for chances."""
+    folder = ssast.finetune(**usual, pos_weight=True, balanced=True, head_lr=0.02, clip_grad=1.0, patience=1)
+    shown = capsys.readouterr().out
+    assert "each yes counts: " in shown
+    assert "rare answers count for more twice over; one of them is enough" in shown
+    assert "trained with --pos_weight and --balanced, so its scores of rare labels are higher" in shown
+    assert "so its scores of rare labels are higher than their chances" in (folder / "report.html").read_text()
+
+
+def test_scores_of_a_training_that_weighed_nothing_are_not_doubted(tmp_path):
+    (tmp_path / "run.yaml").write_text("pos_weight: false\nbalanced: 'True'\n")
+    assert weighed_training(tmp_path) == weighed_training(tmp_path / "nowhere") == weighed_sentence({}) == ""
+    (tmp_path / "run.yaml").write_text("pos_weight: [")
+    assert weighed_training(tmp_path) == ""
+    (tmp_path / "run.yaml").write_text("balanced: true\n")
+    assert "trained with --balanced, so" in weighed_training(tmp_path)
 
 
 @pytest.mark.parametrize(

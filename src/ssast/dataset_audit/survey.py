@@ -45,7 +45,7 @@ NOTES = {
     "other rate": "its rate is not that of most; every recording is brought to --resample_rate",
     "narrow band": f"it ends below {NARROW_SHARE:g} of the frequency that half of the recordings reach",
     "label missing": "the cell is left out of loss and scores",
-    "perhaps a code": "a number or a level such as 999 or -9, apart from the others: perhaps it stands for a missing one",
+    "perhaps a code": "a number or level such as 999 or -9, apart from the others: perhaps it stands for a missing one",
     "not in the csv": "in the folder of recordings, but in no split",
     "nobody named": "no column says who speaks (speaker, subject, patient, ...), so people in both splits go unseen",
     "different person columns": "two splits name people in columns of different names",

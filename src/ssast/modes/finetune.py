@@ -43,7 +43,7 @@ def finetune(options: Options) -> Path:
         return repeated(options, finetune)
     context = RunContext.of(options)
     paths, audio = context.paths, audio_settings(options)
-    kinds = label_kinds(paths, options.loss, weighs=options.pos_weight or options.balanced)
+    kinds = label_kinds(paths, options.loss, weighs=options.pos_weight + options.balanced)
     check_yes_no(kinds, sensitivity=options.sensitivity, specificity=options.specificity, prevalence=options.prevalence)
     share, skips, way = options.val_share, options.on_bad_audio, options.raters
     train_rows, held_out = training_rows(

@@ -55,7 +55,7 @@ def sweep(options: Options) -> Path:
     """Train a head on each layer and pooling of a pretrained model and score it on validation clips; sweep.csv."""
     context = RunContext.of(options)
     paths, audio = context.paths, audio_settings(options)
-    asked = label_kinds(paths, options.loss, weighs=options.pos_weight or options.balanced)
+    asked = label_kinds(paths, options.loss, weighs=options.pos_weight + options.balanced)
     seeds = range(options.seed, options.seed + options.seeds)
     share, skips, way = options.val_share, options.on_bad_audio, options.raters
     splits = [training_rows(paths, asked, val_share=share, seed=seed, on_bad_audio=skips, raters=way) for seed in seeds]

@@ -36,7 +36,7 @@ from ssast.runs.reviewing.sites import add_sites, with_sites
 from ssast.runs.reviewing.whole_review import reviewed_scores
 from ssast.runs.rows import Rows, check_yes_no, data_name, label_kinds
 from ssast.runs.scoring import named_subjects
-from ssast.runs.thresholds import read_thresholds
+from ssast.runs.thresholds import read_thresholds, weighed_sentence
 from ssast.safe_reading import json_file
 
 Finetune = Callable[..., Path]
@@ -111,7 +111,9 @@ def _over_folds(options: Options, finetune: Finetune) -> Path:
     say(f"all {len(parts)} folds together")
     write_scores(folder, predictions, metrics)
     title = f"Leaving one {sites.column} out" if sites else f"Cross-validation in {len(parts)} folds"
-    report = ScoreReport(record, source, title, remark=OUT_OF_FOLD, careful=[careful] if careful else [])
+    report = ScoreReport(
+        record, source, title, remark=OUT_OF_FOLD, careful=[*filter(None, [careful, weighed_sentence(record.values)])]
+    )
     reader = ClipReader.of(RunContext.of(options), audio_settings(options))
     write_report(report, reader, folder, predictions, metrics)
     _write_spread(folder / "folds.csv", homes)

@@ -207,10 +207,11 @@ def _not_there(root: Location, collection: Collection | None, uids: list[str]) -
     return [uid for uid in uids if uid not in there and not (root.is_local and (root / uid).exists())], "folder", there
 
 
-def label_kinds(paths: Paths, loss: str, *, weighs: bool = False) -> LabelKinds:
+def label_kinds(paths: Paths, loss: str, *, weighs: int = 0) -> LabelKinds:
     """The labels of --label_txt, of the kinds that the .yaml beside it says; else all are what `loss` learns.
 
-    UserError where the yes of labels is to be weighed, or clips by it, and not all are answered by yes or no.
+    `weighs` is in how many ways rare answers count for more, by their weight or by how often clips are drawn. UserError
+    where they do and not all labels are answered by yes or no.
     """
     place = paths.at(needed(paths.label_txt, "label_txt", "a text file with one label a line"))
     kinds = asked_kinds(place, loss)
@@ -222,6 +223,8 @@ def label_kinds(paths: Paths, loss: str, *, weighs: bool = False) -> LabelKinds:
             "them; leave both out.",
             path=kinds_place(place),
         )
+    if weighs > 1:
+        say("Careful: --pos_weight and --balanced make rare answers count for more twice over; one of them is enough.")
     return kinds
 
 

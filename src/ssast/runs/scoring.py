@@ -43,7 +43,7 @@ from ssast.runs.reviewing.groups import group_columns, overlap
 from ssast.runs.reviewing.plain_baseline import PlainBaseline, plain_rows, plain_scores, write_plain_scores
 from ssast.runs.reviewing.whole_review import reviewed_scores
 from ssast.runs.rows import Rows
-from ssast.runs.thresholds import read_thresholds, read_unchosen, thresholds_from
+from ssast.runs.thresholds import read_thresholds, read_unchosen, thresholds_from, weighed_training
 from ssast.runs.training_rows import trained_rows
 
 
@@ -265,14 +265,16 @@ def _add_heard(metrics: Metrics, predictions: Predictions, skipped: SkippedRecor
 
 
 def _said_doubts(test: Rows, home: Path, careful: str, note: str) -> list[str]:
-    """Whether the model knows these people, and which labels have no threshold that was chosen; printed, too.
+    """Whether the model knows these people, which labels have no chosen threshold, and which scores are no chances.
 
-    `careful` is what is wrong, else the `note` says why that is not known.
+    `careful` is what is wrong, else the `note` says why that is not known. All of it is printed, too.
     """
-    unchosen = unchosen_sentence(read_unchosen(home, test.labels)) if _has_thresholds(test) else ""
-    for sentence in filter(None, [careful or note, unchosen]):
+    is_called = _has_thresholds(test)
+    unchosen = unchosen_sentence(read_unchosen(home, test.labels)) if is_called else ""
+    weighed = weighed_training(home) if is_called else ""
+    for sentence in filter(None, [careful or note, unchosen, weighed]):
         say(sentence)
-    return [sentence for sentence in (careful, unchosen) if sentence]
+    return [sentence for sentence in (careful, unchosen, weighed) if sentence]
 
 
 def _has_thresholds(test: Rows) -> bool:

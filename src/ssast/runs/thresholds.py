@@ -1,12 +1,15 @@
 """Read the thresholds that were saved with a model, and why some could not be chosen."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 from ssast.errors import UserError
 from ssast.model.checkpoints.config_entries import thresholds_of
 from ssast.model.checkpoints.model_folder import THRESHOLDS
+from ssast.options.record import read_mapping
 from ssast.safe_reading import brief, json_of, text_of
 
 
@@ -45,3 +48,17 @@ def read_unchosen(home: Path, labels: Sequence[str]) -> dict[str, str]:
     kept = json_of(_text(path)).get("unchosen") if read_thresholds(home) else None
     reasons = kept if isinstance(kept, dict) else {}
     return {label: brief(str(reasons[label]), 100) for label in labels if label in reasons}
+
+
+def weighed_sentence(values: Mapping[str, Any]) -> str:
+    """What the options of a training that made rare answers count for more do to its scores; empty elsewhere."""
+    used = [f"--{name}" for name in ("pos_weight", "balanced") if values.get(name) is True]
+    how = f"The model was trained with {' and '.join(used)}, so its scores of rare labels are higher than their chances"
+    return f"{how}: Brier, ECE, calibration and net benefit suffer from that, AUC does not." if used else ""
+
+
+def weighed_training(home: Path) -> str:
+    """`weighed_sentence` of the record in a model's folder; empty where it has none that can be read."""
+    with suppress(UserError):
+        return weighed_sentence(read_mapping(home / "run.yaml")) if (home / "run.yaml").is_file() else ""
+    return ""

@@ -99,6 +99,12 @@ def test_a_cell_of_a_chosen_label_that_is_no_number_is_named_with_its_line(cell)
     assert labels(table_of(y=["1", cell, "0"])) == {}
 
 
+def test_a_chosen_label_whose_comma_may_part_thousands_is_refused():
+    with pytest.raises(UserError, match=r"line 3 of the table has '1,234' for 'f2', expected numbers without marks"):
+        labels(table_of(f2=["987", "1,234", ""]), given=["f2"])
+    assert labels(table_of(f2=["0,987", "1,234"]), given=["f2"]) == {"f2": [0.987, 1.234]}
+
+
 def test_a_column_that_nearly_holds_answers_is_found():
     assert nearly_answers(dict(enumerate(["yes", "no", "no", "?", "", "yes"]))) == "?"
     assert nearly_answers(dict(enumerate(["yes", "no", "no", "", "yes"]))) == ""

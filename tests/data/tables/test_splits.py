@@ -62,6 +62,30 @@ def test_decimal_commas_and_trailing_separators_of_spreadsheets_are_read(table):
     assert frame["score"].tolist() == [0.5, -1.25]
 
 
+@pytest.mark.parametrize(
+    ("cells", "numbers"),
+    [
+        (["1,234", "987", ""], None),
+        (["1.234", "98,5"], None),
+        (["-1,234", "987.5"], None),
+        (["1,234", "2,500"], [1.234, 2.5]),
+        (["1,234", "1,25", "2"], [1.234, 1.25, 2]),
+        (["0,345", "1,234", "0"], [0.345, 1.234, 0]),
+        (["1.234", "987"], [1.234, 987]),
+        (["136,0", "140.5"], [136, 140.5]),
+    ],
+)
+def test_a_comma_or_point_that_may_part_thousands_leaves_text(table, cells, numbers):
+    """`1,234` beside `987` became 1.234, a thousandth of what a spreadsheet meant, without a word."""
+    rows = "".join(f"{at};{cell}\n" for at, cell in enumerate(cells))
+    frame = read_split(table(f"uid;score\n{rows}"))
+    if numbers is not None:
+        assert frame["score"].tolist() == numbers
+        return
+    with pytest.raises(UserError, match="expected numbers without marks of thousands, since 1,234 may be 1234 or"):
+        check_targets(frame, ["score"], "MSE")
+
+
 def test_the_nameless_row_numbers_of_pandas_are_dropped(table, tmp_path):
     pd.DataFrame({"uid": ["01", "02"], "high": [0, 1]}).to_csv(tmp_path / "train.csv")
     assert list(read_split(tmp_path / "train.csv").columns) == ["high"]

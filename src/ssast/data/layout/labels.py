@@ -10,7 +10,7 @@ from unicodedata import normalize
 from ssast.data.layout.file_column import TableOfFiles, check_column
 from ssast.data.layout.filenames import filled, printable, quoted
 from ssast.data.tables.label_columns import check_label_names
-from ssast.data.tables.people import NO_VALUE, answer_of, number_in
+from ssast.data.tables.people import NO_VALUE, UNGROUPED, answer_of, is_grouped, number_in
 from ssast.errors import UserError
 from ssast.safe_reading import some
 
@@ -76,6 +76,13 @@ def _given(table: TableOfFiles, name: str, option: str) -> Numbers:
     """A column that was asked for, as numbers."""
     check_column(table, name, option)
     numbers = {line: _number(cell) for line, cell in table[name].items()}
+    known = filled(table[name])
+    if is_grouped(list(known.values())):
+        line = next(line for line, cell in known.items() if "," in cell)
+        raise UserError(
+            f"line {line} of the table has {quoted(known[line])} for {name!r}, expected {UNGROUPED}; correct it.",
+            cell=known[line],
+        )
     for line, number in numbers.items():
         if number is None:
             raise UserError(

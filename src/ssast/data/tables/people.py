@@ -23,6 +23,9 @@ YES_WORDS = (
 """What tables in English, German, French, Spanish, Italian, Portuguese, Dutch and the Nordic languages write."""
 ANSWERS = {**dict.fromkeys(NO_WORDS, 0.0), **dict.fromkeys(YES_WORDS, 1.0)}
 ENOUGH_SUBJECTS = 10
+UNGROUPED = "numbers without marks of thousands, since 1,234 may be 1234 or 1.234"
+"""What is expected where `is_grouped`."""
+_THOUSANDS = re.compile(r"[+-]?[1-9]\d{0,2}[.,]\d{3}")
 
 
 @dataclass(frozen=True)
@@ -68,6 +71,8 @@ def answer_of(cell: Any) -> float | None:
 
 def number_for(cells: pd.Series) -> str:
     """What a label expects in place of the text in its cells: where that is yes and no, what stands for them."""
+    if is_grouped([str(cell) for cell in cells.dropna()]):
+        return UNGROUPED
     is_answered = all(answer_of(cell) is not None for cell in cells.dropna())
     return "a number: 1 for yes, 0 for no" if is_answered else "a number"
 
@@ -86,6 +91,19 @@ def number_in(cell: Any) -> float | None:
     except ValueError:
         return None
     return number if math.isfinite(number) and "_" not in text else None
+
+
+def is_grouped(cells: Sequence[str]) -> bool:
+    """Whether a comma or a point of a column may part thousands: `1,234` beside `987`, and `1.234` beside `98,5`.
+
+    Then nobody knows whether it is 1.234 or 1234. A comma in every cell, and `0,345` or `1,25` in any, are decimal.
+    """
+    commas = [cell for cell in cells if "," in cell]
+    if not commas:
+        return False
+    if all(_THOUSANDS.fullmatch(cell) for cell in commas):
+        return len(commas) < len(cells)
+    return any("." in cell and _THOUSANDS.fullmatch(cell) for cell in cells)
 
 
 def is_empty(cell: Any) -> bool:

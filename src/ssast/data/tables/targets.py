@@ -13,7 +13,7 @@ from torch import Tensor
 
 from ssast.data.storage.location import Address, Missing, as_location
 from ssast.data.tables.label_columns import check_label_names
-from ssast.data.tables.people import NO_VALUE, cell_name, number_for, subject_names
+from ssast.data.tables.people import NO_VALUE, cell_name, is_grouped, number_for, subject_names
 from ssast.errors import UserError
 from ssast.model.checkpoints.config_entries import check_labels
 from ssast.safe_reading import some
@@ -111,9 +111,14 @@ def refuse_cells(label: str, cells: pd.Series, wrong: np.ndarray, expected: str,
 
 
 def numbers_or_text(cells: list[str]) -> pd.Series:
-    """Numbers where every filled cell is one and none has leading zeros, else the text; empty cells are NaN."""
+    """Numbers where every filled cell is one and none has leading zeros, else the text; empty cells are NaN.
+
+    Where a comma may part thousands, cells stay text.
+    """
     missing = np.array([cell.lower() in NO_VALUE for cell in cells])
     filled = [cell for cell, empty in zip(cells, missing, strict=True) if not empty]
+    if is_grouped(filled):
+        return text_cells(cells)
     numbers = pd.to_numeric(pd.Series([_with_point(cell) for cell in filled], dtype=object), errors="coerce")
     if filled and not numbers.isna().any() and not any(re.match(r"[+-]?0\d", cell) for cell in filled):
         if not missing.any():
