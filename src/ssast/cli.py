@@ -22,7 +22,7 @@ from ssast.options.declaration import Spec, suggestion
 from ssast.options.options import SPECS
 from ssast.options.record import from_args
 from ssast.options.records import MODES, SPELLINGS
-from ssast.runs.wrapping.environment import check_environment
+from ssast.runs.wrapping.environment import check_environment, enough_means
 from ssast.runs.wrapping.terminal import (
     READER_GONE,
     ReaderGone,
@@ -98,7 +98,9 @@ def _run(words: list[str], prog: str, screen: RobustStream) -> int:
     check_environment()
     options = from_args({**texts, "mode": mode} if mode else texts)
     screen.matters = MODES[options.mode].only_prints
-    outcome = mode_named(options.mode).run(options)
+    with enough_means(options.mode, {}):
+        function = mode_named(options.mode)
+    outcome = function.run(options)
     if os.environ.get("WORLD_SIZE", "") not in ("", "1"):
         import_module("ssast.engine.distributed").leave()
     return outcome if isinstance(outcome, int) else 0

@@ -1,10 +1,19 @@
 """Define the errors that a user can correct: each says in one sentence what came, what was expected and what to do."""
 
 import errno
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import Self
 
 OUT_OF_HANDLES = {errno.EMFILE, errno.ENFILE}
+_NO_MEMORY = (
+    " out of memory",
+    "allocate memory",
+    "std::bad_alloc",
+    "failed to map segment",
+    "CUDNN_STATUS_NOT_SUPPORTED",
+)
+"""How torch and the loader of libraries say it."""
+_TELLING = (OSError, RuntimeError, ImportError)
 _CAUSES = 5
 """So far back the reasons of an error are looked at."""
 
@@ -50,12 +59,36 @@ class Interrupted(KeyboardInterrupt):
 
 
 def lacks_handles(error: BaseException | None) -> bool:
-    """Whether an error comes from too many open files; other processes, and torch, keep the system's words alone."""
+    """Whether an error comes from too many open files."""
+    return any(_says(one, OUT_OF_HANDLES, ("Too many open files", "ancdata")) for one in _reasons(error))
+
+
+def lacks_memory(error: BaseException | None) -> bool:
+    """Whether an error comes from memory, of whatever device, that could not be had."""
+    return any(isinstance(one, MemoryError) or _says(one, {errno.ENOMEM}, _NO_MEMORY) for one in _reasons(error))
+
+
+def lacks_processes(error: BaseException | None) -> bool:
+    """Whether an error comes from a process or a thread that could not be started."""
+    return any(_says(one, {errno.EAGAIN}, ("can't start new thread",)) for one in _reasons(error))
+
+
+def lacks_means(error: BaseException | None) -> bool:
+    """Whether the machine lacks what the work takes, so that an error tells nothing about the file that was read."""
+    return lacks_handles(error) or lacks_memory(error) or lacks_processes(error)
+
+
+def _reasons(error: BaseException | None) -> Iterator[BaseException]:
     for _ in range(_CAUSES):
         if error is None:
-            return False
-        words = str(error) if isinstance(error, OSError | RuntimeError) else ""
-        if getattr(error, "errno", None) in OUT_OF_HANDLES or "Too many open files" in words or "ancdata" in words:
-            return True
+            return
+        yield error
         error = error.__cause__ or error.__context__
-    return False
+
+
+def _says(error: BaseException, numbers: set[int], words: tuple[str, ...]) -> bool:
+    """Whether the system's number tells it, or its words: torch, and errors of other processes, keep these alone."""
+    if isinstance(error, UserError):
+        return False
+    is_told = isinstance(error, _TELLING) or type(error).__module__.startswith("safetensors")
+    return getattr(error, "errno", None) in numbers or (is_told and any(text in str(error) for text in words))

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from ssast.data.storage.atomic_writes import UNFINISHED, atomic_file
-from ssast.errors import UserError
+from ssast.errors import UserError, lacks_means
 from ssast.model.checkpoints.torch_outline import check_torch_file
 from ssast.model.finite import LARGEST_WEIGHT, fault
 from ssast.safe_reading import is_number
@@ -133,6 +133,8 @@ def read_state(path: Path) -> dict[str, Any] | None:
         check_torch_file(path)
         state = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # torch raises many kinds for a file that is not one
+        if lacks_means(error):
+            raise
         raise UserError(
             f"{path} is not a readable checkpoint; delete it, or start anew with --resume never.", path=path
         ) from error

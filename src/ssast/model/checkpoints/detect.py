@@ -8,7 +8,7 @@ from typing import Any
 
 from safetensors import safe_open
 
-from ssast.errors import UserError
+from ssast.errors import UserError, lacks_means
 from ssast.model.checkpoints.checkpoint import check_header
 from ssast.model.checkpoints.legacy import OUTPUT, has_numbered_head
 from ssast.model.checkpoints.model_folder import CONFIG, WEIGHTS
@@ -126,6 +126,8 @@ def _listing(file: Path) -> Listing:
         with safe_open(file, framework="pt") as opened:
             return {name: tuple(opened.get_slice(name).get_shape()) for name in opened.keys()}  # noqa: SIM118 - no dict
     except Exception as error:  # safetensors has its own exceptions besides OSError
+        if lacks_means(error):
+            raise
         raise UserError(f"{file} cannot be read ({error}); save or copy it again.", path=file) from error
 
 

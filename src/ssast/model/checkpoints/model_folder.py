@@ -15,7 +15,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from ssast.errors import UserError
+from ssast.errors import UserError, lacks_means
 from ssast.model.checkpoints.checkpoint import Checkpoint, check_header, load_exactly, looks_like_hub_name
 from ssast.model.checkpoints.config_entries import USUAL, check_entries
 from ssast.model.checkpoints.model_card import _RECORD, ADDRESS, CARD, model_card
@@ -98,9 +98,10 @@ def _read_files(config_file: Path, weights_file: Path, source: str, **beside: An
         check_header(weights_file)
         tensors = load_file(weights_file)
     except Exception as error:  # safetensors has its own exceptions besides OSError
-        raise UserError(
-            f"{WEIGHTS} of {source} cannot be read ({error}); save or copy the model again.", path=source
-        ) from error
+        if lacks_means(error):
+            raise
+        said = f"{WEIGHTS} of {source} cannot be read ({error}); save or copy the model again."
+        raise UserError(said, path=source) from error
     return Checkpoint(source, config, in_float32(tensors, source), **beside)
 
 

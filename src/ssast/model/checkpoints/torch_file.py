@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ssast.errors import UserError
+from ssast.errors import UserError, lacks_means
 from ssast.model.checkpoints.pickles import Made, NamedObject, Outside, Pickle, Refused
 from ssast.model.checkpoints.torch_outline import (
     _DEEPEST,
@@ -47,6 +47,8 @@ def load_tensors(file: Path) -> dict[str, Tensor]:
             path=file,
         ) from error
     except Exception as error:  # torch, pickle and zip each have their own
+        if lacks_means(error):
+            raise
         raise _unreadable(file, error) from error
     if not isinstance(content, Mapping) or not all(isinstance(value, Tensor) for value in content.values()):
         raise UserError(
@@ -117,6 +119,8 @@ def outline(file: Path) -> dict[str, tuple[int, ...] | str]:
         with open_regular(file) as opened:
             content = list_pickle(opened, file.stat().st_size, _Anything(), is_loaded=False).value
     except Exception as error:  # as in load_tensors
+        if lacks_means(error):
+            raise
         raise _unreadable(file, error) from error
     return dict(_named(content))
 

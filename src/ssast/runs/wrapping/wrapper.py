@@ -4,7 +4,6 @@ import contextlib
 import functools
 import inspect
 import os
-import traceback
 from collections.abc import Callable, Iterator, Mapping
 from contextvars import ContextVar
 from pathlib import Path
@@ -14,7 +13,7 @@ from ssast.data.storage.atomic_writes import at_home, staying_in, writable_folde
 from ssast.data.storage.folder_lock import LOCK, in_use
 from ssast.data.storage.location import Location
 from ssast.engine import distributed
-from ssast.errors import UserError, lacks_handles
+from ssast.errors import UserError
 from ssast.options.options import Options
 from ssast.options.parts import Part
 from ssast.options.record import resolve
@@ -22,15 +21,11 @@ from ssast.options.records import BESIDE, MODES, THERE
 from ssast.runs.context import Paths, say
 from ssast.runs.output.earlier_results import check_open, left_as_it_was
 from ssast.runs.output.uploads import uploading
-from ssast.runs.wrapping.environment import check_environment
+from ssast.runs.wrapping.environment import check_environment, enough_means
 from ssast.runs.wrapping.terminal import private_run, robust_terminal
 
 MEMORY_OPTIONS = ("batch_size", "target_length", "num_workers")
 """What a mode that lacks memory can be given less of."""
-LACKS_MEMORY = (" out of memory", "can't allocate memory", "CUDNN_STATUS_NOT_SUPPORTED")
-"""How torch says so."""
-HANDLES = 1024
-"""So many open files suffice for a dozen workers."""
 Result = TypeVar("Result")
 # Whether a mode of this thread runs, and whether one sends its folder, already.
 _runs: ContextVar[bool] = ContextVar("runs", default=False)
@@ -84,15 +79,14 @@ def _around(name: str, paths: Paths, *, sends: bool, asked: Mapping[str, object]
     """What surrounds a mode of this name; `asked` is what it could be given less of."""
     record, folder = MODES[name], Path(paths.exp_dir)
     with contextlib.ExitStack() as stack:
-        stack.enter_context(_enough_handles(name, asked))
+        stack.enter_context(enough_means(name, asked))
         if record.lock:
             stack.enter_context(_held(paths.exp_dir, name, record.lock, part))
         if record.sends and sends and paths.bucket_name:
             stack.enter_context(_sending(folder, paths.results, part))
         if record.tidies:
             stack.enter_context(left_as_it_was(at_home(paths.exp_dir), part))
-            stack.enter_context(_enough_memory(name, asked))
-            stack.enter_context(_enough_handles(name, asked))  # what had been opened is closed before it tidies
+            stack.enter_context(enough_means(name, asked))  # what was opened and held is let go before it tidies
         yield
 
 
@@ -143,47 +137,3 @@ def _sending(folder: Path, to: Location, part: Part) -> Iterator[None]:
             yield
     finally:
         _sends.reset(inside)
-
-
-@contextlib.contextmanager
-def _enough_memory(mode: str, asked: Mapping[str, object]) -> Iterator[None]:
-    """Say in one sentence that the memory does not hold what a mode asked for with these options."""
-    try:
-        yield
-    except (MemoryError, RuntimeError) as error:
-        if not (isinstance(error, MemoryError) or _lacks_memory(error)):
-            raise
-        given = ", ".join(f"--{name} {value}" for name, value in asked.items() if value)
-        raise UserError(
-            f"this machine has not enough memory for {mode} with {given}; give smaller numbers, in training a "
-            "--micro_batch too, or a smaller model."
-        ) from error
-
-
-@contextlib.contextmanager
-def _enough_handles(mode: str, asked: Mapping[str, object]) -> Iterator[None]:
-    """Say in one sentence that fewer files may be open at once than a mode opens with so many workers."""
-    try:
-        yield
-    except (OSError, RuntimeError) as error:
-        if not lacks_handles(error):
-            raise
-        traceback.clear_frames(error.__traceback__)  # what lies in them is open
-        workers = asked["num_workers"]
-        less = f", or give a smaller --num_workers than {workers}" if workers else ""
-        raise UserError(
-            f"{mode} needs more open files at once than the {_handles()} that this machine allows; "
-            f"allow more with `ulimit -n {max(HANDLES, 2 * _handles())}`{less}."
-        ) from error.with_traceback(None)
-
-
-def _handles() -> int:
-    """How many files this process may have open at once."""
-    import resource
-
-    return resource.getrlimit(resource.RLIMIT_NOFILE)[0]
-
-
-def _lacks_memory(error: MemoryError | RuntimeError) -> bool:
-    """Whether torch could not get the memory that it asked for, on whatever device."""
-    return any(words in str(error) for words in LACKS_MEMORY)
