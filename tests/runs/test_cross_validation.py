@@ -99,3 +99,22 @@ def test_a_fold_in_which_a_label_has_no_score_is_named_beside_the_spread(tmp_pat
     said = capsys.readouterr().out
     assert "ill has no AUC in fold-2, so its mean is that of the other 2" in said
     assert pd.read_csv(tmp_path / "folds.csv")["mean"].tolist() == pytest.approx([0.7, 0.7])
+
+
+def test_a_pooled_score_that_no_fold_has_is_told():
+    """Three speakers, each told well by a model of the others' (mean AUC 0.71), had 0.47 together without a word."""
+
+    def scored(auc, pearson):
+        labels = {"long": {"auc": auc, "kind": "BCE"}, "words": {"pearson": pearson, "kind": "MSE"}}
+        kinds = {"BCE": {"mean": {}, "labels": ["long"]}, "MSE": {"mean": {}, "labels": ["words"]}}
+        return {"loss": "mixed", "labels": labels, "kinds": kinds}
+
+    folds = [scored(0.476, 0.1), scored(0.96, None), scored(None, 0.4)]
+    (told,) = cross_validation.outside_folds(scored(0.467, 0.3), folds)
+    assert told.startswith(
+        "The AUC of all clips together lies outside that of the folds: long (0.467, in folds 0.476 to 0"
+    )
+    assert "quote the folds' mean beside it" in told
+    assert len(cross_validation.outside_folds(scored(0.97, 0.5), folds)) == 2
+    assert cross_validation.outside_folds(scored(0.476, None), folds) == []
+    assert cross_validation.outside_folds(scored(0.2, 0.9), folds[:1]) == []

@@ -3,6 +3,7 @@
 import json
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -111,9 +112,11 @@ def _over_folds(options: Options, finetune: Finetune) -> Path:
     say(f"all {len(parts)} folds together")
     write_scores(folder, predictions, metrics)
     title = f"Leaving one {sites.column} out" if sites else f"Cross-validation in {len(parts)} folds"
-    report = ScoreReport(
-        record, source, title, remark=OUT_OF_FOLD, careful=[*filter(None, [careful, weighed_sentence(record.values)])]
-    )
+    outside = outside_folds(metrics, [json_file(home / "metrics.json") for home in homes])
+    for sentence in outside:
+        say(sentence)
+    doubts = [sentence for sentence in (careful, *outside, weighed_sentence(record.values)) if sentence]
+    report = ScoreReport(record, source, title, remark=OUT_OF_FOLD, careful=doubts)
     reader = ClipReader.of(RunContext.of(options), audio_settings(options))
     write_report(report, reader, folder, predictions, metrics)
     _write_spread(folder / "folds.csv", homes)
@@ -191,6 +194,23 @@ def _pooled(
     }
     subjects, unit = named_subjects(used)
     return Predictions(list(used.index), labels, scores, truth, subjects, unit, parts[0].kinds), thresholds
+
+
+def outside_folds(metrics: Mapping[str, Any], folds: Sequence[Mapping[str, Any]]) -> list[str]:
+    """A sentence for each kind of label of which the pooled clips say something else than every fold alone."""
+    told = []
+    for part in parts_of(metrics):
+        leading, found = SHOWN[part["loss"]].leading, []
+        for label, entry in part["labels"].items():
+            known = [value for own in folds if (value := own["labels"].get(label, {}).get(leading)) is not None]
+            value = entry.get(leading)
+            if value is not None and len(known) > 1 and not min(known) <= value <= max(known):
+                found.append(f"{label} ({number(value)}, in folds {number(min(known))} to {number(max(known))})")
+        if found:
+            what = f"The {TITLES[leading]} of all clips together lies outside that of the folds: {', '.join(found)}"
+            why = "Models and people differ from fold to fold, so their scores are not on one scale"
+            told.append(f"{what}. {why}; quote the folds' mean beside it.")
+    return told
 
 
 def _write_spread(path: Path, homes: Sequence[Path]) -> None:
