@@ -246,6 +246,28 @@ def test_columns_that_say_nothing_or_are_names_are_left_out_with_the_reason():
     assert "empty" in left_out
 
 
+def test_a_few_words_among_numbers_do_not_hide_that_they_tell_a_label():
+    """One `unknown` made every age a kind of its own: ages that told the label beyond luck were passed over."""
+    ill = np.arange(80) % 2
+    ages = 30 + np.arange(80) // 4 + 25 * ill
+    table = pd.DataFrame(
+        {
+            "age": [*map(str, ages[:76]), "unknown", "?", "", "NA"],
+            "delay": [f"{1.5 * age:.1f}".replace(".", ",") if at else "k.A." for at, age in enumerate(ages)],
+            "code": [f"0{age}" for age in ages],
+            "dose": [*["5", "10"] * 38, "none given", "5", "5", "10"],
+        }
+    )
+    found, left_out = traits(table, dict.fromkeys(table.columns, "csv"))
+    assert [own.name for own in found if own.amounts is not None] == ["age", "delay"]
+    assert left_out["age"] == "2 of 80 cells hold no number and count as empty"
+    assert np.isnan(found[0].amounts[76:]).all()
+    assert found[1].amounts[1] == pytest.approx(1.5 * 55)
+    audit = run(clips_of(table, ill, subjects=np.arange(80)), resamples=100)
+    assert ("label0", "age") in flags(audit)
+    assert "delay: 1 of 80 cells hold no number and count as empty." in audit_summary(audit)
+
+
 LITTLE = {
     "one class": lambda data: data.targets.__setitem__((slice(None), 0), 1),
     "no value": lambda data: data.targets.__setitem__((slice(None), 0), np.nan),

@@ -71,6 +71,7 @@ def audit_summary(audit: AuditResults) -> list[str]:
         if matched["on"] == name
     ]
     sentences += [sentence for sentence in model if sentence][:MOST_TOLD]
+    sentences += [f"{name}: {why}." for name, why in audit["left_out"].items() if name in audit["traits"]]
     return [sentence for sentence in sentences if sentence]
 
 

@@ -3,6 +3,7 @@
 A trait may give a label away. Shapes: N clips, n whose label is known, P with it, Q without it; G values of a trait.
 """
 
+import re
 from bisect import bisect_left
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -12,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ssast.data.tables.people import is_empty, is_grouped, number_in
 from ssast.dataset_audit.listening import ListenedRecording
 from ssast.metrics.measures import Floats
 from ssast.safe_reading import is_number
@@ -86,10 +88,15 @@ class Trait:
 
 
 def traits(table: "pd.DataFrame", sources: Mapping[str, str]) -> tuple[list[Trait], dict[str, str]]:
-    """The traits of a table of clips, and why a column is none: it never varies, or has nearly a value a clip."""
+    """The traits of a table of clips, and why a column is none: it never varies, or has nearly a value a clip.
+
+    Of a column of numbers some cells may be words, such as `unknown`: they count as empty, which stands there too.
+    """
     found, left_out = [], {}
     for name in map(str, table.columns):
-        values, source = table[name], sources[name]
+        source, (values, words) = sources[name], _without_words(table[name])
+        if words:
+            left_out[name] = f"{words} of {len(values)} cells hold no number and count as empty"
         kinds = values.dropna().nunique() + int(values.isna().any())
         is_measured = source == "recording" and name in RESOLUTION
         is_amount = is_measured or (_is_amount(values) and not (source == "recording" and name in COUNTED))
@@ -100,6 +107,21 @@ def traits(table: "pd.DataFrame", sources: Mapping[str, str]) -> tuple[list[Trai
         else:
             found.append(_amount(name, source, values) if is_amount else _kinds(name, source, values))
     return found, left_out
+
+
+def _without_words(values: "pd.Series") -> tuple["pd.Series", int]:
+    """A column of text that is mostly an amount as numbers, and how many cells hold another word; else as it is."""
+    import pandas as pd
+
+    if pd.api.types.is_numeric_dtype(values):
+        return values, 0
+    filled = [str(cell).strip() for cell in values.tolist() if not is_empty(cell)]
+    known = [cell for cell in filled if number_in(cell) is not None]
+    are_codes = any(re.match(r"[+-]?0\d", cell) for cell in known)
+    if 2 * len(known) <= len(filled) or are_codes or is_grouped(known):
+        return values, 0
+    numbers = pd.Series([number_in(cell) for cell in values.tolist()], index=values.index, dtype=np.float64)
+    return (numbers, len(filled) - len(known)) if _is_amount(numbers) else (values, 0)
 
 
 def _is_amount(values: "pd.Series") -> bool:
