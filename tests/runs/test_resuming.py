@@ -12,7 +12,7 @@ import ssast
 from ssast.engine import inference, train
 from ssast.errors import UserError
 from ssast.model.classification import SSASTForAudioClassification
-from ssast.runs import resuming
+from ssast.runs import features, resuming
 from ssast.runs.output import folder
 
 pytestmark = pytest.mark.usefixtures("narrow")
@@ -265,3 +265,45 @@ def test_what_was_heard_is_not_known_from_a_file_that_no_run_wrote(content, tmp_
     place = tmp_path / "heard.json"
     pipe(place) if content is None else place.write_text(content)
     assert resuming.RememberedRecordings(["u"], ["name"]).changed_since(place) is None
+
+
+@pytest.mark.parametrize("way", PASSES)
+def test_a_recording_that_changes_while_it_is_read_ends_the_run_and_is_computed_again(
+    way, usual, model, corpus, tmp_path, part_by_part, monkeypatch
+):
+    """Results of recordings before and after a change were written together, without a word."""
+    do, whole, calls = PASSES[way], inference.values, []
+
+    def meanwhile(*arguments):
+        calls.append(arguments)
+        if len(calls) == 3:
+            reverse(corpus, "0012")
+        return whole(*arguments)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(inference, "values", meanwhile)
+        with pytest.raises(UserError, match=r"^1 recording changed while this run read them: .*0012.*same command"):
+            do(usual, model, corpus, tmp_path / "out")
+    assert not list((tmp_path / "out").glob("*predict*.csv")) + list((tmp_path / "out").glob("*.pqt"))
+    assert do(usual, model, corpus, tmp_path / "out") == do(usual, model, corpus, tmp_path / "new")
+
+
+def test_states_of_a_recording_that_changed_meanwhile_are_not_kept_as_those_of_another(
+    usual, corpus, tmp_path, monkeypatch
+):
+    """Those of its new content lay in the cache under the old one's name, and every later run took them."""
+    options = usual | {"pretrained_mdl_path": "none", "model_size": "tiny", "epochs": 1}
+    whole = features.Pooler.compute
+
+    def meanwhile(pooler, source):
+        reverse(corpus, "0003")
+        return whole(pooler, source)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(features.Pooler, "compute", meanwhile)
+        with pytest.raises(UserError, match=r"^1 recording changed while this run read them: 0003; "):
+            ssast.finetune(**options, exp_dir=str(tmp_path / "out"))
+    reverse(corpus, "0003")
+    folder = ssast.finetune(**options, exp_dir=str(tmp_path / "out"))
+    alone = ssast.finetune(**options, features="never", exp_dir=str(tmp_path / "alone"))
+    assert (folder / "model.safetensors").read_bytes() == (alone / "model.safetensors").read_bytes()

@@ -3,10 +3,11 @@
 For a process that was started alone everything here costs nothing.
 """
 
+import itertools
 import os
 import re
 import sys
-from collections.abc import MutableMapping, Sequence
+from collections.abc import Callable, Iterator, MutableMapping, Sequence
 from datetime import timedelta
 from typing import TypeVar, cast
 
@@ -136,6 +137,19 @@ def share(numbers: Sequence[range]) -> list[range]:
         found += [own] if own else []
         first, last = first - len(piece), last - len(piece)
     return found
+
+
+def in_shares(uids: list[str], make: Callable[[list[str]], Iterator[_T]], size: int) -> Iterator[_T]:
+    """What is made of some recordings, each process doing its share, handed to all of them `size` at a time."""
+    own = [uids[number] for numbers in share([range(len(uids))]) for number in numbers]
+    made = make(own) if own else iter(())
+    while any(packs := gather(list(itertools.islice(made, size)))):
+        yield from itertools.chain.from_iterable(packs)
+
+
+def anywhere(uids: list[str]) -> list[str]:
+    """The recordings that at least one process names, since each machine has a disk of its own."""
+    return list(dict.fromkeys(itertools.chain.from_iterable(gather(uids))))
 
 
 def join(device: torch.device) -> torch.device:

@@ -2,13 +2,13 @@
 
 import itertools
 import math
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from functools import partial
 from inspect import signature
 from pathlib import Path
-from typing import Any, TypeVar, cast
+from typing import Any, cast
 
 import numpy as np
 import pandas as pd
@@ -39,9 +39,10 @@ from ssast.model.head import POOLINGS
 from ssast.runs.batches import ClipReader, RowBatches
 from ssast.runs.context import say
 from ssast.runs.output.skipped_recordings import SkippedRecordings
+from ssast.runs.resuming import refuse_changed
 from ssast.runs.rows import Rows
 
-_T = TypeVar("_T")
+_Computed = tuple[str, Values, dict[str, str]]
 JUDGED_AT_ONCE = 16
 SHAPE = (*signature(SSASTEncoder).parameters, "mask_padding")
 """The settings of a model that its pooled states depend on, beside the weights."""
@@ -148,28 +149,46 @@ class Pooler:
 
 def pooled_table(pooler: Pooler, *sources: Rows) -> StatesTable:
     """The states of these rows' recordings: from the cache as far as it has them, the others computed and kept."""
-    model, root = pooler.model, pooler.reader.recordings
-    model.to(pooler.engine.device).eval()
+    model = pooler.model.to(pooler.engine.device).eval()
     disk = cache(pooler.cache_gb)
     store = FeatureStore(disk, pooler.made_by(), pooler.states, all_states(model), in_windows=pooler.in_windows)
     rows = Rows(pd.concat([source.frame for source in sources]), [], sources[0].source)
     uids = list(rows.frame.index)
-    content_of = dict(
-        zip(uids, recording_fingerprints(root, uids, disk) if pooler.keeps else [None] * len(uids), strict=True)
-    )
+    content_of = dict(zip(uids, _contents(pooler, uids), strict=True))
     table = StatesTable(disk, uids, pooler.states)
-    missing = _anywhere([uid for uid, content in content_of.items() if not table.put(uid, store.find(content))])
+    missing = distributed.anywhere([uid for uid in content_of if not table.put(uid, store.find(content_of[uid]))])
     if pooler.autocast:
         say(_sentence(len(missing), len(uids), disk.folder if pooler.keeps else None))
+    changed: list[str] = []
     with KeptFindings(disk, pooler.heard_as()) as kept_findings:
-        for uid, values_KND, details in _computed(pooler, rows, missing):
+        for uid, values_KND, details, content in _with_contents(pooler, _computed(pooler, rows, missing)):
             table.put(uid, values_KND)
-            store.keep(content_of[uid], values_KND)
             _add_findings(pooler.reader, uid, details)
-            kept_findings.keep(content_of[uid], details)
+            if content == content_of[uid]:
+                store.keep(content, values_KND)
+                kept_findings.keep(content, details)
+            else:
+                changed.append(uid)
+        refuse_changed(distributed.anywhere(changed))
         computed = set(missing)
         _judge_kept(pooler, rows, {uid: content_of[uid] for uid in uids if uid not in computed}, kept_findings)
     return table.finish()
+
+
+def _contents(pooler: Pooler, uids: Sequence[str]) -> list[str | None]:
+    """What is in the recordings now, where their states are kept by it."""
+    if not pooler.keeps:
+        return [None] * len(uids)
+    return list(recording_fingerprints(pooler.reader.recordings, uids, cache(pooler.cache_gb)))
+
+
+def _with_contents(
+    pooler: Pooler, rows: Iterator[_Computed]
+) -> Iterator[tuple[str, Values, dict[str, str], str | None]]:
+    """The rows with what is in their recordings once these were read: kept by what was in before, others' might be."""
+    while some := list(itertools.islice(rows, pooler.reader.loader_size)):
+        contents = _contents(pooler, [uid for uid, *_ in some])
+        yield from ((*row, content) for row, content in zip(some, contents, strict=True))
 
 
 def _judge_kept(pooler: Pooler, rows: Rows, kept: dict[str, str | None], kept_findings: KeptFindings) -> None:
@@ -177,8 +196,8 @@ def _judge_kept(pooler: Pooler, rows: Rows, kept: dict[str, str | None], kept_fi
     known = kept_findings.find(kept.values())
     for uid, content in kept.items():
         _add_findings(pooler.reader, uid, known.get(content or "", {}))
-    unjudged = _anywhere([uid for uid, content in kept.items() if content not in known])
-    judged = _in_shares(unjudged, lambda own: pooler.judge(own, rows), JUDGED_AT_ONCE)
+    unjudged = distributed.anywhere([uid for uid, content in kept.items() if content not in known])
+    judged = distributed.in_shares(unjudged, lambda own: pooler.judge(own, rows), JUDGED_AT_ONCE)
     for uid, details in judged:
         _add_findings(pooler.reader, uid, details)
         kept_findings.keep(kept.get(uid), details)
@@ -188,28 +207,15 @@ def _add_findings(reader: ClipReader, uid: str, details: dict[str, str]) -> None
     reader.skipped.add_findings(uid, [SoundFinding(kind, detail) for kind, detail in details.items()])
 
 
-def _anywhere(missing: list[str]) -> list[str]:
-    """The recordings whose states at least one process lacks, since each machine has a cache of its own."""
-    return list(dict.fromkeys(itertools.chain.from_iterable(distributed.gather(missing))))
-
-
-def _computed(pooler: Pooler, rows: Rows, missing: list[str]) -> Iterator[tuple[str, Values, dict[str, str]]]:
+def _computed(pooler: Pooler, rows: Rows, missing: list[str]) -> Iterator[_Computed]:
     """The uid, the states and the findings of these recordings, each computed by one process and handed to all."""
     bad, size = pooler.reader.skipped, pooler.reader.loader_size
 
-    def compute(own: list[str]) -> Iterator[tuple[str, Values, dict[str, str]]]:
+    def compute(own: list[str]) -> Iterator[_Computed]:
         for uid, values_KND in pooler.compute(rows.part(rows.frame.loc[own])):
             yield uid, values_KND, bad.about(uid)
 
-    return _in_shares(missing, compute, size)
-
-
-def _in_shares(uids: list[str], make: Callable[[list[str]], Iterator[_T]], size: int) -> Iterator[_T]:
-    """What is made of some recordings, each process doing its share, handed to all of them `size` at a time."""
-    own = [uids[number] for numbers in distributed.share([range(len(uids))]) for number in numbers]
-    made = make(own) if own else iter(())
-    while any(packs := distributed.gather(list(itertools.islice(made, size)))):
-        yield from itertools.chain.from_iterable(packs)
+    return distributed.in_shares(missing, compute, size)
 
 
 def _sentence(missing: int, clips: int, folder: Path | None) -> str:

@@ -18,6 +18,7 @@ from ssast.data.storage.fingerprints import file_fingerprints, recording_fingerp
 from ssast.data.storage.location import Location
 from ssast.engine import distributed, inference
 from ssast.engine.hardware import Engine
+from ssast.errors import UserError
 from ssast.options.parts import Part
 from ssast.pages.tables import counted
 from ssast.runs.context import Paths, RunContext, say
@@ -147,7 +148,27 @@ class Passes:
             **how,
         )
         self.skipped.remember(parts / JOURNAL)  # with what other processes noted there
+        refuse_changed(_changed_since(parts / HEARD_CONTENTS, heard))
         return done
+
+
+def _changed_since(place: Path, heard: Callable[[], RememberedRecordings]) -> list[str]:
+    """The recordings that changed since `place` was written, as the main process sees them."""
+    changed = []
+    if distributed.is_main():
+        now = heard()
+        changed = [now.uids[row] for row in now.changed_since(place) or ()]
+    return distributed.gather(changed)[0]
+
+
+def refuse_changed(uids: Sequence[str]) -> None:
+    """UserError that names recordings which changed while they were read, where there are any."""
+    if uids:
+        raise UserError(
+            f"{counted(len(uids), 'recording')} changed while this run read them: {some(uids)}; let nothing change "
+            "them, and give the same command again: it reads them anew, and goes on with what it has of the others.",
+            uid=uids,
+        )
 
 
 def _forget_all(parts: Path) -> None:
