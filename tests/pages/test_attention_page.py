@@ -33,6 +33,19 @@ def a_clip(uid="one", frames=48, *, drops=((0.5, 1.0, 2.0), (0.4, 0.4, 0.4)), **
     )
 
 
+def test_the_highest_label_of_a_clip_is_one_with_a_probability_where_any_has():
+    """An age of 54 years was higher than every probability, so each clip's page and test were of the age alone."""
+    picture = np.zeros((FRAMES, BINS), np.float32)
+
+    def best(scores, numbers=()):
+        return Clip("one", {"": picture}, 48, np.zeros(800), 16000, {}, scores=scores, numbers=numbers).best
+
+    assert best({0: 0.2, 1: 54.0, 2: 0.7}, numbers=[1]) == 2
+    assert best({0: 12.0, 1: 54.0}, numbers=[0, 1]) == 1
+    assert best({0: 0.2, 1: 0.1}) == 0
+    assert best({}) is None
+
+
 def a_page(clips, labels=("breathy",), **others):
     kind = {"title": "A page", "explained": [0], "layers": 2, "heads": 3, "shares": (0.1, 0.2, 0.3)}
     return attention_page(clips, labels=labels, **kind, **others)

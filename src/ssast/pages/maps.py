@@ -6,7 +6,7 @@ Shapes: T frames, F mel bins, R rows and C columns of a map's own grid, S sample
 
 import importlib.util
 import io
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, TypedDict
 
@@ -66,7 +66,7 @@ class Clip:
 
     `pictures` are spectrograms (T, F) by name, the first being the clip as it is; `maps` are grids by key: those of
     `BY_LABEL` as relevance/3 (the label's number), rollout, attention/5/mean, attention/5/2 (block and head from 1) and
-    told. `scores` and `targets` are by label's number. `drops` holds, by key and label's number, how far the logit
+    told. `scores` and `targets` are by label's number, `numbers` those of labels that are values. `drops` holds, by key and label's number, how far the logit
     falls when the top shares of a map are removed, `random` the same for random shares. `in_padding` is the share of
     each map past the clip's own `frames`.
     """
@@ -83,6 +83,7 @@ class Clip:
     random: Mapping[int, Sequence[float]] = field(default_factory=dict)
     in_padding: Mapping[str, float] = field(default_factory=dict)
     remark: str = ""
+    numbers: Collection[int] = ()
 
     def top(self, key: str) -> float:
         """The size that a map reaches within the clip's own frames (or at all): the end of its colour scale.
@@ -107,8 +108,9 @@ class Clip:
 
     @property
     def best(self) -> int | None:
-        """The label with the highest score."""
-        return max(self.scores, key=lambda label: self.scores[label]) if self.scores else None
+        """The label with the highest score; one of those that have a probability, where any has."""
+        shares = [label for label in self.scores if label not in self.numbers]
+        return max(shares or self.scores, key=lambda label: self.scores[label], default=None)
 
 
 @dataclass(frozen=True)

@@ -171,6 +171,7 @@ class Finetuned(ClipExplainer):
             drops=drops,
             random=random,
             in_padding=in_padding(planes, frames),
+            numbers=self.numbers,
             **own_sound(batch),
         )
         name = self.labels[clip.best or 0]
