@@ -66,9 +66,9 @@ class Clip:
 
     `pictures` are spectrograms (T, F) by name, the first being the clip as it is; `maps` are grids by key: those of
     `BY_LABEL` as relevance/3 (the label's number), rollout, attention/5/mean, attention/5/2 (block and head from 1) and
-    told. `scores` and `targets` are by label's number, `numbers` those of labels that are values. `drops` holds, by key and label's number, how far the logit
-    falls when the top shares of a map are removed, `random` the same for random shares. `in_padding` is the share of
-    each map past the clip's own `frames`.
+    told. `scores` and `targets` are by label's number, `numbers` those of labels that are values. `drops` holds, by key
+    and label's number, how far the logit falls when the top shares of a map are removed, `random` the same for random
+    shares. `in_padding` is the share of each map past the clip's own `frames`.
     """
 
     uid: str
