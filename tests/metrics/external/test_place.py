@@ -250,6 +250,20 @@ def test_labels_of_every_kind_are_held_against_development_and_recalibrated_wher
     assert len(place_rows(metrics)) > 20
 
 
+def test_a_scale_whose_ratings_rise_as_its_scores_fall_is_said_to_have_the_wrong_order():
+    here = mixed(np.random.default_rng(7), people=60)[0]
+    at_least = 1 / (1 + np.exp(-0.2 * np.log(here.scores[:, :1] / (1 - here.scores[:, :1])) - [2.0, 0.0, -2.0]))
+    scores, targets = np.hstack([at_least, here.scores[:, 3:]]), here.targets.copy()
+    targets[:, 0] = 3 - targets[:, 0]
+    turned = replace(here, scores=scores, targets=targets)
+    metrics = dict(MIXED)
+    add_external(metrics, turned, Place({"ill": 0.5}, {}, None, fitted=turned))
+    assert metrics["external"]["labels"]["grade"]["measures"]["calibration_slope"]["here"]["value"] > 0
+    own = [one for one in metrics["external"]["cannot"] if "wrong order" in one]
+    wrong = "so they have the wrong order, which no recalibration mends"
+    assert own == [f"grade: scores are lower here where the truth is higher, {wrong}"]
+
+
 def test_a_scale_without_a_cut_has_no_call_to_carry_over_and_few_at_its_top_are_named():
     rng = np.random.default_rng(7)
     here = mixed(rng, people=60)[0]

@@ -59,6 +59,23 @@ def test_scores_that_part_the_classes_perfectly_or_never_vary_have_no_slope():
         assert found.intercept is not None
 
 
+def test_scores_of_the_wrong_order_are_known_where_no_slope_shows_it():
+    """A scale whose ratings rose as its scores fell (AUC 0.10) got a slope of 1.4 from its cuts, and no warning."""
+    rng = np.random.default_rng(0)
+    latent, subjects = 0.4 * rng.normal(size=(120, 1)), np.arange(120)
+    scores = 1 / (1 + np.exp(-latent - np.array([2.0, 0.0, -2.0])))
+    uniform = rng.random((120, 1))
+    turned, right = (uniform < 1 / (1 + np.exp(-sign * 3 * latent - np.array([2.0, 0.0, -2.0]))) for sign in (-1, 1))
+    found = fit_scale_updates(turned, scores, subjects)
+    assert found.both.slope > 0
+    assert found.falls
+    assert not fit_scale_updates(right, scores, subjects).falls
+    assert not fit_scale_updates(right, np.tile(scores[:1], (120, 1)), subjects).falls
+    positive = np.arange(40) < 20
+    assert fit_updates(positive, np.where(positive, 0.1, 0.9), np.arange(40)).falls
+    assert not fit_updates(positive, np.where(positive, 0.9, 0.1), np.arange(40)).falls
+
+
 def graded(seed, people=120, slope=0.5, shift=-0.8, clips=1):
     """Levels of people whose truth follows the log-odds of a scale's cuts with this slope and shift."""
     rng = np.random.default_rng(seed)

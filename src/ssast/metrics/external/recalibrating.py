@@ -3,7 +3,8 @@
 Shapes: n recordings, w cuts of a scale.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -35,7 +36,9 @@ class Update:
 class Updates:
     """What was fitted on some people: the intercept alone, and both; else the reason why not.
 
-    Of numbers nobody has the label or lacks it: `people_with` are all, `people_without` is None.
+    Of numbers nobody has the label or lacks it: `people_with` are all, `people_without` is None. `falls` says that the
+    scores are lower where the truth is higher, which the slope of a scale does not show: the steps between its cuts
+    alone make one above 0.
     """
 
     people_with: int
@@ -43,6 +46,7 @@ class Updates:
     intercept: Update | None = None
     both: Update | None = None
     reason: str = ""
+    falls: bool = False
 
 
 _NO_SLOPE = "the scores hardly vary, or part the two classes perfectly, so no slope can be fitted"
@@ -50,7 +54,8 @@ _NO_SLOPE = "the scores hardly vary, or part the two classes perfectly, so no sl
 
 def fit_updates(positive_n: NDArray[np.bool_], scores_n: Floats, subject_n: NDArray[np.intp]) -> Updates:
     """The updates that fit these recordings best; it takes some people with the label and as many without it."""
-    return _fitted(positive_n, scores_n, subject_n, "with the label", "without it", _NO_SLOPE)
+    found = _fitted(positive_n, scores_n, subject_n, "with the label", "without it", _NO_SLOPE)
+    return replace(found, falls=_falls(scores_n, positive_n)) if found.intercept else found
 
 
 def fit_scale_updates(positive_nw: NDArray[np.bool_], scores_nw: Floats, subject_n: NDArray[np.intp]) -> Updates:
@@ -65,7 +70,14 @@ def fit_scale_updates(positive_nw: NDArray[np.bool_], scores_nw: Floats, subject
     cuts = positive_nw.shape[1]
     why = "the scores hardly vary, or part the levels perfectly, so no slope can be fitted"
     people = "above the lowest level", "below the highest"
-    return _fitted(positive_nw.ravel(), scores_nw.ravel(), np.repeat(subject_n, cuts), *people, why)
+    found = _fitted(positive_nw.ravel(), scores_nw.ravel(), np.repeat(subject_n, cuts), *people, why)
+    falls = _falls(scores_nw.mean(axis=1), positive_nw.sum(axis=1))
+    return replace(found, falls=falls) if found.intercept else found
+
+
+def _falls(scores_n: Floats, truth_n: NDArray[Any]) -> bool:
+    """Whether scores are lower where the truth is higher."""
+    return not is_flat(scores_n) and float((scores_n - scores_n.mean()) @ (truth_n - truth_n.mean())) < 0
 
 
 def _fitted(

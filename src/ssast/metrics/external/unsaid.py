@@ -85,10 +85,15 @@ def _of_updates(label: str, own: LabelHere) -> Iterator[str]:
         return
     if own.updates.reason:
         yield f"{label}: {own.updates.reason}"
-    elif own.updates.both is not None and own.updates.both.slope <= 0:
+    if own.updates.both is not None and own.updates.both.slope <= 0:
         yield (
             f"{label}: the fitted slope is not above 0, so the scores have the wrong order here, "
             "which no recalibration mends"
+        )
+    elif own.updates.falls:
+        yield (
+            f"{label}: scores are lower here where the truth is higher, so they have the wrong order, which no "
+            "recalibration mends"
         )
     if lacking := _uncalibrated_cuts(own):
         yield (
