@@ -12,6 +12,7 @@ import ssast
 from ssast.engine import inference, train
 from ssast.errors import UserError
 from ssast.model.classification import SSASTForAudioClassification
+from ssast.modes import finetune
 from ssast.runs import features, resuming
 from ssast.runs.output import folder
 
@@ -307,3 +308,47 @@ def test_states_of_a_recording_that_changed_meanwhile_are_not_kept_as_those_of_a
     folder = ssast.finetune(**options, exp_dir=str(tmp_path / "out"))
     alone = ssast.finetune(**options, features="never", exp_dir=str(tmp_path / "alone"))
     assert (folder / "model.safetensors").read_bytes() == (alone / "model.safetensors").read_bytes()
+
+
+@pytest.mark.parametrize("mode", ["pretrain", "finetune"])
+def test_a_recording_that_changes_while_a_model_learns_is_said_and_counted(
+    mode, usual, corpus, tmp_path, monkeypatch, capsys
+):
+    """The model had heard two recordings of one name, and nothing told it."""
+    options = usual | {"model_size": "tiny", "epochs": 2, "batch_size": 4, "exp_dir": str(tmp_path / "out")}
+    options |= {"mask_patch": 8} if mode == "pretrain" else {"pretrained_mdl_path": "none", "freeze": False}
+    if mode == "pretrain":
+        del options["label_txt"], options["resamples"]
+    whole, steps = train.Run.step, []
+
+    def meanwhile(run, pieces, **how):
+        steps.append(pieces)
+        if len(steps) == 3:
+            reverse(corpus, "0003")
+        return whole(run, pieces, **how)
+
+    monkeypatch.setattr(train.Run, "step", meanwhile)
+    folder = getattr(ssast, mode)(**options)
+    assert "Careful: 1 recording changed while this run trained on them: 0003; " in capsys.readouterr().out
+    assert "changed_while_training: 1" in (folder / "run.yaml").read_text(encoding="utf-8")
+
+
+def test_what_was_measured_of_a_recording_before_it_changed_is_not_kept_as_of_after(
+    usual, corpus, tmp_path, monkeypatch
+):
+    """The plain baseline of every later run that had kept states had been that of the earlier content."""
+    options = usual | {"pretrained_mdl_path": "none", "model_size": "tiny", "epochs": 1, "batch_size": 4}
+
+    def spoil(model, folder):
+        save(model, folder)
+        samples, rate = soundfile.read(corpus.audio / "0003" / "waveform.wav")
+        soundfile.write(corpus.audio / "0003" / "waveform.wav", samples / 8, rate)
+
+    save = finetune.save
+    with monkeypatch.context() as patched:
+        patched.setattr(finetune, "save", spoil)
+        ssast.finetune(**options, freeze=False, exp_dir=str(tmp_path / "before"))
+    ssast.finetune(**options, exp_dir=str(tmp_path / "keeps states"))
+    after = ssast.finetune(**options, exp_dir=str(tmp_path / "after"))
+    alone = ssast.finetune(**options, features="never", exp_dir=str(tmp_path / "alone"))
+    assert (after / "plain_baseline.json").read_bytes() == (alone / "plain_baseline.json").read_bytes()

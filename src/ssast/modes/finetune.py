@@ -28,6 +28,7 @@ from ssast.runs.scoring import Scorer, evaluate_model, save_thresholds
 from ssast.runs.training import (
     ClipLengths,
     epoch_steps,
+    note_changed,
     remember_skipped,
     start_training,
     training_batches,
@@ -73,6 +74,7 @@ def finetune(options: Options) -> Path:
         pooler = Pooler(reader, context.engine, model, states, autocast=True, cache_gb=options.cache_gb)
         batches = pooled_training_batches(pooler, batches, train_rows, held_out)
     outcome = train(model, batches, training_settings(options), folder, context.engine, key=key)
+    note_changed(record, paths, folder, train_rows, held_out)
     if outcome.best_epoch == 0 and options.epochs > 1:
         say(best_is_first(options.epochs))
     merge_lora(model.v)

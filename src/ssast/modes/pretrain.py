@@ -15,6 +15,7 @@ from ssast.runs.rows import training_rows
 from ssast.runs.training import (
     ClipLengths,
     epoch_steps,
+    note_changed,
     remember_skipped,
     start_training,
     training_batches,
@@ -44,6 +45,7 @@ def pretrain(options: Options) -> Path:
     )
     folder, key = start_training(record, paths, train_rows, held_out)
     outcome = train(model, batches, training_settings(options), folder, context.engine, key=key)
+    note_changed(record, paths, folder, train_rows, held_out)
     save(model, folder)
     listening = Listening(audio, options.crop, trains=True)
     uids = (train_rows.frame.index, held_out.frame.index)

@@ -148,11 +148,11 @@ class Passes:
             **how,
         )
         self.skipped.remember(parts / JOURNAL)  # with what other processes noted there
-        refuse_changed(_changed_since(parts / HEARD_CONTENTS, heard))
+        refuse_changed(changed_since(parts / HEARD_CONTENTS, heard))
         return done
 
 
-def _changed_since(place: Path, heard: Callable[[], RememberedRecordings]) -> list[str]:
+def changed_since(place: Path, heard: Callable[[], RememberedRecordings]) -> list[str]:
     """The recordings that changed since `place` was written, as the main process sees them."""
     changed = []
     if distributed.is_main():

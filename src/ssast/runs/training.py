@@ -18,13 +18,14 @@ from ssast.engine.trainable import TrainingBatches
 from ssast.errors import UserError
 from ssast.options.options import Options
 from ssast.options.record import RunRecord
+from ssast.pages.tables import counted
 from ssast.runs.batches import ClipReader
 from ssast.runs.context import Paths, say
-from ssast.runs.output.folder import open_folder, used_files
+from ssast.runs.output.folder import add_to_record, open_folder, used_files
 from ssast.runs.output.skipped_recordings import JOURNAL
-from ssast.runs.resuming import RememberedRecordings
+from ssast.runs.resuming import HEARD_CONTENTS, RememberedRecordings, changed_since
 from ssast.runs.rows import Rows
-from ssast.safe_reading import MOST_BYTES, text_of
+from ssast.safe_reading import MOST_BYTES, some, text_of
 
 TRAINED_ON = 2
 """Training goes on from what it heard of train.csv; the test's recordings are heard after it."""
@@ -187,3 +188,15 @@ def start_training(record: RunRecord, paths: Paths, *sources: Rows) -> tuple[Pat
         with atomic_file(folder / "validation.csv") as unfinished:
             sources[1].frame.to_csv(unfinished)
     return folder, record.key(files)
+
+
+def note_changed(record: RunRecord, paths: Paths, folder: Path, *sources: Rows) -> None:
+    """Say which recordings changed while a run trained on them, and count them in its record."""
+    place = folder / "checkpoints" / HEARD_CONTENTS
+    changed = changed_since(place, lambda: RememberedRecordings.of(paths, *sources[:TRAINED_ON]))
+    if changed and distributed.is_main():
+        say(
+            f"Careful: {counted(len(changed), 'recording')} changed while this run trained on them: {some(changed)}; "
+            "the model has heard what they were and what they are, and --resume never trains one anew"
+        )
+        add_to_record(record, folder, {"changed_while_training": len(changed)})

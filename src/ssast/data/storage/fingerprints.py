@@ -11,6 +11,7 @@ then forgets its older half. Nothing rests on it: where it cannot be read or wri
 import contextlib
 import hashlib
 import itertools
+import math
 import os
 import sqlite3
 import stat
@@ -146,9 +147,14 @@ class _Asked:
         return content if content is None or self.beside is None else fingerprint_of(content, *self.beside)
 
 
-def recording_fingerprints(root: Location, uids: Sequence[str], cache: Cache) -> Iterator[str | None]:
-    """A name for what is in each recording, its metadata.json included; None where it cannot be read."""
-    return _names(partial(_recording, root), uids, cache, FileNotFoundError)
+def recording_fingerprints(
+    root: Location, uids: Sequence[str], cache: Cache, *, until: float = math.inf
+) -> Iterator[str | None]:
+    """A name for what is in each recording, its metadata.json included; None where it cannot be read.
+
+    None too where its local file changed after `until` [seconds since 1970], when somebody had read it already.
+    """
+    return _names(partial(_recording, root), uids, cache, FileNotFoundError, until)
 
 
 def file_fingerprints(files: Sequence[Location], cache: Cache) -> Iterator[str | None]:
@@ -157,7 +163,7 @@ def file_fingerprints(files: Sequence[Location], cache: Cache) -> Iterator[str |
 
 
 def _names(
-    ask: Callable[[Any], _Asked], of: Iterable[Any], cache: Cache, passed: type[OSError]
+    ask: Callable[[Any], _Asked], of: Iterable[Any], cache: Cache, passed: type[OSError], until: float = math.inf
 ) -> Iterator[str | None]:
     """In order; several at once, since disks and stores keep one waiting. A `passed` error is said by who reads it."""
     left = iter(of)
@@ -171,7 +177,7 @@ def _names(
                     content = next(read)
                     if content and time.time() - one.changed > SETTLED_SECONDS:
                         kept.keep(one.key, bytes.fromhex(content))
-                yield one.named(content)
+                yield one.named(content) if one.changed <= until else None
 
 
 def _recording(root: Location, uid: str) -> _Asked:

@@ -4,6 +4,7 @@ Shapes: R rows, P plain features.
 """
 
 import json
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -45,12 +46,14 @@ class PlainBaseline:
     plain: PlainFeatures
     cache_gb: float
     keeps: bool
+    began: float
+    """Since when it measures: what changed later may have been measured as it was before."""
 
     @classmethod
     def of(cls, reader: ClipReader, cache_gb: float, *, keeps: bool = True) -> "PlainBaseline":
         """One for this reader; it is `reader` of the result that measures."""
         plain = PlainFeatures()
-        return cls(replace(reader, plain=plain), plain, cache_gb, keeps)
+        return cls(replace(reader, plain=plain), plain, cache_gb, keeps, time.time())
 
     def features(self, source: Rows) -> Values:
         """The features (R, P) of these rows' recordings, NaN where one cannot be used; all processes ask together."""
@@ -70,7 +73,8 @@ class PlainBaseline:
         heard_as = fingerprint_of(sorted(audio.entries().items()), self.reader.librosa, __version__)
         width = 2 * audio.num_mel_bins + 2 + PLACE_VALUES
         kept = KeptPlainFeatures(disk, heard_as, width) if self.keeps else None
-        contents = recording_fingerprints(self.reader.recordings, uids, disk) if self.keeps else [None] * len(uids)
+        root, nothing = self.reader.recordings, [None] * len(uids)
+        contents = recording_fingerprints(root, uids, disk, until=self.began) if self.keeps else nothing
 
         def read(missing: list[str]) -> None:
             usable = [uid for uid in missing if not self.reader.skipped.has(uid)]
