@@ -252,6 +252,7 @@ def test_a_private_audit_names_nobody(where, made, tmp_path, monkeypatch, capfd)
         table = pd.read_csv(copy / "splits" / f"{name}.csv", dtype={"uid": str})
         table["speaker"] = "mueller" + table["speaker"]
         table["uid"] = "mueller" + table["uid"]
+        table["age"] = [*map(str, range(20, 20 + len(table) - 1)), "mueller"]
         table.to_csv(copy / "splits" / f"{name}.csv", index=False)
     for folder in (copy / "audio").iterdir():
         folder.rename(folder.with_name(f"mueller{folder.name}"))
@@ -260,6 +261,7 @@ def test_a_private_audit_names_nobody(where, made, tmp_path, monkeypatch, capfd)
     assert cli.main([*words(where | data), "--private", "True"]) == 0
     shown = "".join(capfd.readouterr()) + "".join(path.read_text() for path in (tmp_path / "out").iterdir())
     assert "uid-" in shown
+    assert "age: 2 of " in shown, "a word among ages made each age a name, whose order a hash does not have"
     assert "mueller" not in shown
     assert "geheim" not in shown
 

@@ -94,7 +94,7 @@ def traits(table: "pd.DataFrame", sources: Mapping[str, str]) -> tuple[list[Trai
     """
     found, left_out = [], {}
     for name in map(str, table.columns):
-        source, (values, words) = sources[name], _without_words(table[name])
+        source, (values, words) = sources[name], without_words(table[name])
         if words:
             left_out[name] = f"{words} of {len(values)} cells hold no number and count as empty"
         kinds = values.dropna().nunique() + int(values.isna().any())
@@ -109,8 +109,11 @@ def traits(table: "pd.DataFrame", sources: Mapping[str, str]) -> tuple[list[Trai
     return found, left_out
 
 
-def _without_words(values: "pd.Series") -> tuple["pd.Series", int]:
-    """A column of text that is mostly an amount as numbers, and how many cells hold another word; else as it is."""
+def without_words(values: "pd.Series") -> tuple["pd.Series", int]:
+    """A column of text that is mostly an amount as numbers, and how many cells hold another word.
+
+    Any other column as it is, and 0.
+    """
     import pandas as pd
 
     if pd.api.types.is_numeric_dtype(values):

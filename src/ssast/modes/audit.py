@@ -27,7 +27,7 @@ from ssast.dataset_audit.listening import ListenedRecording
 from ssast.dataset_audit.page import audit_page, audit_screen_rows, csv_rows
 from ssast.dataset_audit.sentences import ACROSS, audit_summary
 from ssast.dataset_audit.survey import FAULTS, NOTES, Finding, findings
-from ssast.dataset_audit.traits import as_columns
+from ssast.dataset_audit.traits import as_columns, without_words
 from ssast.errors import UserError
 from ssast.metrics.predictions import read_predictions
 from ssast.modes.check import listen_as_heard, split_places
@@ -216,9 +216,12 @@ def _table(
 
 
 def _cells(column: pd.Series) -> Any:
-    """A user's own column as it may be shown: its texts can be names, whatever it is called."""
+    """A user's own column as it may be shown: its texts can be names, whatever it is called. Amounts are shown."""
     if not redaction.redaction_in_use():
         return column.to_numpy()
+    amounts = without_words(column)[0]
+    if amounts is not column:
+        column = column.astype(object).where(amounts.isna(), amounts)
     return column.map(lambda cell: redaction.shown_name("cell", cell) if isinstance(cell, str) else cell).to_numpy()
 
 
