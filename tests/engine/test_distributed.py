@@ -6,6 +6,7 @@ import json
 import os
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -462,3 +463,30 @@ def test_a_signal_to_one_process_stops_all_with_the_state_saved(still_corpus, tm
     said = running.communicate(timeout=60)[1]
     assert "the same command goes on from there" in said
     assert (tmp_path / "run" / "checkpoints" / "last.pt").exists()
+
+
+WAITING = """
+import torch
+from ssast.engine import distributed
+from ssast.engine.signals import ended_by_signals
+
+with ended_by_signals():
+    print("here", flush=True)
+    distributed.join(torch.device("cpu"))
+"""
+
+
+def test_a_process_that_waits_for_others_which_never_start_ends_with_a_signal():
+    """It stayed deaf to SIGTERM and to Ctrl-C in the one call of torch that waits for a day."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port = server.getsockname()[1]
+    place = {"WORLD_SIZE": "2", "RANK": "0", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
+    command = [sys.executable, "-c", WAITING]
+    with subprocess.Popen(command, env=os.environ | place, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+        try:
+            assert process.stdout.readline() == b"here\n"
+            time.sleep(0.5)
+            process.send_signal(signal.SIGTERM)
+            assert b"ended by SIGTERM" in process.communicate(timeout=30)[1]
+        finally:
+            process.kill()

@@ -7,6 +7,7 @@ import itertools
 import os
 import re
 import sys
+import threading
 from collections.abc import Callable, Iterator, MutableMapping, Sequence
 from datetime import timedelta
 from typing import TypeVar, cast
@@ -18,6 +19,7 @@ from torch import Tensor
 from ssast.errors import UserError
 
 _T = TypeVar("_T")
+_LOOK_SECONDS = 0.2
 PATIENCE = timedelta(days=1)
 """How long processes wait for each other: the first may take long over scores, a report or an upload.
 
@@ -167,7 +169,7 @@ def join(device: torch.device) -> torch.device:
         torch.cuda.set_device(device)
     backend = "nccl" if device.type == "cuda" else "gloo"
     if not dist.is_initialized():
-        dist.init_process_group(backend, timeout=PATIENCE)
+        _interruptibly(lambda: dist.init_process_group(backend, timeout=PATIENCE))
     if backend not in dist.get_backend():
         raise UserError(
             f"--device {device.type} comes too late: the processes of this run began on another kind of device; "
@@ -176,6 +178,24 @@ def join(device: torch.device) -> torch.device:
     if BY_SLURM in os.environ:  # tasks of a step may well be told to do different things
         check_alike(sys.argv[1:], "options on their command lines")
     return device
+
+
+def _interruptibly(act: Callable[[], object]) -> None:
+    """Do it in a thread: no signal reaches Python while torch waits for the others, and here one ends the waiting."""
+    raised: list[BaseException] = []
+
+    def run() -> None:
+        try:
+            act()
+        except BaseException as error:
+            raised.append(error)
+
+    thread = threading.Thread(target=run, name="join", daemon=True)
+    thread.start()
+    while thread.is_alive():
+        thread.join(_LOOK_SECONDS)
+    if raised:
+        raise raised[0]
 
 
 def _check_place() -> None:
