@@ -29,7 +29,7 @@ import argparse
 import json
 import math
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
 from multiprocessing import get_context
@@ -264,14 +264,14 @@ def _moments(clips: list[Tensor]) -> tuple[float, float]:
     return float(values.mean()), float(values.std())
 
 
-def calibrate(clips: list[Tensor], seconds: float, machine: Engine) -> dict[str, int]:
-    """How many steps of each way so much processor time allows, timed in turn."""
-    trainings = {name: Training(way, 0, clips, machine, TIMED) for name, way in WAYS.items()}
+def seconds_a_step(names: Iterable[str], clips: list[Tensor], machine: Engine) -> dict[str, float]:
+    """Processor time [s] of a step of each way, timed in turn."""
+    trainings = {name: Training(KNOWN[name], 0, clips, machine, TIMED) for name in names}
     used: dict[str, list[float]] = {name: [] for name in trainings}
     for _ in range(TIMED + 1):
         for name, training in trainings.items():
             used[name].append(training.step())
-    return {name: round(seconds / float(np.median(times[1:]))) for name, times in used.items()}
+    return {name: float(np.median(times[1:])) for name, times in used.items()}
 
 
 @torch.no_grad()
@@ -495,6 +495,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("corpus", type=Path)
     parser.add_argument("--calibrate", type=float, metavar="SECONDS")
+    parser.add_argument("--timed", action="store_true", help="print the processor time [s] of a step of each of --ways")
     parser.add_argument("--ratings", type=Path, nargs="*", default=[], help="tables with uid and fluency")
     parser.add_argument("--digits", type=Path, help="a second corpus, of spoken digits")
     parser.add_argument("--ways", nargs="*", default=["random", *WAYS], choices=KNOWN, metavar="WAY")
@@ -514,9 +515,13 @@ def main() -> None:
         parser.error("--unprobed needs --models, where the models are kept")
     RESULTS.mkdir(exist_ok=True)
     if given.calibrate:
-        steps = calibrate(fbanks(given.corpus, "train"), given.calibrate, engine("cpu"))
+        taken = seconds_a_step(WAYS, fbanks(given.corpus, "train"), engine("cpu"))
+        steps = {name: round(given.calibrate / one) for name, one in taken.items()}
         (RESULTS / "steps.json").write_text(json.dumps({"seconds": given.calibrate, **steps}, indent=1) + "\n")
         print(steps)
+        return
+    if given.timed:
+        print(seconds_a_step(given.ways, fbanks(given.corpus, "train"), engine("cpu")))
         return
     path = RESULTS / "fbank-0.json"
     if given.table:
