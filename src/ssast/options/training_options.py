@@ -54,7 +54,7 @@ class TrainingOptions(ModelOptions):
     epochs: int = option(1, "passes over the training recordings", TRAINING, low=1, is_public=True)
     optim: str = option(
         "adam",
-        "optimizer; muon: for the matrices of the blocks, adamw for the rest",
+        "optimizer; muon has adamw beside it",
         TRAINING,
         choices=("adam", "adamw", "muon"),
         is_public=True,
