@@ -54,7 +54,7 @@ class TrainingOptions(ModelOptions):
     epochs: int = option(1, "passes over the training recordings", TRAINING, low=1, is_public=True)
     optim: str = option(
         "adam",
-        "optimizer; muon has adamw beside it",
+        "optimizer; muon for the blocks only",
         TRAINING,
         choices=("adam", "adamw", "muon"),
         is_public=True,
