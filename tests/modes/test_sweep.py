@@ -186,6 +186,7 @@ def test_held_out_clips_that_cannot_tell_end_it_before_the_base_has_run(usual, p
         ({"label_txt": None}, "sweep needs -l/--label_txt"),
         ({"data_split_root": None}, "sweep needs -d/--data_split_root, the folder with train.csv"),
         ({"loss": "MSE", "balanced": True}, "--balanced True belongs to yes/no labels"),
+        ({"optim": "muon"}, "--optim muon trains the matrices of the blocks, which a frozen base keeps; give another"),
     ],
 )
 def test_options_that_do_not_go_together_are_refused(usual, others, sentence):

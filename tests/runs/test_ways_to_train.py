@@ -94,8 +94,14 @@ def test_scores_of_a_training_that_weighed_nothing_are_not_doubted(tmp_path):
     [
         ({"lora_rank": 2, "freeze": False}, "--lora_rank belongs to a frozen base, but --freeze is False"),
         ({"unfreeze_last": 2, "freeze": False}, "--unfreeze_last belongs to a frozen base"),
-        ({"optim": "muon"}, "--optim muon trains the matrices of the blocks, which --freeze True keeps"),
-        ({"optim": "muon", "lora_rank": 2}, "keeps as they are; give --freeze False, --unfreeze_last or another"),
+        (
+            {"optim": "muon"},
+            "--optim muon trains the matrices of the blocks, which a frozen base keeps; give --freeze False",
+        ),
+        (
+            {"optim": "muon", "lora_rank": 2},
+            "which a frozen base keeps; give --freeze False, --unfreeze_last or another",
+        ),
         ({"micro_batch": 9}, "--micro_batch 9 is more than the 4 clips of a batch"),
         ({"pos_weight": True, "loss": "MSE"}, "--pos_weight True belongs to yes/no labels, but --loss is MSE"),
         ({"balanced": True, "loss": "MSE"}, "--balanced True belongs to yes/no labels"),

@@ -168,11 +168,10 @@ def _training(options: Any) -> Iterator[str]:
     for name in ("unfreeze_last", "lora_rank"):
         if options.mode == "finetune" and getattr(options, name) and not options.freeze:
             yield f"--{name} belongs to a frozen base, but --freeze is False; give one of the two"
-    if options.mode == "finetune" and options.optim == "muon" and options.freeze and not options.unfreeze_last:
-        yield (
-            "--optim muon trains the matrices of the blocks, which --freeze True keeps as they are; "
-            "give --freeze False, --unfreeze_last or another --optim"
-        )
+    is_still = options.mode == "sweep" or (options.freeze and not options.unfreeze_last)
+    if options.optim == "muon" and is_still:
+        ways = "" if options.mode == "sweep" else "--freeze False, --unfreeze_last or "
+        yield f"--optim muon trains the matrices of the blocks, which a frozen base keeps; give {ways}another --optim"
     for name in ("pos_weight", "balanced"):
         if getattr(options, name) and options.loss != "BCE":
             yield f"--{name} True belongs to yes/no labels, but --loss is {options.loss}; leave it out"
