@@ -274,17 +274,15 @@ def results() -> dict[tuple[str, int, str], list[dict[str, Any]]]:
     return dict(sorted(found.items(), key=lambda item: (item[0][0], item[0][1], item[0][2] != "random")))
 
 
-def show(probes: dict[str, Probe]) -> None:
-    """A Markdown table: mean scores, and the 95 % interval, by people, of what lies over random weights."""
-    print(
-        "| task | labels | clips with a label | begun with | seeds | score | over random weights |\n" + "|---" * 7 + "|"
-    )
+def show(probes: dict[str, Probe], against: str) -> None:
+    """A Markdown table: mean scores, and the 95 % interval, by people, of what lies over one of the starts."""
+    print(f"| task | labels | clips with a label | begun with | seeds | score | over {against} |\n" + "|---" * 7 + "|")
     found = results()
     for (name, share, start), rows in found.items():
         clips = f"{np.mean([np.mean(row['labelled_clips']) for row in rows]):.0f}"
         score, over = f"{np.mean([row['score'] for row in rows]):.3f}", ""
-        others = found.get((name, share, "random"), [])
-        if start != "random" and others:
+        others = found.get((name, share, against), [])
+        if start != against and others:
             ours, theirs = ([row["answers"] for row in several] for several in (rows, others))
             over = "{:+.3f} ({:+.3f} to {:+.3f})".format(*interval(scored_probe(probes[name]), ours, theirs))
         print(f"| {name} | {share} % | {clips} | {start} | {len(rows)} | {score} | {over} |", flush=True)
@@ -304,10 +302,11 @@ def main() -> None:
     parser.add_argument("--processes", type=int, default=1, help="so many cells side by side; on a GPU only")
     parser.add_argument("--minutes", type=float, default=1e6, help="begin no cell after so many")
     parser.add_argument("--table", action="store_true")
+    parser.add_argument("--against", default="random", metavar="WAY", help="what the table's intervals are over")
     given = parser.parse_args()
     RESULTS.mkdir(exist_ok=True)
     if given.table:
-        show(all_probes(given))
+        show(all_probes(given), given.against)
         return
     if given.models is None and set(given.starts) != {"random"}:
         parser.error("--models, the folder of the pretrained models, is needed for every start but random")
