@@ -12,6 +12,7 @@ A clone that lacks its large table of ratings gives no ratings. README.md says t
 import argparse
 import json
 import shutil
+import wave
 from collections.abc import Callable
 from pathlib import Path
 
@@ -82,10 +83,19 @@ def urdu(clone: Path) -> tuple[dict[str, pd.DataFrame], list[str], Path, str]:
     return {"train": frame[~is_test], "test": frame[is_test]}, labels, clone, "for research only (its README)"
 
 
+def is_whole(file: Path) -> bool:
+    """Whether a wav file holds as many samples as its head says."""
+    with wave.open(str(file)) as head:
+        return head.getnframes() == soundfile.info(file).frames
+
+
 def mboshi(clone: Path) -> tuple[dict[str, pd.DataFrame], list[str], Path, str]:
-    """Read and elicited sentences in a Bantu language by three people, one of them held out; no labels."""
+    """Read and elicited sentences in a Bantu language by three people, one of them held out; no labels.
+
+    78 recordings that are cut off are left out.
+    """
     recordings = clone / "full_corpus_newsplit" / "all"
-    names = [file.stem for file in sorted(recordings.glob("*.wav"))]
+    names = [file.stem for file in sorted(recordings.glob("*.wav")) if is_whole(file)]
     frame = pd.DataFrame({"uid": names, "speaker": [name.split("_")[0] for name in names]})
     is_test = frame["speaker"] == "martial"
     return {"train": frame[~is_test], "test": frame[is_test]}, [], recordings, "for research (its README)"
