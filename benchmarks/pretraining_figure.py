@@ -150,18 +150,18 @@ def course(left: float, name: str, found: Mapping[str, Estimate]) -> list[str]:
         free = max(y, free + 12)  # where its name stands, clear of the one above
         drawn += [line(left, y, left + COURSE_WIDTH - 90, y, GREY, 'stroke-dasharray="3 3"')]
         drawn += [text(left + COURSE_WIDTH - 84, free + 4, beside[way], kind="s")]
-    ends: list[tuple[float, float, str, str]] = []  # where a course is over, its colour and its name
-    for shift, (name, (colour, ways)) in enumerate(COURSES.items()):
+    ends: list[tuple[float, str, str]] = []  # how low a course ends, its colour and its name
+    for shift, (label, (colour, ways)) in enumerate(COURSES.items()):
         points = [(left + step * at + 4 * shift, found[way]) for at, way in enumerate(ways) if way in found]
         path = " ".join(f"{x:.1f},{down(one[0]):.1f}" for x, one in points)
         drawn += [f'<polyline points="{path}" fill="none" stroke="{colour}" stroke-width="2"/>']
         for x, (score, least, most) in points:
             drawn += [line(x, down(least), x, down(most), colour, 'stroke-width="1.5"'), dot(x, down(score), colour)]
-        ends.append((down(points[-1][1][0]), points[-1][0], colour, name))
+        ends.append((down(points[-1][1][0]), colour, label))
     free = min(ends)[0] - 24
-    for y, _, colour, name in sorted(ends):
+    for y, colour, label in sorted(ends):
         free = max(y - 13, free + 14)
-        drawn += [f'<g style="fill:{colour}">{text(left + COURSE_WIDTH - 72, free, name, kind="n")}</g>']
+        drawn += [f'<g style="fill:{colour}">{text(left + COURSE_WIDTH - 72, free, label, kind="n")}</g>']
     return drawn
 
 

@@ -26,7 +26,7 @@ AS_ADAMW = 0.2
 def orthogonalised(matrices_KMN: Tensor) -> Tensor:
     """The nearest matrices whose rows (or columns, where these are fewer) are orthonormal, to about 0.3.
 
-    Singular values below a hundredth of a matrix's norm stay smaller than that.
+    Singular values below a hundredth of a matrix's norm come less near to 1.
     """
     is_tall = matrices_KMN.shape[-2] > matrices_KMN.shape[-1]
     x = matrices_KMN.mT if is_tall else matrices_KMN
